@@ -1,0 +1,63 @@
+# Every target sets up what it needs. Environments live in .venv/, one a service, each from its own lock.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV := .venv/uv/bin/uv
+SERVICES := gateway watchdog simulator demo
+ENVIRONMENTS := $(SERVICES) tests
+TESTS := .venv/tests/bin
+ARGS ?=
+
+.PHONY: help setup demo test check format locks clean
+help:
+	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
+	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
+	@echo "make check  the fast half of it, under 2 minutes"
+	@echo "make locks  resolve requirements/*.txt again"
+
+.venv/uv/.ready: requirements/uv.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv/uv
+	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+# Own packages are installed without dependencies and without a build environment: the lock holds all of it.
+$(ENVIRONMENTS:%=.venv/%/.ready): .venv/%/.ready: requirements/%.txt pyproject.toml .venv/uv/.ready
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
+	$(UV) pip install --quiet --python .venv/$*/bin/python --require-hashes -r requirements/$*.txt
+	$(UV) pip install --quiet --python .venv/$*/bin/python --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/freqtrade/.ready: requirements/freqtrade.txt .venv/uv/.ready
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv/freqtrade
+	$(UV) pip install --quiet --python .venv/freqtrade/bin/python --require-hashes -r requirements/freqtrade.txt
+	@touch $@
+
+setup: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/freqtrade/.ready
+
+demo: $(SERVICES:%=.venv/%/.ready) .venv/freqtrade/.ready
+	.venv/demo/bin/trade-demo $(ARGS)
+
+check: .venv/tests/.ready
+	$(TESTS)/ruff format --check .
+	$(TESTS)/ruff check .
+	$(TESTS)/mypy
+	$(TESTS)/lint-imports
+	$(TESTS)/pytest -q -m "not slow" -n 2
+
+test: check setup
+	$(TESTS)/pytest -m slow
+
+format: .venv/tests/.ready
+	$(TESTS)/ruff format .
+	$(TESTS)/ruff check --fix .
+
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+locks: .venv/uv/.ready
+	for service in $(SERVICES); do $(COMPILE) --extra $$service pyproject.toml requirements/build.in -o requirements/$$service.txt || exit 1; done
+	$(COMPILE) $(SERVICES:%=--extra %) pyproject.toml requirements/tests.in -o requirements/tests.txt
+	$(COMPILE) requirements/freqtrade.in -o requirements/freqtrade.txt
+	$(COMPILE) requirements/uv.in -o requirements/uv.txt
+
+clean:
+	rm -rf .venv build .state

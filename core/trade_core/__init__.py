@@ -1,0 +1,1 @@
+"""Vocabulary and mechanisms that every service shares; imports no service."""

@@ -1,0 +1,1 @@
+"""Starts the whole stack on the simulated exchange and shows what happens."""

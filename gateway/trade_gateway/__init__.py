@@ -1,0 +1,1 @@
+"""The only process that holds an order key: checks, journals and forwards each order."""

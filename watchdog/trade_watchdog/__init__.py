@@ -1,0 +1,1 @@
+"""The independent risk breaker: reads the account with its own key and signs the lease."""
