@@ -1,0 +1,1 @@
+"""The Bybit V5 wire as the gateway speaks it: signing, envelope, client. Small enough to be read in one sitting."""

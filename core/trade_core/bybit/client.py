@@ -1,0 +1,151 @@
+"""The HTTP client of one exchange credential: signs, sends once, and says exactly what is known afterwards.
+
+Guarantees:
+- The host is fixed at construction; no redirect is followed and no proxy is taken from the environment.
+- A request is sent at most once. A POST whose effect is not known raises UnknownOutcome, never a plain failure.
+- An answer without the header of the simulated environment is refused when the environment is simulated.
+It does not retry: who calls knows whether a second try is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import httpx
+
+from trade_core.bybit.envelope import Answer, parse_answer
+from trade_core.bybit.signing import sign_request
+from trade_core.clock import NS_PER_MS, Clock
+from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, UnknownOutcome
+from trade_core.secrets import Secret
+
+ENVIRONMENT_HEADER = "X-Trade-Environment"
+SIMULATED_MARK = "SIMULATED"
+RECV_WINDOW_MS = 2_000
+MAX_ANSWER_BYTES = 16 * 1024 * 1024  # instruments-info of every linear contract is about 1 MiB
+_CONNECT_TIMEOUT_S = 2.0
+_POOL_TIMEOUT_S = 2.0
+# Before any of these the request cannot have reached the exchange.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+class WrongEnvironment(ExchangeUnavailable):
+    """The other end is not the environment that this process belongs to; nothing it says is believed."""
+
+
+class BybitClient:
+    """Sends requests to one exchange with at most one credential."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        clock: Clock,
+        is_simulated: bool,
+        key: Secret | None = None,
+        secret: Secret | None = None,
+        max_connections: int = 64,
+    ) -> None:
+        self._clock = clock
+        self._is_simulated = is_simulated
+        self._key = key
+        self._secret = secret
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            follow_redirects=False,
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=55
+            ),
+            headers={"User-Agent": "trade-gateway"},
+        )
+
+    async def get_public(self, path: str, query: str = "", *, timeout_s: float = 5.0) -> Answer:
+        """Read without a signature. Raises ExchangeUnavailable, ExchangeAnswerInvalid."""
+        return await self._read(path, query, headers={}, timeout_s=timeout_s)
+
+    async def get(self, path: str, query: str = "", *, timeout_s: float = 5.0) -> Answer:
+        """Read with a signature over the raw query. Raises ExchangeUnavailable, ExchangeAnswerInvalid."""
+        return await self._read(path, query, headers=self._signed_headers(query.encode()), timeout_s=timeout_s)
+
+    async def post(
+        self, path: str, body: bytes, *, timeout_s: float = 5.0, may_send: Callable[[], bool] | None = None
+    ) -> Answer:
+        """Send a body once. `may_send` is asked last, just before the request is handed to the connection.
+
+        Raises ExchangeUnavailable when it was certainly not sent, UnknownOutcome when it may have been.
+        """
+        headers = self._signed_headers(body) | {"Content-Type": "application/json"}
+        request = self._http.build_request("POST", path, content=body, headers=headers, timeout=_timeout(timeout_s))
+        if may_send is not None and not may_send():
+            raise ExchangeUnavailable("withheld: trading was halted before the request was written")
+        try:
+            async with asyncio.timeout(timeout_s):
+                status, raw = await self._exchange(request)
+        except _NEVER_SENT as error:
+            raise ExchangeUnavailable(f"not sent: {type(error).__name__}") from error
+        except (httpx.HTTPError, TimeoutError, WrongEnvironment, ExchangeAnswerInvalid) as error:
+            raise UnknownOutcome(f"sent, no usable answer: {type(error).__name__}") from error
+        if status != httpx.codes.OK:
+            raise UnknownOutcome(f"sent, answered HTTP {status}")
+        try:
+            return parse_answer(raw)
+        except ExchangeAnswerInvalid as error:
+            raise UnknownOutcome(f"sent, {error}") from error
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+
+    async def _read(self, path: str, query: str, *, headers: dict[str, str], timeout_s: float) -> Answer:
+        # The query is appended as it was signed: httpx would otherwise re-encode it.
+        url = httpx.URL(str(self._http.base_url).rstrip("/") + path).copy_with(query=query.encode() or None)
+        request = self._http.build_request("GET", url, headers=headers, timeout=_timeout(timeout_s))
+        try:
+            async with asyncio.timeout(timeout_s):
+                status, raw = await self._exchange(request)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise ExchangeUnavailable(f"{path}: {type(error).__name__}") from error
+        if status != httpx.codes.OK:
+            raise ExchangeUnavailable(f"{path}: HTTP {status}")
+        return parse_answer(raw)
+
+    async def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:
+        response = await self._http.send(request, stream=True)
+        try:
+            if self._is_simulated and response.headers.get(ENVIRONMENT_HEADER) != SIMULATED_MARK:
+                raise WrongEnvironment(f"{request.url.host} does not answer as the simulated exchange")
+            if not self._is_simulated and ENVIRONMENT_HEADER in response.headers:
+                raise WrongEnvironment(f"{request.url.host} answers as a simulated exchange")
+            chunks = bytearray()
+            async for chunk in response.aiter_bytes():
+                chunks += chunk
+                if len(chunks) > MAX_ANSWER_BYTES:
+                    raise ExchangeAnswerInvalid(f"answer is longer than {MAX_ANSWER_BYTES} bytes")
+            return response.status_code, bytes(chunks)
+        finally:
+            await response.aclose()
+
+    def _signed_headers(self, payload: bytes) -> dict[str, str]:
+        if self._key is None or self._secret is None:
+            raise ExchangeUnavailable("this client has no credential")
+        timestamp_ms = self._clock.wall_ns() // NS_PER_MS
+        key = self._key.reveal()
+        signature = sign_request(
+            secret=self._secret.reveal().encode(),
+            timestamp_ms=timestamp_ms,
+            key=key,
+            recv_window_ms=RECV_WINDOW_MS,
+            payload=payload,
+        )
+        return {
+            "X-BAPI-API-KEY": key,
+            "X-BAPI-TIMESTAMP": str(timestamp_ms),
+            "X-BAPI-RECV-WINDOW": str(RECV_WINDOW_MS),
+            "X-BAPI-SIGN": signature,
+        }
+
+
+def _timeout(timeout_s: float) -> httpx.Timeout:
+    return httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s), pool=min(_POOL_TIMEOUT_S, timeout_s))

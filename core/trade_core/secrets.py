@@ -1,0 +1,103 @@
+"""Secrets in memory and on disk: typed, never printed, readable by their owner alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from trade_core.errors import ConfigurationError
+
+MAX_SECRET_FILE_BYTES = 64 * 1024
+
+
+class Secret:
+    """A secret text whose every printed form hides it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself, for the one place that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    __str__ = __repr__
+
+    def __format__(self, format_spec: str) -> str:
+        return "<secret>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is never serialised")
+
+
+def read_secret_file(path: Path) -> dict[str, object]:
+    """Read a JSON object from a file that only its owner may read.
+
+    Raises ConfigurationError that names the file and never its contents.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: secret file cannot be read: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if mode & 0o077:
+            raise ConfigurationError(f"{path}: secret file is open to others (mode {mode:04o}); chmod 600 it")
+        raw = file.read(MAX_SECRET_FILE_BYTES + 1)
+    return _parse(path, raw)
+
+
+def _parse(path: Path, raw: bytes) -> dict[str, object]:
+    if len(raw) > MAX_SECRET_FILE_BYTES:
+        raise ConfigurationError(f"{path}: secret file is larger than {MAX_SECRET_FILE_BYTES} bytes")
+    try:
+        content = json.loads(raw)
+    except (ValueError, UnicodeDecodeError):
+        # The parser's own message quotes the text around the fault, which is secret.
+        raise ConfigurationError(f"{path}: secret file is not JSON") from None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: secret file must hold one JSON object")
+    return cast("dict[str, object]", content)
+
+
+def secret_text(content: Mapping[str, object], key: str, *, path: Path) -> Secret:
+    """Take one required secret out of a secret file's content. Raises ConfigurationError without the value."""
+    value = content.get(key)
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{path}: {key}: must be a non-empty text")
+    return Secret(value)
+
+
+def write_secret_file(path: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON object that only its owner may read: whole or not at all, on disk before it returns."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(path, json.dumps(content, indent=1).encode() + b"\n", mode=0o600)
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
+    """Replace a file in one step, synced with its folder, so that a crash leaves the old or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # left by a crash of a process that had our id
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
