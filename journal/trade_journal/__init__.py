@@ -1,1 +1,1 @@
-"""The audit trail: append-only rows, durable before anything that depends on them is sent."""
+"""The journal: append-only, gapless rows that are durable before anyone acts on them."""

@@ -1,0 +1,36 @@
+"""What can go wrong with a journal: a closed tree. Whoever must journal before acting treats every one as "refuse"."""
+
+from __future__ import annotations
+
+from trade_core.errors import ConfigurationError, TradeError
+
+
+class JournalError(TradeError):
+    """The root of what the journal raises while it runs."""
+
+
+class RowRefused(JournalError):
+    """The caller's row breaks the rules of rows (kind, names, types, sizes): a defect of the caller, never stored."""
+
+
+class JournalUnavailable(JournalError):
+    """The row is not known to be durable: the journal is failed, stalled or closed. Act as if it was not written.
+
+    ``cause`` is a word for rows and metrics, such as ``sqlite_full``.
+    """
+
+    def __init__(self, message: str, *, cause: str = "unavailable") -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class JournalFull(JournalUnavailable):
+    """The writer's bounded queue has no room: rows arrive faster than the disk takes them, or the disk stands still."""
+
+
+class JournalRefused(ConfigurationError):
+    """A journal that is not opened: not ours, newer than this code, in use, or not where it should be."""
+
+
+class JournalDamaged(JournalRefused):
+    """A journal of ours whose rows contradict themselves: a gap, a wrong leaf hash, a body that is not a row."""

@@ -1,0 +1,372 @@
+"""Where rows live: one SQLite file with one writer, which it holds to append-only and gapless itself.
+
+Guarantees
+- A committed row survives the death of the process and of the machine (WAL, synchronous=FULL).
+- The database refuses changed, deleted, replaced and out-of-sequence rows by triggers. They bind this program and
+  its mistakes, not whoever owns the file: against that stand the leaf hashes here and the witness elsewhere.
+- One writer: a lock beside the file, held by the kernel for the life of the process, refuses a second one.
+- What is not ours, newer than this code, of another origin or damaged is refused, never repaired.
+
+It does not wait, retry or group: that is the writer's part.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
+
+from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
+from trade_journal.rows import Draft, Row, leaf_hash, numbered, parse_row
+
+FORMAT_VERSION: Final = 1
+READ_ROWS_MAX: Final = 1000  # one page for the witness: at most 8 MiB
+CHECKED_ROWS: Final = 1000  # hashed again at every opening; the whole log is for `verify`
+BUSY_TIMEOUT_S: Final = 2  # only a reader that recovers the WAL can be in the way
+
+_METADATA: Final = MetaData()
+_ROWS: Final = Table(
+    "rows",
+    _METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
+)
+_FORMAT: Final = Table(
+    "journal_format",
+    _METADATA,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("origin", String, nullable=False),
+)
+# INSERT OR REPLACE deletes without firing delete triggers; the sequence trigger refuses it, since a replaced row
+# never carries the next number.
+_TRIGGERS: Final = (
+    "CREATE TRIGGER rows_refuse_update BEFORE UPDATE ON rows "
+    "BEGIN SELECT RAISE(ABORT, 'journal rows are never changed'); END",
+    "CREATE TRIGGER rows_refuse_delete BEFORE DELETE ON rows "
+    "BEGIN SELECT RAISE(ABORT, 'journal rows are never deleted'); END",
+    "CREATE TRIGGER rows_refuse_gap BEFORE INSERT ON rows "
+    "WHEN NEW.seq IS NOT (SELECT ifnull(max(seq) + 1, 0) FROM rows) "
+    "BEGIN SELECT RAISE(ABORT, 'journal rows are gapless'); END",
+)
+_TRIGGER_NAMES: Final = frozenset({"rows_refuse_update", "rows_refuse_delete", "rows_refuse_gap"})
+
+
+class JournalStore:
+    """The one writer's open journal. Used by one thread at a time."""
+
+    __slots__ = ("_connection", "_engine", "_lock", "_path", "_size")
+
+    def __init__(self, *, path: Path, lock: int, engine: Engine, connection: Connection, size: int) -> None:
+        self._path = path
+        self._lock = lock
+        self._engine = engine
+        self._connection = connection
+        self._size = size
+
+    @classmethod
+    def open(cls, url: str, *, origin: str) -> JournalStore:
+        """Open the journal at a ``sqlite:////absolute/path`` URL for writing, or make it where none is.
+
+        ``origin`` names who writes it, for which account and environment; a journal of another origin is refused.
+        Raises JournalRefused, JournalDamaged, or JournalUnavailable when the disk does not let us.
+        """
+        path = sqlite_path(url)
+        lock = _locked(path)
+        engine: Engine | None = None
+        try:
+            _create_file(path)
+            engine = _engine(path, writes=True)
+            connection = _connected(engine, path)
+            with _failures_named(path):
+                size = _prepared(connection, path, origin=origin)
+            return cls(path=path, lock=lock, engine=engine, connection=connection, size=size)
+        except BaseException:
+            if engine is not None:
+                engine.dispose()
+            os.close(lock)
+            raise
+
+    @property
+    def path(self) -> Path:
+        """Say where the journal lives."""
+        return self._path
+
+    def size(self) -> int:
+        """Count the rows; the next row gets this sequence number."""
+        return self._size
+
+    def append(self, drafts: Sequence[Draft]) -> int:
+        """Number and commit rows in one transaction, durable on return. Answers the first one's number.
+
+        Raises JournalUnavailable; the store is then good for closing only, because whether the rows reached the disk
+        is known by reading it again and in no other way.
+        """
+        first = self._size
+        values = [_values(draft, first + index) for index, draft in enumerate(drafts)]
+        with _failures_named(self._path), self._connection.begin():
+            self._connection.execute(insert(_ROWS), values)
+        self._size += len(values)
+        return first
+
+    def read(self, from_seq: int, limit: int) -> list[Row]:
+        """Read committed rows in order. Raises JournalDamaged when one is not what was written."""
+        with _failures_named(self._path), self._connection.begin():
+            return _read(self._connection, from_seq, limit)
+
+    def close(self) -> None:
+        """Close the database and release the lock. Never raises: what was committed is on the disk already."""
+        with suppress(DBAPIError, sqlite3.Error):
+            self._connection.close()
+        self._engine.dispose()
+        os.close(self._lock)
+
+
+class JournalReader:
+    """A reading view of a journal; any number of them, beside the writer and in other processes."""
+
+    __slots__ = ("_engine", "_path")
+
+    def __init__(self, url: str) -> None:
+        self._path = sqlite_path(url)
+        self._engine = _engine(self._path, writes=False)
+
+    def size(self) -> int:
+        """Count the committed rows. Raises JournalRefused or JournalUnavailable."""
+        with self._view() as connection:
+            return _size(connection)
+
+    def read(self, from_seq: int, limit: int) -> list[Row]:
+        """Read committed rows in order, at most READ_ROWS_MAX. Raises JournalDamaged, JournalRefused."""
+        with self._view() as connection:
+            return _read(connection, from_seq, limit)
+
+    def close(self) -> None:
+        """Release what the view holds."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _view(self) -> Iterator[Connection]:
+        if not self._path.is_file():
+            raise JournalRefused(f"{self._path}: no journal there")
+        with _failures_named(self._path), self._engine.begin() as connection:
+            _check_format(connection, self._path, origin=None)
+            yield connection
+
+
+def sqlite_path(url: str) -> Path:
+    """Take the file's path from a journal URL. Raises JournalRefused for anything but an absolute SQLite file."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise JournalRefused("journal_url is not a database URL; expected sqlite:////absolute/path") from error
+    if parsed.get_backend_name() != "sqlite" or parsed.query:
+        found = parsed.get_backend_name()
+        raise JournalRefused(f"journal_url: expected sqlite:////absolute/path without options, found {found}")
+    if not parsed.database or not Path(parsed.database).is_absolute():
+        raise JournalRefused(f"journal_url: expected an absolute path, found {parsed.database or 'memory'!r}")
+    return Path(parsed.database)
+
+
+def _locked(path: Path) -> int:
+    """Take the writer's lock. Crash-proof: the kernel lets go when the process ends, however it ends."""
+    try:
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalRefused(f"{path}: cannot create the lock file beside it: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise JournalRefused(f"{path}: another writer has this journal open (pid {holder or 'unknown'})") from error
+    # A full disk must not keep the journal from opening for cancels and reads: the pid is for people only.
+    with suppress(OSError):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _create_file(path: Path) -> None:
+    """Create an empty database file readable by us alone, unless there is one."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise JournalRefused(f"{path}: cannot open: {error.strerror}") from error
+
+
+def _engine(path: Path, *, writes: bool) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=NullPool,
+        # Autocommit in the driver: SQLAlchemy's transactions are begun by the listener below and by nothing else.
+        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
+    )
+
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in ("synchronous=FULL", "trusted_schema=OFF", "query_only=" + ("OFF" if writes else "ON")):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def _connected(engine: Engine, path: Path) -> Connection:
+    with _failures_named(path):
+        return engine.connect()
+
+
+@contextmanager
+def _failures_named(path: Path) -> Iterator[None]:
+    """Turn the driver's errors into ours; what SQLite calls corrupt or foreign is not a passing condition."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        cause: object = error.orig if isinstance(error, DBAPIError) else error
+        name = str(getattr(cause, "sqlite_errorname", type(cause).__name__))
+        if name.startswith("SQLITE_NOTADB"):
+            raise JournalRefused(f"{path}: not a SQLite database") from error
+        if name.startswith("SQLITE_CORRUPT"):
+            raise JournalDamaged(f"{path}: the database file is corrupt") from error
+        raise JournalUnavailable(f"{path}: {name}", cause=name.lower()) from error
+
+
+def _prepared(connection: Connection, path: Path, *, origin: str) -> int:
+    """Make or check the journal; answers its size.
+
+    Nothing is written to a database that holds anything, before it is known to be ours. If we crash before the
+    first commit, a database without tables is left, which the next opening takes for new.
+    """
+    with connection.begin():
+        is_new = not inspect(connection).get_table_names()
+        if not is_new:
+            _check_format(connection, path, origin=origin)
+    _log_ahead(connection, path)
+    with connection.begin():
+        if is_new:
+            _create_tables(connection, origin=origin)
+        size = _check_rows(connection, path)
+    _sync_folder(path)
+    return size
+
+
+def _log_ahead(connection: Connection, path: Path) -> None:
+    """Switch to write-ahead logging; SQLite wants it outside any transaction and remembers it in the file."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    if driver.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
+        raise JournalRefused(f"{path}: the file system does not support write-ahead logging")
+
+
+def _create_tables(connection: Connection, *, origin: str) -> None:
+    _METADATA.create_all(connection)
+    for trigger in _TRIGGERS:
+        connection.execute(text(trigger))
+    connection.execute(insert(_FORMAT), {"version": FORMAT_VERSION, "origin": origin})
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the new file's name itself durable."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _values(draft: Draft, seq: int) -> dict[str, object]:
+    body = numbered(draft.head, seq)
+    return {
+        "seq": seq,
+        "at_ns": draft.entry.at_ns,
+        "kind": draft.entry.kind.value,
+        "actor": draft.entry.actor,
+        "body": body,
+        "leaf_hash": leaf_hash(body),
+    }
+
+
+def _check_format(connection: Connection, path: Path, *, origin: str | None) -> None:
+    tables = set(inspect(connection).get_table_names())
+    if not {_ROWS.name, _FORMAT.name} <= tables:
+        found = ", ".join(sorted(tables)[:5]) or "no tables"
+        raise JournalRefused(f"{path}: not a journal of this platform; found {found}")
+    formats = connection.execute(select(_FORMAT.c.version, _FORMAT.c.origin).limit(2)).all()
+    if len(formats) != 1 or formats[0].version != FORMAT_VERSION:
+        found = ", ".join(str(row.version) for row in formats) or "none"
+        raise JournalRefused(f"{path}: journal format {found}; this version reads {FORMAT_VERSION}")
+    if origin is not None and formats[0].origin != origin:
+        raise JournalRefused(f"{path}: journal of {formats[0].origin!r}; expected {origin!r}")
+    triggers = set(connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all())
+    if triggers != _TRIGGER_NAMES:
+        raise JournalDamaged(f"{path}: the triggers that keep rows unchanged are not as they were made")
+
+
+def _check_rows(connection: Connection, path: Path) -> int:
+    counted = connection.execute(select(func.count(), func.min(_ROWS.c.seq), func.max(_ROWS.c.seq))).one()
+    size, first, last = (int(value) if value is not None else None for value in counted)
+    assert size is not None
+    if size and (first != 0 or last != size - 1):
+        raise JournalDamaged(f"{path}: {size} rows numbered {first} to {last}: not gapless")
+    _read(connection, max(0, size - CHECKED_ROWS), CHECKED_ROWS)
+    return size
+
+
+def _size(connection: Connection) -> int:
+    last = connection.execute(select(func.max(_ROWS.c.seq))).scalar_one()
+    return 0 if last is None else int(last) + 1
+
+
+def _read(connection: Connection, from_seq: int, limit: int) -> list[Row]:
+    if from_seq < 0 or not 0 <= limit <= READ_ROWS_MAX:
+        raise ValueError(f"rows are read from 0 upwards, at most {READ_ROWS_MAX}: from_seq={from_seq} limit={limit}")
+    query = select(_ROWS).where(_ROWS.c.seq >= from_seq).order_by(_ROWS.c.seq).limit(limit)
+    return [_checked(record, from_seq + index) for index, record in enumerate(connection.execute(query))]
+
+
+def _checked(record: Any, seq: int) -> Row:
+    """Hold a stored record against its own hash and bytes; the columns are an index, the bytes are the row."""
+    if record.seq != seq:
+        raise JournalDamaged(f"row {seq} is missing; found {record.seq}")
+    if leaf_hash(record.body) != record.leaf_hash:
+        raise JournalDamaged(f"row {seq}: leaf hash does not match its bytes")
+    try:
+        row = parse_row(record.body)
+    except JournalDamaged as error:
+        raise JournalDamaged(f"row {seq}: {error}") from error
+    if (row.seq, row.at_ns, row.kind.value, row.actor) != (seq, record.at_ns, record.kind, record.actor):
+        raise JournalDamaged(f"row {seq}: columns do not match its bytes")
+    return row
