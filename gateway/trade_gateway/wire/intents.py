@@ -1,0 +1,103 @@
+"""What a bot asked for, in domain types. An intent exists only when every byte of the request was understood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+
+from trade_gateway.wire.routes import Route
+
+
+class Category(Enum):
+    """The product classes that may be traded; the value is the exchange's own word."""
+
+    SPOT = "spot"
+    LINEAR = "linear"
+
+
+class Side(Enum):
+    """The side of an order; the value is the exchange's own word."""
+
+    BUY = "Buy"
+    SELL = "Sell"
+
+
+class OrderFilter(Enum):
+    """The kinds of order that a cancel may name; the value is the exchange's own word."""
+
+    ORDER = "Order"
+    STOP_ORDER = "StopOrder"
+    TPSL_ORDER = "tpslOrder"
+
+
+class MarginMode(Enum):
+    """The account's margin modes; the value is the exchange's own word."""
+
+    ISOLATED = "ISOLATED_MARGIN"
+    CROSS = "REGULAR_MARGIN"
+    PORTFOLIO = "PORTFOLIO_MARGIN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderIntent:
+    """A Limit, PostOnly order. Nothing else can be expressed. Quantity is in base coin, price in quote coin."""
+
+    category: Category
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    reduce_only: bool
+    client_link_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelIntent:
+    """A cancel of one order, named by exactly one of the two ids (the exchange's wins when the bot sent both)."""
+
+    category: Category
+    symbol: str
+    order_id: str | None
+    client_link_id: str | None
+    order_filter: OrderFilter | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadIntent:
+    """A read with its checked parameters, in the order in which they were asked."""
+
+    route: Route
+    parameters: tuple[tuple[str, str], ...]
+
+    def parameter(self, name: str) -> str | None:
+        """Return one parameter's value, or None when it was not sent."""
+        return dict(self.parameters).get(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetLeverageIntent:
+    """A wish for the leverage of a linear symbol, which the gateway compares with the pinned one."""
+
+    symbol: str
+    buy_leverage: Decimal
+    sell_leverage: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionModeIntent:
+    """A wish for a position mode: 0 is one-way, 3 is hedge. It names a coin or a symbol."""
+
+    mode: int
+    coin: str | None
+    symbol: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginModeIntent:
+    """A wish for the account's margin mode."""
+
+    margin_mode: MarginMode
+
+
+PinIntent = SetLeverageIntent | PositionModeIntent | MarginModeIntent
