@@ -326,7 +326,8 @@ class JournalWriter:
                 failure.rows_survived += len(failure.drafts)
             # What is settled must not be settled again should the announcement fail.
             failure.first_seq = store.size()
-            failure.drafts = failure.later = []
+            failure.drafts = []
+            failure.later = []
 
     def _announce(self, store: JournalStore) -> None:
         """Write the row that tells of the failure; that it can be written is the proof of recovery."""
