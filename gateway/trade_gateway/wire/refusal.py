@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from trade_core.errors import TradeError
 from trade_gateway.policy.deny_codes import DenyCode
 
 MAX_DETAIL_CHARACTERS = 64
@@ -19,6 +20,14 @@ class Refusal:
 
     code: DenyCode
     detail: Detail = ()
+
+
+class Refused(TradeError):
+    """Carries a refusal out of a parsing leaf to the parser's one public function, which returns it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code.name)
+        self.refusal = refusal
 
 
 def neutralised(value: object) -> str:

@@ -13,7 +13,7 @@ from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.wire.refusal import Refusal, refuse
 
 
-class RouteKind(Enum):
+class Kind(Enum):
     """What the gateway does with a route."""
 
     PUBLIC_READ = auto()
@@ -34,9 +34,9 @@ class Route(Enum):
 
     method: str
     path: str
-    kind: RouteKind
+    kind: Kind
 
-    def __new__(cls, method: str, path: str, kind: RouteKind) -> Route:
+    def __new__(cls, method: str, path: str, kind: Kind) -> Route:
         """Make a member whose value is the method and path."""
         member = object.__new__(cls)
         member._value_ = f"{method} {path}"
@@ -45,30 +45,30 @@ class Route(Enum):
         member.kind = kind
         return member
 
-    MARKET_TIME = ("GET", "/v5/market/time", RouteKind.PUBLIC_READ)
-    MARKET_INSTRUMENTS = ("GET", "/v5/market/instruments-info", RouteKind.PUBLIC_READ)
-    MARKET_KLINE = ("GET", "/v5/market/kline", RouteKind.PUBLIC_READ)
-    MARKET_MARK_PRICE_KLINE = ("GET", "/v5/market/mark-price-kline", RouteKind.PUBLIC_READ)
-    MARKET_FUNDING_HISTORY = ("GET", "/v5/market/funding/history", RouteKind.PUBLIC_READ)
-    MARKET_TICKERS = ("GET", "/v5/market/tickers", RouteKind.PUBLIC_READ)
-    MARKET_ORDERBOOK = ("GET", "/v5/market/orderbook", RouteKind.PUBLIC_READ)
-    MARKET_RECENT_TRADE = ("GET", "/v5/market/recent-trade", RouteKind.PUBLIC_READ)
-    MARKET_RISK_LIMIT = ("GET", "/v5/market/risk-limit", RouteKind.PUBLIC_READ)
-    MARKET_OPEN_INTEREST = ("GET", "/v5/market/open-interest", RouteKind.PUBLIC_READ)
-    WALLET_BALANCE = ("GET", "/v5/account/wallet-balance", RouteKind.PRIVATE_READ)
-    ORDER_REALTIME = ("GET", "/v5/order/realtime", RouteKind.PRIVATE_READ)
-    ORDER_HISTORY = ("GET", "/v5/order/history", RouteKind.PRIVATE_READ)
-    EXECUTION_LIST = ("GET", "/v5/execution/list", RouteKind.PRIVATE_READ)
-    POSITION_LIST = ("GET", "/v5/position/list", RouteKind.PRIVATE_READ)
-    FEE_RATE = ("GET", "/v5/account/fee-rate", RouteKind.PRIVATE_READ)
-    QUERY_API = ("GET", "/v5/user/query-api", RouteKind.LOCAL_READ)
-    ACCOUNT_INFO = ("GET", "/v5/account/info", RouteKind.LOCAL_READ)
-    COIN_INFO = ("GET", "/v5/asset/coin/query-info", RouteKind.LOCAL_READ)
-    ORDER_CREATE = ("POST", "/v5/order/create", RouteKind.ORDER_CREATE)
-    ORDER_CANCEL = ("POST", "/v5/order/cancel", RouteKind.ORDER_CANCEL)
-    SET_LEVERAGE = ("POST", "/v5/position/set-leverage", RouteKind.PIN_LEVERAGE)
-    SWITCH_POSITION_MODE = ("POST", "/v5/position/switch-mode", RouteKind.PIN_POSITION_MODE)
-    SET_MARGIN_MODE = ("POST", "/v5/account/set-margin-mode", RouteKind.PIN_MARGIN_MODE)
+    MARKET_TIME = ("GET", "/v5/market/time", Kind.PUBLIC_READ)
+    MARKET_INSTRUMENTS = ("GET", "/v5/market/instruments-info", Kind.PUBLIC_READ)
+    MARKET_KLINE = ("GET", "/v5/market/kline", Kind.PUBLIC_READ)
+    MARKET_MARK_PRICE_KLINE = ("GET", "/v5/market/mark-price-kline", Kind.PUBLIC_READ)
+    MARKET_FUNDING_HISTORY = ("GET", "/v5/market/funding/history", Kind.PUBLIC_READ)
+    MARKET_TICKERS = ("GET", "/v5/market/tickers", Kind.PUBLIC_READ)
+    MARKET_ORDERBOOK = ("GET", "/v5/market/orderbook", Kind.PUBLIC_READ)
+    MARKET_RECENT_TRADE = ("GET", "/v5/market/recent-trade", Kind.PUBLIC_READ)
+    MARKET_RISK_LIMIT = ("GET", "/v5/market/risk-limit", Kind.PUBLIC_READ)
+    MARKET_OPEN_INTEREST = ("GET", "/v5/market/open-interest", Kind.PUBLIC_READ)
+    WALLET_BALANCE = ("GET", "/v5/account/wallet-balance", Kind.PRIVATE_READ)
+    ORDER_REALTIME = ("GET", "/v5/order/realtime", Kind.PRIVATE_READ)
+    ORDER_HISTORY = ("GET", "/v5/order/history", Kind.PRIVATE_READ)
+    EXECUTION_LIST = ("GET", "/v5/execution/list", Kind.PRIVATE_READ)
+    POSITION_LIST = ("GET", "/v5/position/list", Kind.PRIVATE_READ)
+    FEE_RATE = ("GET", "/v5/account/fee-rate", Kind.PRIVATE_READ)
+    QUERY_API = ("GET", "/v5/user/query-api", Kind.LOCAL_READ)
+    ACCOUNT_INFO = ("GET", "/v5/account/info", Kind.LOCAL_READ)
+    COIN_INFO = ("GET", "/v5/asset/coin/query-info", Kind.LOCAL_READ)
+    ORDER_CREATE = ("POST", "/v5/order/create", Kind.ORDER_CREATE)
+    ORDER_CANCEL = ("POST", "/v5/order/cancel", Kind.ORDER_CANCEL)
+    SET_LEVERAGE = ("POST", "/v5/position/set-leverage", Kind.PIN_LEVERAGE)
+    SWITCH_POSITION_MODE = ("POST", "/v5/position/switch-mode", Kind.PIN_POSITION_MODE)
+    SET_MARGIN_MODE = ("POST", "/v5/account/set-margin-mode", Kind.PIN_MARGIN_MODE)
 
 
 _BY_METHOD_AND_PATH = {(route.method.encode(), route.path.encode()): route for route in Route}
