@@ -1,0 +1,116 @@
+"""The watchdog's admin listener: health for anyone on the machine, state and metrics for a bearer of the token.
+
+It changes nothing: every route is a GET. Requests with a Host that is not this machine's are refused, so that a web
+page that rebinds a name to us reads nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from trade_core.clock import NS_PER_S, Clock
+from trade_core.money import format_decimal
+from trade_core.secrets import Secret
+from trade_core.trust.ring import KeyRing, ring_hash
+from trade_watchdog.lease_sender import LIFETIME_S
+from trade_watchdog.status import LeaseResult, Phase, Status
+
+ALLOWED_HOSTS: Final = ("127.0.0.1", "localhost")
+
+
+def admin_app(*, status: Status, ring: KeyRing, token: Secret, registry: CollectorRegistry, clock: Clock) -> FastAPI:
+    """Build the application."""
+    app = FastAPI(title="trade-watchdog", docs_url=None, redoc_url=None, openapi_url=None)
+    may_read = [Depends(_bearer_check(token))]
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    async def readyz(response: Response) -> dict[str, Any]:
+        why_not = _why_not_ready(status, clock)
+        response.status_code = 503 if why_not else 200
+        return {"ready": not why_not, "reason": why_not}
+
+    @app.get("/state", dependencies=may_read)
+    async def state() -> dict[str, Any]:
+        return state_document(status, ring=ring, clock=clock)
+
+    @app.get("/metrics", dependencies=may_read)
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    Instrumentator(registry=registry).instrument(app)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(ALLOWED_HOSTS), www_redirect=False)
+    return app
+
+
+def state_document(status: Status, *, ring: KeyRing, clock: Clock) -> dict[str, Any]:
+    """Say what the watchdog sees and does, as plain values; ages in seconds, money as text."""
+    return {
+        "environment": ring.environment,
+        "deployment": ring.deployment,
+        "account": ring.account,
+        "ring_hash": ring_hash(ring),
+        "policy_hash": ring.policy_hash,
+        "phase": status.phase.value,
+        "ceiling": status.verdict.ceiling.value,
+        "reason": status.verdict.reason,
+        "exchange": {"finding": status.finding.value, "detail": status.exchange_detail},
+        "equity": _equity_document(status, clock),
+        "lease": _lease_document(status, clock),
+    }
+
+
+def _equity_document(status: Status, clock: Clock) -> dict[str, Any]:
+    sample = status.last_good
+    if sample is None:
+        return {"equity_usdt": None, "age_s": None, "exchange_time_ms": None}
+    return {
+        "equity_usdt": format_decimal(sample.equity_usdt),
+        "age_s": _age_s(sample.received_monotonic_ns, clock),
+        "exchange_time_ms": sample.exchange_time_ms,
+    }
+
+
+def _lease_document(status: Status, clock: Clock) -> dict[str, Any]:
+    accepted_at_ns = status.lease_accepted_at_ns
+    return {
+        "generation": status.lease.generation if status.lease else 0,
+        "ceiling": status.lease.ceiling if status.lease else None,
+        "age_s": None if accepted_at_ns is None else _age_s(accepted_at_ns, clock),
+        "result": status.lease_result.value,
+        "detail": status.lease_detail,
+    }
+
+
+def _age_s(at_ns: int, clock: Clock) -> float:
+    return round((clock.monotonic_ns() - at_ns) / NS_PER_S, 3)
+
+
+def _why_not_ready(status: Status, clock: Clock) -> str:
+    """Give the reason for not being ready; empty when the gateway holds a living lease of ours."""
+    if status.phase is not Phase.WATCHING:
+        return "the exchange key is not verified yet"
+    if status.lease_accepted_at_ns is None:
+        return f"no lease was counted yet ({status.lease_result.value})"
+    if _age_s(status.lease_accepted_at_ns, clock) >= LIFETIME_S:
+        return f"the last lease has expired ({status.lease_result.value})"
+    return "" if status.lease_result is not LeaseResult.FOREIGN else "the gateway is not the one the ring names"
+
+
+def _bearer_check(token: Secret) -> Any:
+    expected = f"Bearer {token.reveal()}".encode()
+
+    async def check(authorization: Annotated[str, Header()] = "") -> None:
+        if not hmac.compare_digest(authorization.encode("utf-8", "replace"), expected):
+            raise HTTPException(401, "a bearer token is required", {"www-authenticate": "Bearer"})
+
+    return check

@@ -1,0 +1,98 @@
+"""How much risk the watchdog vouches for, from what it saw of the account. Pure.
+
+Guarantees: ACTIVE only on an equity that was read, is a positive plain number, carries a time of the exchange that
+agrees with our clock and has moved on, and is at most SAMPLE_AGE_MAX_S old. Anything else is REDUCE_ONLY.
+It never halts or kills: a number that cannot be read proves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, unique
+from typing import Final
+
+from trade_core.clock import NS_PER_MS, NS_PER_S
+
+SAMPLE_AGE_MAX_S: Final = 15  # three missed readings: one slow answer must not stop trading, a dead exchange must
+CLOCK_DIFFERENCE_MAX_S: Final = 10  # beyond it either clock is wrong, and nothing with a time in it can be believed
+
+
+@unique
+class Ceiling(Enum):
+    """The ceilings that this version of the watchdog sends."""
+
+    ACTIVE = "ACTIVE"
+    REDUCE_ONLY = "REDUCE_ONLY"
+
+
+@unique
+class Finding(Enum):
+    """What the last attempt to read the equity found."""
+
+    NEVER_READ = "never_read"
+    GOOD = "good"
+    UNAVAILABLE = "unavailable"
+    UNREADABLE = "unreadable"
+    NOT_POSITIVE = "not_positive"
+    TIME_STANDS_STILL = "time_stands_still"
+    CLOCKS_DISAGREE = "clocks_disagree"
+    NOT_SIMULATED = "not_simulated"
+
+
+_WORDS: Final = {
+    Finding.NEVER_READ: "the equity was not read yet",
+    Finding.GOOD: "the equity is read and fresh",
+    Finding.UNAVAILABLE: "the exchange does not answer",
+    Finding.UNREADABLE: "the exchange's answer holds no readable equity",
+    Finding.NOT_POSITIVE: "the equity is not above zero",
+    Finding.TIME_STANDS_STILL: "the exchange repeats an old answer",
+    Finding.CLOCKS_DISAGREE: "the exchange's clock and ours disagree",
+    Finding.NOT_SIMULATED: "the exchange does not say that it is simulated",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquitySample:
+    """One reading: total equity in USDT, the exchange's own time, and when it reached us on both clocks."""
+
+    equity_usdt: Decimal
+    exchange_time_ms: int
+    received_wall_ns: int
+    received_monotonic_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The ceiling and why."""
+
+    ceiling: Ceiling
+    reason: str
+
+
+def examine(sample: EquitySample, *, previous: EquitySample | None) -> Finding:
+    """Say whether a new sample can be believed. `previous` is the last one that was."""
+    difference_ns = abs(sample.exchange_time_ms * NS_PER_MS - sample.received_wall_ns)
+    if difference_ns > CLOCK_DIFFERENCE_MAX_S * NS_PER_S:
+        return Finding.CLOCKS_DISAGREE
+    if previous is not None and sample.exchange_time_ms <= previous.exchange_time_ms:
+        return Finding.TIME_STANDS_STILL
+    if sample.equity_usdt <= 0:
+        return Finding.NOT_POSITIVE
+    return Finding.GOOD
+
+
+def judge(*, last_good: EquitySample | None, finding: Finding, now_monotonic_ns: int) -> Verdict:
+    """Decide the ceiling from the last believed sample and what the newest attempt found."""
+    if last_good is None:
+        found = Finding.NEVER_READ if finding is Finding.GOOD else finding
+        return Verdict(ceiling=Ceiling.REDUCE_ONLY, reason=_WORDS[found])
+    # A silence is bridged by the last sample for a while; an answer that cannot be believed is not.
+    if finding not in {Finding.GOOD, Finding.UNAVAILABLE}:
+        return Verdict(ceiling=Ceiling.REDUCE_ONLY, reason=_WORDS[finding])
+    age_ns = now_monotonic_ns - last_good.received_monotonic_ns
+    if age_ns > SAMPLE_AGE_MAX_S * NS_PER_S:
+        return Verdict(
+            ceiling=Ceiling.REDUCE_ONLY, reason=f"the equity was last read more than {SAMPLE_AGE_MAX_S} s ago"
+        )
+    return Verdict(ceiling=Ceiling.ACTIVE, reason=_WORDS[finding])

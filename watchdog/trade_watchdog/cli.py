@@ -1,0 +1,87 @@
+"""`trade-watchdog`: init makes its keys, run (the default) watches. Exit codes: 0 clean, 1 failure, 2 refused."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from trade_core.errors import ConfigurationError
+from trade_core.logs import configure_logging
+from trade_core.settings import load_settings
+from trade_core.trust.keys import NotTrusted
+from trade_watchdog.identity import initialise
+from trade_watchdog.settings import WatchdogSettings
+
+EXIT_CLEAN: Final = 0
+EXIT_FAILURE: Final = 1
+EXIT_REFUSED: Final = 2
+
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; answers the exit code."""
+    options = _parser().parse_args(arguments)
+    configure_logging("watchdog")
+    try:
+        settings = load_settings(options.config, WatchdogSettings)
+        if options.command == "init":
+            return _init(settings)
+        return _run(settings)
+    except (ConfigurationError, NotTrusted) as error:
+        _log.error("refused: %s", error)
+        return EXIT_REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trade-watchdog",
+        description="Watch the account with a read-only key and vouch for the gateway with short signed leases.",
+        epilog="Exit codes: 0 ended cleanly, 1 failed, 2 refused to start (settings, keys, ring).",
+    )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("run", "init"),
+        default="run",
+        help="init makes the lease key and public.json; run (default) watches",
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (TOML)")
+    return parser
+
+
+def _init(settings: WatchdogSettings) -> int:
+    for path in initialise(settings):
+        sys.stdout.write(f"wrote {path}\n")
+    return EXIT_CLEAN
+
+
+def _run(settings: WatchdogSettings) -> int:
+    # The exchange library takes seconds to import; init and --help do without it.
+    from trade_watchdog.service import run  # noqa: PLC0415
+
+    configure_logging("watchdog", level=settings.log_level)
+    try:
+        asyncio.run(run(settings))
+    except (ConfigurationError, NotTrusted):
+        raise
+    except ExceptionGroup as group:
+        refusals, rest = group.split((ConfigurationError, NotTrusted))
+        if rest is None and refusals is not None:
+            raise refusals.exceptions[0] from None
+        _log.exception("the watchdog failed; its leases lapse and the gateway will only reduce")
+        return EXIT_FAILURE
+    except Exception:  # noqa: BLE001 - the process boundary: whatever it was, leases stop
+        _log.exception("the watchdog failed; its leases lapse and the gateway will only reduce")
+        return EXIT_FAILURE
+    _log.info("ended")
+    return EXIT_CLEAN
+
+
+if __name__ == "__main__":
+    sys.exit(main())

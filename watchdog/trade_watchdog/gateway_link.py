@@ -1,0 +1,125 @@
+"""The gateway's admin listener as the watchdog uses it: read its state, send it leases. Bounded in time and size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from trade_core.errors import TradeError
+from trade_core.logs import neutralise
+from trade_watchdog.identity import GENERATION_MAX, GatewayAddress
+
+REQUEST_TIMEOUT_S: Final = 2.0
+ANSWER_BYTES_MAX: Final = 512 * 1024
+NAME_CHARACTERS_MAX: Final = 128
+DETAIL_CHARACTERS_MAX: Final = 200
+
+
+class GatewayUnavailable(TradeError):
+    """The gateway did not answer in time; it may be starting."""
+
+
+class GatewayAnswerInvalid(TradeError):
+    """The gateway answered something that is not its protocol."""
+
+
+class GatewayRefused(TradeError):
+    """The gateway understood and refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayState:
+    """What a lease must name, as the gateway says it."""
+
+    boot_nonce: str
+    generation: int
+    deployment: str
+    environment: str
+    account: str
+    policy_hash: str
+    ring_hash: str
+
+
+class GatewayLink:
+    """A connection to the admin listener of one gateway."""
+
+    def __init__(self, address: GatewayAddress) -> None:
+        """Prepare the client; nothing is sent yet."""
+        self._client = httpx.AsyncClient(
+            base_url=address.url,
+            headers={"authorization": f"Bearer {address.token.reveal()}"},
+            timeout=REQUEST_TIMEOUT_S,
+            limits=httpx.Limits(max_connections=2),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def state(self) -> GatewayState:
+        """Read GET /state. Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid."""
+        return _parse_state(await self._request("GET", "/state", None))
+
+    async def send_lease(self, signed: bytes) -> None:
+        """POST a signed lease; returns when the gateway counts it. Raises as `state`."""
+        await self._request("POST", "/lease", signed)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _request(self, method: str, path: str, content: bytes | None) -> bytes:
+        headers = {"content-type": "application/json"} if content is not None else {}
+        try:
+            async with self._client.stream(method, path, content=content, headers=headers) as response:
+                body = await _bounded_body(response)
+        except httpx.HTTPError as error:
+            raise GatewayUnavailable(f"the gateway does not answer: {type(error).__name__}") from None
+        if response.status_code == httpx.codes.OK:
+            return body
+        detail = neutralise(body.decode("utf-8", "replace"), limit=DETAIL_CHARACTERS_MAX)
+        raise GatewayRefused(f"{method} {path}: HTTP {response.status_code} {detail}")
+
+
+async def _bounded_body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for part in response.aiter_bytes():
+        body += part
+        if len(body) > ANSWER_BYTES_MAX:
+            raise GatewayAnswerInvalid(f"the gateway's answer is longer than {ANSWER_BYTES_MAX} bytes")
+    return bytes(body)
+
+
+def _parse_state(body: bytes) -> GatewayState:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        raise GatewayAnswerInvalid("/state is not JSON") from None
+    if not isinstance(content, dict):
+        raise GatewayAnswerInvalid("/state is not a JSON object")
+    return GatewayState(
+        boot_nonce=_name(content, "boot_nonce"),
+        generation=_generation(content.get("lease")),
+        deployment=_name(content, "deployment"),
+        environment=_name(content, "environment"),
+        account=_name(content, "account"),
+        policy_hash=_name(content, "policy_hash"),
+        ring_hash=_name(content, "ring_hash"),
+    )
+
+
+def _name(content: Mapping[str, Any], key: str) -> str:
+    value = content.get(key)
+    if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX:
+        raise GatewayAnswerInvalid(f"/state: {key} is not a name")
+    return value
+
+
+def _generation(lease: object) -> int:
+    value = lease.get("generation") if isinstance(lease, dict) else None
+    # One below the bound at most: ours is the next one.
+    if type(value) is not int or not 0 <= value < GENERATION_MAX:
+        raise GatewayAnswerInvalid("/state: lease.generation is not a whole number in range")
+    return value

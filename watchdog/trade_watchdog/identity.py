@@ -1,0 +1,192 @@
+"""Who the watchdog is: its lease key, its admin token, the ring it pinned and the generation it has reached.
+
+Guarantees
+- The private half of the lease key is made here and never leaves the identity file (mode 0600).
+- A ring is pinned at the first start; afterwards another one is refused, whoever put it there.
+- The lease generation is on disk before a lease carries it, so that a restart never goes back.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from trade_core.errors import ConfigurationError
+from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
+from trade_core.trust.keys import load_private_key, new_private_key, public_text
+from trade_core.trust.ring import KeyRing, read_ring, ring_bytes, ring_hash
+from trade_watchdog.settings import WatchdogSettings, loopback_url
+
+IDENTITY_FILE: Final = "identity.json"
+PUBLIC_FILE: Final = "public.json"
+PINNED_RING_FILE: Final = "ring.json"
+GENERATION_FILE: Final = "generation.json"
+OPERATOR_FILE: Final = "handover/operator.json"
+GENERATION_MAX: Final = 2**53 - 1
+_GENERATION_FILE_BYTES_MAX: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The watchdog's own secrets."""
+
+    lease_key: Ed25519PrivateKey
+    admin_token: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayAddress:
+    """Where the gateway's admin listener is, and the token that may send it leases."""
+
+    url: str
+    token: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeKey:
+    """The read-only key that the watchdog sees the account with."""
+
+    key: Secret
+    secret: Secret
+
+
+def initialise(settings: WatchdogSettings) -> list[Path]:
+    """Make the lease key and the admin token; answers the files written. Raises ConfigurationError if there are any.
+
+    The identity comes last: if we crash before it, `init` can simply be run again.
+    """
+    identity_file = settings.state_dir / IDENTITY_FILE
+    if identity_file.exists():
+        raise ConfigurationError(f"{identity_file}: exists already; a watchdog is initialised once")
+    private = new_private_key()
+    token = secrets.token_urlsafe(32)
+    public_file = settings.state_dir / PUBLIC_FILE
+    operator_file = settings.state_dir / OPERATOR_FILE
+    public = {
+        "account": settings.account,
+        "environment": settings.environment,
+        "lease_key": public_text(load_private_key(private)),
+    }
+    admin_url = f"http://{settings.admin_host}:{settings.admin_port}"
+    write_secret_file(operator_file, {"admin_url": admin_url, "admin_token": token})
+    write_atomically(public_file, json.dumps(public, indent=1).encode() + b"\n", mode=0o644)
+    write_secret_file(identity_file, {"lease_key": private, "admin_token": token})
+    return [public_file, operator_file, identity_file]
+
+
+def load_identity(settings: WatchdogSettings) -> Identity:
+    """Read what `init` made. Raises ConfigurationError, NotTrusted."""
+    path = settings.state_dir / IDENTITY_FILE
+    if not path.exists():
+        raise ConfigurationError(f"{path}: not there; run `trade-watchdog init` first")
+    content = read_secret_file(path)
+    return Identity(
+        lease_key=load_private_key(secret_text(content, "lease_key", path=path).reveal()),
+        admin_token=secret_text(content, "admin_token", path=path),
+    )
+
+
+def load_pinned_ring(settings: WatchdogSettings, identity: Identity) -> KeyRing:
+    """Read the ring, check that it is of this watchdog, and pin it at the first start.
+
+    Raises ConfigurationError when it names another watchdog, account or environment, or is not the pinned one.
+    """
+    ring = read_ring(settings.ring_file)
+    expected = {
+        "environment": settings.environment,
+        "account": settings.account,
+        "lease_key": public_text(identity.lease_key),
+    }
+    for name, wanted in expected.items():
+        if getattr(ring, name) != wanted:
+            raise ConfigurationError(f"{settings.ring_file}: {name} is not this watchdog's")
+    _pin(ring, settings.state_dir / PINNED_RING_FILE, source=settings.ring_file)
+    return ring
+
+
+def _pin(ring: KeyRing, pinned_file: Path, *, source: Path) -> None:
+    if not pinned_file.exists():
+        write_atomically(pinned_file, ring_bytes(ring), mode=0o600)
+        return
+    pinned = read_ring(pinned_file)
+    if ring_hash(pinned) != ring_hash(ring):
+        raise ConfigurationError(
+            f"{source}: ring {ring_hash(ring)[:12]} is not the one this watchdog has pinned "
+            f"({ring_hash(pinned)[:12]} in {pinned_file})"
+        )
+
+
+def load_gateway_address(path: Path) -> GatewayAddress:
+    """Read the handover that the gateway's `init` wrote. Raises ConfigurationError."""
+    content = _read_existing(path, maker="trade-gateway init")
+    try:
+        url = loopback_url(str(content.get("admin_url", "")), scheme="http")
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: admin_url: {error}") from error
+    return GatewayAddress(url=url, token=secret_text(content, "admin_token", path=path))
+
+
+def load_exchange_key(path: Path) -> ExchangeKey:
+    """Read the exchange key. Raises ConfigurationError."""
+    content = _read_existing(path, maker="whoever hands over the read-only exchange key")
+    return ExchangeKey(
+        key=secret_text(content, "exchange_key", path=path),
+        secret=secret_text(content, "exchange_secret", path=path),
+    )
+
+
+def _read_existing(path: Path, *, maker: str) -> Mapping[str, object]:
+    if not path.exists():
+        raise ConfigurationError(f"{path}: not there; it is written by {maker}")
+    return read_secret_file(path)
+
+
+class GenerationStore:
+    """The highest lease generation this watchdog ever used."""
+
+    __slots__ = ("_path", "_value")
+
+    def __init__(self, state_dir: Path) -> None:
+        """Read the stored generation; 0 when none was ever used. Raises ConfigurationError for a damaged file."""
+        self._path = state_dir / GENERATION_FILE
+        self._value = self._stored()
+
+    @property
+    def value(self) -> int:
+        """The last generation used."""
+        return self._value
+
+    def next_above(self, gateways: int) -> int:
+        """Take the next generation, above our own and the gateway's, and make it durable before it is used.
+
+        Raises ConfigurationError when the numbers are used up or the disk refuses: no lease is better than a repeat.
+        """
+        value = max(self._value, gateways) + 1
+        if value > GENERATION_MAX:
+            raise ConfigurationError(
+                f"lease generation {value} is beyond {GENERATION_MAX}; the gateway named {gateways}"
+            )
+        try:
+            write_atomically(self._path, json.dumps({"generation": value}).encode() + b"\n", mode=0o600)
+        except OSError as error:
+            raise ConfigurationError(f"{self._path}: cannot be written: {error.strerror}") from error
+        self._value = value
+        return value
+
+    def _stored(self) -> int:
+        if not self._path.exists():
+            return 0
+        try:
+            content = json.loads(self._path.read_bytes()[:_GENERATION_FILE_BYTES_MAX])
+            value = content["generation"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(f"{self._path}: is not a generation file ({type(error).__name__})") from error
+        if type(value) is not int or not 0 < value <= GENERATION_MAX:
+            raise ConfigurationError(f"{self._path}: generation is not a whole number from 1 to {GENERATION_MAX}")
+        return value

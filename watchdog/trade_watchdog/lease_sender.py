@@ -1,0 +1,78 @@
+"""Makes and sends leases: each names the gateway that asked nothing and gets exactly what the verdict allows.
+
+Guarantees
+- A lease is signed only for the deployment, environment, account, policy and ring that this watchdog has pinned; a
+  gateway that names others gets none.
+- Its generation is above every one that this watchdog or the gateway ever used, and on disk first.
+- It lives LIFETIME_S, so that a dead watchdog means REDUCE_ONLY within that time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from trade_core.clock import NS_PER_MS, Clock
+from trade_core.errors import TradeError
+from trade_core.trust.lease import Lease, sign_lease
+from trade_core.trust.ring import KeyRing, ring_hash
+from trade_watchdog.ceiling import Verdict
+from trade_watchdog.gateway_link import GatewayLink, GatewayState
+from trade_watchdog.identity import GenerationStore
+
+LIFETIME_S: Final = 20
+FULL_SCALE: Final = "1"
+
+
+class GatewayForeign(TradeError):
+    """The gateway is not the one that this watchdog's ring names; it gets no lease."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSender:
+    """What it takes to send a lease."""
+
+    link: GatewayLink
+    ring: KeyRing
+    private_key: Ed25519PrivateKey
+    generations: GenerationStore
+    clock: Clock
+
+    async def send(self, verdict: Verdict) -> Lease:
+        """Read the gateway's state, sign a lease for it and have it counted; answers the lease.
+
+        Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid, GatewayForeign, ConfigurationError.
+        """
+        state = await self.link.state()
+        self._check_names(state)
+        lease = self._lease(state, verdict)
+        await self.link.send_lease(sign_lease(lease, self.private_key))
+        return lease
+
+    def _lease(self, state: GatewayState, verdict: Verdict) -> Lease:
+        return Lease(
+            deployment=self.ring.deployment,
+            environment=self.ring.environment,
+            account=self.ring.account,
+            boot_nonce=state.boot_nonce,
+            generation=self.generations.next_above(state.generation),
+            ceiling=verdict.ceiling.value,
+            scale=FULL_SCALE,
+            policy_hash=self.ring.policy_hash,
+            ring_hash=ring_hash(self.ring),
+            expires_at_ms=self.clock.wall_ns() // NS_PER_MS + LIFETIME_S * 1000,
+        )
+
+    def _check_names(self, state: GatewayState) -> None:
+        expected = {
+            "deployment": self.ring.deployment,
+            "environment": self.ring.environment,
+            "account": self.ring.account,
+            "policy_hash": self.ring.policy_hash,
+            "ring_hash": ring_hash(self.ring),
+        }
+        differing = [name for name, wanted in expected.items() if getattr(state, name) != wanted]
+        if differing:
+            raise GatewayForeign("the gateway differs from the pinned ring in: " + ", ".join(differing))

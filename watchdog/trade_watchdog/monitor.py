@@ -1,0 +1,164 @@
+"""The watchdog's work: verify the key, then read the equity and send leases, each in a loop of its own.
+
+Guarantees
+- No lease before the exchange has said that our key is harmless; a harmful key ends the process.
+- Each loop has its own time: a hanging exchange delays no lease (it tightens it), a hanging gateway no reading.
+- A tighter ceiling is sent at once, not with the next period.
+- What nobody foresaw ends the process: its leases lapse, and the gateway is REDUCE_ONLY within their lifetime.
+
+Log levels: waiting for others is INFO or WARNING; ERROR is only for what a person must look at. Conditions are logged
+when they change, not every period.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import Final
+
+from trade_core.clock import Clock
+from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
+from trade_core.trust.lease import SEND_EVERY_S
+from trade_watchdog.ceiling import Ceiling, Finding, Verdict, examine, judge
+from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
+from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, GatewayUnavailable
+from trade_watchdog.key_check import excess_power
+from trade_watchdog.lease_sender import GatewayForeign, LeaseSender
+from trade_watchdog.metrics import WatchdogMetrics
+from trade_watchdog.status import LeaseResult, Phase, Status
+
+RETRY_FIRST_S: Final = 0.5
+RETRY_LAST_S: Final = 5.0
+LEASE_RETRY_S: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Monitor:
+    """The loops and what they share."""
+
+    exchange: WatchedExchange
+    sender: LeaseSender
+    status: Status
+    metrics: WatchdogMetrics
+    account: str
+    clock: Clock
+    _tightened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Watch until cancelled. Raises ConfigurationError for a key or an exchange that must not be used."""
+        await self._verify_key()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sample_forever())
+            tasks.create_task(self._lease_forever())
+
+    async def _verify_key(self) -> None:
+        """Wait for the exchange as long as it takes; its answer about the key decides."""
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                await self.exchange.check_environment()
+                information = await self.exchange.key_information()
+                break
+            except (ExchangeUnavailable, ExchangeAnswerInvalid) as error:
+                self._note_waiting(str(error))
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RETRY_LAST_S)
+        wrong = excess_power(information, account=self.account)
+        if wrong:
+            raise ConfigurationError("the watchdog's exchange key is refused: " + "; ".join(wrong))
+        self.status.phase = Phase.WATCHING
+        self.status.exchange_detail = ""
+        _log.info("exchange key verified: read-only, account %s", self.account)
+
+    def _note_waiting(self, detail: str) -> None:
+        if detail != self.status.exchange_detail:
+            _log.warning("no lease yet, waiting for the exchange: %s", detail)
+        self.status.exchange_detail = detail
+        self.status.finding = Finding.UNAVAILABLE
+
+    async def _sample_forever(self) -> None:
+        while True:
+            began_ns = self.clock.monotonic_ns()
+            await self._sample()
+            await asyncio.sleep(self._rest_of_period_s(began_ns))
+
+    async def _sample(self) -> None:
+        finding, detail = await self._read_equity()
+        self.metrics.samples.labels(finding.value).inc()
+        if finding is Finding.NOT_SIMULATED and self.status.finding is not finding:
+            _log.error("%s", detail)
+        self.status.finding = finding
+        self.status.exchange_detail = detail
+        self._update_verdict()
+
+    async def _read_equity(self) -> tuple[Finding, str]:
+        try:
+            sample = await self.exchange.equity()
+        except ExchangeUnavailable as error:
+            return Finding.UNAVAILABLE, str(error)
+        except (ExchangeAnswerInvalid, KeyRefusedByExchange) as error:
+            return Finding.UNREADABLE, str(error)
+        except NotSimulated as error:
+            return Finding.NOT_SIMULATED, str(error)
+        finding = examine(sample, previous=self.status.last_good)
+        if finding is Finding.GOOD:
+            self.status.last_good = sample
+        return finding, ""
+
+    def _update_verdict(self) -> Verdict:
+        """Judge anew; time alone can make a verdict tighter."""
+        before = self.status.verdict
+        verdict = judge(
+            last_good=self.status.last_good, finding=self.status.finding, now_monotonic_ns=self.clock.monotonic_ns()
+        )
+        self.status.verdict = verdict
+        if verdict.ceiling is not before.ceiling:
+            level = logging.INFO if verdict.ceiling is Ceiling.ACTIVE else logging.WARNING
+            _log.log(level, "ceiling %s: %s", verdict.ceiling.value, verdict.reason)
+            self._tightened.set()
+        return verdict
+
+    async def _lease_forever(self) -> None:
+        while True:
+            began_ns = self.clock.monotonic_ns()
+            self._tightened.clear()
+            is_accepted = await self._send_lease()
+            pause_s = self._rest_of_period_s(began_ns) if is_accepted else LEASE_RETRY_S
+            await self._wait_for_change(pause_s)
+
+    async def _wait_for_change(self, pause_s: float) -> None:
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._tightened.wait()
+        except TimeoutError:
+            return
+
+    async def _send_lease(self) -> bool:
+        try:
+            lease = await self.sender.send(self._update_verdict())
+        except GatewayUnavailable as error:
+            return self._note_lease(LeaseResult.UNAVAILABLE, str(error), level=logging.WARNING)
+        except GatewayRefused as error:
+            return self._note_lease(LeaseResult.REFUSED, str(error), level=logging.WARNING)
+        except GatewayAnswerInvalid as error:
+            return self._note_lease(LeaseResult.INVALID, str(error), level=logging.ERROR)
+        except GatewayForeign as error:
+            return self._note_lease(LeaseResult.FOREIGN, str(error), level=logging.ERROR)
+        self.status.lease = lease
+        self.status.lease_accepted_at_ns = self.clock.monotonic_ns()
+        self._note_lease(LeaseResult.ACCEPTED, "", level=logging.INFO)
+        return True
+
+    def _note_lease(self, result: LeaseResult, detail: str, *, level: int) -> bool:
+        self.metrics.leases.labels(result.value).inc()
+        if result is not self.status.lease_result:
+            _log.log(level, "lease %s %s", result.value, detail)
+        self.status.lease_result = result
+        self.status.lease_detail = detail
+        return False
+
+    def _rest_of_period_s(self, began_ns: int) -> float:
+        return max(0.0, SEND_EVERY_S - (self.clock.monotonic_ns() - began_ns) / 1e9)

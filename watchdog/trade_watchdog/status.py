@@ -1,0 +1,48 @@
+"""What the watchdog knows at this moment, for the admin listener. Written by the monitor alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, unique
+
+from trade_core.trust.lease import Lease
+from trade_watchdog.ceiling import Ceiling, EquitySample, Finding, Verdict
+
+
+@unique
+class Phase(Enum):
+    """How far the watchdog has come. No lease is sent before WATCHING."""
+
+    WAITING_FOR_EXCHANGE = "waiting_for_exchange"
+    WATCHING = "watching"
+
+
+@unique
+class LeaseResult(Enum):
+    """How the last attempt to send a lease ended."""
+
+    NEVER_SENT = "never_sent"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    INVALID = "invalid"
+    FOREIGN = "foreign"
+
+
+def _first_verdict() -> Verdict:
+    return Verdict(ceiling=Ceiling.REDUCE_ONLY, reason="the key is not verified yet")
+
+
+@dataclass(slots=True, kw_only=True)
+class Status:
+    """A mutable record; times are on the monotonic clock."""
+
+    phase: Phase = Phase.WAITING_FOR_EXCHANGE
+    finding: Finding = Finding.NEVER_READ
+    exchange_detail: str = ""
+    last_good: EquitySample | None = None
+    verdict: Verdict = field(default_factory=_first_verdict)
+    lease: Lease | None = None
+    lease_accepted_at_ns: int | None = None
+    lease_result: LeaseResult = LeaseResult.NEVER_SENT
+    lease_detail: str = ""
