@@ -1,0 +1,237 @@
+"""Starts the stack in order, and ends it: freqtrade first, so that its cancels still pass, the exchange last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from trade_core.clock import Clock
+from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
+from trade_demo.exchange_reader import ExchangeReader, get_json, http_client
+from trade_demo.freqtrade_control import FreqtradeAccess, FreqtradeControl
+from trade_demo.observe import ExchangeObserver, GatewayObserver, observe_forever
+from trade_demo.options import Bot, Mode, Options
+from trade_demo.ports import Ports
+from trade_demo.process import (
+    ProcessFailed,
+    ProcessSpec,
+    RunningProcess,
+    minimal_environment,
+    run_to_end,
+    start_process,
+    stop_processes,
+    watch,
+)
+from trade_demo.stack import (
+    ExchangeCredentials,
+    Files,
+    freqtrade_config_command,
+    freqtrade_spec,
+    init_gateway_command,
+    init_watchdog_command,
+    read_exchange_credentials,
+    read_handover,
+    service_spec,
+    write_freqtrade_config,
+    write_gateway_settings,
+    write_simulator_settings,
+    write_watchdog_settings,
+)
+from trade_demo.view import HappeningKind, View
+
+# Each wait of the start; a busy two-core machine needs some seconds for each.
+READY_TIMEOUT_S = 60
+POLL_S = 0.1
+# The end as a whole stays below 10 s: 3.5 + 1 (kill) + 1 (last look) + 2 + 1 (kill), the simulator dies at once.
+BOT_STOP_S = 3.5
+LAST_LOOK_S = 1.0
+SERVICES_STOP_S = 2.0
+SIMULATOR_STOP_S = 0.5
+LOG_TAIL_BYTES = 600
+
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
+
+
+class Stack:
+    """The running processes and the observers that look at them."""
+
+    def __init__(self, *, options: Options, files: Files, ports: Ports, view: View, clock: Clock, spawn: Spawn) -> None:
+        self.running: list[RunningProcess] = []
+        self.exchange: ExchangeCredentials | None = None
+        self.freqtrade: FreqtradeAccess | None = None
+        self._options = options
+        self._files = files
+        self._ports = ports
+        self._view = view
+        self._clock = clock
+        self._spawn = spawn
+        self._clients = contextlib.AsyncExitStack()
+        self._gateway: GatewayObserver | None = None
+        self._exchange_observer: ExchangeObserver | None = None
+
+    async def start(self) -> None:
+        """Start everything and return when the bot trades, or without a bot when the gateway is ACTIVE.
+
+        Raises ProcessFailed or ConfigurationError with a sentence for people.
+        """
+        self.exchange = await self._start_simulator()
+        await self._prepare_services(self.exchange)
+        await self._start_services(self.exchange)
+        if self._options.bot is Bot.FREQTRADE:
+            await self._start_freqtrade()
+        self._view.headline = "running"
+        self._step("everything is ready")
+
+    async def stop(self, *, is_hurried: bool) -> None:
+        """End every process within 10 s; at once when hurried."""
+        bots = [item for item in self.running if item.spec.name == "freqtrade"]
+        services = [item for item in self.running if item.spec.name in {"gateway", "watchdog"}]
+        rest = [item for item in self.running if item not in bots and item not in services]
+        await stop_processes(bots, deadline_s=0 if is_hurried else BOT_STOP_S)
+        if not is_hurried:
+            await self._look_once_more()
+        await stop_processes(services, deadline_s=0 if is_hurried else SERVICES_STOP_S)
+        await stop_processes(rest, deadline_s=0 if is_hurried else SIMULATOR_STOP_S)
+        await self._clients.aclose()
+
+    async def _start_simulator(self) -> ExchangeCredentials:
+        write_simulator_settings(self._files, ports=self._ports, options=self._options)
+        simulator = await self._launch(service_spec(self._files, "simulator"))
+        await self._until(simulator, _exists(self._files.credentials), "write its credentials")
+        exchange = read_exchange_credentials(self._files.credentials)
+        self._step(f"simulated exchange at {exchange.url}, control at {exchange.control}/__sim")
+        return exchange
+
+    async def _prepare_services(self, exchange: ExchangeCredentials) -> None:
+        files, ports = self._files, self._ports
+        write_watchdog_settings(files, ports=ports, exchange=exchange)
+        write_gateway_settings(files, ports=ports, exchange=exchange, options=self._options)
+        self._step("watchdog and gateway make their keys and the key ring")
+        await self._run("watchdog", init_watchdog_command(files))
+        await self._run("gateway", init_gateway_command(files))
+
+    async def _start_services(self, exchange: ExchangeCredentials) -> None:
+        gateway = await self._launch(service_spec(self._files, "gateway"))
+        watchdog = await self._launch(service_spec(self._files, "watchdog"))
+        admin = await self._observe(exchange)
+        await self._until(gateway, _answers(admin, "/healthz"), "answer")
+        self._step(f"gateway at http://127.0.0.1:{self._ports.gateway}, admin at {admin.base_url}")
+        self._step(f"watchdog admin at http://127.0.0.1:{self._ports.watchdog_admin}")
+        self._view.headline = "waiting for the watchdog's lease"
+        watched = self._files.handover("watchdog", "operator")
+        await self._until(watchdog, _exists(watched), "write its handover file")
+        await self._until(gateway, self._is_active, "become ACTIVE")
+
+    async def _observe(self, exchange: ExchangeCredentials) -> httpx.AsyncClient:
+        """Start the observers of exchange and gateway and return the gateway's admin client."""
+        enter = self._clients.enter_async_context
+        operator = read_handover(self._files.handover("gateway", "operator"))
+        admin = await enter(http_client(operator.url, headers=_bearer(operator.token.reveal())))
+        control = await enter(http_client(exchange.control, headers=_bearer(exchange.control_token.reveal())))
+        public = await enter(http_client(exchange.url))
+        self._gateway = GatewayObserver(client=admin, view=self._view)
+        self._exchange_observer = ExchangeObserver(
+            reader=ExchangeReader(client=public, api_key=exchange.watch, clock=self._clock),
+            control=control,
+            account=exchange.account,
+            category="linear" if self._options.mode is Mode.FUTURES else "spot",
+            gateway=self._gateway,
+            view=self._view,
+        )
+        self._spawn(observe_forever(self._gateway.read))
+        self._spawn(observe_forever(self._exchange_observer.read))
+        return admin
+
+    async def _start_freqtrade(self) -> None:
+        self._view.headline = "starting freqtrade"
+        printed = await self._run(
+            "gateway", freqtrade_config_command(self._files, mode=self._options.mode, ports=self._ports)
+        )
+        access = write_freqtrade_config(self._files, printed, mode=self._options.mode)
+        freqtrade = await self._launch(freqtrade_spec(self._files))
+        self.freqtrade = access
+        control = FreqtradeControl(access)
+        self._clients.push_async_callback(control.close)
+        await self._until(freqtrade, control.is_answering, "answer its control interface")
+        self._step(f"freqtrade's control at {access.url}; it is paused and is told to start")
+        await self._until(freqtrade, control.start_trading, "start trading")
+        self._view.freqtrade_state = "running"
+        self._spawn(observe_forever(lambda: self._note_freqtrade(control)))
+
+    async def _note_freqtrade(self, control: FreqtradeControl) -> None:
+        self._view.freqtrade_state = await control.state()
+
+    async def _is_active(self) -> bool:
+        return self._view.trading_state == "ACTIVE"
+
+    async def _launch(self, spec: ProcessSpec) -> RunningProcess:
+        running = await start_process(spec)
+        self.running.append(running)
+        self._spawn(watch(running))
+        self._view.happened(HappeningKind.PROCESS, f"{spec.name} started, process {running.pid}")
+        return running
+
+    async def _run(self, service: str, command: list[str]) -> bytes:
+        home = self._files.root / service
+        return await run_to_end(command, environment=minimal_environment(home), log_file=self._files.log(service))
+
+    async def _until(self, running: RunningProcess, holds: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Wait until a condition holds. Raises ProcessFailed when the process ends first or takes too long."""
+        name = running.spec.name
+        deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
+        while not await holds():
+            if running.exit_code is not None:
+                raise ProcessFailed(f"{name} ended with code {running.exit_code}: {log_tail(running.spec.log_file)}")
+            if asyncio.get_running_loop().time() > deadline:
+                why = "; ".join(self._view.reasons)
+                raise ProcessFailed(
+                    f"{name} did not {what} within {READY_TIMEOUT_S} s{f' ({why})' if why else ''}, "
+                    f"see {running.spec.log_file}"
+                )
+            await asyncio.sleep(POLL_S)
+
+    async def _look_once_more(self) -> None:
+        """Take in what happened until the bot ended; the services may be gone."""
+        if self._gateway is None or self._exchange_observer is None:
+            return
+        with contextlib.suppress(ExchangeUnavailable, ExchangeAnswerInvalid, TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_S):
+                await self._exchange_observer.read()
+                await self._gateway.read_rows()
+
+    def _step(self, text: str) -> None:
+        self._view.happened(HappeningKind.STEP, text)
+
+
+def log_tail(file: Path) -> str:
+    """Return the end of a log file on one line, for a message about why its process ended."""
+    with file.open("rb") as log:
+        log.seek(max(0, file.stat().st_size - LOG_TAIL_BYTES))
+        return " ".join(log.read().decode("utf-8", "replace").split())
+
+
+def _exists(file: Path) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return await asyncio.to_thread(file.is_file)
+
+    return holds
+
+
+def _answers(client: httpx.AsyncClient, path: str) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        try:
+            await get_json(client, path)
+        except (ExchangeUnavailable, ExchangeAnswerInvalid):
+            return False
+        return True
+
+    return holds
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
