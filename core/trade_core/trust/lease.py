@@ -85,7 +85,7 @@ def _parse(payload: bytes) -> Lease:
         wanted = int if name in _INTEGERS else str
         if type(value) is not wanted:
             raise NotTrusted(f"lease: {name} must be {wanted.__name__}")
-        if wanted is int and not 0 <= value <= _MAX_INTEGER:
+        if isinstance(value, int) and not 0 <= value <= _MAX_INTEGER:
             raise NotTrusted(f"lease: {name} is out of range")
     if content["ceiling"] not in CEILINGS:
         raise NotTrusted("lease: ceiling is not a trading state")

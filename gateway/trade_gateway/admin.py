@@ -1,0 +1,141 @@
+"""The admin listener: health, readiness, state, metrics, journal rows, halt and lease. Never the bot's.
+
+Guarantees: a listener and connection limit of its own, so that no bot traffic starves it; each role has its own
+token; nothing here lifts a latch or widens a limit. Loopback TCP with bearer tokens is for the simulated environment.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_fastapi_instrumentator import Instrumentator
+from pydantic import BaseModel, ConfigDict, Field
+
+from trade_core.secrets import Secret
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.lease import MAX_LEASE_BYTES
+from trade_gateway.identity import Role
+from trade_journal.errors import JournalError
+
+MAX_ROWS = 512
+_READERS = frozenset({Role.WATCHDOG, Role.OPERATOR})
+_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+class HaltRequest(BaseModel):
+    """Why somebody halts."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    reason: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Controlled(Protocol):
+    """What the admin listener needs of the gateway."""
+
+    def is_ready(self) -> bool:
+        """Tell whether the gateway can take orders that add risk."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything a person or the watchdog wants to know."""
+        ...
+
+    async def halt(self, reason: str, *, by: str) -> dict[str, Any]:
+        """Latch HALTED."""
+        ...
+
+    async def accept_lease(self, raw: bytes) -> dict[str, Any]:
+        """Verify and hold a lease. Raises NotTrusted."""
+        ...
+
+    async def rows(self, from_seq: int, limit: int) -> list[dict[str, Any]]:
+        """Durable rows in order."""
+        ...
+
+
+def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: CollectorRegistry) -> FastAPI:
+    """Build the admin application."""
+    app = FastAPI(title="trade-gateway admin", docs_url=None, redoc_url=None, openapi_url=None)
+    Instrumentator(registry=registry, excluded_handlers=["/metrics"]).instrument(app)
+    allow = _guard(tokens)
+    readers = [Depends(allow(_READERS))]
+
+    @app.middleware("http")
+    async def check_host(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        host = request.headers.get("host", "").rsplit(":", 1)[0]
+        if host not in _HOSTS or "origin" in request.headers:
+            return Response("this listener is not for browsers or other hosts\n", status_code=403)
+        return await call_next(request)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    async def readyz(response: Response) -> dict[str, bool]:
+        is_ready = gateway.is_ready()
+        response.status_code = 200 if is_ready else 503
+        return {"ready": is_ready}
+
+    @app.get("/state", dependencies=readers)
+    async def state() -> dict[str, Any]:
+        return gateway.state()
+
+    @app.get("/metrics", dependencies=readers)
+    async def metrics() -> Response:
+        gateway.state()  # brings the gauges up to date
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/journal/rows", dependencies=readers)
+    async def rows(
+        start: Annotated[int, Query(alias="from", ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,
+    ) -> dict[str, Any]:
+        try:
+            return {"rows": await gateway.rows(start, limit)}
+        except JournalError as error:
+            raise HTTPException(503, f"the journal cannot be read: {error}") from error
+
+    @app.post("/halt")
+    async def halt(body: HaltRequest, role: Annotated[Role, Depends(allow(_READERS))]) -> dict[str, Any]:
+        return await gateway.halt(body.reason, by=role.value)
+
+    @app.post("/lease", dependencies=[Depends(allow(frozenset({Role.WATCHDOG})))])
+    async def lease(request: Request) -> dict[str, Any]:
+        raw = await _bounded_body(request)
+        try:
+            return await gateway.accept_lease(raw)
+        except NotTrusted as error:
+            raise HTTPException(409, str(error)) from error
+
+    return app
+
+
+async def _bounded_body(request: Request) -> bytes:
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > MAX_LEASE_BYTES:
+            raise HTTPException(413, f"at most {MAX_LEASE_BYTES} bytes")
+    return bytes(raw)
+
+
+def _guard(tokens: Mapping[Role, Secret]) -> Callable[[frozenset[Role]], Callable[[Request], Role]]:
+    def allow(roles: frozenset[Role]) -> Callable[[Request], Role]:
+        def check(request: Request) -> Role:
+            given = request.headers.get("authorization", "").encode("utf-8", "replace")
+            for role, token in tokens.items():
+                if hmac.compare_digest(given, b"Bearer " + token.reveal().encode()):
+                    if role in roles:
+                        return role
+                    raise HTTPException(403, f"the role {role.value} may not do this")
+            raise HTTPException(401, "a bearer token of this gateway is needed")
+
+        return check
+
+    return allow

@@ -1,0 +1,203 @@
+"""`trade-gateway`: run the gateway, initialise a deployment, print a configuration for freqtrade."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from trade_core.clock import SystemClock
+from trade_core.errors import ConfigurationError, TradeError
+from trade_core.logs import configure_logging
+from trade_core.secrets import read_secret_file, secret_text
+from trade_core.serving import Listener, serve
+from trade_core.settings import load_settings
+from trade_gateway.admin import admin_app
+from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
+from trade_gateway.guarded_protocol import guarded_protocol
+from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity
+from trade_gateway.listener import BotListener
+from trade_gateway.policy.limits import Policy, parse_policy, policy_hash
+from trade_gateway.service import Gateway
+from trade_gateway.settings import GatewaySettings
+from trade_gateway.stream_frames import MAX_FRAME_CHARACTERS
+from trade_gateway.wire.intents import Category
+from trade_journal.writer import JournalWriter
+
+EXIT_CLEAN = 0
+EXIT_FAILURE = 1
+EXIT_REFUSED = 2
+ADMIN_CONNECTIONS = 64
+log = logging.getLogger("trade_gateway")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Exit codes: 0 clean, 1 failure, 2 usage or configuration refused."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.config is None:
+        parser.error("--config FILE is needed")
+    configure_logging("trade-gateway")
+    try:
+        settings = load_settings(options.config, GatewaySettings)
+        configure_logging("trade-gateway", level=settings.log_level)
+        match options.command:
+            case "init":
+                return _init(settings, options.watchdog_public)
+            case "freqtrade-config":
+                return _freqtrade_config(settings, Mode(options.mode), options.api_port)
+            case _:
+                exit_code: int = uvloop.run(_run(settings))
+                return exit_code
+    except TradeError as error:
+        print(f"trade-gateway: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trade-gateway",
+        description="The only process that holds an order key: checks, journals and forwards each order.",
+        epilog="Exit codes: 0 clean end, 1 failure while running, 2 usage or configuration refused.",
+    )
+    parser.add_argument("--config", type=Path, required=False, metavar="FILE", help="settings (TOML)")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    init = commands.add_parser("init", help="make the gateway's keys and the key ring of a new deployment")
+    init.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
+    init.add_argument(
+        "--watchdog-public", type=Path, required=True, metavar="FILE", help="public.json of the watchdog's own init"
+    )
+    printing = commands.add_parser("freqtrade-config", help="print a complete, safe freqtrade configuration")
+    printing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
+    printing.add_argument("--mode", choices=[mode.value for mode in Mode], required=True)
+    printing.add_argument(
+        "--api-port", type=int, default=8080, metavar="PORT", help="loopback port of freqtrade's own control (8080)"
+    )
+    return parser
+
+
+def read_policy(path: Path) -> Policy:
+    """Read the policy file. Raises ConfigurationError naming it."""
+    try:
+        return parse_policy(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: policy cannot be read: {error.strerror}") from error
+    except TradeError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+
+
+def _init(settings: GatewaySettings, watchdog_public: Path) -> int:
+    try:
+        public = json.loads(watchdog_public.read_bytes())
+        lease_key = public["lease_key"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{watchdog_public}: is not a watchdog's public.json ({type(error).__name__})"
+        ) from None
+    ring = initialise(settings, lease_key=str(lease_key), policy_hash=policy_hash(read_policy(settings.policy_file)))
+    print(f"deployment {ring.deployment} for account {ring.account} ({ring.environment})")
+    print(f"key ring: {settings.ring_file}")
+    print(f"handover files for watchdog, operator and freqtrade: {settings.state_dir / 'handover'}")
+    return EXIT_CLEAN
+
+
+def _freqtrade_config(settings: GatewaySettings, mode: Mode, api_port: int) -> int:
+    policy = read_policy(settings.policy_file)
+    category = Category.SPOT if mode is Mode.SPOT else Category.LINEAR
+    symbols = sorted(symbol for listed, symbol in policy.symbols if listed is category)
+    if not symbols:
+        raise ConfigurationError(f"{settings.policy_file}: has no {category.value} symbol for {mode.value} trading")
+    handover = settings.state_dir / HANDOVER_FOLDER / "freqtrade.json"
+    access = read_secret_file(handover)
+    leverage = 1 if mode is Mode.SPOT else policy.leverage
+    control = ControlInterface(
+        port=api_port,
+        username="trade",
+        password=secrets.token_urlsafe(24),
+        jwt_secret=secrets.token_hex(32),
+        websocket_token=secrets.token_urlsafe(24),
+    )
+    config = freqtrade_config(
+        mode=mode,
+        gateway_url=str(access["url"]),
+        gateway_ws=str(access["ws"]),
+        key=str(access["key"]),
+        secret=str(access["secret"]),
+        symbols=symbols,
+        stake_usdt=largest_stake_usdt(max_order_notional_usdt=policy.max_order_notional_usdt, leverage=leverage),
+        max_order_notional_usdt=policy.max_order_notional_usdt,
+        leverage=leverage,
+        control=control,
+    )
+    print(render(config))
+    return EXIT_CLEAN
+
+
+async def _run(settings: GatewaySettings) -> int:
+    identity, ring = load_identity(settings)
+    policy = read_policy(settings.policy_file)
+    if policy_hash(policy) != ring.policy_hash:
+        raise ConfigurationError(
+            f"{settings.policy_file}: is not the policy that the key ring names; "
+            "a changed policy needs a new deployment in this version"
+        )
+    content = read_secret_file(settings.secrets_file)
+    order_key = (
+        secret_text(content, "exchange_key", path=settings.secrets_file),
+        secret_text(content, "exchange_secret", path=settings.secrets_file),
+    )
+    clock = SystemClock()
+    origin = f"trade/{ring.environment}/{ring.account}/gateway"
+    journal = await JournalWriter.open(settings.journal_url, origin=origin, clock=clock)
+    gateway = Gateway(
+        settings=settings,
+        identity=identity,
+        ring=ring,
+        policy=policy,
+        order_key=order_key,
+        journal=journal,
+        clock=clock,
+    )
+    stop = asyncio.Event()
+    await gateway.start(stop=stop)
+    try:
+        await serve(_listeners(settings, gateway), stop=stop, on_ready=lambda: log.info("%s", _where(settings)))
+    finally:
+        await gateway.stop()
+    if gateway.fatal is not None:
+        raise gateway.fatal
+    return EXIT_CLEAN
+
+
+def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener]:
+    bot = Listener(
+        app=BotListener(judge=gateway.judge, relay=gateway.relay),
+        host=settings.listen_host,
+        port=settings.listen_port,
+        setting="listen_port",
+        http=guarded_protocol(gateway.judge.count_refusal),
+        # The protocol itself bounds connections, and counts what it refuses.
+        options={"limit_concurrency": None, "ws_max_size": MAX_FRAME_CHARACTERS * 4, "interface": "asgi3"},
+    )
+    admin = Listener(
+        app=admin_app(gateway, tokens=gateway.admin_tokens, registry=gateway.metrics.registry),
+        host=settings.admin_host,
+        port=settings.admin_port,
+        setting="admin_port",
+        max_connections=ADMIN_CONNECTIONS,
+    )
+    return [admin, bot]
+
+
+def _where(settings: GatewaySettings) -> str:
+    return (
+        f"listening for the bot on {settings.listen_host}:{settings.listen_port}, "
+        f"for administration on {settings.admin_host}:{settings.admin_port}"
+    )

@@ -1,0 +1,125 @@
+"""What a flow asks its conductor to do, and what it gets back. Data only: flows do no I/O of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from trade_gateway.wire.intents import Category
+from trade_journal.rows import Fields, RowKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendDurable:
+    """Write a row and wait until it is on disk. Gives bool: False means that it is not known to be durable."""
+
+    kind: RowKind
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendLater:
+    """Write a row with the next commit. Gives None."""
+
+    kind: RowKind
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOrder:
+    """Send a new order once; whether trading still permits it is asked last. Gives SendResult."""
+
+    body: bytes
+    adds_risk: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendCancel:
+    """Send a cancel. Gives SendResult; sending one again is safe."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskOrder:
+    """Look an order up by its tag, in the open orders and in the history. Gives AskResult."""
+
+    category: Category
+    symbol: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Wait until a monotonic time. Gives the monotonic time now."""
+
+    until_ns: int
+
+
+Command: TypeAlias = AppendDurable | AppendLater | SendOrder | SendCancel | AskOrder | Wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """The exchange took the request. Not an outcome: the order may be cancelled a moment later."""
+
+    order_id: str
+    signed_at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """The exchange refused the request with a code of its own."""
+
+    ret_code: int
+    ret_msg: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent:
+    """Nothing left the gateway. `is_withheld` says that a state change forbade it at the last moment."""
+
+    reason: str
+    is_withheld: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """Sent, and the effect is not known."""
+
+    reason: str
+    signed_at_ns: int
+
+
+SendResult: TypeAlias = Acknowledged | Rejected | NotSent | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The order exists at the exchange. `status` is the exchange's own word."""
+
+    order_id: str
+    status: str
+    filled: str
+    asked_at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotFound:
+    """Neither the open orders nor the history knew the order when asked."""
+
+    asked_at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CannotAsk:
+    """The exchange could not be asked."""
+
+    reason: str
+
+
+AskResult: TypeAlias = Found | NotFound | CannotAsk
+
+R = TypeVar("R")
+Flow: TypeAlias = Generator[Command, Any, R]

@@ -1,0 +1,107 @@
+"""Runs flows: does what they yield, gives them what came of it. The only place where order flows meet the world.
+
+A flow runs in a task of its own: a client that goes away never stops one half-way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar, assert_never
+
+from trade_core.clock import NS_PER_S, Clock
+from trade_gateway.commands import (
+    AppendDurable,
+    AppendLater,
+    AskOrder,
+    Command,
+    Flow,
+    NotSent,
+    SendCancel,
+    SendOrder,
+    Wait,
+)
+from trade_gateway.recorder import Recorder
+from trade_gateway.upstream import Upstream
+
+MAX_RUNNING_FLOWS = 512
+R = TypeVar("R")
+log = logging.getLogger(__name__)
+
+
+class TooManyFlows(RuntimeError):
+    """More orders are under way than the gateway follows at once."""
+
+
+class Conductor:
+    """Performs the commands of flows against journal, exchange and clock."""
+
+    def __init__(
+        self,
+        *,
+        recorder: Recorder,
+        upstream: Upstream,
+        clock: Clock,
+        permits: Callable[[bool], bool],
+    ) -> None:
+        self._recorder = recorder
+        self._upstream = upstream
+        self._clock = clock
+        self._permits = permits
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def run(self, flow: Flow[R]) -> R:
+        """Run a flow to its end, even when the caller is cancelled meanwhile. Raises TooManyFlows."""
+        if len(self._running) >= MAX_RUNNING_FLOWS:
+            flow.close()
+            raise TooManyFlows(f"{MAX_RUNNING_FLOWS} orders are under way")
+        task: asyncio.Task[R] = asyncio.create_task(self._drive(flow))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def drain(self, *, within_s: float) -> None:
+        """Wait for the flows under way, so that an orderly stop leaves no unknown outcome behind."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=within_s)
+
+    @property
+    def running(self) -> int:
+        """How many flows are under way."""
+        return len(self._running)
+
+    async def _drive(self, flow: Flow[R]) -> R:
+        given: Any = None
+        while True:
+            try:
+                command = flow.send(given)
+            except StopIteration as ended:
+                result: R = ended.value
+                return result
+            given = await self._perform(command)
+
+    async def _perform(self, command: Command) -> Any:
+        match command:
+            case AppendDurable():
+                return await self._recorder.append_durable(command.kind, command.fields)
+            case AppendLater():
+                return self._recorder.append_later(command.kind, command.fields)
+            case SendOrder():
+                if not self._permits(command.adds_risk):
+                    return NotSent(reason="trading state", is_withheld=True)
+                return await self._upstream.send_order(command.body, may_send=lambda: self._permits(command.adds_risk))
+            case SendCancel():
+                return await self._upstream.send_cancel(command.body)
+            case AskOrder():
+                return await self._upstream.ask_order(command)
+            case Wait():
+                return await self._wait(command.until_ns)
+            case _:
+                assert_never(command)
+
+    async def _wait(self, until_ns: int) -> int:
+        left_ns = until_ns - self._clock.monotonic_ns()
+        if left_ns > 0:
+            await asyncio.sleep(left_ns / NS_PER_S)
+        return self._clock.monotonic_ns()

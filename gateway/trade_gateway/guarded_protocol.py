@@ -1,0 +1,109 @@
+"""The bot listener's HTTP protocol: uvicorn's, with bounds, the raw target, and no refusal that goes unseen.
+
+uvicorn answers some requests below the application, cuts `http://host` and `#fragment` from targets, and waits for
+ever for a first byte. Here every refusal is counted, the target is kept as it arrived, and head, body and silence
+have limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+TARGET_KEY = "trade.target"
+MAX_HEAD_BYTES = 16 * 1024
+MAX_HEADERS = 64
+HEAD_TIMEOUT_S = 10.0
+MAX_CONNECTIONS = 1_500
+
+
+def guarded_protocol(on_refusal: Callable[[str], None]) -> type[HttpToolsProtocol]:
+    """Make the protocol class; `on_refusal` is called with a code for each request refused below the application."""
+
+    class GuardedProtocol(HttpToolsProtocol):
+        """One connection of the bot listener."""
+
+        _head_timer: asyncio.TimerHandle | None = None
+        _head_bytes = 0
+        _is_in_head = True
+        _has_begun = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > MAX_CONNECTIONS:
+                on_refusal("CONNECTIONS_TOO_MANY")
+                transport.close()
+                return
+            self._arm()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._disarm()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self.transport.is_closing():
+                return
+            if self._is_in_head:
+                self._head_bytes += len(data)
+                if self._head_bytes > MAX_HEAD_BYTES + _slack(data):
+                    self._refuse("HEAD_TOO_LARGE")
+                    return
+            super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._is_in_head = True
+            self._has_begun = True
+            self._head_bytes = 0
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if len(self.headers) >= MAX_HEADERS or len(name) + len(value) > MAX_HEAD_BYTES:
+                raise ValueError("too many or too long headers")  # becomes a refusal in send_400_response
+            super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self._is_in_head = False
+            self._has_begun = False
+            self._head_bytes = 0
+            self._disarm()
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            scope[TARGET_KEY] = self.url
+            super().on_headers_complete()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if not self.transport.is_closing() and not self.pipeline:
+                self._is_in_head = True
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse("REQUEST_UNPARSABLE", msg)
+
+        def _refuse(self, code: str, message: str = "Bad Request") -> None:
+            on_refusal(code)
+            self._disarm()
+            super().send_400_response(message)
+
+        def _arm(self) -> None:
+            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._on_silence)
+
+        def _disarm(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def _on_silence(self) -> None:
+            self._head_timer = None
+            if self._has_begun:
+                self._refuse("HEAD_TOO_SLOW", "Request Timeout")
+            elif not self.transport.is_closing():
+                self.transport.close()  # connected and said nothing: no request to count
+
+    return GuardedProtocol
+
+
+def _slack(data: bytes) -> int:
+    """A first segment may hold a short body behind its head; only what exceeds one segment is excess."""
+    return len(data) if b"\r\n\r\n" in data else 0

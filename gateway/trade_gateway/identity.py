@@ -1,0 +1,131 @@
+"""What the gateway makes for itself at `init`: its keys, the bot's virtual key, admin tokens, and the key ring.
+
+Private halves stay in the identity file, readable by the gateway's user alone. What others need is handed over in
+one file each: the watchdog an address and a token, the operator the same with fewer rights, the bot its key.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from trade_core.errors import ConfigurationError
+from trade_core.secrets import Secret, read_secret_file, write_atomically, write_secret_file
+from trade_core.trust.keys import key_id, load_private_key, new_private_key, public_text
+from trade_core.trust.ring import FIRST_VERSION, KeyRing, read_ring, ring_bytes
+from trade_core.trust.tag import tag_key_id
+from trade_gateway.settings import GatewaySettings
+
+IDENTITY_FILE = "identity.json"
+HANDOVER_FOLDER = "handover"
+
+
+class Role(Enum):
+    """What a caller of the admin listener may do; each is a token of its own."""
+
+    WATCHDOG = "watchdog"  # read, tighten, lease
+    OPERATOR = "operator"  # read, tighten
+    PROBE = "probe"  # health and readiness only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The gateway's own secrets. `virtual_keys` maps each bot's key to its secret."""
+
+    deployment: str
+    private_key: Secret
+    tag_key: bytes
+    virtual_keys: Mapping[str, Secret]
+    admin_tokens: Mapping[Role, Secret]
+
+
+def identity_path(settings: GatewaySettings) -> Path:
+    """Where the identity file stands."""
+    return settings.state_dir / IDENTITY_FILE
+
+
+def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str) -> KeyRing:
+    """Make the identity, the ring and the handover files. Raises ConfigurationError when an identity exists."""
+    path = identity_path(settings)
+    for existing in (path, settings.ring_file):
+        if existing.exists():
+            raise ConfigurationError(f"{existing}: exists already; a deployment is initialised once")
+    key_id(lease_key)
+    content = _new_identity()
+    ring = KeyRing(
+        version=FIRST_VERSION,
+        previous_hash="",
+        deployment=str(content["deployment"]),
+        environment=settings.environment,
+        account=settings.account,
+        gateway_key=public_text(load_private_key(str(content["private_key"]))),
+        lease_key=lease_key,
+        tag_key_id=tag_key_id(bytes.fromhex(str(content["tag_key"]))),
+        policy_hash=policy_hash,
+    )
+    write_secret_file(path, content)
+    _hand_over(settings, content)
+    settings.ring_file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(settings.ring_file, ring_bytes(ring), mode=0o644)
+    return ring
+
+
+def _new_identity() -> dict[str, Any]:
+    return {
+        "deployment": secrets.token_hex(8),
+        "private_key": new_private_key(),
+        "tag_key": secrets.token_hex(32),
+        "virtual_keys": {"bot" + secrets.token_hex(8): secrets.token_hex(24)},
+        "admin_tokens": {role.value: secrets.token_urlsafe(32) for role in Role},
+    }
+
+
+def _hand_over(settings: GatewaySettings, content: Mapping[str, Any]) -> None:
+    folder = settings.state_dir / HANDOVER_FOLDER
+    admin_url = f"http://{settings.admin_host}:{settings.admin_port}"
+    for role in Role:
+        token = content["admin_tokens"][role.value]
+        write_secret_file(folder / f"{role.value}.json", {"admin_url": admin_url, "admin_token": token})
+    ((key, secret),) = content["virtual_keys"].items()
+    address = f"{settings.listen_host}:{settings.listen_port}"
+    write_secret_file(
+        folder / "freqtrade.json",
+        {"url": f"http://{address}", "ws": f"ws://{address}", "key": key, "secret": secret},
+    )
+
+
+def load_identity(settings: GatewaySettings) -> tuple[Identity, KeyRing]:
+    """Read the identity and the ring and check that they belong together. Raises ConfigurationError, NotTrusted."""
+    path = identity_path(settings)
+    if not path.exists():
+        raise ConfigurationError(f"{path}: not there; run `trade-gateway init` first")
+    identity = _parse_identity(read_secret_file(path), path)
+    ring = read_ring(settings.ring_file)
+    expected = {
+        "deployment": identity.deployment,
+        "environment": settings.environment,
+        "account": settings.account,
+        "gateway_key": public_text(load_private_key(identity.private_key.reveal())),
+        "tag_key_id": tag_key_id(identity.tag_key),
+    }
+    for name, wanted in expected.items():
+        if getattr(ring, name) != wanted:
+            raise ConfigurationError(f"{settings.ring_file}: {name} is not that of {path} and the settings")
+    return identity, ring
+
+
+def _parse_identity(content: Mapping[str, Any], path: Path) -> Identity:
+    try:
+        return Identity(
+            deployment=str(content["deployment"]),
+            private_key=Secret(str(content["private_key"])),
+            tag_key=bytes.fromhex(str(content["tag_key"])),
+            virtual_keys={str(key): Secret(str(value)) for key, value in dict(content["virtual_keys"]).items()},
+            admin_tokens={role: Secret(str(content["admin_tokens"][role.value])) for role in Role},
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"{path}: is not a gateway identity ({type(error).__name__})") from None

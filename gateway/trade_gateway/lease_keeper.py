@@ -1,0 +1,89 @@
+"""Keeps the watchdog's lease: what must fit before one counts, and how long it lives.
+
+Guarantees
+- Only a lease signed by the ring's lease key, for this deployment, environment, account, boot, policy and ring,
+  with a generation above the last one, counts.
+- It lives until its own expiry or 30 s after receipt on the monotonic clock, whichever is sooner.
+- A restart forgets the lease: the boot nonce is new, so an old one cannot be replayed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.lease import MAX_LIFETIME_S, Lease, open_lease
+from trade_core.trust.ring import KeyRing, ring_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldLease:
+    """A lease that counts until `dies_at_ns` (monotonic)."""
+
+    lease: Lease
+    received_at_ns: int
+    dies_at_ns: int
+
+
+class LeaseKeeper:
+    """Verifies leases against the pinned ring and remembers the last one that counted."""
+
+    def __init__(self, *, ring: KeyRing, policy_hash: str, boot_nonce: str, clock: Clock) -> None:
+        self._ring = ring
+        self._ring_hash = ring_hash(ring)
+        self._policy_hash = policy_hash
+        self._clock = clock
+        self.boot_nonce = boot_nonce
+        self.held: HeldLease | None = None
+
+    def accept(self, raw: bytes) -> Lease:
+        """Verify a signed lease and hold it. Raises NotTrusted; the lease held before stays."""
+        lease = open_lease(raw, lease_key=self._ring.lease_key)
+        self._check_names(lease)
+        if lease.generation <= self.generation:
+            raise NotTrusted(f"lease: generation {lease.generation} does not rise above {self.generation}")
+        left_ns = lease.expires_at_ms * NS_PER_MS - self._clock.wall_ns()
+        if left_ns <= 0:
+            raise NotTrusted(f"lease: expired {-left_ns // NS_PER_MS} ms ago")
+        now_ns = self._clock.monotonic_ns()
+        dies_at_ns = now_ns + min(left_ns, MAX_LIFETIME_S * NS_PER_S)
+        self.held = HeldLease(lease=lease, received_at_ns=now_ns, dies_at_ns=dies_at_ns)
+        return lease
+
+    @property
+    def generation(self) -> int:
+        """The generation of the last lease that counted; 0 before the first."""
+        return self.held.lease.generation if self.held is not None else 0
+
+    def is_fresh(self) -> bool:
+        """Tell whether a lease counts at this moment, on both clocks."""
+        if self.held is None or self._clock.monotonic_ns() >= self.held.dies_at_ns:
+            return False
+        # The wall clock can only shorten a lease: set forward it expires, set back the monotonic bound holds.
+        return self._clock.wall_ns() < self.held.lease.expires_at_ms * NS_PER_MS
+
+    def age_s(self) -> float | None:
+        """Seconds since the last lease arrived, or None before the first."""
+        if self.held is None:
+            return None
+        return (self._clock.monotonic_ns() - self.held.received_at_ns) / NS_PER_S
+
+    def expires_in_s(self) -> float:
+        """Seconds that the held lease still lives; 0 when none does."""
+        if self.held is None or not self.is_fresh():
+            return 0.0
+        return (self.held.dies_at_ns - self._clock.monotonic_ns()) / NS_PER_S
+
+    def _check_names(self, lease: Lease) -> None:
+        expected = {
+            "deployment": self._ring.deployment,
+            "environment": self._ring.environment,
+            "account": self._ring.account,
+            "boot_nonce": self.boot_nonce,
+            "policy_hash": self._policy_hash,
+            "ring_hash": self._ring_hash,
+        }
+        for name, wanted in expected.items():
+            if getattr(lease, name) != wanted:
+                raise NotTrusted(f"lease: {name} is not this gateway's")

@@ -1,0 +1,128 @@
+"""The bot's listener: takes a request as it arrived, lets it be judged, and answers.
+
+It holds no decision of its own. It guarantees that every request is answered within bounds, is one row or one count,
+and that an order whose answer could not be delivered is handed back to be cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from trade_gateway.guarded_protocol import TARGET_KEY
+from trade_gateway.wire.request import MAX_BODY_BYTES, RawRequest
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_TIMEOUT_S = 5.0
+log = logging.getLogger(__name__)
+
+
+async def _nothing_to_undo() -> None:
+    """Most answers change nothing when they are lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Bytes for the bot. `on_undelivered` is run when the bot was gone before they could be written."""
+
+    body: bytes
+    status: int = 200
+    closes: bool = False
+    on_undelivered: Callable[[], Awaitable[None]] = field(default=_nothing_to_undo)
+
+
+class Judge(Protocol):
+    """Who decides about a request and answers it."""
+
+    async def answer(self, request: RawRequest) -> Answer:
+        """Answer one whole request."""
+        ...
+
+    def refuse_unread(self, code: str) -> Answer:
+        """Answer a request whose body was too long or too slow to be read."""
+        ...
+
+
+class BotListener:
+    """The ASGI application behind the bot's port."""
+
+    def __init__(self, *, judge: Judge, relay: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._judge = judge
+        self._relay = relay
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or stream."""
+        if scope["type"] == "websocket":
+            await self._relay(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve_http(scope, receive, send)
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await _read_body(receive)
+        except TimeoutError:
+            await _write(send, self._judge.refuse_unread("BODY_TOO_SLOW"))
+            return
+        if body is None:
+            await _write(send, self._judge.refuse_unread("CLIENT_GONE"))
+            return
+        if len(body) > MAX_BODY_BYTES:
+            await _write(send, self._judge.refuse_unread("REQUEST_BODY_TOO_LARGE"))
+            return
+        gone = asyncio.create_task(_until_disconnect(receive))
+        try:
+            answer = await self._judge.answer(_raw_request(scope, body))
+            await asyncio.sleep(0)  # lets a disconnect that has already arrived be seen
+            if gone.done():
+                await answer.on_undelivered()
+            else:
+                await _write(send, answer)
+        finally:
+            gone.cancel()
+
+
+def _raw_request(scope: Scope, body: bytes) -> RawRequest:
+    client = scope.get("client") or ("", 0)
+    return RawRequest(
+        method=scope["method"].encode("latin-1"),
+        target=bytes(scope[TARGET_KEY]),
+        headers=tuple((bytes(name), bytes(value)) for name, value in scope["headers"]),
+        body=body,
+        client=str(client[0]),
+    )
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """Read a body up to one byte more than permitted; None when the client left before its end."""
+    body = bytearray()
+    while len(body) <= MAX_BODY_BYTES:
+        event = await receive()
+        if event["type"] != "http.request":
+            return None
+        body += event.get("body", b"")
+        if not event.get("more_body", False):
+            break
+    return bytes(body)
+
+
+async def _until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+
+
+async def _write(send: Send, answer: Answer) -> None:
+    headers = [
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"content-length", str(len(answer.body)).encode()),
+    ]
+    if answer.closes:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

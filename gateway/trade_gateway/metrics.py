@@ -1,0 +1,56 @@
+"""The gateway's own metrics. Names are documented in docs/metrics.md; labels come from closed sets."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """Every metric of the gateway on one registry."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "trade_gateway_requests",
+            "Requests that the bot listener saw, parser refusals included.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.denials = Counter(
+            "trade_gateway_denials", "Requests denied by the gateway.", ["code"], registry=self.registry
+        )
+        self.orders = Counter(
+            "trade_gateway_orders", "New orders by how they ended for the bot.", ["result"], registry=self.registry
+        )
+        self.cancels = Counter(
+            "trade_gateway_cancels", "Cancels by how they ended for the bot.", ["result"], registry=self.registry
+        )
+        self.unknown_outcomes = Gauge(
+            "trade_gateway_unknown_outcomes", "Orders whose effect is not known.", registry=self.registry
+        )
+        self.working_orders = Gauge(
+            "trade_gateway_working_orders", "Orders that count as open.", registry=self.registry
+        )
+        self.trading_state = Gauge(
+            "trade_gateway_trading_state",
+            "Effective trading state: 0 ACTIVE, 1 TRIMMED, 2 REDUCE_ONLY, 3 HALTED, 4 KILLED.",
+            registry=self.registry,
+        )
+        self.lease_remaining_seconds = Gauge(
+            "trade_gateway_lease_remaining_seconds", "How long the lease still lives.", registry=self.registry
+        )
+        self.journal_rows = Gauge("trade_gateway_journal_rows", "Durable rows.", registry=self.registry)
+        self.journal_is_writable = Gauge(
+            "trade_gateway_journal_writable", "1 while rows can be written.", registry=self.registry
+        )
+        self.incidents = Counter("trade_gateway_incidents", "Incidents opened.", ["severity"], registry=self.registry)
+        self.answer_seconds = Histogram(
+            "trade_gateway_answer_seconds",
+            "From the last byte of a request to its answer.",
+            ["route"],
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.streams = Gauge("trade_gateway_streams", "Open public stream relays.", registry=self.registry)

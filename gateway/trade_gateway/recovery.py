@@ -1,0 +1,94 @@
+"""Rebuilds the order ledger and the operator latch from the journal after a restart.
+
+Every intent whose end is not in the journal counts again. One whose acknowledgement is not there either was, as far
+as anyone can know, never answered to the bot: it is resolved on the normal path and, if found live, cancelled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
+from trade_gateway.policy.trading_state import TradingState
+from trade_gateway.wire.intents import Category, OrderIntent, Side
+from trade_journal.rows import Fields, Row, RowKind
+from trade_journal.writer import JournalWriter
+
+_PAGE = 512
+LATCH_HOLDER = "operator_latch"
+# Results of order:outcome and order:resolved after which an order no longer counts.
+_ENDED = frozenset({"rejected", "withheld", "not_sent", "not_found", "ended"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Recovered:
+    """What the journal says about the time before this start."""
+
+    orders: dict[str, TrackedOrder] = field(default_factory=dict)
+    latch: TradingState = TradingState.ACTIVE
+    latch_reason: str = ""
+    rows: int = 0
+
+
+async def recover(journal: JournalWriter, ledger: OrderLedger, *, started_at_ns: int) -> Recovered:
+    """Read the whole journal in order and put into the ledger what still counts."""
+    recovered = Recovered()
+    while rows := await journal.read(recovered.rows, _PAGE):
+        for row in rows:
+            _apply(recovered, row)
+        recovered.rows = rows[-1].seq + 1
+    for order in recovered.orders.values():
+        # Whatever was signed, was signed before this start.
+        order.signed_at_ns = started_at_ns
+        order.is_in_flow = False
+        ledger.reserve(order)
+        if order.order_id is not None:
+            ledger.acknowledge(order.tag, order.order_id)
+        else:
+            order.is_disowned = True
+    return recovered
+
+
+def _apply(recovered: Recovered, row: Row) -> None:
+    match row.kind:
+        case RowKind.ORDER_INTENT:
+            order = _order_from(row.fields)
+            recovered.orders[order.tag] = order
+        case RowKind.ORDER_OUTCOME | RowKind.ORDER_RESOLVED:
+            _apply_outcome(recovered, row.fields)
+        case RowKind.STATE_CHANGED if row.fields.get("holder") == LATCH_HOLDER:
+            recovered.latch = max(recovered.latch, TradingState[str(row.fields["ceiling"])])
+            recovered.latch_reason = str(row.fields.get("reason", ""))
+        case _:
+            pass
+
+
+def _apply_outcome(recovered: Recovered, fields: Fields) -> None:
+    tag = str(fields["tag"])
+    order = recovered.orders.get(tag)
+    if order is None:
+        return
+    result = fields["result"]
+    if result in _ENDED:
+        del recovered.orders[tag]
+    elif result in {"acknowledged", "found"}:
+        order.order_id = str(fields["order_id"])
+        order.phase = Phase.WORKING
+        order.is_disowned = order.is_disowned or bool(fields.get("is_disowned"))
+    elif result in {"still_unknown", "undelivered"}:
+        order.is_disowned = True
+
+
+def _order_from(fields: Fields) -> TrackedOrder:
+    alias = fields["client_link_id"]
+    intent = OrderIntent(
+        category=Category(str(fields["category"])),
+        symbol=str(fields["symbol"]),
+        side=Side(str(fields["side"])),
+        quantity=Decimal(str(fields["quantity"])),
+        price=Decimal(str(fields["price"])),
+        reduce_only=bool(fields["reduce_only"]),
+        client_link_id=None if alias is None else str(alias),
+    )
+    return TrackedOrder(tag=str(fields["tag"]), intent=intent, adds_risk=bool(fields["adds_risk"]))

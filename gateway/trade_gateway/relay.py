@@ -1,0 +1,135 @@
+"""Relays the exchange's public streams to the bot: one upstream connection for each of the bot's.
+
+Only public paths exist here. What the exchange sends goes to the bot as it is; what the bot sends is parsed and
+built anew. Either end that closes, closes the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from trade_core.bybit.client import ENVIRONMENT_HEADER, SIMULATED_MARK
+from trade_gateway.metrics import Metrics
+from trade_gateway.recorder import Recorder
+from trade_gateway.stream_frames import STREAM_PATHS, FrameRefused, parse_client_frame
+from trade_journal.rows import RowKind
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_STREAMS = 32
+_CONNECT_TIMEOUT_S = 5.0
+_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+_GOING_AWAY = 1001
+_TRY_AGAIN = 1013
+log = logging.getLogger(__name__)
+
+
+class Relay:
+    """The public streams of one gateway."""
+
+    def __init__(self, *, exchange_ws_url: str, is_simulated: bool, recorder: Recorder, metrics: Metrics) -> None:
+        self._exchange_ws_url = exchange_ws_url
+        self._is_simulated = is_simulated
+        self._recorder = recorder
+        self._metrics = metrics
+        self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one WebSocket of the bot."""
+        raw_path = bytes(scope.get("raw_path") or b"").decode("latin-1")
+        has_query = bool(scope.get("query_string"))
+        category = None if has_query else STREAM_PATHS.get(raw_path)
+        if category is None or self._open >= MAX_STREAMS:
+            await self._refuse(send, code="STREAM_PATH_UNKNOWN" if category is None else "STREAM_TOO_MANY")
+            return
+        await receive()  # websocket.connect
+        self._metrics.requests.labels(outcome="stream").inc()
+        self._recorder.append_later(RowKind.STREAM_OPENED, {"category": category})
+        self._open += 1
+        self._metrics.streams.inc()
+        try:
+            await self._serve(raw_path, receive, send)
+        finally:
+            self._open -= 1
+            self._metrics.streams.dec()
+
+    async def _refuse(self, send: Send, *, code: str) -> None:
+        self._metrics.requests.labels(outcome="denied").inc()
+        self._recorder.deny(RowKind.STREAM_DENIED, code=code, fields={}, is_authenticated=False)
+        await send({"type": "websocket.close", "code": 1008})  # before accept: the handshake is answered 403
+
+    async def _serve(self, raw_path: str, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                upstream = await self._connect(raw_path)
+        except (OSError, TimeoutError, WebSocketException) as error:
+            log.warning("public stream: the exchange cannot be reached: %s", type(error).__name__)
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": _TRY_AGAIN, "reason": "exchange unavailable"})
+            return
+        await send({"type": "websocket.accept"})
+        try:
+            await self._pump(upstream, receive, send)
+        finally:
+            await upstream.close(code=_GOING_AWAY)
+
+    async def _connect(self, raw_path: str) -> ClientConnection:
+        upstream = await connect(
+            self._exchange_ws_url + raw_path,
+            proxy=None,
+            compression=None,
+            max_size=_MAX_MESSAGE_BYTES,
+            ping_interval=20,
+            ping_timeout=20,
+            close_timeout=1,
+        )
+        mark = upstream.response.headers.get(ENVIRONMENT_HEADER) if upstream.response is not None else None
+        if (mark == SIMULATED_MARK) is not self._is_simulated:
+            await upstream.close()
+            raise WebSocketException("the other end is of another environment")
+        return upstream
+
+    async def _pump(self, upstream: ClientConnection, receive: Receive, send: Send) -> None:
+        down = asyncio.create_task(self._downstream(upstream, send))
+        up = asyncio.create_task(self._upstream(upstream, receive, send))
+        done, pending = await asyncio.wait({down, up}, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        if down in done:
+            # The bot's client reconnects by itself on a normal close.
+            with suppress(RuntimeError, OSError):
+                await send({"type": "websocket.close", "code": _GOING_AWAY})
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.warning("public stream ended: %s", type(error).__name__)
+
+    async def _downstream(self, upstream: ClientConnection, send: Send) -> None:
+        with suppress(WebSocketException):
+            async for message in upstream:
+                text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+                await send({"type": "websocket.send", "text": text})
+
+    async def _upstream(self, upstream: ClientConnection, receive: Receive, send: Send) -> None:
+        while (event := await receive())["type"] == "websocket.receive":
+            text = event.get("text")
+            try:
+                frame = parse_client_frame(text if isinstance(text, str) else "")
+            except FrameRefused as refused:
+                self._recorder.count("STREAM_FRAME_REFUSED")
+                self._metrics.requests.labels(outcome="denied").inc()
+                self._metrics.denials.labels(code="STREAM_FRAME_REFUSED").inc()
+                answer = {"success": False, "ret_msg": f"STREAM_FRAME_REFUSED: {refused}", "op": "error"}
+                await send({"type": "websocket.send", "text": json.dumps(answer)})
+                continue
+            await upstream.send(frame.render())

@@ -1,0 +1,86 @@
+"""What must be true of the exchange before the gateway adds risk, done in order and tried until it succeeds.
+
+1. The key has exactly the power it needs; more is refused and ends the process.
+2. The filters of every symbol of the policy are known.
+3. Position mode, margin mode and leverage are what the policy pins.
+4. Every order from before the restart is resolved.
+Each step that is open is a fault on the state board; the process stays up and denies meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from trade_core.bybit.client import BybitClient
+from trade_core.errors import (
+    ConfigurationError,
+    ExchangeAnswerInvalid,
+    ExchangeUnavailable,
+    InvalidNumber,
+    UnknownOutcome,
+)
+from trade_gateway.key_check import excess_power
+from trade_gateway.policy.instruments import Instrument, InstrumentInvalid, parse_instrument
+from trade_gateway.policy.limits import Policy
+from trade_gateway.wire.intents import Category
+
+NOT_MODIFIED = frozenset({0, 110025, 110026, 110043})
+# What an exchange that is down, slow or talking nonsense looks like: wait and try again.
+EXPECTED_TROUBLE = (ExchangeUnavailable, ExchangeAnswerInvalid, UnknownOutcome, InstrumentInvalid, InvalidNumber)
+log = logging.getLogger(__name__)
+
+
+class KeyRefused(ConfigurationError):
+    """The order key has the wrong power; the gateway does not start with it."""
+
+
+async def verify_key(client: BybitClient, *, account: str) -> None:
+    """Prove with the exchange's own answer what the key may do.
+
+    Raises KeyRefused when it is wrong, ExchangeUnavailable or ExchangeAnswerInvalid when it is not known.
+    """
+    answer = await client.get("/v5/user/query-api")
+    if answer.ret_code in {10003, 10004, 10005, 10010, 33004}:
+        raise KeyRefused(f"the exchange does not accept the order key (code {answer.ret_code})")
+    if not answer.is_ok:
+        raise ExchangeAnswerInvalid(f"the exchange answered {answer.ret_code} about the key")
+    wrong = excess_power(answer.result, account=account)
+    if wrong:
+        raise KeyRefused("the order key is refused: " + "; ".join(wrong))
+
+
+async def load_instruments(client: BybitClient, policy: Policy) -> dict[tuple[Category, str], Instrument]:
+    """Read the filters of every symbol of the policy. Raises ExchangeUnavailable, ExchangeAnswerInvalid."""
+    instruments = {}
+    for category, symbol in sorted(policy.symbols, key=lambda item: (item[0].value, item[1])):
+        answer = await client.get_public("/v5/market/instruments-info", f"category={category.value}&symbol={symbol}")
+        items: Any = answer.result.get("list")
+        if not answer.is_ok or not isinstance(items, list) or len(items) != 1:
+            raise ExchangeAnswerInvalid(f"no filters for {category.value} {symbol} (code {answer.ret_code})")
+        instruments[category, symbol] = parse_instrument(category, items[0])
+    return instruments
+
+
+async def pin_modes(client: BybitClient, policy: Policy) -> None:
+    """Set one-way mode, isolated margin and the pinned leverage; what is so already counts as done.
+
+    Raises ExchangeUnavailable, UnknownOutcome, ExchangeAnswerInvalid.
+    """
+    linear = sorted(symbol for category, symbol in policy.symbols if category is Category.LINEAR)
+    if not linear:
+        return
+    await _pin(client, "/v5/account/set-margin-mode", {"setMarginMode": "ISOLATED_MARGIN"})
+    await _pin(client, "/v5/position/switch-mode", {"category": "linear", "coin": "USDT", "mode": 0})
+    leverage = str(policy.leverage)
+    for symbol in linear:
+        body = {"category": "linear", "symbol": symbol, "buyLeverage": leverage, "sellLeverage": leverage}
+        await _pin(client, "/v5/position/set-leverage", body)
+
+
+async def _pin(client: BybitClient, path: str, body: Mapping[str, object]) -> None:
+    answer = await client.post(path, json.dumps(body, separators=(",", ":")).encode())
+    if answer.ret_code not in NOT_MODIFIED:
+        raise ExchangeAnswerInvalid(f"{path} was answered {answer.ret_code}")

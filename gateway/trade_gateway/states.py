@@ -1,0 +1,101 @@
+"""Who holds the gateway back, and how far: four holders, the most restrictive one wins.
+
+Guarantees
+- Without a fresh lease the state is REDUCE_ONLY or worse, asked at the moment of each decision.
+- The operator latch only tightens here; nothing in this module lifts it.
+- Own faults come and go by themselves and never go beyond REDUCE_ONLY.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from trade_gateway.policy.trading_state import TradingState
+
+
+class Holder(Enum):
+    """Who may hold the trading state down."""
+
+    OPERATOR_LATCH = "operator_latch"
+    WATCHDOG_CEILING = "watchdog_ceiling"
+    LEASE = "lease"
+    OWN_FAULTS = "own_faults"
+
+
+class Fault(Enum):
+    """What the gateway finds wrong with itself; each denies new risk until it is gone. The value is its reason."""
+
+    KEY_UNVERIFIED = "the exchange key has not been checked yet"
+    INSTRUMENTS_MISSING = "the exchange's instrument filters are not known"
+    ACCOUNT_STALE = "the account at the exchange has not been read recently"
+    ORDERS_UNRECONCILED = "orders from before the restart are not reconciled yet"
+    SETTINGS_UNPINNED = "leverage, margin or position mode is not confirmed by the exchange"
+    JOURNAL_UNWRITABLE = "the journal cannot be written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """One holder's present ceiling. `since_ns` is UTC."""
+
+    ceiling: TradingState
+    reason: str
+    since_ns: int
+
+
+class StateBoard:
+    """The four holders. The lease's freshness is passed in by who asks, since it changes with time alone."""
+
+    def __init__(self, *, at_ns: int) -> None:
+        self._latch = Hold(ceiling=TradingState.ACTIVE, reason="", since_ns=at_ns)
+        self._watchdog = Hold(ceiling=TradingState.REDUCE_ONLY, reason="no lease received yet", since_ns=at_ns)
+        self._faults: dict[Fault, int] = {}
+
+    def latch(self, ceiling: TradingState, *, reason: str, at_ns: int) -> bool:
+        """Tighten the operator latch. Returns whether it changed; a looser ceiling changes nothing."""
+        if ceiling <= self._latch.ceiling:
+            return False
+        self._latch = Hold(ceiling=ceiling, reason=reason, since_ns=at_ns)
+        return True
+
+    def set_watchdog_ceiling(self, ceiling: TradingState, *, reason: str, at_ns: int) -> bool:
+        """Take over the ceiling of a valid lease. Returns whether it changed."""
+        if ceiling is self._watchdog.ceiling:
+            return False
+        self._watchdog = Hold(ceiling=ceiling, reason=reason, since_ns=at_ns)
+        return True
+
+    def raise_fault(self, fault: Fault, *, at_ns: int) -> bool:
+        """Note a fault. Returns whether it is new."""
+        if fault in self._faults:
+            return False
+        self._faults[fault] = at_ns
+        return True
+
+    def clear_fault(self, fault: Fault) -> bool:
+        """Note that a fault is gone. Returns whether it was there."""
+        return self._faults.pop(fault, None) is not None
+
+    def holds(self, *, is_lease_fresh: bool, lease_lapsed_at_ns: int) -> dict[Holder, Hold]:
+        """Return every holder's ceiling with its reason."""
+        own = max(self._faults.values(), default=0)
+        return {
+            Holder.OPERATOR_LATCH: self._latch,
+            Holder.WATCHDOG_CEILING: self._watchdog,
+            Holder.LEASE: Hold(
+                ceiling=TradingState.ACTIVE if is_lease_fresh else TradingState.REDUCE_ONLY,
+                reason="" if is_lease_fresh else "no fresh lease from the watchdog",
+                since_ns=lease_lapsed_at_ns,
+            ),
+            Holder.OWN_FAULTS: Hold(
+                ceiling=TradingState.REDUCE_ONLY if self._faults else TradingState.ACTIVE,
+                reason="; ".join(sorted(fault.value for fault in self._faults)),
+                since_ns=own,
+            ),
+        }
+
+    def effective(self, *, is_lease_fresh: bool) -> TradingState:
+        """Return the most restrictive ceiling of all holders."""
+        lease = TradingState.ACTIVE if is_lease_fresh else TradingState.REDUCE_ONLY
+        own = TradingState.REDUCE_ONLY if self._faults else TradingState.ACTIVE
+        return max(self._latch.ceiling, self._watchdog.ceiling, lease, own)
