@@ -248,11 +248,6 @@ class DenyCode(Enum):
         "The bot has used this order link id before; it could then name two orders.",
         "Send another orderLinkId, or none.",
     )
-    ORDER_LINK_ID_USED = (
-        RET_COMPLIANCE,
-        "The bot gave an order link id that another of its orders carries already.",
-        "Use a fresh order link id for every order, or none.",
-    )
     ORDER_UNKNOWN = (
         RET_ORDER_NOT_FOUND_LINEAR,
         "The cancel names no working order that came through this gateway.",
