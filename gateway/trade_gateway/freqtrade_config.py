@@ -114,7 +114,7 @@ def freqtrade_config(
             gateway_ws=gateway_ws,
             key=key,
             secret=secret,
-            pairs=[pair_name(symbol, mode) for symbol in symbols],
+            pairs=[pair_name(symbol, mode) for symbol in sorted(symbols)],
         ),
         "pairlists": [{"method": "StaticPairList"}],
         "telegram": {"enabled": False, "token": "", "chat_id": ""},
