@@ -8,7 +8,7 @@ import time
 
 MAX_LINE_CHARACTERS = 2000
 # These write whole URLs, which may hold tokens, or every connection; our own lines say what matters.
-_QUIET = ("httpx", "httpcore", "uvicorn.access", "websockets", "asyncio", "ccxt")
+_QUIET = ("httpx", "httpcore", "uvicorn.access", "uvicorn.error", "websockets", "asyncio", "ccxt")
 
 
 class _LineFormatter(logging.Formatter):

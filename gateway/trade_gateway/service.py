@@ -136,9 +136,6 @@ class Gateway:
     async def start(self, *, stop: asyncio.Event) -> None:
         """Recover from the journal and begin the loops. `stop` is set when the process must end."""
         self._stop = stop
-        for fault in Fault:
-            if fault is not Fault.JOURNAL_UNWRITABLE:
-                self._fault(fault)
         recovered = await recover(self._journal, self._ledger, started_at_ns=self._clock.monotonic_ns())
         if recovered.latch > TradingState.ACTIVE:
             self._board.latch(recovered.latch, reason=recovered.latch_reason, at_ns=self._clock.wall_ns())
@@ -151,6 +148,9 @@ class Gateway:
                 "latch": self._board_latch().name,
             },
         )
+        for fault in Fault:
+            if fault is not Fault.JOURNAL_UNWRITABLE:
+                self._fault(fault)
         loops: list[Callable[[], Awaitable[None]]] = [
             self._prove_exchange,
             self._keep_account,
