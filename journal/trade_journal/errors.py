@@ -6,7 +6,7 @@ from trade_core.errors import ConfigurationError, TradeError
 
 
 class JournalError(TradeError):
-    """The root of what the journal raises while it runs."""
+    """The root of everything that the journal raises."""
 
 
 class RowRefused(JournalError):
@@ -28,7 +28,7 @@ class JournalFull(JournalUnavailable):
     """The writer's bounded queue has no room: rows arrive faster than the disk takes them, or the disk stands still."""
 
 
-class JournalRefused(ConfigurationError):
+class JournalRefused(JournalError, ConfigurationError):
     """A journal that is not opened: not ours, newer than this code, in use, or not where it should be."""
 
 

@@ -128,7 +128,7 @@ class JournalWriter:
         self._enqueue(_Item(drafts=[draft(entry)], waiter=None))
 
     async def read(self, from_seq: int, limit: int) -> list[Row]:
-        """Read durable rows in order, at most READ_ROWS_MAX. Raises JournalError or JournalRefused."""
+        """Read durable rows in order, at most READ_ROWS_MAX. Raises JournalError."""
         return await asyncio.to_thread(self._reader.read, from_seq, limit)
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class GatewayLink:
         """Prepare the client; nothing is sent yet."""
         self._client = httpx.AsyncClient(
             base_url=address.url,
-            headers={"authorization": f"Bearer {address.token.reveal()}"},
+            headers={"authorization": f"Bearer {address.token.reveal()}", "accept-encoding": "identity"},
             timeout=REQUEST_TIMEOUT_S,
             limits=httpx.Limits(max_connections=2),
             follow_redirects=False,
@@ -73,9 +74,11 @@ class GatewayLink:
     async def _request(self, method: str, path: str, content: bytes | None) -> bytes:
         headers = {"content-type": "application/json"} if content is not None else {}
         try:
-            async with self._client.stream(method, path, content=content, headers=headers) as response:
-                body = await _bounded_body(response)
-        except httpx.HTTPError as error:
+            # The client bounds each read; this bounds the whole, however slowly an answer drips.
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                async with self._client.stream(method, path, content=content, headers=headers) as response:
+                    body = await _bounded_body(response)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise GatewayUnavailable(f"the gateway does not answer: {type(error).__name__}") from None
         if response.status_code == httpx.codes.OK:
             return body

@@ -17,7 +17,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from trade_core.errors import ConfigurationError
+from trade_core.errors import ConfigurationError, TradeError
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes, ring_hash
@@ -147,6 +147,10 @@ def _read_existing(path: Path, *, maker: str) -> Mapping[str, object]:
     return read_secret_file(path)
 
 
+class GenerationUnavailable(TradeError):
+    """No generation can be taken now: the disk refuses, or the gateway named an absurd one. Without it, no lease."""
+
+
 class GenerationStore:
     """The highest lease generation this watchdog ever used."""
 
@@ -165,17 +169,17 @@ class GenerationStore:
     def next_above(self, gateways: int) -> int:
         """Take the next generation, above our own and the gateway's, and make it durable before it is used.
 
-        Raises ConfigurationError when the numbers are used up or the disk refuses: no lease is better than a repeat.
+        Raises GenerationUnavailable: no lease is better than a repeated generation.
         """
         value = max(self._value, gateways) + 1
         if value > GENERATION_MAX:
-            raise ConfigurationError(
+            raise GenerationUnavailable(
                 f"lease generation {value} is beyond {GENERATION_MAX}; the gateway named {gateways}"
             )
         try:
             write_atomically(self._path, json.dumps({"generation": value}).encode() + b"\n", mode=0o600)
         except OSError as error:
-            raise ConfigurationError(f"{self._path}: cannot be written: {error.strerror}") from error
+            raise GenerationUnavailable(f"{self._path}: cannot be written: {error.strerror}") from error
         self._value = value
         return value
 

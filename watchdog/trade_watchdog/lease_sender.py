@@ -1,4 +1,4 @@
-"""Makes and sends leases: each names the gateway that asked nothing and gets exactly what the verdict allows.
+"""Makes and sends leases: each names one gateway at one boot and carries what the verdict allows.
 
 Guarantees
 - A lease is signed only for the deployment, environment, account, policy and ring that this watchdog has pinned; a
@@ -43,7 +43,7 @@ class LeaseSender:
     async def send(self, verdict: Verdict) -> Lease:
         """Read the gateway's state, sign a lease for it and have it counted; answers the lease.
 
-        Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid, GatewayForeign, ConfigurationError.
+        Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid, GatewayForeign, GenerationUnavailable.
         """
         state = await self.link.state()
         self._check_names(state)

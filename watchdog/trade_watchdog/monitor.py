@@ -23,6 +23,7 @@ from trade_core.trust.lease import SEND_EVERY_S
 from trade_watchdog.ceiling import Ceiling, Finding, Verdict, examine, judge
 from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
 from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, GatewayUnavailable
+from trade_watchdog.identity import GenerationUnavailable
 from trade_watchdog.key_check import excess_power
 from trade_watchdog.lease_sender import GatewayForeign, LeaseSender
 from trade_watchdog.metrics import WatchdogMetrics
@@ -145,6 +146,8 @@ class Monitor:
             return self._note_lease(LeaseResult.REFUSED, str(error), level=logging.WARNING)
         except GatewayAnswerInvalid as error:
             return self._note_lease(LeaseResult.INVALID, str(error), level=logging.ERROR)
+        except GenerationUnavailable as error:
+            return self._note_lease(LeaseResult.UNNUMBERED, str(error), level=logging.ERROR)
         except GatewayForeign as error:
             return self._note_lease(LeaseResult.FOREIGN, str(error), level=logging.ERROR)
         self.status.lease = lease

@@ -27,6 +27,7 @@ class LeaseResult(Enum):
     UNAVAILABLE = "unavailable"
     INVALID = "invalid"
     FOREIGN = "foreign"
+    UNNUMBERED = "unnumbered"
 
 
 def _first_verdict() -> Verdict:

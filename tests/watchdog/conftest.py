@@ -1,0 +1,299 @@
+"""Small real servers in place of exchange and gateway, and a watchdog's files in a temporary folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import uvicorn
+
+from trade_core.secrets import write_secret_file
+from trade_core.trust.keys import load_private_key, new_private_key, public_text
+from trade_core.trust.lease import Lease, open_lease
+from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
+from trade_watchdog.identity import Identity, initialise, load_identity
+from trade_watchdog.settings import WatchdogSettings
+
+ACCOUNT = "1002"
+KEY = "watchkey"
+SECRET = "watchsecret"
+TOKEN = "lease-token"
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class Double:
+    """An HTTP server that answers through a function and remembers what it was asked."""
+
+    port: int = 0
+    requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    is_hanging: bool = False
+    _server: _Server | None = None
+    _task: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def answer(self, path: str, query: str, headers: dict[str, str], body: bytes) -> Answer:
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        """Listen; on the port it had before, if it had one."""
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", self.port))
+        self.port = listening.getsockname()[1]
+        config = uvicorn.Config(
+            self._app, log_config=None, lifespan="off", interface="asgi3", timeout_graceful_shutdown=1, ws="none"
+        )
+        self._server = _Server(config)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
+        async with asyncio.timeout(10):
+            while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Stop listening, as a dead process does."""
+        if self._server is not None and self._task is not None:
+            self._server.should_exit = self._server.force_exit = True
+            await self._task
+            self._server = self._task = None
+
+    async def _app(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ) -> None:
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.requests.append((scope["method"], scope["path"], headers, body))
+        while self.is_hanging:  # noqa: ASYNC110 - a test flips it
+            await asyncio.sleep(0.01)
+        status, extra, content = self.answer(scope["path"], scope["query_string"].decode(), headers, body)
+        raw = [(name.encode(), value.encode()) for name, value in extra.items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": content})
+
+
+@dataclass
+class ExchangeDouble(Double):
+    """Three read endpoints of Bybit V5 for one key, with every knob that a test turns."""
+
+    mark: dict[str, str] = field(default_factory=lambda: {"X-Trade-Environment": "SIMULATED"})
+    key_changes: dict[str, Any] = field(default_factory=dict)
+    equity: Any = "4000.5"
+    clock_offset_ms: int = 0
+    frozen_time_ms: int | None = None
+    override: Answer | None = None
+    wallet_override: Answer | None = None
+
+    def answer(self, path: str, query: str, headers: dict[str, str], body: bytes) -> Answer:
+        if self.override is not None:
+            return self.override
+        if path == "/v5/market/time":
+            return self._ok({"timeSecond": "1", "timeNano": "1"})
+        if not self._is_signed(query, headers):
+            return self._error(10004, "error sign!")
+        if path == "/v5/user/query-api":
+            return self._ok(self._key())
+        if path == "/v5/account/wallet-balance" and self.wallet_override is not None:
+            return self.wallet_override
+        if path == "/v5/account/wallet-balance":
+            return self._ok({"list": [{"accountType": "UNIFIED", "totalEquity": self.equity, "coin": []}]})
+        return 404, self.mark, b""
+
+    def _key(self) -> dict[str, Any]:
+        known: dict[str, Any] = {
+            "userID": int(ACCOUNT),
+            "readOnly": 1,
+            "permissions": {"Spot": ["SpotTrade"], "ContractTrade": ["Order", "Position"], "Wallet": []},
+        }
+        return {**known, **self.key_changes}
+
+    def _is_signed(self, query: str, headers: dict[str, str]) -> bool:
+        signed = headers["x-bapi-timestamp"] + headers["x-bapi-api-key"] + headers["x-bapi-recv-window"] + query
+        expected = hmac.new(SECRET.encode(), signed.encode(), hashlib.sha256).hexdigest()
+        return headers["x-bapi-api-key"] == KEY and headers["x-bapi-sign"] == expected
+
+    def _time_ms(self) -> int:
+        if self.frozen_time_ms is not None:
+            return self.frozen_time_ms
+        return time.time_ns() // 1_000_000 + self.clock_offset_ms
+
+    def _ok(self, result: dict[str, Any]) -> Answer:
+        return self._json({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}})
+
+    def _error(self, code: int, message: str) -> Answer:
+        return self._json({"retCode": code, "retMsg": message, "result": {}, "retExtInfo": {}})
+
+    def _json(self, document: dict[str, Any]) -> Answer:
+        content = json.dumps({**document, "time": self._time_ms()}).encode()
+        return 200, {"content-type": "application/json", **self.mark}, content
+
+
+@dataclass
+class GatewayDouble(Double):
+    """The gateway's GET /state and POST /lease; counts a lease as the real one does."""
+
+    ring: KeyRing | None = None
+    boot_nonce: str = "boot-1"
+    generation: int = 0
+    leases: list[Lease] = field(default_factory=list)
+    state_changes: dict[str, Any] = field(default_factory=dict)
+    override: Answer | None = None
+
+    def answer(self, path: str, query: str, headers: dict[str, str], body: bytes) -> Answer:
+        assert self.ring is not None
+        if self.override is not None:
+            return self.override
+        if headers.get("authorization") != f"Bearer {TOKEN}":
+            return 401, {}, b"no"
+        if path == "/state":
+            return 200, {}, json.dumps({**self._state(self.ring), **self.state_changes}).encode()
+        lease = open_lease(body, lease_key=self.ring.lease_key)
+        if lease.boot_nonce != self.boot_nonce or lease.generation <= self.generation:
+            return 409, {}, b"lease: refused"
+        self.generation = lease.generation
+        self.leases.append(lease)
+        return 200, {}, b"{}"
+
+    def _state(self, ring: KeyRing) -> dict[str, Any]:
+        return {
+            "boot_nonce": self.boot_nonce,
+            "lease": {"generation": self.generation, "age_s": None},
+            "policy_hash": ring.policy_hash,
+            "ring_hash": ring_hash(ring),
+            "deployment": ring.deployment,
+            "account": ring.account,
+            "environment": ring.environment,
+        }
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A watchdog's settings and files beside the servers it talks to."""
+
+    settings: WatchdogSettings
+    config: Path
+    ring: KeyRing
+    identity: Identity
+    exchange: ExchangeDouble
+    gateway: GatewayDouble
+
+    @property
+    def state_dir(self) -> Path:
+        return self.settings.state_dir
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def settings_values(folder: Path, *, exchange_url: str) -> dict[str, Any]:
+    """Give the complete settings as plain values."""
+    return {
+        "environment": "simulated",
+        "exchange": "simulated",
+        "exchange_url": exchange_url,
+        "exchange_ws_url": exchange_url.replace("http", "ws"),
+        "account": ACCOUNT,
+        "admin_port": free_port(),
+        "state_dir": str(folder / "watchdog"),
+        "secrets_file": str(folder / "watchdog.secrets.json"),
+        "gateway_handover": str(folder / "handover" / "watchdog.json"),
+        "ring_file": str(folder / "ring.json"),
+    }
+
+
+def write_settings(path: Path, values: dict[str, Any]) -> None:
+    """Write values as TOML; JSON's strings and numbers are TOML's."""
+    path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
+
+
+@pytest_asyncio.fixture
+async def exchange() -> AsyncIterator[ExchangeDouble]:
+    """Run an exchange that answers."""
+    double = ExchangeDouble()
+    await double.start()
+    yield double
+    double.is_hanging = False
+    await double.stop()
+
+
+@pytest_asyncio.fixture
+async def gateway() -> AsyncIterator[GatewayDouble]:
+    """Run a gateway that answers."""
+    double = GatewayDouble()
+    await double.start()
+    yield double
+    double.is_hanging = False
+    await double.stop()
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, exchange: ExchangeDouble, gateway: GatewayDouble) -> Deployment:
+    """Initialise a watchdog and hand it what the gateway's init would."""
+    values = settings_values(tmp_path, exchange_url=exchange.url)
+    config = tmp_path / "watchdog.toml"
+    write_settings(config, values)
+    settings = WatchdogSettings.model_validate(values, context={"folder": tmp_path})
+    initialise(settings)
+    identity = load_identity(settings)
+    ring = KeyRing(
+        version=1,
+        previous_hash="",
+        deployment="d1",
+        environment="simulated",
+        account=ACCOUNT,
+        gateway_key=public_text(load_private_key(new_private_key())),
+        lease_key=public_text(identity.lease_key),
+        tag_key_id="t1",
+        policy_hash="p" * 64,
+    )
+    settings.ring_file.write_bytes(ring_bytes(ring))
+    write_secret_file(settings.secrets_file, {"exchange_key": KEY, "exchange_secret": SECRET})
+    write_secret_file(settings.gateway_handover, {"admin_url": gateway.url, "admin_token": TOKEN})
+    gateway.ring = ring
+    return Deployment(
+        settings=settings, config=config, ring=ring, identity=identity, exchange=exchange, gateway=gateway
+    )
+
+
+async def until(condition: Callable[[], bool], *, within_s: float = 30) -> None:
+    """Poll until a condition holds; the test's failure when it never does."""
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110 - the condition is the other server's state
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(name="until")
+def until_fixture() -> Callable[..., Awaitable[None]]:
+    """Hand out the poller."""
+    return until

@@ -1,0 +1,176 @@
+"""The admin listener: what each caller may see, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import httpx
+import pytest
+import pytest_asyncio
+from prometheus_client import CollectorRegistry
+
+from trade_core.clock import ManualClock
+from trade_core.secrets import Secret
+from trade_core.trust.lease import Lease
+from trade_core.trust.ring import KeyRing
+from trade_watchdog.admin import admin_app
+from trade_watchdog.ceiling import Ceiling, EquitySample, Finding, Verdict
+from trade_watchdog.metrics import WatchdogMetrics
+from trade_watchdog.status import LeaseResult, Phase, Status
+
+NS_PER_S = 1_000_000_000
+BEARER = {"authorization": "Bearer token"}
+RING = KeyRing(
+    version=1,
+    previous_hash="",
+    deployment="d1",
+    environment="simulated",
+    account="1002",
+    gateway_key="g",
+    lease_key="l",
+    tag_key_id="t",
+    policy_hash="p",
+)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands."""
+    return ManualClock()
+
+
+@pytest.fixture
+def status() -> Status:
+    """A watchdog that has just started."""
+    return Status()
+
+
+@pytest_asyncio.fixture
+async def client(status: Status, clock: ManualClock) -> AsyncIterator[httpx.AsyncClient]:
+    """Talk to the application."""
+    registry = CollectorRegistry()
+    WatchdogMetrics(registry=registry, status=status, clock=clock)
+    app = admin_app(status=status, ring=RING, token=Secret("token"), registry=registry, clock=clock)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:21020") as made:
+        yield made
+
+
+def set_watching(status: Status, clock: ManualClock) -> None:
+    """Bring a status to a watchdog whose lease was counted."""
+    status.phase = Phase.WATCHING
+    status.finding = Finding.GOOD
+    status.last_good = EquitySample(
+        equity_usdt=Decimal("4000.50"),
+        exchange_time_ms=7,
+        received_wall_ns=clock.wall_ns(),
+        received_monotonic_ns=clock.monotonic_ns(),
+    )
+    status.verdict = Verdict(ceiling=Ceiling.ACTIVE, reason="fresh")
+    status.lease = Lease(
+        deployment="d1",
+        environment="simulated",
+        account="1002",
+        boot_nonce="b",
+        generation=12,
+        ceiling="ACTIVE",
+        scale="1",
+        policy_hash="p",
+        ring_hash="r",
+        expires_at_ms=1,
+    )
+    status.lease_result = LeaseResult.ACCEPTED
+    status.lease_accepted_at_ns = clock.monotonic_ns()
+
+
+async def test_health_is_open_and_readiness_says_why_not(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/healthz")).status_code == 200
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"ready": False, "reason": "the exchange key is not verified yet"}
+
+
+async def test_readiness_lasts_as_long_as_the_lease(
+    client: httpx.AsyncClient, status: Status, clock: ManualClock
+) -> None:
+    set_watching(status, clock)
+    assert (await client.get("/readyz")).status_code == 200
+    clock.advance(20 * NS_PER_S - 1_000_000)
+    assert (await client.get("/readyz")).status_code == 200
+    clock.advance(1_000_000)
+    assert (await client.get("/readyz")).status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/state", "/metrics"])
+@pytest.mark.parametrize("value", [b"", b"token", b"Bearer", b"Bearer wrong", b"bearer token", b"Bearer t\xf6ken"])
+async def test_state_and_metrics_take_the_token(client: httpx.AsyncClient, path: str, value: bytes) -> None:
+    assert (await client.get(path)).status_code == 401
+    assert (await client.get(path, headers={"authorization": value})).status_code == 401
+    assert (await client.get(path, headers=BEARER)).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:21020", ""])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/state", "/metrics"])
+async def test_other_hosts_are_refused(client: httpx.AsyncClient, host: str, path: str) -> None:
+    assert (await client.get(path, headers={**BEARER, "host": host})).status_code == 400
+
+
+async def test_own_names_are_answered(client: httpx.AsyncClient) -> None:
+    for host in ("127.0.0.1", "127.0.0.1:21020", "localhost:21020"):
+        assert (await client.get("/state", headers={**BEARER, "host": host})).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/state", "/metrics", "/readyz"])
+async def test_nothing_can_be_changed(client: httpx.AsyncClient, path: str) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert (await client.request(method, path, headers=BEARER)).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/"])
+async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path, headers=BEARER)).status_code == 404
+
+
+async def test_state_says_what_is_seen_and_sent(client: httpx.AsyncClient, status: Status, clock: ManualClock) -> None:
+    set_watching(status, clock)
+    clock.advance(3 * NS_PER_S)
+    document = (await client.get("/state", headers=BEARER)).json()
+    assert document["equity"] == {"equity_usdt": "4000.5", "age_s": 3.0, "exchange_time_ms": 7}
+    assert document["lease"] == {
+        "generation": 12,
+        "ceiling": "ACTIVE",
+        "age_s": 3.0,
+        "result": "accepted",
+        "detail": "",
+    }
+    assert (document["ceiling"], document["reason"], document["phase"]) == ("ACTIVE", "fresh", "watching")
+    assert document["exchange"] == {"finding": "good", "detail": ""}
+    assert (document["account"], document["environment"], document["deployment"]) == ("1002", "simulated", "d1")
+
+
+async def test_state_before_anything_is_seen(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/state", headers=BEARER)).json()
+    assert document["equity"] == {"equity_usdt": None, "age_s": None, "exchange_time_ms": None}
+    assert document["ceiling"] == "REDUCE_ONLY"
+    assert document["lease"]["result"] == "never_sent"
+
+
+async def test_metrics_hold_the_domains_own_and_the_standard_ones(
+    client: httpx.AsyncClient, status: Status, clock: ManualClock
+) -> None:
+    set_watching(status, clock)
+    await client.get("/healthz")
+    text = (await client.get("/metrics", headers=BEARER)).text
+    for line in (
+        "trade_watchdog_equity_usdt 4000.5",
+        "trade_watchdog_equity_age_seconds 0.0",
+        "trade_watchdog_lease_age_seconds 0.0",
+        "trade_watchdog_lease_generation 12.0",
+        "trade_watchdog_ceiling_active 1.0",
+        "trade_watchdog_key_verified 1.0",
+        'trade_watchdog_leases_total{result="accepted"} 0.0',
+        'trade_watchdog_equity_samples_total{finding="good"} 0.0',
+        'http_requests_total{handler="/healthz",method="GET",status="2xx"} 1.0',
+    ):
+        assert line in text.splitlines()

@@ -1,0 +1,153 @@
+"""The exchange connection: real ccxt against a small exchange that misbehaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from trade_core.clock import SystemClock
+from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
+from trade_core.secrets import Secret
+from trade_watchdog import exchange as exchange_module
+from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
+from trade_watchdog.identity import ExchangeKey
+
+MARK = {"content-type": "application/json", "X-Trade-Environment": "SIMULATED"}
+
+
+def connection(url: str, *, secret: str = "watchsecret") -> WatchedExchange:
+    key = ExchangeKey(key=Secret("watchkey"), secret=Secret(secret))
+    return WatchedExchange(url=url, key=key, clock=SystemClock())
+
+
+@pytest_asyncio.fixture
+async def watched(exchange: Any) -> AsyncIterator[WatchedExchange]:
+    """Connect to the double."""
+    made = connection(exchange.url)
+    yield made
+    await made.close()
+
+
+async def test_equity_is_read_exactly_with_the_exchanges_time(watched: WatchedExchange, exchange: Any) -> None:
+    exchange.equity = "4000.123456789"
+    exchange.frozen_time_ms = 1_700_000_000_123
+    sample = await watched.equity()
+    assert sample.equity_usdt == Decimal("4000.123456789")
+    assert sample.exchange_time_ms == 1_700_000_000_123
+    assert sample.received_wall_ns > 0
+
+
+async def test_only_the_named_reads_are_sent(watched: WatchedExchange, exchange: Any) -> None:
+    await watched.check_environment()
+    assert (await watched.key_information())["readOnly"] == 1
+    await watched.equity()
+    assert [(method, path) for method, path, _headers, _body in exchange.requests] == [
+        ("GET", "/v5/market/time"),
+        ("GET", "/v5/user/query-api"),
+        ("GET", "/v5/account/wallet-balance"),
+    ]
+    assert "x-bapi-api-key" not in exchange.requests[0][2]
+
+
+@pytest.mark.parametrize(
+    "equity",
+    [None, "", "NaN", "nan", "Infinity", "1e3", "-5", 4000, 4000.5, "4,000", " 4000", "0x10", "1" * 20, [], {}],
+)
+async def test_equity_that_is_no_plain_number_is_invalid(
+    watched: WatchedExchange, exchange: Any, equity: object
+) -> None:
+    exchange.equity = equity
+    with pytest.raises(ExchangeAnswerInvalid):
+        await watched.equity()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        [],
+        "text",
+        None,
+        {"retCode": 0},
+        {"retCode": 0, "result": None, "time": 1},
+        {"retCode": 0, "result": {"list": []}, "time": 1},
+        {"retCode": 0, "result": {"list": [None]}, "time": 1},
+        {"retCode": 0, "result": {"list": [{"totalEquity": "1"}, {"totalEquity": "2"}]}, "time": 1},
+        {"retCode": 0, "result": {"list": [{"totalEquity": "1"}]}},
+        {"retCode": 0, "result": {"list": [{"totalEquity": "1"}]}, "time": "1"},
+        {"retCode": 0, "result": {"list": [{"totalEquity": "1"}]}, "time": 1.5},
+        {"retCode": 0, "result": {"list": [{"totalEquity": "1"}]}, "time": 0},
+        {"retCode": 10001, "retMsg": "params error", "result": {}, "time": 1},
+    ],
+)
+async def test_answer_of_another_shape_is_invalid(watched: WatchedExchange, exchange: Any, document: Any) -> None:
+    exchange.wallet_override = (200, MARK, json.dumps(document).encode())
+    with pytest.raises(ExchangeAnswerInvalid):
+        await watched.equity()
+
+
+async def test_answer_that_is_not_json_is_invalid(watched: WatchedExchange, exchange: Any) -> None:
+    exchange.wallet_override = (200, {**MARK, "content-type": "text/html"}, b"<html>busy</html>")
+    with pytest.raises(ExchangeAnswerInvalid):
+        await watched.equity()
+
+
+@pytest.mark.parametrize("mark", [{}, {"X-Trade-Environment": "LIVE"}, {"X-Trade-Environment": "simulated"}])
+async def test_exchange_without_the_mark_is_refused(
+    watched: WatchedExchange, exchange: Any, mark: dict[str, str]
+) -> None:
+    exchange.mark = mark
+    for read in (watched.check_environment, watched.key_information, watched.equity):
+        with pytest.raises(NotSimulated):
+            await read()
+
+
+async def test_wrong_secret_is_refused_and_not_told(exchange: Any) -> None:
+    wrong = connection(exchange.url, secret="another-secret")
+    try:
+        with pytest.raises(KeyRefusedByExchange) as caught:
+            await wrong.key_information()
+    finally:
+        await wrong.close()
+    assert "another-secret" not in str(caught.value)
+
+
+async def test_redirect_is_not_followed(watched: WatchedExchange, exchange: Any) -> None:
+    exchange.override = (302, {"location": exchange.url + "/stolen", **MARK}, b"")
+    with pytest.raises(ExchangeAnswerInvalid):
+        await watched.equity()
+    assert [path for _method, path, _headers, _body in exchange.requests] == ["/v5/account/wallet-balance"]
+
+
+@pytest.mark.parametrize("status", [403, 429, 500, 502, 503])
+async def test_exchange_that_is_busy_or_broken_is_unavailable_or_invalid(
+    watched: WatchedExchange, exchange: Any, status: int
+) -> None:
+    exchange.override = (status, {"content-type": "text/html"}, b"<html>no</html>")
+    with pytest.raises((ExchangeUnavailable, ExchangeAnswerInvalid)):
+        await watched.equity()
+
+
+async def test_exchange_that_is_gone_is_unavailable_and_comes_back(watched: WatchedExchange, exchange: Any) -> None:
+    await watched.equity()
+    await exchange.stop()
+    with pytest.raises(ExchangeUnavailable):
+        await watched.equity()
+    await exchange.start()
+    assert (await watched.equity()).equity_usdt == Decimal("4000.5")
+
+
+async def test_exchange_that_hangs_is_unavailable_in_time(exchange: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_module, "REQUEST_TIMEOUT_S", 0.2)
+    exchange.is_hanging = True
+    watched = connection(exchange.url)
+    try:
+        with pytest.raises(ExchangeUnavailable):
+            await watched.equity()
+    finally:
+        await watched.close()

@@ -1,0 +1,89 @@
+"""The gateway connection: bounded, strict about what it believes, silent about its token."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from trade_core.secrets import Secret
+from trade_watchdog import gateway_link
+from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayLink, GatewayRefused, GatewayUnavailable
+from trade_watchdog.identity import GENERATION_MAX, GatewayAddress
+
+
+@pytest_asyncio.fixture
+async def link(deployment: Any) -> AsyncIterator[GatewayLink]:
+    """Connect to the double."""
+    made = GatewayLink(GatewayAddress(url=deployment.gateway.url, token=Secret("lease-token")))
+    yield made
+    await made.close()
+
+
+async def test_state_is_read(link: GatewayLink, deployment: Any) -> None:
+    deployment.gateway.generation = 41
+    state = await link.state()
+    assert (state.boot_nonce, state.generation, state.account) == ("boot-1", 41, "1002")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"boot_nonce": None},
+        {"boot_nonce": ""},
+        {"boot_nonce": "x" * 129},
+        {"deployment": 7},
+        {"lease": None},
+        {"lease": {}},
+        {"lease": {"generation": "1"}},
+        {"lease": {"generation": -1}},
+        {"lease": {"generation": True}},
+        {"lease": {"generation": 1.0}},
+        {"lease": {"generation": GENERATION_MAX}},
+    ],
+)
+async def test_state_with_an_absurd_value_is_invalid(
+    link: GatewayLink, deployment: Any, change: dict[str, Any]
+) -> None:
+    deployment.gateway.state_changes = change
+    with pytest.raises(GatewayAnswerInvalid):
+        await link.state()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"\xff", b"[" * 100_000, b" " * (600 * 1024)])
+async def test_state_that_is_no_document_is_invalid(link: GatewayLink, deployment: Any, body: bytes) -> None:
+    deployment.gateway.override = (200, {}, body)
+    with pytest.raises(GatewayAnswerInvalid):
+        await link.state()
+
+
+async def test_refusal_is_told_bounded_and_neutralised(link: GatewayLink, deployment: Any) -> None:
+    deployment.gateway.override = (409, {}, b"\x1b[31mno\n" + b"x" * 5000)
+    with pytest.raises(GatewayRefused) as caught:
+        await link.send_lease(b"{}")
+    assert "HTTP 409" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+async def test_redirect_is_a_refusal(link: GatewayLink, deployment: Any) -> None:
+    deployment.gateway.override = (307, {"location": deployment.gateway.url + "/other"}, b"")
+    with pytest.raises(GatewayRefused):
+        await link.state()
+    assert len(deployment.gateway.requests) == 1
+
+
+async def test_gateway_that_hangs_or_is_gone_is_unavailable(
+    link: GatewayLink, deployment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_link, "REQUEST_TIMEOUT_S", 0.2)
+    deployment.gateway.is_hanging = True
+    with pytest.raises(GatewayUnavailable):
+        await link.state()
+    deployment.gateway.is_hanging = False
+    await deployment.gateway.stop()
+    with pytest.raises(GatewayUnavailable) as caught:
+        await link.state()
+    assert "lease-token" not in str(caught.value)

@@ -1,0 +1,191 @@
+"""Identity: keys made once, a ring pinned, a generation that never goes back."""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trade_core.errors import ConfigurationError
+from trade_core.secrets import read_secret_file, write_secret_file
+from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
+from trade_core.trust.ring import KeyRing, ring_bytes
+from trade_watchdog.identity import (
+    GENERATION_MAX,
+    GenerationStore,
+    GenerationUnavailable,
+    initialise,
+    load_exchange_key,
+    load_gateway_address,
+    load_identity,
+    load_pinned_ring,
+)
+from trade_watchdog.settings import WatchdogSettings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> WatchdogSettings:
+    """Settings whose files do not exist yet."""
+    values = {
+        "environment": "simulated",
+        "exchange": "simulated",
+        "exchange_url": "http://127.0.0.1:21000",
+        "exchange_ws_url": "ws://127.0.0.1:21000",
+        "account": "1002",
+        "admin_port": 21020,
+        "state_dir": "watchdog",
+        "secrets_file": "secrets.json",
+        "gateway_handover": "handover.json",
+        "ring_file": "ring.json",
+    }
+    return WatchdogSettings.model_validate(values, context={"folder": tmp_path})
+
+
+@pytest.fixture
+def ring(settings: WatchdogSettings) -> KeyRing:
+    """Initialise the watchdog and write a ring that names it."""
+    initialise(settings)
+    made = KeyRing(
+        version=1,
+        previous_hash="",
+        deployment="d1",
+        environment="simulated",
+        account="1002",
+        gateway_key=public_text(load_private_key(new_private_key())),
+        lease_key=public_text(load_identity(settings).lease_key),
+        tag_key_id="t1",
+        policy_hash="p",
+    )
+    settings.ring_file.write_bytes(ring_bytes(made))
+    return made
+
+
+def test_init_hands_over_the_public_half_and_keeps_the_private_one(settings: WatchdogSettings) -> None:
+    initialise(settings)
+    public = json.loads((settings.state_dir / "public.json").read_bytes())
+    identity = load_identity(settings)
+    assert public == {
+        "account": "1002",
+        "environment": "simulated",
+        "lease_key": public_text(identity.lease_key),
+    }
+    operator = read_secret_file(settings.state_dir / "handover" / "operator.json")
+    assert operator == {"admin_url": "http://127.0.0.1:21020", "admin_token": identity.admin_token.reveal()}
+    assert stat.S_IMODE((settings.state_dir / "identity.json").stat().st_mode) == 0o600
+    private = str(read_secret_file(settings.state_dir / "identity.json")["lease_key"])
+    others = [path for path in settings.state_dir.rglob("*.json") if path.name != "identity.json"]
+    assert len(others) == 2
+    assert all(private not in path.read_text() for path in others)
+
+
+def test_init_twice_is_refused_and_changes_nothing(settings: WatchdogSettings) -> None:
+    initialise(settings)
+    before = {path: path.read_bytes() for path in settings.state_dir.rglob("*.json")}
+    with pytest.raises(ConfigurationError, match="initialised once"):
+        initialise(settings)
+    assert {path: path.read_bytes() for path in settings.state_dir.rglob("*.json")} == before
+
+
+def test_identity_missing_names_the_command(settings: WatchdogSettings) -> None:
+    with pytest.raises(ConfigurationError, match="run `trade-watchdog init` first"):
+        load_identity(settings)
+
+
+def test_identity_readable_by_others_is_refused(settings: WatchdogSettings) -> None:
+    initialise(settings)
+    (settings.state_dir / "identity.json").chmod(0o640)
+    with pytest.raises(ConfigurationError, match="open to others"):
+        load_identity(settings)
+
+
+def test_ring_is_pinned_and_read_again(settings: WatchdogSettings, ring: KeyRing) -> None:
+    identity = load_identity(settings)
+    assert load_pinned_ring(settings, identity) == ring
+    assert load_pinned_ring(settings, identity) == ring
+
+
+def test_ring_other_than_the_pinned_one_is_refused(settings: WatchdogSettings, ring: KeyRing) -> None:
+    identity = load_identity(settings)
+    load_pinned_ring(settings, identity)
+    settings.ring_file.write_bytes(ring_bytes(replace(ring, policy_hash="looser", version=2)))
+    with pytest.raises(ConfigurationError, match="not the one this watchdog has pinned"):
+        load_pinned_ring(settings, identity)
+
+
+@pytest.mark.parametrize("name", ["environment", "account", "lease_key"])
+def test_ring_of_another_watchdog_is_refused_and_not_pinned(
+    settings: WatchdogSettings, ring: KeyRing, name: str
+) -> None:
+    other = ring.gateway_key if name == "lease_key" else "other"
+    settings.ring_file.write_bytes(ring_bytes(replace(ring, **{name: other})))
+    with pytest.raises(ConfigurationError, match=f"{name} is not this watchdog's"):
+        load_pinned_ring(settings, load_identity(settings))
+    assert not (settings.state_dir / "ring.json").exists()
+
+
+def test_ring_missing_is_refused(settings: WatchdogSettings, ring: KeyRing) -> None:
+    settings.ring_file.unlink()
+    with pytest.raises(NotTrusted, match="cannot be read"):
+        load_pinned_ring(settings, load_identity(settings))
+
+
+def test_generation_rises_above_both_and_survives_a_restart(tmp_path: Path) -> None:
+    store = GenerationStore(tmp_path)
+    assert (store.value, store.next_above(0), store.next_above(0)) == (0, 1, 2)
+    assert store.next_above(10) == 11
+    again = GenerationStore(tmp_path)
+    assert again.value == 11
+    assert again.next_above(3) == 12
+
+
+def test_generation_is_durable_before_it_is_used(tmp_path: Path) -> None:
+    value = GenerationStore(tmp_path).next_above(7)
+    assert json.loads((tmp_path / "generation.json").read_bytes()) == {"generation": value}
+
+
+def test_generation_past_the_last_is_refused_and_nothing_changes(tmp_path: Path) -> None:
+    store = GenerationStore(tmp_path)
+    assert store.next_above(GENERATION_MAX - 1) == GENERATION_MAX
+    with pytest.raises(GenerationUnavailable):
+        store.next_above(0)
+    assert GenerationStore(tmp_path).value == GENERATION_MAX
+
+
+def test_generation_that_cannot_be_written_is_refused_and_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    store = GenerationStore(folder)
+    folder.rmdir()
+    with pytest.raises(GenerationUnavailable, match="cannot be written"):
+        store.next_above(0)
+    assert store.value == 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"generation": "7"}', b'{"generation": 0}', b'{"generation": true}']
+)
+def test_generation_file_damaged_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "generation.json").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"generation\.json"):
+        GenerationStore(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1:1", "https://127.0.0.1:1", "", "http://127.0.0.1:1/state"])
+def test_gateway_address_off_loopback_is_refused(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "watchdog.json"
+    write_secret_file(path, {"admin_url": url, "admin_token": "t"})
+    with pytest.raises(ConfigurationError, match="admin_url"):
+        load_gateway_address(path)
+
+
+def test_handover_and_key_missing_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="written by trade-gateway init"):
+        load_gateway_address(tmp_path / "watchdog.json")
+    with pytest.raises(ConfigurationError, match="not there"):
+        load_exchange_key(tmp_path / "secrets.json")
+    write_secret_file(tmp_path / "secrets.json", {"exchange_key": "k"})
+    with pytest.raises(ConfigurationError, match="exchange_secret"):
+        load_exchange_key(tmp_path / "secrets.json")

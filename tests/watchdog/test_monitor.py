@@ -1,0 +1,274 @@
+"""The monitor: no lease without a harmless key, ACTIVE only on what it saw, and recovery by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from prometheus_client import CollectorRegistry
+
+from trade_core.clock import SystemClock
+from trade_core.errors import ConfigurationError
+from trade_watchdog import monitor as monitor_module
+from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
+from trade_watchdog.gateway_link import GatewayLink
+from trade_watchdog.identity import GenerationStore, load_exchange_key, load_gateway_address
+from trade_watchdog.lease_sender import LIFETIME_S, LeaseSender
+from trade_watchdog.metrics import WatchdogMetrics
+from trade_watchdog.monitor import Monitor
+from trade_watchdog.status import LeaseResult, Phase, Status
+
+Until = Callable[..., Awaitable[None]]
+
+
+@pytest_asyncio.fixture
+async def monitor(deployment: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Monitor]:
+    """Put a monitor together as the service does, with short periods; nothing runs yet."""
+    monkeypatch.setattr(monitor_module, "SEND_EVERY_S", 0.05)
+    monkeypatch.setattr(monitor_module, "LEASE_RETRY_S", 0.05)
+    monkeypatch.setattr(monitor_module, "RETRY_FIRST_S", 0.05)
+    clock = SystemClock()
+    settings = deployment.settings
+    status = Status()
+    exchange = WatchedExchange(url=settings.exchange_url, key=load_exchange_key(settings.secrets_file), clock=clock)
+    link = GatewayLink(load_gateway_address(settings.gateway_handover))
+    yield Monitor(
+        exchange=exchange,
+        sender=LeaseSender(
+            link=link,
+            ring=deployment.ring,
+            private_key=deployment.identity.lease_key,
+            generations=GenerationStore(settings.state_dir),
+            clock=clock,
+        ),
+        status=status,
+        metrics=WatchdogMetrics(registry=CollectorRegistry(), status=status, clock=clock),
+        account=settings.account,
+        clock=clock,
+    )
+    await link.close()
+    await exchange.close()
+
+
+@contextlib.asynccontextmanager
+async def running(monitor: Monitor) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a monitor for the length of a block; it must not end by itself."""
+    task = asyncio.create_task(monitor.run())
+    try:
+        yield task
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_leases_are_active_rising_and_name_the_gateway(monitor: Monitor, deployment: Any, until: Until) -> None:
+    gateway = deployment.gateway
+    gateway.generation = 100
+    async with running(monitor):
+        await until(lambda: sum(lease.ceiling == "ACTIVE" for lease in gateway.leases) >= 3)
+    generations = [lease.generation for lease in gateway.leases]
+    assert generations == list(range(101, 101 + len(generations)))
+    lease = gateway.leases[-1]
+    assert (lease.boot_nonce, lease.deployment, lease.environment, lease.account) == (
+        "boot-1",
+        "d1",
+        "simulated",
+        "1002",
+    )
+    assert (lease.policy_hash, lease.scale) == (deployment.ring.policy_hash, "1")
+    left_s = lease.expires_at_ms / 1000 - SystemClock().wall_ns() / 1e9
+    assert LIFETIME_S - 5 < left_s <= LIFETIME_S
+    assert monitor.status.lease_result is LeaseResult.ACCEPTED
+
+
+async def test_generation_goes_on_after_a_restart_of_the_watchdog(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    async with running(monitor):
+        await until(lambda: len(deployment.gateway.leases) >= 2)
+    last = GenerationStore(deployment.state_dir).value
+    assert last >= deployment.gateway.leases[-1].generation >= 2
+
+
+async def test_restarted_gateway_gets_a_lease_for_its_new_boot(monitor: Monitor, deployment: Any, until: Until) -> None:
+    gateway = deployment.gateway
+    async with running(monitor):
+        await until(lambda: len(gateway.leases) >= 2)
+        before = gateway.leases[-1].generation
+        await gateway.stop()
+        await until(lambda: monitor.status.lease_result is LeaseResult.UNAVAILABLE)
+        gateway.boot_nonce, gateway.generation = "boot-2", 0
+        await gateway.start()
+        await until(lambda: gateway.leases[-1].boot_nonce == "boot-2")
+    assert gateway.leases[-1].generation > before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"readOnly": 0}, {"userID": 7}, {"permissions": {"Wallet": ["Withdraw"]}}, {"permissions": None}],
+)
+async def test_harmful_key_ends_the_watchdog_before_any_lease(
+    monitor: Monitor, deployment: Any, change: dict[str, Any]
+) -> None:
+    deployment.exchange.key_changes = change
+    with pytest.raises(ConfigurationError, match="exchange key is refused"):
+        await asyncio.wait_for(monitor.run(), 20)
+    assert deployment.gateway.requests == []
+
+
+async def test_unknown_key_ends_the_watchdog(monitor: Monitor, deployment: Any) -> None:
+    deployment.exchange.override = (
+        200,
+        {"content-type": "application/json", **deployment.exchange.mark},
+        b'{"retCode":10003,"retMsg":"API key is invalid.","result":{},"time":1}',
+    )
+    with pytest.raises(KeyRefusedByExchange):
+        await asyncio.wait_for(monitor.run(), 20)
+
+
+async def test_exchange_not_simulated_gets_no_key_and_ends_the_watchdog(monitor: Monitor, deployment: Any) -> None:
+    deployment.exchange.mark = {}
+    with pytest.raises(NotSimulated):
+        await asyncio.wait_for(monitor.run(), 20)
+    assert [path for _method, path, _headers, _body in deployment.exchange.requests] == ["/v5/market/time"]
+
+
+async def test_exchange_down_at_start_means_no_lease_and_recovery(
+    monitor: Monitor, deployment: Any, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    await deployment.exchange.stop()
+    with caplog.at_level(logging.INFO):
+        async with running(monitor):
+            await until(lambda: bool(monitor.status.exchange_detail))
+            await asyncio.sleep(0.2)
+            assert deployment.gateway.requests == []
+            assert monitor.status.phase is Phase.WAITING_FOR_EXCHANGE
+            await deployment.exchange.start()
+            await until(lambda: any(lease.ceiling == "ACTIVE" for lease in deployment.gateway.leases))
+    assert {record.levelname for record in caplog.records if record.name.startswith("trade_")} <= {"INFO", "WARNING"}
+
+
+@pytest.mark.parametrize("equity", [None, "NaN", "0", "-4000", "garbage"])
+async def test_equity_not_to_be_believed_tightens_at_once_and_clears(
+    monitor: Monitor, deployment: Any, until: Until, equity: object
+) -> None:
+    gateway = deployment.gateway
+    async with running(monitor):
+        await until(lambda: bool(gateway.leases) and gateway.leases[-1].ceiling == "ACTIVE")
+        deployment.exchange.equity = equity
+        await until(lambda: gateway.leases[-1].ceiling == "REDUCE_ONLY")
+        assert "equity" in monitor.status.verdict.reason
+        deployment.exchange.equity = "3999"
+        await until(lambda: gateway.leases[-1].ceiling == "ACTIVE")
+
+
+async def test_tighter_ceiling_does_not_wait_for_the_next_period(
+    monitor: Monitor, deployment: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor_module, "SEND_EVERY_S", 3600)
+    gateway = deployment.gateway
+    await monitor._sample()
+    leasing = asyncio.create_task(monitor._lease_forever())
+    try:
+        await until(lambda: [lease.ceiling for lease in gateway.leases] == ["ACTIVE"])
+        deployment.exchange.equity = None
+        await monitor._sample()
+        await until(lambda: gateway.leases[-1].ceiling == "REDUCE_ONLY")
+    finally:
+        leasing.cancel()
+
+
+async def test_exchange_that_repeats_its_answer_is_not_believed(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    gateway = deployment.gateway
+    async with running(monitor):
+        await until(lambda: bool(gateway.leases) and gateway.leases[-1].ceiling == "ACTIVE")
+        deployment.exchange.frozen_time_ms = SystemClock().wall_ns() // 1_000_000
+        await until(lambda: gateway.leases[-1].ceiling == "REDUCE_ONLY")
+        assert monitor.status.finding.value == "time_stands_still"
+
+
+async def test_exchange_clock_that_leaps_is_not_believed(monitor: Monitor, deployment: Any, until: Until) -> None:
+    deployment.exchange.clock_offset_ms = 60_000
+    async with running(monitor):
+        await until(lambda: monitor.status.finding.value == "clocks_disagree")
+        await until(lambda: bool(deployment.gateway.leases))
+        assert {lease.ceiling for lease in deployment.gateway.leases} == {"REDUCE_ONLY"}
+
+
+async def test_exchange_silent_for_long_tightens_and_clears(
+    monitor: Monitor, deployment: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trade_watchdog import ceiling  # noqa: PLC0415
+
+    gateway = deployment.gateway
+    async with running(monitor):
+        await until(lambda: bool(gateway.leases) and gateway.leases[-1].ceiling == "ACTIVE")
+        monkeypatch.setattr(ceiling, "SAMPLE_AGE_MAX_S", 1)
+        await deployment.exchange.stop()
+        await until(lambda: gateway.leases[-1].ceiling == "REDUCE_ONLY")
+        assert "last read more than" in monitor.status.verdict.reason
+        await deployment.exchange.start()
+        await until(lambda: gateway.leases[-1].ceiling == "ACTIVE")
+
+
+async def test_exchange_that_loses_its_mark_is_not_believed_and_called_an_error(
+    monitor: Monitor, deployment: Any, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = deployment.gateway
+    async with running(monitor):
+        await until(lambda: bool(gateway.leases) and gateway.leases[-1].ceiling == "ACTIVE")
+        deployment.exchange.mark = {}
+        await until(lambda: gateway.leases[-1].ceiling == "REDUCE_ONLY")
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(errors) == 1
+    assert "does not say that it is simulated" in errors[0].getMessage()
+
+
+@pytest.mark.parametrize("name", ["deployment", "environment", "account", "policy_hash", "ring_hash"])
+async def test_gateway_that_names_another_ring_gets_no_lease(
+    monitor: Monitor, deployment: Any, until: Until, name: str
+) -> None:
+    deployment.gateway.state_changes = {name: "other"}
+    async with running(monitor):
+        await until(lambda: monitor.status.lease_result is LeaseResult.FOREIGN)
+        assert monitor.status.lease_detail.endswith(name)
+        assert "/lease" not in {path for _method, path, _headers, _body in deployment.gateway.requests}
+        deployment.gateway.state_changes = {}
+        await until(lambda: monitor.status.lease_result is LeaseResult.ACCEPTED)
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        ((200, {}, b"not json"), LeaseResult.INVALID),
+        ((503, {}, b"starting"), LeaseResult.REFUSED),
+        ((401, {}, b"who?"), LeaseResult.REFUSED),
+    ],
+)
+async def test_gateway_that_answers_badly_is_tried_again(
+    monitor: Monitor, deployment: Any, until: Until, answer: Any, result: LeaseResult
+) -> None:
+    deployment.gateway.override = answer
+    async with running(monitor):
+        await until(lambda: monitor.status.lease_result is result)
+        deployment.gateway.override = None
+        await until(lambda: monitor.status.lease_result is LeaseResult.ACCEPTED)
+
+
+async def test_generation_that_cannot_be_stored_sends_nothing(monitor: Monitor, deployment: Any, until: Until) -> None:
+    generation_file = deployment.state_dir / "generation.json"
+    generation_file.mkdir()
+    async with running(monitor):
+        await until(lambda: monitor.status.lease_result is LeaseResult.UNNUMBERED)
+        assert deployment.gateway.leases == []
+        generation_file.rmdir()
+        await until(lambda: monitor.status.lease_result is LeaseResult.ACCEPTED)
