@@ -1,0 +1,89 @@
+"""The lists in docs/ and in the code are the same lists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from trade_core.clock import ManualClock
+from trade_core.settings import Settings
+from trade_gateway.metrics import Metrics
+from trade_gateway.policy.limits import parse_policy
+from trade_gateway.settings import GatewaySettings
+from trade_simulator.settings import SimulatorSettings
+from trade_watchdog.metrics import WatchdogMetrics
+from trade_watchdog.settings import WatchdogSettings
+from trade_watchdog.status import Status
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def section(text: str, title: str) -> str:
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    assert found is not None, f"no section {title}"
+    return found[1]
+
+
+def first_column(text: str) -> dict[str, list[str]]:
+    rows = re.findall(r"^\| `([^`]+)` \|(.*)\|$", text, re.M)
+    return {name: [cell.strip() for cell in rest.split("|")] for name, rest in rows}
+
+
+@pytest.mark.parametrize(
+    ("title", "model"),
+    [("Gateway", GatewaySettings), ("Watchdog", WatchdogSettings), ("Simulator", SimulatorSettings)],
+)
+def test_settings_table_lists_every_setting_of_the_service(title: str, model: type[Settings]) -> None:
+    table = first_column(section((ROOT / "docs/settings.md").read_text(), title))
+    assert table.keys() == model.model_fields.keys()
+    for name, field in model.model_fields.items():
+        assert (table[name][0] == "required") == field.is_required(), name
+
+
+def test_policy_example_in_the_docs_is_a_policy() -> None:
+    example = re.search(r"```toml\n(.*?)```", section((ROOT / "docs/settings.md").read_text(), "Policy"), re.S)
+    assert example is not None
+    assert parse_policy(example[1].encode()).max_open_orders == 6
+
+
+def names_of(registry: CollectorRegistry) -> set[str]:
+    names = set()
+    for family in registry.collect():
+        names.add(family.name + ("_total" if family.type == "counter" else ""))
+    return names
+
+
+def test_metrics_table_lists_every_metric_of_the_gateway() -> None:
+    table = first_column(section((ROOT / "docs/metrics.md").read_text(), "Gateway"))
+    assert table.keys() == names_of(Metrics().registry)
+
+
+def test_metrics_table_lists_every_metric_of_the_watchdog() -> None:
+    registry = CollectorRegistry()
+    WatchdogMetrics(registry=registry, status=Status(), clock=ManualClock())
+    table = first_column(section((ROOT / "docs/metrics.md").read_text(), "Watchdog"))
+    assert table.keys() == names_of(registry)
+
+
+def test_decisions_index_lists_every_decision() -> None:
+    folder = ROOT / "docs/decisions"
+    listed = set(re.findall(r"\(([0-9]{4}-[a-z0-9-]+\.md)\)", (folder / "README.md").read_text()))
+    assert listed == {path.name for path in folder.glob("[0-9]*.md")}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=str)
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+def test_readme_commands_are_targets_of_the_makefile() -> None:
+    commands = re.search(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert commands is not None
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert commands[1].split("\n")[:-1] == ["make demo", "make test"]
+    assert {"demo", "test"} <= set(targets)
