@@ -41,7 +41,7 @@ def abort(scope: Scope) -> None:
         transport.abort()
 
 
-async def wait_disconnected(receive: Receive, *, timeout_s: float | None) -> None:
+async def wait_disconnected(receive: Receive, *, timeout_s: float) -> None:
     """Wait until the client has gone, or the time is over."""
 
     async def gone() -> None:
@@ -53,6 +53,36 @@ async def wait_disconnected(receive: Receive, *, timeout_s: float | None) -> Non
             await gone()
     except TimeoutError:
         return
+
+
+async def pause(duration_ms: int, *, stop: asyncio.Event) -> None:
+    """Wait, but not beyond the end of the process."""
+    try:
+        async with asyncio.timeout(duration_ms / 1000):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def hold(hold_ms: int, scope: Scope, receive: Receive, *, stop: asyncio.Event) -> None:
+    """Leave a request unanswered until its client gives up, the time is over or the process ends, then close."""
+    waiting = (
+        asyncio.create_task(wait_disconnected(receive, timeout_s=hold_ms / 1000)),
+        asyncio.create_task(stop.wait()),
+    )
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+    await close(scope, receive)
+
+
+async def close(scope: Scope, receive: Receive) -> None:
+    """Close a connection at once and see it closed, so that the server below sends nothing more."""
+    abort(scope)
+    await wait_disconnected(receive, timeout_s=1)
 
 
 def client_address(scope: Scope) -> str:

@@ -20,7 +20,8 @@ from trade_simulator.rejections import parameter_error
 
 MAX_QUERY_FIELDS = 64
 MAX_TEXT_CHARACTERS = 4096
-MAX_JSON_DEPTH = 12
+# A batch of twenty orders has 22 objects and lists.
+MAX_JSON_CONTAINERS = 200
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 E = TypeVar("E", bound=StrEnum)
 
@@ -38,8 +39,8 @@ def _no_constant(text: str) -> None:
 
 def parse_json(raw: bytes) -> dict[str, Any]:
     """Parse a request body or frame: one JSON object, nothing nested without end. Raises Rejected 10001."""
-    if raw.count(b"[") + raw.count(b"{") > MAX_JSON_DEPTH * 100:
-        raise parameter_error("the request body is nested too deeply")
+    if raw.count(b"[") + raw.count(b"{") > MAX_JSON_CONTAINERS:
+        raise parameter_error("the request body holds too many objects and lists")
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

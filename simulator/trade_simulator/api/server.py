@@ -1,4 +1,4 @@
-"""The ASGI application of the exchange: HTTP to the desk, WebSockets to the streams, faults in between."""
+"""The ASGI application of the exchange: HTTP to the reception, WebSockets to the streams, faults in between."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from trade_simulator.api.connection import Receive, Scope, Send, abort, client_address, wait_disconnected
-from trade_simulator.api.desk import Desk, HttpRequest, Reply
+from trade_simulator.api.connection import Receive, Scope, Send, abort, client_address, close, hold, pause
 from trade_simulator.api.envelope import Answer, encode, envelope, headers
-from trade_simulator.faults import HOLD_MS, Fault, FaultMode, Faults
+from trade_simulator.api.reception import HttpRequest, Reception, Reply
+from trade_simulator.faults import Fault, FaultMode, Faults
 from trade_simulator.request_log import Entry, RequestLog, shown
 
 MAX_BODY_BYTES = 256 * 1024
@@ -30,10 +30,11 @@ class ClientGone(Exception):
 class ExchangeApplication:
     """One exchange, as the network sees it."""
 
-    desk: Desk
+    reception: Reception
     faults: Faults
     log: RequestLog
     streams: Callable[[Scope, Receive, Send], Awaitable[None]]
+    stop: asyncio.Event
     base_latency_ms: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,20 +59,20 @@ class ExchangeApplication:
         entry = self._record(request)
         faults = self.faults.take(request.path)
         if FaultMode.DELAY in faults:
-            await asyncio.sleep(faults[FaultMode.DELAY].delay_ms / 1000)
+            await pause(faults[FaultMode.DELAY].delay_ms, stop=self.stop)
         for mode in _NOT_PROCESSED:
             if mode in faults:
                 await self._fail(faults[mode], entry, scope, receive, send)
                 return
-        reply = self.desk.answer_http(request)
+        reply = self.reception.answer_http(request)
         if FaultMode.DUPLICATE in faults:
-            self.desk.answer_http(request)
+            self.reception.answer_http(request)
         entry.ret_code = _logged_code(reply.answer)
         if FaultMode.LOSE_RESPONSE in faults:
-            await _hold(faults[FaultMode.LOSE_RESPONSE].hold_ms, scope, receive)
+            await hold(faults[FaultMode.LOSE_RESPONSE].hold_ms, scope, receive, stop=self.stop)
             return
         if self.base_latency_ms:
-            await asyncio.sleep(self.base_latency_ms / 1000)
+            await pause(self.base_latency_ms, stop=self.stop)
         await self._send(reply, send)
 
     def _record(self, request: HttpRequest) -> Entry:
@@ -90,13 +91,12 @@ class ExchangeApplication:
         await self._send_answer(answer, {}, send, is_last=True)
 
     async def _fail(self, fault: Fault, entry: Entry, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request end without reaching the desk."""
+        """Let a request end without reaching the reception."""
         match fault.mode:
             case FaultMode.CLOSE:
-                abort(scope)
-                await wait_disconnected(receive, timeout_s=1)
+                await close(scope, receive)
             case FaultMode.DROP:
-                await _hold(fault.hold_ms, scope, receive)
+                await hold(fault.hold_ms, scope, receive, stop=self.stop)
             case FaultMode.STATUS:
                 entry.ret_code = fault.status
                 answer = Answer(status=fault.status, ret_code=fault.ret_code, ret_msg="simulated fault")
@@ -107,11 +107,11 @@ class ExchangeApplication:
 
     async def _send(self, reply: Reply, send: Send) -> None:
         limits = reply.allowance.headers()
-        now_ms = str(self.desk.clock.now_ms())
+        now_ms = str(self.reception.clock.now_ms())
         await self._send_answer(reply.answer, limits | {"Timenow": now_ms}, send)
 
     async def _send_answer(self, answer: Answer, limits: dict[str, str], send: Send, *, is_last: bool = False) -> None:
-        now_ms = self.desk.clock.now_ms()
+        now_ms = self.reception.clock.now_ms()
         body = encode(envelope(answer, now_ms=now_ms))
         if not limits:
             limits = {
@@ -157,13 +157,6 @@ async def _read(scope: Scope, receive: Receive) -> HttpRequest:
         body=b"".join(chunks),
         address=client_address(scope),
     )
-
-
-async def _hold(hold_ms: int, scope: Scope, receive: Receive) -> None:
-    """Leave a request unanswered until its client gives up or the time is over, then close."""
-    await wait_disconnected(receive, timeout_s=min(hold_ms, HOLD_MS) / 1000)
-    abort(scope)
-    await wait_disconnected(receive, timeout_s=1)
 
 
 def _logged_code(answer: Answer) -> int:

@@ -1,4 +1,4 @@
-"""The desk: takes one parsed or raw request, admits it and answers it. It does no input or output."""
+"""The reception: takes one parsed or raw request, admits it and answers it. It does no input or output."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Reply:
     allowance: Allowance
 
 
-class Desk:
+class Reception:
     """Everything between the raw request and the exchange."""
 
     def __init__(self, *, exchange: Exchange, clock: ExchangeClock, limits: RateLimits) -> None:

@@ -1,0 +1,1 @@
+"""The three WebSockets: public market data, private account data, order entry."""
