@@ -21,6 +21,7 @@ from trade_demo.process import (
     ProcessFailed,
     ProcessSpec,
     RunningProcess,
+    failure_of,
     minimal_environment,
     run_to_end,
     start_process,
@@ -186,7 +187,8 @@ class Stack:
         deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
         while not await holds():
             if running.exit_code is not None:
-                raise ProcessFailed(f"{name} ended with code {running.exit_code}: {log_tail(running.spec.log_file)}")
+                why = log_tail(running.spec.log_file)
+                raise failure_of(f"{name} ended with code {running.exit_code}: {why}", running.exit_code)
             if asyncio.get_running_loop().time() > deadline:
                 why = "; ".join(self._view.reasons)
                 raise ProcessFailed(

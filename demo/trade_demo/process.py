@@ -23,13 +23,23 @@ from trade_core.errors import TradeError
 _GUARD = Path(__file__).with_name("child_guard.py")
 # Long enough for a service's initialisation on a busy two-core machine.
 INIT_TIMEOUT_S = 60
+# What every service of ours ends with when it refuses its settings.
+REFUSED = 2
 _MAX_SHOWN_CHARACTERS = 600
 _MAX_OUTPUT_BYTES = 1024 * 1024
 KILL_WAIT_S = 1.0
 
 
 class ProcessFailed(TradeError):
-    """A command that prepares the stack did not succeed."""
+    """The stack cannot be started or prepared. `exit_code` is what the demo ends with."""
+
+    exit_code = 1
+
+
+class ProcessRefused(ProcessFailed):
+    """A service found its settings, policy or input absurd and said which: the same code as an absurd option."""
+
+    exit_code = REFUSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +149,13 @@ async def run_to_end(command: Sequence[str], *, environment: Mapping[str, str], 
         log.write(errors[-_MAX_OUTPUT_BYTES:])
     if process.returncode != 0:
         reason = errors.decode("utf-8", "replace").strip()[-_MAX_SHOWN_CHARACTERS:]
-        raise ProcessFailed(f"{_shown(command)} ended with code {process.returncode}: {reason}")
+        raise failure_of(f"{_shown(command)} ended with code {process.returncode}: {reason}", process.returncode)
     return output
+
+
+def failure_of(sentence: str, exit_code: int | None) -> ProcessFailed:
+    """Return the error for a process that ended with this code."""
+    return ProcessRefused(sentence) if exit_code == REFUSED else ProcessFailed(sentence)
 
 
 async def stop_processes(group: Sequence[RunningProcess], *, deadline_s: float) -> None:

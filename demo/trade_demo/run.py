@@ -18,10 +18,11 @@ from trade_demo.launch import Stack
 from trade_demo.observe import ProcessObserver, observe_forever
 from trade_demo.options import Options
 from trade_demo.ports import choose_ports
+from trade_demo.process import ProcessFailed
 from trade_demo.screen import Screen, choose_screen
 from trade_demo.stack import Files
 from trade_demo.summary import find_error_lines, measure_memory, summarise
-from trade_demo.verdict import judge
+from trade_demo.verdict import FAILED, Verdict, judge
 from trade_demo.view import HappeningKind, View
 
 REDRAW_S = 0.5
@@ -62,7 +63,7 @@ class Tasks:
     def __init__(self) -> None:
         self.ending = asyncio.Event()
         self.hurry = asyncio.Event()
-        self.failure: str | None = None
+        self._failure: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -73,6 +74,10 @@ class Tasks:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
+
+    def verdict(self) -> Verdict | None:
+        """Return how the run ends because a task failed."""
+        return None if self._failure is None else Verdict(exit_code=FAILED, sentence=self._failure)
 
     async def cancel(self) -> None:
         """End every task."""
@@ -91,28 +96,29 @@ class Tasks:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self.failure = f"a task of the demo failed: {type(error).__name__}: {error}"
+            self._failure = f"a task of the demo failed: {type(error).__name__}: {error}"
             self.ending.set()
 
 
-async def _start_and_wait(stack: Stack, *, options: Options, files: Files, tasks: Tasks) -> str | None:
-    """Start the stack and wait for the end of the run. Returns why it failed, if it did."""
+async def _start_and_wait(stack: Stack, *, options: Options, files: Files, tasks: Tasks) -> Verdict | None:
+    """Start the stack and wait for the end of the run. Returns how it ends if it failed."""
     starting = asyncio.create_task(_start(stack, options=options, files=files))
     ending = asyncio.create_task(tasks.ending.wait())
     await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        return tasks.failure or "ended before everything was ready"
+        return tasks.verdict() or Verdict(exit_code=FAILED, sentence="ended before everything was ready")
     try:
         starting.result()
     except (TradeError, OSError) as error:
         ending.cancel()
-        return str(error)
+        exit_code = error.exit_code if isinstance(error, ProcessFailed) else FAILED
+        return Verdict(exit_code=exit_code, sentence=str(error))
     duration_s = None if options.minutes is None else float(options.minutes * SECONDS_PER_MINUTE)
     await asyncio.wait({ending}, timeout=duration_s)
     ending.cancel()
-    return tasks.failure
+    return tasks.verdict()
 
 
 async def _start(stack: Stack, *, options: Options, files: Files) -> None:

@@ -19,13 +19,13 @@ class Verdict:
     sentence: str
 
 
-def judge(*, bot: Bot, counts: Counts, died: Sequence[str], failure: str | None) -> Verdict:
-    """Judge a run. `died` names processes that ended unasked; `failure` is why the stack could not be started.
+def judge(*, bot: Bot, counts: Counts, died: Sequence[str], failure: Verdict | None) -> Verdict:
+    """Judge a run. `died` names processes that ended unasked; `failure` is the end of a stack that did not start.
 
     A fill counts when the exchange reports it and the gateway's journal holds the intent of its order.
     """
     if failure is not None:
-        return Verdict(exit_code=FAILED, sentence=failure)
+        return failure
     if died:
         return Verdict(exit_code=FAILED, sentence=f"ended without being asked to: {', '.join(died)}")
     if bot is Bot.NONE:

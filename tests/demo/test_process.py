@@ -13,6 +13,7 @@ import pytest
 
 from trade_demo.process import (
     ProcessFailed,
+    ProcessRefused,
     ProcessSpec,
     RunningProcess,
     minimal_environment,
@@ -153,6 +154,13 @@ async def test_run_to_end_failure_says_what_and_why(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; sys.exit('no such policy')"]
     with pytest.raises(ProcessFailed, match="ended with code 1: no such policy"):
         await run_to_end(command, environment=minimal_environment(tmp_path), log_file=tmp_path / "init.log")
+
+
+async def test_run_to_end_refusal_of_settings_keeps_its_exit_code(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; print('max_open_orders: is missing', file=sys.stderr); sys.exit(2)"]
+    with pytest.raises(ProcessRefused, match="max_open_orders: is missing") as refusal:
+        await run_to_end(command, environment=minimal_environment(tmp_path), log_file=tmp_path / "init.log")
+    assert refusal.value.exit_code == 2
 
 
 def test_service_command_that_is_not_installed_says_what_to_run() -> None:

@@ -7,7 +7,9 @@ from trade_demo.verdict import Verdict, judge
 from trade_demo.view import Counts
 
 
-def verdict(bot: Bot = Bot.FREQTRADE, died: tuple[str, ...] = (), failure: str | None = None, **counts: int) -> Verdict:
+def verdict(
+    bot: Bot = Bot.FREQTRADE, died: tuple[str, ...] = (), failure: Verdict | None = None, **counts: int
+) -> Verdict:
     return judge(bot=bot, counts=Counts(**counts), died=died, failure=failure)  # type: ignore[arg-type]
 
 
@@ -47,7 +49,8 @@ def test_verdict_a_process_died_is_failed_and_named(bot: Bot) -> None:
 
 @pytest.mark.parametrize("bot", Bot)
 def test_verdict_stack_did_not_start_is_failed_with_its_reason(bot: Bot) -> None:
-    assert verdict(bot=bot, failure="port taken") == Verdict(exit_code=1, sentence="port taken")
+    refused = Verdict(exit_code=2, sentence="policy refused")
+    assert verdict(bot=bot, failure=refused, died=("gateway",)) == refused
 
 
 def test_verdict_without_bot_needs_no_fills() -> None:
