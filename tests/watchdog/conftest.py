@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,6 @@ TOKEN = "lease-token"
 Answer = tuple[int, dict[str, str], bytes]
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @dataclass
 class Double:
     """An HTTP server that answers through a function and remembers what it was asked."""
@@ -45,8 +38,7 @@ class Double:
     port: int = 0
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
     is_hanging: bool = False
-    _server: _Server | None = None
-    _task: asyncio.Task[None] | None = None
+    _server: uvicorn.Server | None = None
 
     @property
     def url(self) -> str:
@@ -64,18 +56,25 @@ class Double:
         config = uvicorn.Config(
             self._app, log_config=None, lifespan="off", interface="asgi3", timeout_graceful_shutdown=1, ws="none"
         )
-        self._server = _Server(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
-        async with asyncio.timeout(10):
-            while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-                await asyncio.sleep(0.005)
+        config.load()
+        # Without uvicorn's own main loop, whose tick of 0.1 s would be most of a test's time.
+        self._server = uvicorn.Server(config)
+        self._server.lifespan = config.lifespan_class(config)
+        await self._server.startup(sockets=[listening])
 
     async def stop(self) -> None:
-        """Stop listening, as a dead process does."""
-        if self._server is not None and self._task is not None:
-            self._server.should_exit = self._server.force_exit = True
-            await self._task
-            self._server = self._task = None
+        """Stop listening and cut every connection, as a dead process does."""
+        if self._server is None:
+            return
+        for listener in self._server.servers:
+            listener.close()
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+        tasks = list(self._server.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._server = None
 
     async def _app(
         self,

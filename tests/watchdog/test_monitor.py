@@ -72,7 +72,8 @@ async def test_leases_are_active_rising_and_name_the_gateway(monitor: Monitor, d
     gateway = deployment.gateway
     gateway.generation = 100
     async with running(monitor):
-        await until(lambda: sum(lease.ceiling == "ACTIVE" for lease in gateway.leases) >= 3)
+        await until(lambda: len(gateway.leases) >= 3)
+    assert {lease.ceiling for lease in gateway.leases} == {"ACTIVE"}
     generations = [lease.generation for lease in gateway.leases]
     assert generations == list(range(101, 101 + len(generations)))
     lease = gateway.leases[-1]

@@ -46,6 +46,7 @@ class Monitor:
     metrics: WatchdogMetrics
     account: str
     clock: Clock
+    _sampled: asyncio.Event = field(default_factory=asyncio.Event)
     _tightened: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -94,6 +95,7 @@ class Monitor:
         self.status.finding = finding
         self.status.exchange_detail = detail
         self._update_verdict()
+        self._sampled.set()
 
     async def _read_equity(self) -> tuple[Finding, str]:
         try:
@@ -123,6 +125,7 @@ class Monitor:
         return verdict
 
     async def _lease_forever(self) -> None:
+        await self._sampled.wait()  # whatever the first reading finds, the first lease carries it
         while True:
             began_ns = self.clock.monotonic_ns()
             self._tightened.clear()
