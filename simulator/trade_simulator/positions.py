@@ -6,8 +6,11 @@ closes release an exact share of it and no cent appears or disappears. The avera
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
-from trade_simulator.orders import Side, TpslMode, TriggerBy
+from trade_simulator.orders import ZERO, Side, TpslMode, TriggerBy
+
+ENTRY_QUANTUM: Final = Decimal("0.000000000001")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,3 +96,87 @@ class TradingStop:
     sl_size: Decimal | None = None
     tp_limit_price: Decimal | None = None
     sl_limit_price: Decimal | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class PositionState:
+    """A position as the engine keeps it: size is signed, entry_value is what the open size was bought for."""
+
+    symbol: str
+    position_idx: int
+    created_at_ms: int
+    updated_at_ms: int
+    seq: int
+    size: Decimal = ZERO
+    entry_value: Decimal = ZERO
+    # Opening fees of the open size, released with it into the closed result.
+    open_fees: Decimal = ZERO
+    cur_realised: Decimal = ZERO
+    cum_realised: Decimal = ZERO
+    take_profit: Decimal | None = None
+    stop_loss: Decimal | None = None
+    trailing_stop: Decimal | None = None
+    active_price: Decimal | None = None
+    # The best price since the trailing stop became active; None until then.
+    trailing_extreme: Decimal | None = None
+    tp_trigger_by: TriggerBy = TriggerBy.NONE
+    sl_trigger_by: TriggerBy = TriggerBy.NONE
+    tpsl_mode: TpslMode = TpslMode.FULL
+
+    @property
+    def side(self) -> Side | None:
+        """Return the direction, None when flat."""
+        if not self.size:
+            return None
+        return Side.BUY if self.size > 0 else Side.SELL
+
+    def unrealised(self, mark_price: Decimal) -> Decimal:
+        """Return the result of closing all at a price, before fees."""
+        value = self.size * mark_price
+        return value - self.entry_value if self.size > 0 else value + self.entry_value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """What an execution closed: zeros when it only opened."""
+
+    quantity: Decimal
+    entry_value: Decimal
+    exit_value: Decimal
+    realised: Decimal
+    open_fees: Decimal
+
+
+def apply_execution(state: PositionState, *, side: Side, quantity: Decimal, price: Decimal, fee: Decimal) -> Close:
+    """Book an execution into a position and return what it closed.
+
+    The fee is shared between the closing and the opening part in proportion. The released entry value is
+    rounded to twelve digits; the rest stays in the position, so the sum is exact.
+    """
+    signed = quantity * side.sign
+    closing = min(quantity, abs(state.size)) if state.size * signed < 0 else ZERO
+    opening = quantity - closing
+    close = _close(state, side=side, closing=closing, price=price)
+    open_fee = (fee * opening / quantity).quantize(ENTRY_QUANTUM) if opening != quantity else fee
+    state.size += signed
+    state.entry_value += opening * price
+    state.open_fees += open_fee
+    state.cur_realised += close.realised - fee
+    state.cum_realised += close.realised - fee
+    return close
+
+
+def _close(state: PositionState, *, side: Side, closing: Decimal, price: Decimal) -> Close:
+    if not closing:
+        return Close(quantity=ZERO, entry_value=ZERO, exit_value=ZERO, realised=ZERO, open_fees=ZERO)
+    size = abs(state.size)
+    entry_value, fees = state.entry_value, state.open_fees
+    if closing != size:
+        entry_value = (entry_value * closing / size).quantize(ENTRY_QUANTUM)
+        fees = (fees * closing / size).quantize(ENTRY_QUANTUM)
+    exit_value = closing * price
+    state.entry_value -= entry_value
+    state.open_fees -= fees
+    # A sell closes a long: what it brings less what it cost. A buy closes a short: the other way round.
+    realised = exit_value - entry_value if side is Side.SELL else entry_value - exit_value
+    return Close(quantity=closing, entry_value=entry_value, exit_value=exit_value, realised=realised, open_fees=fees)

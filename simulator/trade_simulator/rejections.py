@@ -146,3 +146,18 @@ SUB_KEY_LIMIT = Reason(10001, "params error: the number of API keys exceeds the 
 STRATEGY_UNKNOWN = Reason(10001, "params error: strategy does not exist")
 STRATEGY_ENDED = Reason(10001, "params error: strategy has already ended")
 TOO_MANY_STRATEGIES = Reason(10001, "params error: too many running strategies")
+
+PRICE_ABOVE_MAXIMUM = PairedReason(
+    linear=Reason(110003, "Order price exceeds the allowable range."),
+    spot=Reason(170132, "Order price too high."),
+)
+PRICE_BELOW_MINIMUM = PairedReason(
+    linear=Reason(110003, "Order price exceeds the allowable range."),
+    spot=Reason(170133, "Order price lower than the minimum."),
+)
+MARKET_AMOUNT_PRECISION = Reason(170148, "Market order amount decimal too long.")
+SPOT_MARGIN_OFF = Reason(170036, "You haven't enabled Cross Margin Trading yet.")
+SPOT_STOPS_UNSUPPORTED = Reason(170227, "This feature is not supported.")
+ORDER_NOT_MODIFIED = Reason(
+    10001, "params error: The order remains unchanged as the parameters entered match the existing ones."
+)
