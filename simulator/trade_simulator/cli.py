@@ -23,7 +23,7 @@ from trade_core.serving import bind, serve
 from trade_core.settings import load_settings
 from trade_simulator.assembly import Simulator, assemble
 from trade_simulator.bootstrap import control_token, credentials
-from trade_simulator.market.replay import read_candles
+from trade_simulator.market.replay import parse_bars
 from trade_simulator.market.series import Candle
 from trade_simulator.settings import SimulatorSettings
 
@@ -57,7 +57,8 @@ def _replay(settings: SimulatorSettings) -> Mapping[str, Sequence[Candle]] | Non
     candles: dict[str, Sequence[Candle]] = {}
     for symbol, path in settings.replay.items():
         try:
-            candles[symbol] = read_candles(path.read_text(encoding="utf-8"))
+            with path.open(encoding="utf-8", newline="") as lines:
+                candles[symbol] = parse_bars(lines)
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"replay.{symbol}: {path}: {error}") from error
     return candles

@@ -184,6 +184,7 @@ class ControlApplication:
             read_only=bool(given.get("readOnly", 0)),
             ips=tuple(names),
             note="control",
+            rsa_public_key=str(given.get("rsaPublicKey", "")),
         )
         return {"uid": account.uid, "id": key.key_id, "key": key.api_key, "secret": key.secret}
 

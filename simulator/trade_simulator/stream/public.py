@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +18,8 @@ from trade_simulator.api.shapes import Shape, number
 from trade_simulator.events import BookChanged, CandleChanged, Event, PublicTrade, TickerChanged
 from trade_simulator.exchange import Exchange
 from trade_simulator.instruments import Category
-from trade_simulator.market.series import INTERVAL_MINUTES, MINUTE_MS, Candle, Interval, Trade
+from trade_simulator.market.candles import bar_end_ms
+from trade_simulator.market.series import Candle, Trade
 from trade_simulator.rejections import Rejected, parameter_error
 from trade_simulator.stream.session import Session, StreamContext
 from trade_simulator.stream.topics import (
@@ -234,7 +234,7 @@ class PublicFeed:
         now_ms = self._now_ms()
         row = {
             "start": candle.start_ms,
-            "end": candle_end_ms(candle.start_ms, topic.interval),
+            "end": bar_end_ms(topic.interval, candle.start_ms) - 1,
             "interval": str(topic.interval),
             "open": number(candle.open),
             "close": number(candle.close),
@@ -246,19 +246,6 @@ class PublicFeed:
             "timestamp": now_ms,
         }
         return {"topic": topic.name, "type": "snapshot", "ts": now_ms, "data": [row]}
-
-
-def candle_end_ms(start_ms: int, interval: Interval) -> int:
-    """Give the last millisecond of a candle; months have their own lengths."""
-    if interval is not Interval.MONTH:
-        return start_ms + INTERVAL_MINUTES[interval] * MINUTE_MS - 1
-    return _next_month_ms(start_ms) - 1
-
-
-def _next_month_ms(start_ms: int) -> int:
-    start = datetime.fromtimestamp(start_ms / 1000, UTC)
-    year, month = (start.year + 1, 1) if start.month == 12 else (start.year, start.month + 1)
-    return int(start.replace(year=year, month=month).timestamp() * 1000)
 
 
 def _note_candle(candles: list[tuple[Candle, bool]], event: CandleChanged) -> None:
