@@ -100,7 +100,9 @@ def decide(
 
 
 def _claims_reduction(intent: OrderIntent) -> bool:
-    return intent.reduce_only or (intent.category is Category.SPOT and intent.side is Side.SELL)
+    if intent.category is Category.SPOT:
+        return intent.side is Side.SELL  # whatever the bot calls it: the exchange knows no reduce-only on spot
+    return intent.reduce_only
 
 
 def _deny_false_reduction(intent: OrderIntent, instrument: Instrument | None, account: AccountFacts) -> Deny | None:

@@ -100,6 +100,12 @@ class SpentSignatures:
             del self._accepted_at_ms[oldest]
 
 
+_SPENDING_CODES = {
+    Spending.SPENT_BEFORE: DenyCode.AUTH_SIGNATURE_SPENT,
+    Spending.MEMORY_FULL: DenyCode.AUTH_SIGNATURE_MEMORY_FULL,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticated:
     """Who signed the request, and with what."""
@@ -150,13 +156,9 @@ def authenticate(
         return _outside_window(claim, now_ms)
     signature = claim.signature.decode("ascii")
     if request.method == b"POST":
-        match spent.spend(signature, now_ms=now_ms):
-            case Spending.SPENT_BEFORE:
-                return _failure(DenyCode.AUTH_SIGNATURE_SPENT)
-            case Spending.MEMORY_FULL:
-                return _failure(DenyCode.AUTH_SIGNATURE_MEMORY_FULL)
-            case Spending.FRESH:
-                pass
+        outcome = spent.spend(signature, now_ms=now_ms)
+        if outcome is not Spending.FRESH:
+            return _failure(_SPENDING_CODES[outcome])
     return Authenticated(key=claim.key.decode("ascii"), signature=signature, timestamp_ms=int(claim.timestamp))
 
 
