@@ -20,9 +20,9 @@ from trade_core.bybit.client import BybitClient
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_core.money import parse_exchange_decimal
-from trade_gateway.commands import AskOrder, CannotAsk, Found, NotFound
+from trade_gateway.commands import AppendLater, AskOrder, CannotAsk, Found, NotFound
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
-from trade_gateway.order_flow import TERMINAL_STATUSES
+from trade_gateway.order_flow import TERMINAL_STATUSES, report_unknown_fill
 from trade_gateway.policy.decision import AccountFacts
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.recorder import Recorder
@@ -37,6 +37,8 @@ _READ_AGAIN_WITHIN_S = 2.0
 _PAGE = 50
 _MAX_PAGES = 20  # 1,000 open orders; the exchange permits 500 a symbol, the policy far fewer
 _MAX_LOOKUPS = 50  # orders looked up one by one in one round
+# Whatever the bot does, it sets off no more readings than this: they count against the exchange's request limits.
+_SPACING_S = 0.25
 log = logging.getLogger(__name__)
 
 
@@ -84,12 +86,19 @@ class AccountSync:
                 await self._wanted.wait()
         except TimeoutError:
             pass
+        else:
+            await asyncio.sleep(_SPACING_S)
         self._wanted.clear()
 
     async def read(self) -> None:
         """Read everything once. Raises ExchangeUnavailable, ExchangeAnswerInvalid, InvalidNumber."""
         async with self._reading:
-            await self._read_once()
+            try:
+                await self._read_once()
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ExchangeAnswerInvalid(
+                    f"an answer about the account lacks its form ({type(error).__name__})"
+                ) from error
 
     async def _read_once(self) -> None:
         began_ns = self._clock.monotonic_ns()
@@ -138,10 +147,16 @@ class AccountSync:
             item = open_at_exchange.get(order.tag)
             if item is not None:
                 filled = parse_exchange_decimal(str(item.get("cumExecQty") or "0"))
-                self._ledger.observe(order.tag, status=str(item.get("orderStatus", "")), filled=filled)
+                self._observe(order, status=str(item.get("orderStatus", "")), filled=filled)
             elif lookups < _MAX_LOOKUPS:
                 lookups += 1
                 await self._look_up(order)
+
+    def _observe(self, order: TrackedOrder, *, status: str, filled: Decimal) -> None:
+        self._ledger.observe(order.tag, status=status, filled=filled)
+        for row in report_unknown_fill(order, filled=filled):
+            if isinstance(row, AppendLater):
+                self._recorder.append_later(row.kind, row.fields)
 
     async def _open_orders(self, category: Category) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
@@ -168,17 +183,19 @@ class AccountSync:
         asked = await self._upstream.ask_order(AskOrder(category=intent.category, symbol=intent.symbol, tag=order.tag))
         match asked:
             case Found() if asked.status in TERMINAL_STATUSES:
-                self._ledger.observe(order.tag, status=asked.status, filled=parse_exchange_decimal(asked.filled))
+                self._observe(order, status=asked.status, filled=parse_exchange_decimal(asked.filled))
                 self._ledger.finish(order.tag, status=asked.status)
                 self._recorder.append_later(
                     RowKind.ORDER_RESOLVED,
                     {"tag": order.tag, "result": "ended", "status": asked.status, "filled": asked.filled},
                 )
             case Found():
-                self._ledger.observe(order.tag, status=asked.status, filled=parse_exchange_decimal(asked.filled))
+                self._observe(order, status=asked.status, filled=parse_exchange_decimal(asked.filled))
             case NotFound():
                 # Acknowledged and now unknown there: it keeps counting until the exchange shows its end.
                 log.warning("the exchange does not show the acknowledged order %s", order.tag)
+            case CannotAsk(is_budget=True):
+                pass  # it keeps counting, and the next reading asks again
             case CannotAsk():
                 raise ExchangeUnavailable(asked.reason)
 

@@ -43,11 +43,15 @@ class SendCancel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskOrder:
-    """Look an order up by its tag, in the open orders and in the history. Gives AskResult."""
+    """Look an order up by its tag, in the open orders and in the history. Gives AskResult.
+
+    `deadline_ns` (monotonic) cuts the question short for a client that waits.
+    """
 
     category: Category
     symbol: str
     tag: str
+    deadline_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +118,10 @@ class NotFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CannotAsk:
-    """The exchange could not be asked."""
+    """The exchange could not be asked. `is_budget` says that our own share of its request limits is used up."""
 
     reason: str
+    is_budget: bool = False
 
 
 AskResult: TypeAlias = Found | NotFound | CannotAsk

@@ -79,7 +79,11 @@ class Conductor:
             except StopIteration as ended:
                 result: R = ended.value
                 return result
-            given = await self._perform(command)
+            try:
+                given = await self._perform(command)
+            except BaseException:
+                flow.close()  # now, and not when the traceback is forgotten: the flow hands its order over
+                raise
 
     async def _perform(self, command: Command) -> Any:
         match command:

@@ -41,6 +41,8 @@ class TrackedOrder:
     signed_at_ns: int = 0
     is_disowned: bool = False
     is_in_flow: bool = True  # a request is still working on it: the resolver keeps its hands off
+    is_outcome_unknown: bool = False  # sent, and the answer was lost or ambiguous
+    fill_reported: Decimal = field(default_factory=Decimal)  # of it an incident has told already
     status: str = ""
     filled: Decimal = field(default_factory=Decimal)
 
@@ -124,8 +126,12 @@ class OrderLedger:
         return [o for o in self._open.values() if o.phase is Phase.UNRESOLVED and not o.is_in_flow]
 
     def unresolved_symbols(self) -> frozenset[tuple[Category, str]]:
-        """The symbols on which an unknown outcome blocks new risk."""
-        return frozenset((o.intent.category, o.intent.symbol) for o in self.unresolved())
+        """The symbols on which an unknown outcome blocks new risk, whoever is asking for it at the moment."""
+        return frozenset(
+            (o.intent.category, o.intent.symbol)
+            for o in self._open.values()
+            if o.phase is Phase.UNRESOLVED and (o.is_outcome_unknown or not o.is_in_flow)
+        )
 
     def working_sell_quantity(self, symbol: str) -> Decimal:
         """Base coin that spot sells of a symbol may still use up."""

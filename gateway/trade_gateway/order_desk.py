@@ -42,6 +42,7 @@ _WORTH_A_SECOND_LOOK = frozenset(
         DenyCode.LIMIT_OPEN_ORDERS,
     }
 )
+_CANCEL_ANSWER_LASTS_S = 1.0
 _GONE_RET_CODES = {Category.LINEAR: 110001, Category.SPOT: 170213}
 
 
@@ -129,6 +130,9 @@ class OrderDesk:
             refusal = refuse(DenyCode.LIMIT_REQUEST_RATE, orders_under_way=self._conductor.running)
             self._deny(intent, refusal)
             return refusal
+        except asyncio.CancelledError:
+            order.is_disowned = True  # the flow goes on, and nobody is left to tell the bot of its end
+            raise
         self._metrics.orders.labels(result=placement.result.value).inc()
         self._account.request()
         return self._order_answer(order, placement)
@@ -148,7 +152,9 @@ class OrderDesk:
             return await asyncio.shield(under_way)
         task = asyncio.create_task(self._cancel_upstream(order))
         self._cancels[order.tag] = task
-        task.add_done_callback(lambda _: self._cancels.pop(order.tag, None))
+        # Kept for a moment after its end: a bot that cancels in a loop must not use up the exchange's request limits.
+        loop = asyncio.get_running_loop()
+        task.add_done_callback(lambda _: loop.call_later(_CANCEL_ANSWER_LASTS_S, self._cancels.pop, order.tag, None))
         return await asyncio.shield(task)
 
     def _decide(self, intent: OrderIntent) -> tuple[Refusal | None, bool]:

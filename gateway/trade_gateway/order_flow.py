@@ -47,6 +47,7 @@ ANSWER_WITHIN_NS = 7_500 * NS_PER_MS
 # After this the exchange refuses what was signed: our own receive window, and 1 s for its clock.
 NOT_FOUND_IS_FINAL_AFTER_NS = RECV_WINDOW_MS * NS_PER_MS + NS_PER_S
 _ASK_EVERY_NS = 500 * NS_PER_MS
+_CANCEL_WITHIN_NS = 4 * NS_PER_S  # no further try begins later: the bot is answered within 8 s
 _MAX_ASKS = 40
 CANCEL_ATTEMPTS = 3
 # An order in one of these states can no longer fill (exchange's order status enum).
@@ -95,6 +96,19 @@ def intent_fields(order: TrackedOrder) -> Fields:
 
 def place_order(order: TrackedOrder, *, ledger: OrderLedger, arrived_at_ns: int) -> Flow[Placement]:
     """Journal, send and answer one permitted order, which the ledger counts already."""
+    is_concluded = False
+    try:
+        placement = yield from _place(order, ledger=ledger, arrived_at_ns=arrived_at_ns)
+        is_concluded = True
+        return placement
+    finally:
+        if not is_concluded:
+            # A fault of ours half-way: the order may be live and the bot is told otherwise, so the resolver takes it.
+            order.is_in_flow = False
+            order.is_disowned = True
+
+
+def _place(order: TrackedOrder, *, ledger: OrderLedger, arrived_at_ns: int) -> Flow[Placement]:
     is_durable: bool = yield AppendDurable(kind=RowKind.ORDER_INTENT, fields=intent_fields(order))
     if not is_durable:
         # The row may still reach the disk; then recovery asks the exchange and finds nothing.
@@ -106,7 +120,7 @@ def place_order(order: TrackedOrder, *, ledger: OrderLedger, arrived_at_ns: int)
         case Acknowledged():
             ledger.acknowledge(order.tag, sent.order_id)
             order.is_in_flow = False
-            yield _outcome(order, "acknowledged", order_id=sent.order_id)
+            yield _outcome(order, "acknowledged", order_id=sent.order_id, is_disowned=order.is_disowned)
             return Placement(result=PlaceResult.PLACED, order_id=sent.order_id)
         case Rejected():
             ledger.finish(order.tag, status="Rejected")
@@ -119,6 +133,7 @@ def place_order(order: TrackedOrder, *, ledger: OrderLedger, arrived_at_ns: int)
             return Placement(result=result)
         case Unknown():
             order.signed_at_ns = sent.signed_at_ns
+            order.is_outcome_unknown = True
             yield _outcome(order, "unknown", reason=sent.reason)
             return (yield from _resolve_in_time(order, ledger=ledger, deadline_ns=arrived_at_ns + ANSWER_WITHIN_NS))
         case _:
@@ -147,7 +162,9 @@ def _ask_until(order: TrackedOrder, *, deadline_ns: int) -> Flow[Found | NotFoun
     for _ in range(_MAX_ASKS):
         if now_ns >= deadline_ns:
             return None
-        asked: AskResult = yield AskOrder(category=order.intent.category, symbol=order.intent.symbol, tag=order.tag)
+        asked: AskResult = yield AskOrder(
+            category=order.intent.category, symbol=order.intent.symbol, tag=order.tag, deadline_ns=deadline_ns
+        )
         match asked:
             case Found():
                 return asked
@@ -189,14 +206,32 @@ def _adopt(order: TrackedOrder, found: Found, *, ledger: OrderLedger) -> Flow[No
     )
     if found.status in TERMINAL_STATUSES:
         ledger.finish(order.tag, status=found.status)
-    if order.is_disowned and Decimal(found.filled) > 0:
-        yield _incident(order, filled=found.filled)
+    yield from report_unknown_fill(order, filled=Decimal(found.filled))
+
+
+def report_unknown_fill(order: TrackedOrder, *, filled: Decimal) -> Flow[None]:
+    """Open an incident for what an order that the bot does not know has filled, once for each further fill."""
+    if not order.is_disowned or filled <= order.fill_reported:
+        return
+    order.fill_reported = filled
+    yield AppendLater(
+        kind=RowKind.INCIDENT_OPENED,
+        fields={
+            "type": "position unknown to the bot",
+            "severity": "critical",
+            "tag": order.tag,
+            "symbol": order.intent.symbol,
+            "side": order.intent.side.value,
+            "filled": format_decimal(filled),
+        },
+    )
 
 
 def disown_order(order: TrackedOrder) -> Flow[None]:
     """Note that the bot never received the answer that would have told it of this order."""
     order.is_disowned = True
     yield _resolved(order, "undelivered")
+    yield from report_unknown_fill(order, filled=order.filled)
 
 
 def withdraw_order(order: TrackedOrder, *, ledger: OrderLedger) -> Flow[None]:
@@ -206,19 +241,20 @@ def withdraw_order(order: TrackedOrder, *, ledger: OrderLedger) -> Flow[None]:
     """
     if order.phase is not Phase.WORKING or order.order_id is None:
         return
+    began_ns: int = yield Wait(until_ns=0)
     yield AppendDurable(
         kind=RowKind.ORDER_CANCELED_BY_GATEWAY,
         fields={"tag": order.tag, "order_id": order.order_id, "symbol": order.intent.symbol},
     )
-    result = yield from _send_cancel(order)
+    result = yield from _send_cancel(order, no_try_after_ns=began_ns + _CANCEL_WITHIN_NS)
     yield AppendLater(
         kind=RowKind.CANCEL_OUTCOME,
         fields={"tag": order.tag, "order_id": order.order_id, **_cancel_fields(result)},
     )
     asked: AskResult = yield AskOrder(category=order.intent.category, symbol=order.intent.symbol, tag=order.tag)
-    if isinstance(asked, Found) and Decimal(asked.filled) > order.filled:
-        yield _incident(order, filled=asked.filled)
+    if isinstance(asked, Found):
         ledger.observe(order.tag, status=asked.status, filled=Decimal(asked.filled))
+        yield from report_unknown_fill(order, filled=Decimal(asked.filled))
 
 
 class CancelResult(Enum):
@@ -242,25 +278,28 @@ class Cancellation:
 def cancel_order(order: TrackedOrder) -> Flow[Cancellation]:
     """Journal, send and answer the bot's cancel of an order of ours. A cancel passes even without its row."""
     fields: Fields = {"tag": order.tag, "order_id": order.order_id, "symbol": order.intent.symbol}
+    began_ns: int = yield Wait(until_ns=0)
     is_durable: bool = yield AppendDurable(kind=RowKind.CANCEL_INTENT, fields=fields)
-    result = yield from _send_cancel(order)
+    result = yield from _send_cancel(order, no_try_after_ns=began_ns + _CANCEL_WITHIN_NS)
     outcome = {**fields, "is_intent_durable": is_durable, **_cancel_fields(result)}
     yield AppendLater(kind=RowKind.CANCEL_OUTCOME, fields=outcome)
     return _cancellation(result)
 
 
-def _send_cancel(order: TrackedOrder) -> Flow[SendResult]:
-    """Send a cancel, again when its effect is not known: cancelling twice does no harm."""
+def _send_cancel(order: TrackedOrder, *, no_try_after_ns: int) -> Flow[SendResult]:
+    """Send a cancel, again when its effect is not known: cancelling twice does no harm. It is sent at least once."""
     if order.order_id is None:
         return NotSent(reason="the exchange's order id is not known yet")
     body = cancel_body(category=order.intent.category, symbol=order.intent.symbol, order_id=order.order_id)
-    result: SendResult = NotSent(reason="not tried")
-    for _ in range(CANCEL_ATTEMPTS):
-        result = yield SendCancel(body=body)
+    result: SendResult = yield SendCancel(body=body)
+    for _ in range(CANCEL_ATTEMPTS - 1):
         if isinstance(result, Acknowledged | Rejected):
-            break
+            return result
         now_ns: int = yield Wait(until_ns=0)
+        if now_ns + _ASK_EVERY_NS > no_try_after_ns:
+            return result
         yield Wait(until_ns=now_ns + _ASK_EVERY_NS)
+        result = yield SendCancel(body=body)
     return result
 
 
@@ -298,17 +337,3 @@ def _outcome(order: TrackedOrder, result: str, **more: str | int | bool) -> Appe
 
 def _resolved(order: TrackedOrder, result: str, **more: str | int) -> AppendLater:
     return AppendLater(kind=RowKind.ORDER_RESOLVED, fields={"tag": order.tag, "result": result, **more})
-
-
-def _incident(order: TrackedOrder, *, filled: str) -> AppendLater:
-    return AppendLater(
-        kind=RowKind.INCIDENT_OPENED,
-        fields={
-            "type": "position unknown to the bot",
-            "severity": "critical",
-            "tag": order.tag,
-            "symbol": order.intent.symbol,
-            "side": order.intent.side.value,
-            "filled": filled,
-        },
-    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
+from trade_gateway.order_flow import TERMINAL_STATUSES
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.wire.intents import Category, OrderIntent, Side
 from trade_journal.rows import Fields, Row, RowKind
@@ -70,7 +71,8 @@ def _apply_outcome(recovered: Recovered, fields: Fields) -> None:
     if order is None:
         return
     result = fields["result"]
-    if result in _ENDED:
+    has_ended = result == "found" and fields.get("status") in TERMINAL_STATUSES
+    if result in _ENDED or has_ended:
         del recovered.orders[tag]
     elif result in {"acknowledged", "found"}:
         order.order_id = str(fields["order_id"])
