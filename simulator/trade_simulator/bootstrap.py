@@ -20,6 +20,8 @@ from trade_simulator.keys import ApiKey
 LOOPBACK = ("127.0.0.1",)
 _TRADE = {"ContractTrade": ("Order", "Position"), "Spot": ("SpotTrade",)}
 _READ = {**_TRADE, "Wallet": ("AccountTransfer",), "Exchange": ("ExchangeHistory",)}
+# The watchdog refuses a key with any Wallet permission, read-only or not.
+_WATCH = {**_TRADE, "Exchange": ("ExchangeHistory",)}
 _REVOKE = {"Wallet": ("AccountTransfer",)}
 _ALL = {
     **_TRADE,
@@ -68,7 +70,7 @@ def open_exchange(exchange: Exchange, *, equity_usdt: Decimal) -> Opening:
     keys = {
         "master": key(master.uid, "master", _ALL),
         "order": key(sub.uid, "order", _TRADE),
-        "watch": key(sub.uid, "watch", _READ, read_only=True),
+        "watch": key(sub.uid, "watch", _WATCH, read_only=True),
         "master_read": key(master.uid, "master_read", _READ, read_only=True),
         "revoker": key(master.uid, "revoker", _REVOKE),
         "exit": key(sub.uid, "exit", _TRADE),

@@ -296,3 +296,9 @@ async def until(condition: Callable[[], bool], *, within_s: float = 30) -> None:
 def until_fixture() -> Callable[..., Awaitable[None]]:
     """Hand out the poller."""
     return until
+
+
+@pytest.fixture(name="free_port")
+def free_port_fixture() -> Callable[[], int]:
+    """Hand out ports."""
+    return free_port
