@@ -118,6 +118,9 @@ async def serve(
         if on_ready is not None and not stop.is_set():
             on_ready()
         await _wait_any(stop, tasks)
+        for task in tasks:
+            if task.done():
+                task.result()  # a listener that failed must not look like a clean end
     finally:
         for server in servers:
             server.should_exit = True

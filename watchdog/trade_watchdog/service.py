@@ -47,6 +47,8 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         port=settings.admin_port,
         setting="admin_port",
         max_connections=ADMIN_CONNECTIONS_MAX,
+        # No WebSocket is served here, and this environment has no library for it.
+        options={"ws": "none"},
     )
     exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
     link = GatewayLink(address)
