@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, Context, Decimal
 
 from trade_core.errors import InvalidNumber
 
 _GRAMMAR = re.compile(r"(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,12})?", re.ASCII)
 _SIGNED_GRAMMAR = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _SHOWN_CHARACTERS = 40
+_EXACT = Context(prec=64)  # 18 digits before and after the point on both sides, divided without rounding
 
 
 def parse_decimal(text: str) -> Decimal:
@@ -45,7 +46,7 @@ def format_decimal(value: Decimal) -> str:
 
 def is_multiple(value: Decimal, step: Decimal) -> bool:
     """Tell whether value is a whole number of steps. A step of zero or less divides nothing."""
-    return step > 0 and value % step == 0
+    return step > 0 and _EXACT.remainder(value, step) == 0
 
 
 def round_down(value: Decimal, step: Decimal) -> Decimal:

@@ -44,11 +44,15 @@ def read_secret_file(path: Path) -> dict[str, object]:
     Raises ConfigurationError that names the file and never its contents.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ConfigurationError(f"{path}: secret file cannot be read: {error.strerror}") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ConfigurationError(f"{path}: secret file is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        mode = stat.S_IMODE(status.st_mode)
         if mode & 0o077:
             raise ConfigurationError(f"{path}: secret file is open to others (mode {mode:04o}); chmod 600 it")
         raw = file.read(MAX_SECRET_FILE_BYTES + 1)
@@ -60,7 +64,7 @@ def _parse(path: Path, raw: bytes) -> dict[str, object]:
         raise ConfigurationError(f"{path}: secret file is larger than {MAX_SECRET_FILE_BYTES} bytes")
     try:
         content = json.loads(raw)
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         # The parser's own message quotes the text around the fault, which is secret.
         raise ConfigurationError(f"{path}: secret file is not JSON") from None
     if not isinstance(content, dict):

@@ -100,14 +100,7 @@ async def serve(
 
     `on_ready` is called once every listener accepts connections.
     """
-    sockets: list[socket.socket] = []
-    try:
-        for listener in listeners:
-            sockets.append(bind(listener))
-    except ConfigurationError:
-        for sock in sockets:
-            sock.close()
-        raise
+    sockets = _bind_all(listeners)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -131,6 +124,21 @@ async def serve(
             loop.remove_signal_handler(number)
         for sock in sockets:
             sock.close()
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()  # a listener that broke is a failure of the service, not a clean end
+
+
+def _bind_all(listeners: Sequence[Listener]) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    try:
+        for listener in listeners:
+            sockets.append(bind(listener))
+    except ConfigurationError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
 
 
 async def _wait_started(servers: Sequence[_Server], tasks: Sequence[asyncio.Task[None]], stop: asyncio.Event) -> None:

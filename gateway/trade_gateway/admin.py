@@ -21,6 +21,7 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LEASE_BYTES
 from trade_gateway.identity import Role
 from trade_journal.errors import JournalError
+from trade_journal.rows import INTEGER_MAX
 
 MAX_ROWS = 512
 _READERS = frozenset({Role.WATCHDOG, Role.OPERATOR})
@@ -70,6 +71,10 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
         host = request.headers.get("host", "").rsplit(":", 1)[0]
         if host not in _HOSTS or "origin" in request.headers:
             return Response("this listener is not for browsers or other hosts\n", status_code=403)
+        # FastAPI reads a JSON body before it asks who sent it.
+        length = request.headers.get("content-length", "0")
+        if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > MAX_LEASE_BYTES:
+            return Response(f"a body needs its length, at most {MAX_LEASE_BYTES} bytes\n", status_code=413)
         return await call_next(request)
 
     @app.get("/healthz")
@@ -93,7 +98,7 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
 
     @app.get("/journal/rows", dependencies=readers)
     async def rows(
-        start: Annotated[int, Query(alias="from", ge=0)] = 0,
+        start: Annotated[int, Query(alias="from", ge=0, le=INTEGER_MAX)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,
     ) -> dict[str, Any]:
         try:

@@ -19,6 +19,7 @@ from trade_core.logs import configure_logging
 from trade_core.secrets import read_secret_file, secret_text
 from trade_core.serving import Listener, serve
 from trade_core.settings import load_settings
+from trade_core.trust.keys import NotTrusted
 from trade_gateway.admin import admin_app
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
 from trade_gateway.guarded_protocol import guarded_protocol
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return exit_code
     except TradeError as error:
         print(f"trade-gateway: {error}", file=sys.stderr)
-        return EXIT_REFUSED
+        return EXIT_REFUSED if isinstance(error, ConfigurationError | NotTrusted) else EXIT_FAILURE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -191,6 +192,8 @@ def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener]:
         host=settings.admin_host,
         port=settings.admin_port,
         setting="admin_port",
+        # For its bounds on silence and slow heads: idle strangers must not use up the few connections.
+        http=guarded_protocol(lambda code: log.warning("admin listener refused a request: %s", code)),
         max_connections=ADMIN_CONNECTIONS,
     )
     return [admin, bot]

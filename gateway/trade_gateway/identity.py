@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from trade_core.errors import ConfigurationError
-from trade_core.secrets import Secret, read_secret_file, write_atomically, write_secret_file
+from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
 from trade_core.trust.keys import key_id, load_private_key, new_private_key, public_text
-from trade_core.trust.ring import FIRST_VERSION, KeyRing, read_ring, ring_bytes
+from trade_core.trust.ring import FIRST_VERSION, KeyRing, read_ring, ring_bytes, ring_hash
 from trade_core.trust.tag import tag_key_id
 from trade_gateway.settings import GatewaySettings
 
@@ -41,6 +41,7 @@ class Identity:
     tag_key: bytes
     virtual_keys: Mapping[str, Secret]
     admin_tokens: Mapping[Role, Secret]
+    ring_hash: str
 
 
 def identity_path(settings: GatewaySettings) -> Path:
@@ -67,7 +68,7 @@ def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str) -
         tag_key_id=tag_key_id(bytes.fromhex(str(content["tag_key"]))),
         policy_hash=policy_hash,
     )
-    write_secret_file(path, content)
+    write_secret_file(path, {**content, "ring_hash": ring_hash(ring)})
     _hand_over(settings, content)
     settings.ring_file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.ring_file, ring_bytes(ring), mode=0o644)
@@ -115,17 +116,22 @@ def load_identity(settings: GatewaySettings) -> tuple[Identity, KeyRing]:
     for name, wanted in expected.items():
         if getattr(ring, name) != wanted:
             raise ConfigurationError(f"{settings.ring_file}: {name} is not that of {path} and the settings")
+    if ring_hash(ring) != identity.ring_hash:
+        # Another lease key in an otherwise fitting ring would let a stranger vouch for risk.
+        raise ConfigurationError(f"{settings.ring_file}: is not the key ring that `trade-gateway init` made")
     return identity, ring
 
 
 def _parse_identity(content: Mapping[str, Any], path: Path) -> Identity:
     try:
+        virtual_keys, tokens = dict(content["virtual_keys"]), dict(content["admin_tokens"])
         return Identity(
             deployment=str(content["deployment"]),
-            private_key=Secret(str(content["private_key"])),
+            private_key=secret_text(content, "private_key", path=path),
             tag_key=bytes.fromhex(str(content["tag_key"])),
-            virtual_keys={str(key): Secret(str(value)) for key, value in dict(content["virtual_keys"]).items()},
-            admin_tokens={role: Secret(str(content["admin_tokens"][role.value])) for role in Role},
+            virtual_keys={str(key): secret_text(virtual_keys, key, path=path) for key in virtual_keys},
+            admin_tokens={role: secret_text(tokens, role.value, path=path) for role in Role},
+            ring_hash=str(content["ring_hash"]),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise ConfigurationError(f"{path}: is not a gateway identity ({type(error).__name__})") from None

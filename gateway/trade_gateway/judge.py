@@ -167,8 +167,14 @@ class BotJudge:
                 body = envelope(result.ret_code, result.ret_msg, result.result, now_ms=self._now_ms())
                 return Answer(body=body)
             case ReadFailed():
-                self._recorder.append_later(RowKind.READ_FAILED, {**fields, "reason": result.reason[:200]})
                 code = DenyCode.LIMIT_REQUEST_RATE if result.is_budget else DenyCode.EXCHANGE_UNREACHABLE
+                # A flood of these is counted like one of denials: public reads come from anybody.
+                self._recorder.deny(
+                    RowKind.READ_FAILED,
+                    code=code.name,
+                    fields={**fields, "reason": result.reason[:200]},
+                    is_authenticated=is_authenticated,
+                )
                 return self._refusal_answer(Refusal(code=code), route)
             case _:
                 assert_never(result)

@@ -10,8 +10,11 @@ Guarantees
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
+from trade_core.errors import InvalidNumber
+from trade_core.money import parse_decimal
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LIFETIME_S, Lease, open_lease
 from trade_core.trust.ring import KeyRing, ring_hash
@@ -43,6 +46,7 @@ class LeaseKeeper:
         self._check_names(lease)
         if lease.generation <= self.generation:
             raise NotTrusted(f"lease: generation {lease.generation} does not rise above {self.generation}")
+        _check_scale(lease.scale)
         left_ns = lease.expires_at_ms * NS_PER_MS - self._clock.wall_ns()
         if left_ns <= 0:
             raise NotTrusted(f"lease: expired {-left_ns // NS_PER_MS} ms ago")
@@ -55,6 +59,11 @@ class LeaseKeeper:
     def generation(self) -> int:
         """The generation of the last lease that counted; 0 before the first."""
         return self.held.lease.generation if self.held is not None else 0
+
+    @property
+    def scale(self) -> Decimal:
+        """The size factor of the last lease that counted; one before the first, when nothing adds risk anyway."""
+        return parse_decimal(self.held.lease.scale) if self.held is not None else Decimal(1)
 
     def is_fresh(self) -> bool:
         """Tell whether a lease counts at this moment, on both clocks."""
@@ -87,3 +96,12 @@ class LeaseKeeper:
         for name, wanted in expected.items():
             if getattr(lease, name) != wanted:
                 raise NotTrusted(f"lease: {name} is not this gateway's")
+
+
+def _check_scale(text: str) -> None:
+    try:
+        scale = parse_decimal(text)
+    except InvalidNumber:
+        raise NotTrusted("lease: scale is not a plain decimal number") from None
+    if not 0 < scale <= 1:
+        raise NotTrusted("lease: scale is not above 0 and at most 1")

@@ -20,6 +20,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_TIMEOUT_S = 5.0
+WRITE_TIMEOUT_S = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -68,22 +69,20 @@ class BotListener:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await _read_body(receive)
         except TimeoutError:
-            await _write(send, self._judge.refuse_unread("BODY_TOO_SLOW"))
+            await _is_written(send, self._judge.refuse_unread("BODY_TOO_SLOW"))
             return
         if body is None:
-            await _write(send, self._judge.refuse_unread("CLIENT_GONE"))
+            await _is_written(send, self._judge.refuse_unread("CLIENT_GONE"))
             return
         if len(body) > MAX_BODY_BYTES:
-            await _write(send, self._judge.refuse_unread("REQUEST_BODY_TOO_LARGE"))
+            await _is_written(send, self._judge.refuse_unread("REQUEST_BODY_TOO_LARGE"))
             return
         gone = asyncio.create_task(_until_disconnect(receive))
         try:
             answer = await self._judge.answer(_raw_request(scope, body))
             await asyncio.sleep(0)  # lets a disconnect that has already arrived be seen
-            if gone.done():
+            if gone.done() or not await _is_written(send, answer):
                 await answer.on_undelivered()
-            else:
-                await _write(send, answer)
         finally:
             gone.cancel()
 
@@ -115,6 +114,16 @@ async def _read_body(receive: Receive) -> bytes | None:
 async def _until_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
+
+
+async def _is_written(send: Send, answer: Answer) -> bool:
+    """Write an answer; False when the bot does not take it in time."""
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await _write(send, answer)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _write(send: Send, answer: Answer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import assert_never
 
 from trade_core.clock import Clock
@@ -90,6 +91,7 @@ class OrderDesk:
         metrics: Metrics,
         clock: Clock,
         trading_state: Callable[[], TradingState],
+        trimmed_scale: Callable[[], Decimal],
         tag_key: bytes,
         deployment: str,
         account_id: str,
@@ -103,6 +105,7 @@ class OrderDesk:
         self._metrics = metrics
         self._clock = clock
         self._trading_state = trading_state
+        self._trimmed_scale = trimmed_scale
         self._tag_key = tag_key
         self._deployment = deployment
         self._account_id = account_id
@@ -166,6 +169,7 @@ class OrderDesk:
             instrument=self.instruments.get((intent.category, intent.symbol)),
             account=self._account.facts(self.instruments, frozenset(self.leverage_unpinned)),
             trading_state=self._trading_state(),
+            trimmed_scale=self._trimmed_scale(),
         )
         if isinstance(decision, Deny):
             return Refusal(code=decision.code, detail=decision.detail), False

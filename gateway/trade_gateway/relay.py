@@ -28,6 +28,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_STREAMS = 32
 _CONNECT_TIMEOUT_S = 5.0
+_SEND_TIMEOUT_S = 10.0  # an end that does not read for this long is given up
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _GOING_AWAY = 1001
 _TRY_AGAIN = 1013
@@ -52,12 +53,12 @@ class Relay:
         if category is None or self._open >= MAX_STREAMS:
             await self._refuse(send, code="STREAM_PATH_UNKNOWN" if category is None else "STREAM_TOO_MANY")
             return
-        await receive()  # websocket.connect
-        self._metrics.requests.labels(outcome="stream").inc()
-        self._recorder.append_later(RowKind.STREAM_OPENED, {"category": category})
-        self._open += 1
+        self._open += 1  # in the same step as the check
         self._metrics.streams.inc()
         try:
+            self._metrics.requests.labels(outcome="stream").inc()
+            self._recorder.append_later(RowKind.STREAM_OPENED, {"category": category})
+            await receive()  # websocket.connect
             await self._serve(raw_path, receive, send)
         finally:
             self._open -= 1
@@ -118,7 +119,8 @@ class Relay:
         with suppress(WebSocketException):
             async for message in upstream:
                 text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-                await send({"type": "websocket.send", "text": text})
+                async with asyncio.timeout(_SEND_TIMEOUT_S):
+                    await send({"type": "websocket.send", "text": text})
 
     async def _upstream(self, upstream: ClientConnection, receive: Receive, send: Send) -> None:
         while (event := await receive())["type"] == "websocket.receive":
@@ -132,4 +134,5 @@ class Relay:
                 answer = {"success": False, "ret_msg": f"STREAM_FRAME_REFUSED: {refused}", "op": "error"}
                 await send({"type": "websocket.send", "text": json.dumps(answer)})
                 continue
-            await upstream.send(frame.render())
+            async with asyncio.timeout(_SEND_TIMEOUT_S):
+                await upstream.send(frame.render())

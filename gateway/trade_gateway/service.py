@@ -18,6 +18,7 @@ from trade_core.secrets import Secret
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway.account_sync import AccountSync
+from trade_gateway.clock_watch import ClockWatch
 from trade_gateway.conductor import Conductor
 from trade_gateway.egress import EgressBudget
 from trade_gateway.identity import Identity, Role
@@ -38,7 +39,7 @@ from trade_gateway.settings import GatewaySettings
 from trade_gateway.startup import EXPECTED_TROUBLE, KeyRefused, load_instruments, pin_modes, verify_key
 from trade_gateway.states import Fault, Holder, StateBoard
 from trade_gateway.upstream import Upstream
-from trade_journal.rows import RowKind
+from trade_journal.rows import Fields, RowKind
 from trade_journal.writer import JournalWriter
 
 _RETRY_S = 1.0
@@ -77,6 +78,8 @@ class Gateway:
             ring=ring, policy_hash=self._policy_hash, boot_nonce=secrets.token_hex(16), clock=clock
         )
         self._ledger = OrderLedger()
+        self._clock_watch = ClockWatch(clock=clock)
+        self._unrecorded_latch: Fields | None = None
         key, secret = order_key
         is_simulated = settings.environment == "simulated"
         self._private = BybitClient(
@@ -104,6 +107,7 @@ class Gateway:
             metrics=self.metrics,
             clock=clock,
             trading_state=self.trading_state,
+            trimmed_scale=lambda: self._lease.scale,
             tag_key=identity.tag_key,
             deployment=identity.deployment,
             account_id=settings.account,
@@ -276,11 +280,16 @@ class Gateway:
         return holds[Holder.OPERATOR_LATCH].ceiling
 
     async def _record_latch(self, ceiling: TradingState, *, reason: str, by: str) -> None:
-        await self.recorder.append_durable(
-            RowKind.STATE_CHANGED,
-            {"holder": LATCH_HOLDER, "ceiling": ceiling.name, "reason": reason, "by": by},
-        )
+        self._unrecorded_latch = {"holder": LATCH_HOLDER, "ceiling": ceiling.name, "reason": reason, "by": by}
+        await self._write_latch()
         log.warning("latched %s by %s: %s", ceiling.name, by, reason)
+
+    async def _write_latch(self) -> None:
+        """Write the latch's row; tried again until it is durable, since a restart knows of no other."""
+        fields = self._unrecorded_latch
+        is_durable = fields is None or await self.recorder.append_durable(RowKind.STATE_CHANGED, fields)
+        if is_durable and self._unrecorded_latch is fields:
+            self._unrecorded_latch = None
 
     def _fault(self, fault: Fault) -> None:
         if self._board.raise_fault(fault, at_ns=self._clock.wall_ns()):
@@ -407,8 +416,13 @@ class Gateway:
     async def _watch_state(self) -> None:
         while not self._stop.is_set():
             self._note_state()
+            if self._clock_watch.is_trusted():
+                self._clear(Fault.CLOCK_LEAPT)
+            else:
+                self._fault(Fault.CLOCK_LEAPT)
             if self._journal.is_writable:
                 self._clear(Fault.JOURNAL_UNWRITABLE)
+                await self._write_latch()
             else:
                 self._fault(Fault.JOURNAL_UNWRITABLE)
             await asyncio.sleep(_WATCH_STATE_EVERY_S)

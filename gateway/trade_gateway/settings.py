@@ -68,7 +68,7 @@ class GatewaySettings(Settings):
     def _is_loopback_url(cls, value: str, info: ValidationInfo) -> str:
         scheme = "http" if info.field_name == "exchange_url" else "ws"
         parts = urlsplit(value)
-        if parts.scheme != scheme or parts.path not in {"", "/"} or parts.query or parts.username:
+        if parts.scheme != scheme or parts.path not in {"", "/"} or set(value) & set("?#@"):
             raise ValueError(f"must be {scheme}://host:port")
         try:
             is_loopback = ip_address(parts.hostname or "").is_loopback and parts.port is not None

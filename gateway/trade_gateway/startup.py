@@ -60,7 +60,10 @@ async def load_instruments(client: BybitClient, policy: Policy) -> dict[tuple[Ca
         items: Any = answer.result.get("list")
         if not answer.is_ok or not isinstance(items, list) or len(items) != 1:
             raise ExchangeAnswerInvalid(f"no filters for {category.value} {symbol} (code {answer.ret_code})")
-        instruments[category, symbol] = parse_instrument(category, items[0])
+        instrument = parse_instrument(category, items[0])
+        if instrument.symbol != symbol:
+            raise ExchangeAnswerInvalid(f"asked for {symbol}, answered with the filters of another symbol")
+        instruments[category, symbol] = instrument
     return instruments
 
 

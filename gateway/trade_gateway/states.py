@@ -32,6 +32,7 @@ class Fault(Enum):
     ORDERS_UNRECONCILED = "orders from before the restart are not reconciled yet"
     SETTINGS_UNPINNED = "leverage, margin or position mode is not confirmed by the exchange"
     JOURNAL_UNWRITABLE = "the journal cannot be written"
+    CLOCK_LEAPT = "the machine's clock leapt and is not trusted yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ class StateBoard:
 
     def holds(self, *, is_lease_fresh: bool, lease_lapsed_at_ns: int) -> dict[Holder, Hold]:
         """Return every holder's ceiling with its reason."""
-        own = max(self._faults.values(), default=0)
+        own = min(self._faults.values(), default=0)
         return {
             Holder.OPERATOR_LATCH: self._latch,
             Holder.WATCHDOG_CEILING: self._watchdog,

@@ -65,6 +65,8 @@ def decode_base64(text: str, *, length: int | None, what: str) -> bytes:
         raw = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError, ValueError):
         raise NotTrusted(f"{what}: not base64") from None
+    if base64.b64encode(raw).decode("ascii") != text:
+        raise NotTrusted(f"{what}: not base64 in its one canonical form")
     if length is not None and len(raw) != length:
         raise NotTrusted(f"{what}: {len(raw)} bytes, must be {length}")
     return raw
