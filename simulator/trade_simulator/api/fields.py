@@ -18,6 +18,8 @@ from trade_core.money import parse_decimal
 from trade_simulator.instruments import Category
 from trade_simulator.rejections import parameter_error
 
+# Categories of the exchange in which this one lists nothing.
+UNLISTED_CATEGORIES = frozenset({"inverse", "option"})
 MAX_QUERY_FIELDS = 64
 MAX_TEXT_CHARACTERS = 4096
 # A batch of twenty orders has 22 objects and lists.

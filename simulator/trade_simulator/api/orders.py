@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from trade_simulator.api.call import Call, listing, time_span
 from trade_simulator.api.envelope import Answer
-from trade_simulator.api.fields import Fields
-from trade_simulator.api.permissions import require_order_permission
+from trade_simulator.api.fields import UNLISTED_CATEGORIES, Fields
+from trade_simulator.api.permissions import require_order_permission, require_writable
 from trade_simulator.api.shapes import Shape, execution_shape, order_shape
 from trade_simulator.instruments import Category
 from trade_simulator.orders import (
@@ -140,7 +140,10 @@ def cancel(call: Call) -> object:
 
 
 def cancel_all(call: Call) -> object:
-    """Cancel every working order of a filter."""
+    """Cancel every working order of a filter; there are none in categories without instruments."""
+    if call.fields.text("category") in UNLISTED_CATEGORIES:
+        require_writable(call.caller)
+        return {"list": [], "success": "1"}
     category = require_order_permission(call)
     fields = call.fields
     cancelled = call.exchange.cancel_all(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from trade_simulator.api.authentication import authenticate, read_headers
 from trade_simulator.api.call import Call
 from trade_simulator.api.envelope import Answer, HttpRefusal
-from trade_simulator.api.fields import Fields, parse_json, parse_query
+from trade_simulator.api.fields import UNLISTED_CATEGORIES, Fields, parse_json, parse_query
 from trade_simulator.api.rate_limits import Allowance, RateLimits, TooManyVisits
 from trade_simulator.api.routes import ROUTES, Endpoint
 from trade_simulator.exchange import Exchange
@@ -87,6 +87,9 @@ class Reception:
             return self.limits.visit(key.uid if key else "", path, category, now_ms=now_ms)
 
         call = Call(exchange=self.exchange, fields=fields, now_ms=now_ms, key=key, charge=charge)
+        category = fields.raw("category")
+        if endpoint.is_listing and isinstance(category, str) and category in UNLISTED_CATEGORIES:
+            return Answer(result={"category": category, "list": [], "nextPageCursor": ""})
         try:
             result = endpoint.handler(call)
         except Rejected as rejected:

@@ -11,20 +11,25 @@ from trade_simulator.api.call import Handler
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One path: its method, what answers it, whether it is public, and the words of success."""
+    """One path: its method, what answers it, whether it is public, and the words of success.
+
+    A listing has nothing in the categories that this exchange knows of but lists nothing in (inverse, option);
+    clients ask for them all, and an exchange without such instruments answers with an empty list.
+    """
 
     method: str
     handler: Handler
     is_public: bool = False
     ret_msg: str = "OK"
+    is_listing: bool = False
 
 
-def _public(handler: Handler) -> Endpoint:
-    return Endpoint(method="GET", handler=handler, is_public=True)
+def _public(handler: Handler, *, is_listing: bool = False) -> Endpoint:
+    return Endpoint(method="GET", handler=handler, is_public=True, is_listing=is_listing)
 
 
-def _get(handler: Handler, *, ret_msg: str = "OK") -> Endpoint:
-    return Endpoint(method="GET", handler=handler, ret_msg=ret_msg)
+def _get(handler: Handler, *, ret_msg: str = "OK", is_listing: bool = False) -> Endpoint:
+    return Endpoint(method="GET", handler=handler, ret_msg=ret_msg, is_listing=is_listing)
 
 
 def _post(handler: Handler, *, ret_msg: str = "OK") -> Endpoint:
@@ -33,12 +38,12 @@ def _post(handler: Handler, *, ret_msg: str = "OK") -> Endpoint:
 
 ROUTES: Mapping[str, Endpoint] = {
     "/v5/market/time": _public(market.time),
-    "/v5/market/instruments-info": _public(market.instruments_info),
+    "/v5/market/instruments-info": _public(market.instruments_info, is_listing=True),
     "/v5/market/kline": _public(market.kline),
     "/v5/market/mark-price-kline": _public(market.mark_price_kline),
     "/v5/market/index-price-kline": _public(market.index_price_kline),
     "/v5/market/orderbook": _public(market.orderbook),
-    "/v5/market/tickers": _public(market.tickers),
+    "/v5/market/tickers": _public(market.tickers, is_listing=True),
     "/v5/market/recent-trade": _public(market.recent_trade),
     "/v5/market/funding/history": _public(market.funding_history),
     "/v5/market/risk-limit": _public(market.risk_limit),
@@ -50,14 +55,14 @@ ROUTES: Mapping[str, Endpoint] = {
     "/v5/order/create-batch": _post(orders.create_batch),
     "/v5/order/amend-batch": _post(orders.amend_batch),
     "/v5/order/cancel-batch": _post(orders.cancel_batch),
-    "/v5/order/realtime": _get(orders.realtime),
-    "/v5/order/history": _get(orders.history),
-    "/v5/execution/list": _get(orders.executions),
-    "/v5/position/list": _get(positions.positions),
+    "/v5/order/realtime": _get(orders.realtime, is_listing=True),
+    "/v5/order/history": _get(orders.history, is_listing=True),
+    "/v5/execution/list": _get(orders.executions, is_listing=True),
+    "/v5/position/list": _get(positions.positions, is_listing=True),
     "/v5/position/set-leverage": _post(positions.set_leverage),
     "/v5/position/switch-mode": _post(positions.switch_mode),
     "/v5/position/trading-stop": _post(positions.trading_stop),
-    "/v5/position/closed-pnl": _get(positions.closed_pnl),
+    "/v5/position/closed-pnl": _get(positions.closed_pnl, is_listing=True),
     "/v5/account/wallet-balance": _get(account.wallet_balance),
     "/v5/account/info": _get(account.info),
     "/v5/account/fee-rate": _get(account.fee_rate),
