@@ -182,13 +182,14 @@ class Stack:
         return await run_to_end(command, environment=minimal_environment(home), log_file=self._files.log(service))
 
     async def _until(self, running: RunningProcess, holds: Callable[[], Awaitable[bool]], what: str) -> None:
-        """Wait until a condition holds. Raises ProcessFailed when the process ends first or takes too long."""
+        """Wait until a condition holds. Raises ProcessFailed when any process ends first or it takes too long."""
         name = running.spec.name
         deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
         while not await holds():
-            if running.exit_code is not None:
-                why = log_tail(running.spec.log_file)
-                raise failure_of(f"{name} ended with code {running.exit_code}: {why}", running.exit_code)
+            for item in self.running:
+                if item.exit_code is not None:
+                    why = log_tail(item.spec.log_file)
+                    raise failure_of(f"{item.spec.name} ended with code {item.exit_code}: {why}", item.exit_code)
             if asyncio.get_running_loop().time() > deadline:
                 why = "; ".join(self._view.reasons)
                 raise ProcessFailed(

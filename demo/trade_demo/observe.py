@@ -25,6 +25,8 @@ ROWS_PER_REQUEST = 500
 MAX_REQUESTS_A_TICK = 10
 # Tags kept to match executions with; at the gateway's rate limits this is hours of orders.
 MAX_TAGS = 200_000
+# What the gateway's rows call an order that is not, or not known to be, at the exchange.
+NOT_PLACED = frozenset({"rejected", "withheld", "not_sent", "unknown", "not_found", "still_unknown", "undelivered"})
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +126,7 @@ def note_row(kind: str, fields: Mapping[str, Any], *, at_ns: int, view: View) ->
             counts.orders_acknowledged += 1
             if view.first_ack_s is None:
                 view.first_ack_s = view.seconds_after_start(at_ns)
-        case "order:outcome" | "order:resolved":
+        case "order:outcome" | "order:resolved" if fields.get("result") in NOT_PLACED:
             view.happened(HappeningKind.PROBLEM, f"order not placed: {_flat(fields)}", at_ns=at_ns)
         case "cancel:intent":
             counts.cancels += 1

@@ -11,6 +11,7 @@ import pytest
 from trade_core.clock import ManualClock
 from trade_core.errors import ExchangeAnswerInvalid
 from trade_demo.observe import (
+    NOT_PLACED,
     ROWS_PER_REQUEST,
     GatewayObserver,
     ProcessObserver,
@@ -64,12 +65,19 @@ def test_rows_order_found_later_counts_as_acknowledged(view: View) -> None:
     assert view.counts.orders_acknowledged == 1
 
 
-@pytest.mark.parametrize("result", ["rejected", "not_sent", "withheld", "unknown"])
+@pytest.mark.parametrize("result", sorted(NOT_PLACED))
 def test_rows_order_not_placed_is_a_problem_and_not_counted(result: str, view: View) -> None:
     note_row("order:outcome", {"tag": "t", "result": result}, at_ns=1, view=view)
     assert view.counts.orders_acknowledged == 0
     assert view.first_ack_s is None
     assert [item.kind for item in view.take_happenings()] == [HappeningKind.PROBLEM]
+
+
+@pytest.mark.parametrize("status", ["Filled", "Cancelled"])
+def test_rows_order_that_ended_is_nothing_new(status: str, view: View) -> None:
+    note_row("order:resolved", {"tag": "t", "result": "ended", "status": status}, at_ns=1, view=view)
+    assert view.counts.orders_acknowledged == 0
+    assert view.take_happenings() == []
 
 
 def test_rows_of_denials_are_counted_by_code(view: View) -> None:
