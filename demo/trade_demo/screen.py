@@ -151,7 +151,8 @@ def _cells(view: View) -> list[tuple[str, Text]]:
 
 def _happening_text(item: Happening) -> Text:
     # Text, not markup: what the services say is data.
-    return Text(f"{clock_time(item.at_ns)} {item.kind.value:<8} {item.text}", style=_STYLES[item.kind])
+    line = f"{clock_time(item.at_ns)} {item.kind.value:<8} {item.text}"
+    return Text(line, style=_STYLES[item.kind], no_wrap=True, overflow="ellipsis")
 
 
 def status(view: View) -> dict[str, object]:
