@@ -11,50 +11,43 @@ from trade_simulator.api.shapes import Shape, number
 from trade_simulator.paging import Page
 from trade_simulator.records import AccountType, Deposit, RecordQuery, Transfer, Withdrawal, WithdrawRequest
 from trade_simulator.rejections import WITHDRAW_PARAMETER, parameter_error
+from trade_simulator.treasury import CHAINS, Chain
 
 MAX_RECORDS = 50
 MONTH_MS = 30 * 24 * 3600 * 1000
-# Coin to chains: chain, shown name, withdrawal fee.
-_CHAINS: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "USDT": (("TRX", "TRC20", "1"), ("ETH", "ERC20", "3")),
-    "BTC": (("BTC", "BTC", "0.0002"),),
-    "ETH": (("ETH", "ERC20", "0.001"),),
-    "XRP": (("XRP", "XRP", "0.25"),),
-}
 Row = TypeVar("Row")
 
 
 def coin_info(call: Call) -> object:
     """List coins and their chains."""
     named = call.fields.text("coin")
-    coins = [coin for coin in _CHAINS if named in ("", coin)]
+    coins = [chain for chain in CHAINS.values() if named in ("", chain.coin)]
     if named and not coins:
         raise parameter_error("coin invalid")
-    return {"rows": [_coin_shape(coin) for coin in coins]}
+    return {"rows": [_coin_shape(chain) for chain in coins]}
 
 
-def _coin_shape(coin: str) -> Shape:
+def _coin_shape(chain: Chain) -> Shape:
     return {
-        "name": coin,
-        "coin": coin,
-        "remainAmount": "10000000",
+        "name": chain.coin,
+        "coin": chain.coin,
+        "remainAmount": number(chain.withdraw_max),
         "chains": [
             {
-                "chain": chain,
-                "chainType": kind,
+                "chain": chain.chain,
+                "chainType": chain.chain,
                 "confirmation": "6",
-                "withdrawFee": fee,
+                "withdrawFee": number(chain.withdraw_fee),
                 "depositMin": "0",
-                "withdrawMin": fee,
+                "withdrawMin": number(chain.withdraw_min),
                 "chainDeposit": "1",
                 "chainWithdraw": "1",
                 "minAccuracy": "8",
                 "withdrawPercentageFee": "0",
                 "contractAddress": "",
                 "safeConfirmNumber": "65",
-                "withdrawMax": "10000000",
+                "withdrawMax": number(chain.withdraw_max),
             }
-            for chain, kind, fee in _CHAINS[coin]
         ],
     }
 
@@ -159,13 +152,13 @@ def withdraw(call: Call) -> object:
     fields = call.fields
     coin = fields.required("coin")
     account_type = _WITHDRAW_FROM.get(fields.text("accountType", default="FUND"))
-    if account_type is None or coin not in _CHAINS:
+    if account_type is None:
         raise WITHDRAW_PARAMETER.error()
     if fields.optional_integer("timestamp") is None:
         raise parameter_error("timestamp is required")
     request = WithdrawRequest(
         coin=coin,
-        chain=fields.text("chain", default=_CHAINS[coin][0][0]),
+        chain=fields.text("chain"),
         address=fields.required("address"),
         tag=fields.text("tag"),
         amount=fields.required_decimal("amount"),
