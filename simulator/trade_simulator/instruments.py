@@ -58,6 +58,10 @@ class Instrument:
         """Return what the exchange files this instrument under."""
         return self.category, self.symbol
 
+    def nearest_price(self, price: Decimal) -> Decimal:
+        """Return a price rounded to whole ticks."""
+        return (price / self.tick_size).to_integral_value() * self.tick_size
+
 
 def _spot(
     symbol: str,

@@ -154,7 +154,7 @@ def liquidation_price(floor: Floor, account: Account, state: PositionState) -> D
         price = (state.entry_value - backing) / (state.size * (1 - rate))
     else:
         price = (state.entry_value + backing) / (-state.size * (1 + rate))
-    return price.quantize(instrument.tick_size) if price > 0 else None
+    return instrument.nearest_price(price) if price > 0 else None
 
 
 def bust_price(account: Account, instrument: Instrument, state: PositionState) -> Decimal | None:
@@ -163,7 +163,7 @@ def bust_price(account: Account, instrument: Instrument, state: PositionState) -
         return None
     backing = position_im(account, state)
     price = (state.entry_value - backing * (1 if state.size > 0 else -1)) / abs(state.size)
-    return max(price.quantize(instrument.tick_size), instrument.tick_size)
+    return max(instrument.nearest_price(price), instrument.tick_size)
 
 
 def position_view(floor: Floor, account: Account, state: PositionState) -> Position:

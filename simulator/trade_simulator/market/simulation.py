@@ -17,6 +17,8 @@ from trade_simulator.market.tape import Tape, Tapes
 from trade_simulator.matching import Matcher
 from trade_simulator.rejections import parameter_error
 
+# The highest price that an instrument lists.
+PRICE_MAX: Final = Decimal(1_999_999)
 # The mark price strays from the index by a few hundredths of a per mille.
 BASIS_MAX: Final = 3e-4
 BASIS_SIGMA: Final = 1e-5
@@ -94,13 +96,13 @@ class Market:
             self._floor.emit(TickerChanged(category=category, symbol=symbol))
 
     def jump(self, symbol: str, price: Decimal) -> None:
-        """Continue a path from another price. Raises Rejected."""
+        """Continue a path from another price, rounded to a tick. Raises Rejected."""
         market = self._symbols.get(symbol)
         if market is None:
             raise parameter_error("symbol invalid")
-        if price <= 0 or price % market.tick_size:
-            raise parameter_error("price must be a positive multiple of the tick size")
-        market.path.jump(int(price / market.tick_size))
+        if not price.is_finite() or not 0 < price <= PRICE_MAX:
+            raise parameter_error("price invalid")
+        market.path.jump(max(1, round(price / market.tick_size)))
         self._quote(symbol)
 
     def _add_symbol(self, symbol: str, instruments: list[Instrument], seed: int, bars: Sequence[Candle] | None) -> None:
