@@ -300,3 +300,5 @@ def test_spent_signatures_keep_everything_when_the_clock_goes_back() -> None:
 def test_spent_signatures_without_room_are_refused() -> None:
     with pytest.raises(ValueError, match="capacity=0"):
         SpentSignatures(capacity=0)
+    one = SpentSignatures(capacity=1)
+    assert [one.spend(signature, now_ms=NOW_MS) for signature in "ab"] == [Spending.FRESH, Spending.MEMORY_FULL]

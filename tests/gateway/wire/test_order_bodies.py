@@ -133,6 +133,8 @@ def test_create_without_order_type_or_time_in_force_is_no_maker_and_says_so() ->
     assert refused(without("timeInForce")).detail == (("time_in_force", "missing"),)
     assert refused(without("orderType")).detail == (("order_type", "missing"),)
     assert refused(body(timeInForce="GTC")).detail == (("time_in_force", "GTC"),)
+    assert refused(body(timeInForce=True)).detail == (("time_in_force", "true"),)
+    assert refused(body(timeInForce=1)).detail == (("time_in_force", "1"),)
 
 
 @pytest.mark.parametrize(
