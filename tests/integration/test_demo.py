@@ -34,12 +34,14 @@ class Demo:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
         self.lines: list[dict[str, Any]] = []
         self._incoming: Queue[dict[str, Any] | None] = Queue()
-        Thread(target=self._read, daemon=True).start()
+        self._reader = Thread(target=self._read)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._incoming.put(json.loads(line))
+        with self.process.stdout:
+            for line in self.process.stdout:
+                self._incoming.put(json.loads(line))
         self._incoming.put(None)
 
     def wait_for(self, kind: str, text: str, *, within_s: float) -> dict[str, Any]:
@@ -73,9 +75,18 @@ class Demo:
         seconds = time.monotonic() - asked_at
         return code, seconds, self.wait_for("summary", "", within_s=END_S)
 
+    def close(self) -> None:
+        """Make sure that it has ended, and that its output is closed."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join()
+
     def pids(self) -> set[int]:
         """Return the ids of every process that the demo said it started."""
-        started = [line["text"] for line in self.lines if line["kind"] == "process" and "started" in line["text"]]
+        started = [
+            line["text"] for line in self.lines if line["kind"] == "process" and " started, process " in line["text"]
+        ]
         return {int(text.rpartition(" ")[2]) for text in started}
 
 
@@ -85,9 +96,7 @@ def demo(folder: Path, *arguments: str) -> Iterator[Demo]:
     try:
         yield running
     finally:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.wait()
+        running.close()
 
 
 def is_alive(pid: int) -> bool:
