@@ -104,6 +104,7 @@ def summary_lines(summary: Summary) -> list[str]:
     denials = ", ".join(f"{code} {count}" for code, count in sorted(summary.denials.items())) or "none"
     memory = ", ".join(f"{name} {_megabytes(item)}" for name, item in summary.memory.items()) or "not measured"
     errors = summary.error_lines or ["none"]
+    first_ack = "none" if summary.first_ack_s is None else f"acknowledged {summary.first_ack_s} s after the start"
     return [
         f"ran           {summary.seconds} s",
         f"orders        {summary.orders_intended} intended, {summary.orders_acknowledged} acknowledged, "
@@ -113,7 +114,7 @@ def summary_lines(summary: Summary) -> list[str]:
         f"denials       {denials}",
         f"equity        {_shown(summary.equity_start_usdt)} -> {_shown(summary.equity_end_usdt)} USDT",
         f"journal       {summary.journal_rows} rows",
-        f"first order   acknowledged {_shown(summary.first_ack_s)} s after the start",
+        f"first order   {first_ack}",
         f"tick lag p99  {_shown(summary.tick_lag_p99_ms)} ms",
         f"memory (MB, highest)  {memory}",
         *(f"log errors    {line}" for line in errors),

@@ -68,6 +68,7 @@ def test_summary_nothing_known_says_unknown() -> None:
     verdict = Verdict(exit_code=1, sentence="no entry was filled")
     lines = summary_lines(summarise(view, verdict=verdict, memory={}, error_lines=["a"], logs=Path("/logs")))
     assert "equity        unknown -> unknown USDT" in lines
+    assert "first order   none" in lines
     assert "log errors    a" in lines
     assert lines[-1] == "FAILED: no entry was filled"
 
