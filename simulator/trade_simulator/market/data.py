@@ -5,7 +5,7 @@ from typing import Final
 
 from trade_simulator.floor import Floor, InstrumentKey
 from trade_simulator.instruments import Category, Instrument
-from trade_simulator.market.candles import Bar
+from trade_simulator.market.candles import Bar, bar_start_ms
 from trade_simulator.market.reference import (
     funding_points,
     funding_rate,
@@ -188,11 +188,12 @@ class MarketData:
     def _day_bars(self, instrument: Instrument, now_ms: int) -> list[Bar]:
         """Return the quarter hours of the last day; the closed ones are kept until the next quarter."""
         tape = self._tapes.by_key[instrument.key]
-        current = tape.current(Interval.M15)
         known = self._day.get(instrument.key)
-        quarter_ms = current.start_ms if current else now_ms
+        quarter_ms = bar_start_ms(Interval.M15, now_ms)
         if known is None or known[0] != quarter_ms:
             bars = tape.raw(CandleKind.TRADE, Interval.M15)[-_DAY_QUARTERS:]
-            known = (quarter_ms, bars[:-1] if current else bars)
+            has_current = tape.current(Interval.M15) is not None
+            known = (quarter_ms, bars[:-1] if has_current else bars)
             self._day[instrument.key] = known
+        current = tape.current(Interval.M15)
         return [*known[1], *([current] if current else [])]

@@ -16,10 +16,12 @@ _HOUR_MS: Final = 3_600_000
 MINUTE_DAYS: Final = 31
 HOUR_DAYS: Final = 800
 DAY_DAYS: Final = 7_300
+# As many as the live series keep; the layers themselves are forgotten.
+KEPT_BARS_MAX: Final = 2_000
 _MINUTE_SIGMA: Final = 4e-4
 _HOUR_SIGMA: Final = 3e-3
 _DAY_SIGMA: Final = 8e-3
-# Volume of a minute, in lots.
+# Volume of a minute, in the coarsest lots of the symbol.
 _MINUTE_LOTS: Final = 4_000
 _MINUTE_INTERVALS: Final = frozenset({Interval.M1, Interval.M3, Interval.M5, Interval.M15, Interval.M30})
 _HOUR_INTERVALS: Final = frozenset({Interval.H1, Interval.H2, Interval.H4, Interval.H6, Interval.H12})
@@ -28,38 +30,40 @@ _HOUR_INTERVALS: Final = frozenset({Interval.H1, Interval.H2, Interval.H4, Inter
 class History:
     """The past of one symbol, ending where the market started."""
 
-    def __init__(self, *, seed: str, start_ms: int, start_ticks: int) -> None:
+    def __init__(self, *, seed: str, start_ms: int, start_ticks: int, lots_scale: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - a past that repeats is the point
         self._start_ms = start_ms // MINUTE_MS * MINUTE_MS
         self._start_ticks = start_ticks
-        self._layers: tuple[list[Bar], list[Bar], list[Bar]] | None = None
-        self._by_interval: dict[Interval, list[Bar]] = {}
+        self._lots_scale = lots_scale
+        self._bars: dict[Interval, list[Bar]] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether the past was invented already."""
+        return bool(self._bars)
 
     def bars(self, interval: Interval) -> list[Bar]:
         """Return the bars of an interval, oldest first; the last one may reach into the live time."""
-        if interval not in self._by_interval:
-            minutes, hours, days = self._prepare()
-            if interval in _MINUTE_INTERVALS:
-                source = minutes
-            elif interval in _HOUR_INTERVALS:
-                source = [*hours, *aggregate(minutes, Interval.H1)]
-            else:
-                source = [*days, *aggregate(hours, Interval.DAY), *aggregate(minutes, Interval.DAY)]
-            self._by_interval[interval] = aggregate(source, interval)
-        return self._by_interval[interval]
+        if not self._bars:
+            self._bars = self._invent()
+        return self._bars[interval]
 
-    def _prepare(self) -> tuple[list[Bar], list[Bar], list[Bar]]:
-        if self._layers is None:
-            midnight_ms = bar_start_ms(Interval.DAY, self._start_ms)
-            minutes_from_ms = midnight_ms - MINUTE_DAYS * _DAY_MS
-            hours_from_ms = minutes_from_ms - HOUR_DAYS * _DAY_MS
-            days_from_ms = max(0, hours_from_ms - DAY_DAYS * _DAY_MS)
-            minutes = self._layer(minutes_from_ms, self._start_ms, MINUTE_MS, _MINUTE_SIGMA, self._start_ticks)
-            first = minutes[0].open
-            hours = self._layer(hours_from_ms, minutes_from_ms, _HOUR_MS, _HOUR_SIGMA, first)
-            days = self._layer(days_from_ms, hours_from_ms, _DAY_MS, _DAY_SIGMA, hours[0].open)
-            self._layers = (minutes, hours, days)
-        return self._layers
+    def _invent(self) -> dict[Interval, list[Bar]]:
+        midnight_ms = bar_start_ms(Interval.DAY, self._start_ms)
+        minutes_from_ms = midnight_ms - MINUTE_DAYS * _DAY_MS
+        hours_from_ms = minutes_from_ms - HOUR_DAYS * _DAY_MS
+        days_from_ms = max(0, hours_from_ms - DAY_DAYS * _DAY_MS)
+        minutes = self._layer(minutes_from_ms, self._start_ms, MINUTE_MS, _MINUTE_SIGMA, self._start_ticks)
+        older_hours = self._layer(hours_from_ms, minutes_from_ms, _HOUR_MS, _HOUR_SIGMA, minutes[0].open)
+        older_days = self._layer(days_from_ms, hours_from_ms, _DAY_MS, _DAY_SIGMA, older_hours[0].open)
+        hours = [*older_hours, *aggregate(minutes, Interval.H1)]
+        days = [*older_days, *aggregate(hours, Interval.DAY)]
+        made: dict[Interval, list[Bar]] = {}
+        for interval in Interval:
+            longer = hours if interval in _HOUR_INTERVALS else days
+            source = minutes if interval in _MINUTE_INTERVALS else longer
+            made[interval] = aggregate(source, interval)[-KEPT_BARS_MAX:]
+        return made
 
     def _layer(self, from_ms: int, to_ms: int, length_ms: int, sigma: float, close: int) -> list[Bar]:
         """Invent bars backwards from a closing price, pulled towards the price of today."""
@@ -73,7 +77,7 @@ class History:
             reach = sigma * close
             high = max(opened, close) + int(reach * draw())
             low = max(1, min(opened, close) - int(reach * draw()))
-            volume = 1 + int(lots * (draw() + draw()))
+            volume = self._lots_scale * (1 + int(lots * (draw() + draw())))
             bars.append(Bar(start_ms, opened, high, low, close, volume, volume * ((high + low) // 2)))
             close = opened
         bars.reverse()

@@ -121,10 +121,9 @@ class Market:
                 seed=f"{seed}/history/{symbol}",
                 start_ms=floor.now_ms(),
                 start_ticks=int(tick_size * path.ticks / instrument.tick_size),
+                lots_scale=int(coarse_step / instrument.quantity_step),
             )
-            self.tapes.by_key[instrument.key] = Tape(
-                floor, instrument, history, coarse_lots=int(coarse_step / instrument.quantity_step)
-            )
+            self.tapes.by_key[instrument.key] = Tape(floor, instrument, history)
 
     def _quote(self, symbol: str) -> None:
         market = self._symbols[symbol]

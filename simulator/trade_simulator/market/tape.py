@@ -1,6 +1,7 @@
 """The tape of one instrument: its public trades, candles and day's summary."""
 
 from collections import deque
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -21,12 +22,10 @@ CANDLE_EVENT_MS: Final = 1_000
 class Tape:
     """Trades and candles of one instrument."""
 
-    def __init__(self, floor: Floor, instrument: Instrument, history: History, *, coarse_lots: int) -> None:
+    def __init__(self, floor: Floor, instrument: Instrument, history: History) -> None:
         self._floor = floor
         self._instrument = instrument
         self._history = history
-        # How many lots of this instrument one lot of the history is.
-        self._coarse_lots = coarse_lots
         self.trades: deque[Trade] = deque(maxlen=TRADES_MAX)
         kinds = [CandleKind.TRADE]
         if instrument.category is Category.LINEAR:
@@ -83,13 +82,9 @@ class Tape:
         series = self._series[kind][interval]
         live = [*series.closed, *([series.current] if series.current else [])]
         past = self._history.bars(interval)
-        if not live:
-            return [self._in_lots(bar) for bar in past]
-        if past and past[-1].start_ms == live[0].start_ms:
-            joined = self._in_lots(past[-1])
-            joined.fold(live[0])
-            return [*map(self._in_lots, past[:-1]), joined, *live[1:]]
-        return [*map(self._in_lots, past), *live]
+        if live and past and past[-1].start_ms == live[0].start_ms:
+            return [*past[:-1], self._joined(interval, live[0]), *live[1:]]
+        return [*past, *live]
 
     def candle(self, bar: Bar) -> Candle:
         """Return a bar in prices and quantities."""
@@ -105,17 +100,24 @@ class Tape:
         )
 
     def current(self, interval: Interval) -> Bar | None:
-        """Return the open trade bar of an interval."""
-        return self._series[CandleKind.TRADE][interval].current
+        """Return the open trade bar of an interval, joined with its part in the past if that is known."""
+        current = self._series[CandleKind.TRADE][interval].current
+        return None if current is None else self._joined(interval, current)
+
+    def _joined(self, interval: Interval, bar: Bar) -> Bar:
+        if not self._history.is_ready:
+            return bar
+        past = self._history.bars(interval)
+        if not past or past[-1].start_ms != bar.start_ms:
+            return bar
+        joined = replace(past[-1])
+        joined.fold(bar)
+        return joined
 
     def _fold_price(self, kind: CandleKind, now_ms: int, price: Decimal) -> None:
         ticks = int(price / self._instrument.tick_size)
         for series in self._series[kind].values():
             series.fold(Bar(now_ms, ticks, ticks, ticks, ticks, 0, 0))
-
-    def _in_lots(self, bar: Bar) -> Bar:
-        scale = self._coarse_lots
-        return Bar(bar.start_ms, bar.open, bar.high, bar.low, bar.close, bar.volume * scale, bar.turnover * scale)
 
     def _note_direction(self, ticks: int) -> None:
         if ticks != self._last_ticks:
@@ -126,14 +128,15 @@ class Tape:
 
     def _tell(self, now_ms: int, closed: list[tuple[Interval, Bar]]) -> None:
         for interval, bar in closed:
-            self._emit(interval, bar, is_confirmed=True)
+            self._emit(interval, self._joined(interval, bar), is_confirmed=True)
         # A clock that was set back must not silence the candles.
         if not closed and 0 <= now_ms - self._told_at_ms < CANDLE_EVENT_MS:
             return
         self._told_at_ms = now_ms
-        for interval, series in self._series[CandleKind.TRADE].items():
-            if series.current is not None:
-                self._emit(interval, series.current, is_confirmed=False)
+        for interval in Interval:
+            current = self.current(interval)
+            if current is not None:
+                self._emit(interval, current, is_confirmed=False)
 
     def _emit(self, interval: Interval, bar: Bar, *, is_confirmed: bool) -> None:
         self._floor.emit(

@@ -7,6 +7,7 @@ import pytest
 from trade_simulator.events import BookChanged, Executed, OrderChanged, PublicTrade, WalletChanged
 from trade_simulator.instruments import Category
 from trade_simulator.orders import (
+    CancelOrder,
     CancelType,
     MarketUnit,
     OrderStatus,
@@ -237,8 +238,6 @@ def test_cancel_all_by_symbol_coin_and_kind(venue):
 def test_order_id_wins_over_link_id(venue):
     first = venue.rest(order_link_id="a")
     second = venue.rest(order_link_id="b")
-    from trade_simulator.orders import CancelOrder
-
     command = CancelOrder(category=Category.LINEAR, symbol="BTCUSDT", order_id=first.order_id, order_link_id="b")
     assert venue.exchange.cancel("1", command).order_id == first.order_id
     assert venue.order(second).is_open
@@ -267,7 +266,7 @@ def test_same_seed_and_commands_give_the_same_history(make_venue):
         order = venue.rest(away="5")
         venue.tick(50)
         venue.place(Side.SELL, "0.010")
-        return [event for event in venue.events], order.order_id
+        return list(venue.events), order.order_id
 
     assert run(3) == run(3)
     assert run(3) != run(4)

@@ -202,7 +202,7 @@ def test_cross_position_is_liquidated_only_when_margin_is_exhausted(venue):
     exchange = venue.exchange
     exchange.flow("1", coin="USDT", amount=D(-97_000))
     venue.place(Side.BUY, "0.400")
-    resting = venue.rest(qty="0.001", away="3000")
+    resting = venue.rest(qty="0.001", away="20000")
     view = position_of(venue)
     assert view.liq_price is not None
     venue.jump(view.liq_price + 100)

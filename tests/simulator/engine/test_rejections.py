@@ -142,7 +142,7 @@ def test_cancel_and_amend_need_an_id(venue):
 
 
 def test_cancel_all_of_linear_needs_a_filter(venue):
-    code, message = venue.refused(lambda: venue.cancel_all())
+    code, message = venue.refused(venue.cancel_all)
     assert code == 10001
     assert "symbol or settleCoin or baseCoin" in message
 
