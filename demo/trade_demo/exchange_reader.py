@@ -119,7 +119,7 @@ async def get_json(client: httpx.AsyncClient, path: str, *, headers: dict[str, s
 def _fills(result: dict[str, Any], category: str) -> list[Fill]:
     try:
         return [_fill(row, category) for row in result["list"] if row["execType"] == "Trade"]
-    except (LookupError, TypeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise ExchangeAnswerInvalid("execution/list: a row lacks a field") from error
 
 
@@ -128,6 +128,7 @@ def _fill(row: dict[str, Any], category: str) -> Fill:
     closed = Decimal(row.get("closedSize") or 0)
     return Fill(
         execution_id=str(row["execId"]),
+        at_ns=int(row["execTime"]) * NS_PER_MS,
         order_link_id=str(row["orderLinkId"]),
         symbol=str(row["symbol"]),
         side=str(row["side"]),

@@ -42,9 +42,10 @@ class Happening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
-    """One execution on the bot's account, as the simulated exchange itself reports it."""
+    """One execution on the bot's account, as the simulated exchange itself reports it. `at_ns` is UTC."""
 
     execution_id: str
+    at_ns: int
     order_link_id: str  # the gateway's tag; the same text stands in its intent row
     symbol: str
     side: str
@@ -112,8 +113,8 @@ class View:
         self._unshown.append(Happening(at_ns=moment, kind=kind, text=clean(text)))
 
     def take_happenings(self) -> list[Happening]:
-        """Return what happened since the last call, oldest first."""
-        taken = list(self._unshown)
+        """Return what happened since the last call, oldest first whoever noticed it first."""
+        taken = sorted(self._unshown, key=lambda item: item.at_ns)
         self._unshown.clear()
         return taken
 
@@ -143,7 +144,7 @@ class View:
         role = "exit" if fill.is_exit else "entry"
         kind = "maker" if fill.is_maker else "taker"
         text = f"{role} {fill.side} {fill.quantity} {fill.symbol} at {fill.price} ({kind})"
-        self.happened(HappeningKind.FILL, text)
+        self.happened(HappeningKind.FILL, text, at_ns=fill.at_ns)
 
     def note_journaled(self, fill: Fill) -> None:
         """Count an execution whose order has its intent in the gateway's journal."""

@@ -21,6 +21,7 @@ KEY = ApiKey(key="watch-key", secret=Secret("watch-secret"))
 def execution(number: int, **changes: Any) -> dict[str, Any]:
     return {
         "execId": f"e{number}",
+        "execTime": "1700000000001",
         "orderLinkId": f"t{number}",
         "symbol": "BTCUSDT",
         "side": "Buy",
@@ -57,6 +58,7 @@ async def test_reader_new_fills_are_oldest_first_without_known_ones_and_fees(ser
     rows = [execution(4), execution(3, execType="Funding"), execution(2, side="Sell"), execution(1)]
     fills = await reader(serve(lambda _: ok({"list": rows, "nextPageCursor": ""}))).new_fills("spot", {"e1"})
     assert [(fill.execution_id, fill.is_exit) for fill in fills] == [("e2", True), ("e4", False)]
+    assert fills[1].at_ns == 1_700_000_000_001_000_000
     assert fills[1].notional_usdt == Decimal("64.0001")
 
 
@@ -88,6 +90,7 @@ async def test_reader_pages_back_until_nothing_is_new_and_never_for_ever(serve: 
         ok({}),
         ok({"list": [{}]}),
         ok({"list": [execution(1, execPrice="?")]}),
+        ok({"list": [execution(1, execTime="soon")]}),
     ],
 )
 async def test_reader_other_answer_is_an_error(answer: dict[str, Any], serve: Serve) -> None:

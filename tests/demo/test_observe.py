@@ -34,6 +34,7 @@ def view() -> View:
 def fill(tag: str, *, is_exit: bool = False) -> Fill:
     return Fill(
         execution_id=tag,
+        at_ns=1,
         order_link_id=tag,
         symbol="BTCUSDT",
         side="Sell" if is_exit else "Buy",

@@ -112,6 +112,13 @@ def test_live_screen_shows_state_denials_and_deaths_as_text(view: View) -> None:
     assert "FAILED: no entry was filled" in text
 
 
+def test_view_happenings_are_taken_in_the_order_in_which_they_happened(view: View) -> None:
+    view.take_happenings()
+    view.happened(HappeningKind.FILL, "second", at_ns=2)
+    view.happened(HappeningKind.ORDER, "first", at_ns=1)
+    assert [item.text for item in view.take_happenings()] == ["first", "second"]
+
+
 def test_view_happenings_nobody_takes_are_bounded(view: View) -> None:
     for number in range(MAX_UNSHOWN + 10):
         view.happened(HappeningKind.STEP, str(number))
