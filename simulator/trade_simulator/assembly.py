@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,7 +21,7 @@ from trade_simulator.exchange import Exchange
 from trade_simulator.exchange_clock import ExchangeClock
 from trade_simulator.faults import Faults
 from trade_simulator.instruments import DEFAULT_INSTRUMENTS
-from trade_simulator.market.series import Candle
+from trade_simulator.market.series import Candle, Interval
 from trade_simulator.request_log import RequestLog
 from trade_simulator.settings import SimulatorSettings
 from trade_simulator.stream.hub import StreamHub
@@ -46,6 +47,16 @@ class Simulator:
     opening: Opening
     ticker: TickLoop
     listeners: tuple[Listener, Listener]
+
+
+def warm_up(exchange: Exchange) -> None:
+    """Compute the histories of minutes now: asked for first in the midst of trading they would hold up the market."""
+    for category, symbol in exchange.instruments:
+        exchange.market.candles(category, symbol, Interval.M1, limit=1)
+    exchange.tick()
+    # The histories live as long as the process: the collector need not walk them at every turn.
+    gc.collect()
+    gc.freeze()
 
 
 def assemble(

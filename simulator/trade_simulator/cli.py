@@ -21,7 +21,7 @@ from trade_core.logs import configure_logging
 from trade_core.secrets import write_secret_file
 from trade_core.serving import bind, serve
 from trade_core.settings import load_settings
-from trade_simulator.assembly import Simulator, assemble
+from trade_simulator.assembly import Simulator, assemble, warm_up
 from trade_simulator.bootstrap import control_token, credentials
 from trade_simulator.market.replay import parse_bars
 from trade_simulator.market.series import Candle
@@ -73,6 +73,7 @@ async def _run(settings: SimulatorSettings) -> int:
         bind(listener).close()
     # From here on the ports are ours, so a credentials file that exists was left by a simulator that crashed.
     settings.credentials_file.unlink(missing_ok=True)
+    warm_up(simulator.exchange)
     ticking = asyncio.create_task(simulator.ticker.run(stop))
     ticking.add_done_callback(lambda _: stop.set())
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from uvicorn.protocols.utils import ClientDisconnected
+
 from trade_simulator.api.connection import Receive, Scope, Send, client_address, close
 from trade_simulator.api.envelope import Answer, HttpRefusal, encode, envelope, headers
 from trade_simulator.events import Event
@@ -62,10 +64,11 @@ class StreamHub:
             self._refuse_by_fault(stream)
         except HttpRefusal as refusal:
             await self._refuse(refusal.answer, scope, send)
-            return
+            # The server below logs an error for every handshake that was answered otherwise, unless told so.
+            raise ClientDisconnected from refusal
         if FaultMode.CLOSE in self._context.faults.take(stream, (FaultMode.CLOSE,)):
             await close(scope, receive)
-            return
+            raise ClientDisconnected
         session = self._session(path, scope, receive, send)
         self._sessions.add(session)
         try:
