@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
+from trade_core.trust.ring import MAX_RING_BYTES, KeyRing, parse_ring, read_ring, ring_bytes, ring_hash
+
+
+def some_key() -> str:
+    return public_text(load_private_key(new_private_key()))
+
+
+RING = KeyRing(
+    version=1,
+    previous_hash="",
+    deployment="d1",
+    environment="simulated",
+    account="1002",
+    gateway_key=some_key(),
+    lease_key=some_key(),
+    tag_key_id="0123456789abcdef",
+    policy_hash="a" * 64,
+)
+OTHER = {
+    "version": 2,
+    "previous_hash": "b",
+    "deployment": "d2",
+    "environment": "live",
+    "account": "1003",
+    "gateway_key": some_key(),
+    "lease_key": some_key(),
+    "tag_key_id": "f",
+    "policy_hash": "b" * 64,
+}
+
+
+def test_ring_survives_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "ring.json"
+    path.write_bytes(ring_bytes(RING))
+    assert read_ring(path) == RING
+    assert ring_hash(read_ring(path)) == ring_hash(RING)
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_ring_hash_covers_every_field(name: str) -> None:
+    assert ring_hash(replace(RING, **{name: OTHER[name]})) != ring_hash(RING)  # type: ignore[arg-type]
+
+
+def test_ring_hash_test_names_every_field() -> None:
+    assert set(OTHER) == set(RING.content())
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_ring_without_a_field_is_refused(name: str) -> None:
+    content = RING.content()
+    del content[name]
+    with pytest.raises(NotTrusted, match="not those of a key ring"):
+        parse_ring(json.dumps(content).encode())
+
+
+def test_ring_with_a_further_field_is_refused() -> None:
+    with pytest.raises(NotTrusted, match="not those of a key ring"):
+        parse_ring(json.dumps({**RING.content(), "extra": ""}).encode())
+
+
+@pytest.mark.parametrize("name", OTHER)
+@pytest.mark.parametrize("value", [None, True, 1.5, [], {}])
+def test_ring_with_a_field_of_another_type_is_refused(name: str, value: object) -> None:
+    with pytest.raises(NotTrusted, match=f"{name} must be"):
+        parse_ring(json.dumps({**RING.content(), name: value}).encode())
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_ring_of_a_version_before_the_first_is_refused(version: int) -> None:
+    with pytest.raises(NotTrusted, match="below 1"):
+        parse_ring(json.dumps({**RING.content(), "version": version}).encode())
+
+
+@pytest.mark.parametrize("name", ["gateway_key", "lease_key"])
+def test_ring_with_a_key_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(NotTrusted, match="public key"):
+        parse_ring(json.dumps({**RING.content(), name: "AAAA"}).encode())
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"\xff", b"[" * 60_000, b" " * (MAX_RING_BYTES + 1)])
+def test_ring_that_is_no_object_is_refused(raw: bytes) -> None:
+    with pytest.raises(NotTrusted, match="key ring"):
+        parse_ring(raw)
+
+
+def test_ring_file_missing_or_broken_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ring.json"
+    with pytest.raises(NotTrusted, match=r"ring\.json: key ring cannot be read"):
+        read_ring(path)
+    path.write_bytes(b"{}")
+    with pytest.raises(NotTrusted, match=r"ring\.json: key ring"):
+        read_ring(path)
