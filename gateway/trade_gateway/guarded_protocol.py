@@ -1,8 +1,9 @@
 """The bot listener's HTTP protocol: uvicorn's, with bounds, the raw target, and no refusal that goes unseen.
 
 uvicorn answers some requests below the application, cuts `http://host` and `#fragment` from targets, and waits for
-ever for a first byte. Here every refusal is counted, the target is kept as it arrived, and head, body and silence
-have limits.
+ever for a first byte. Here every refusal is counted once, the target is kept as it arrived, and head, body and silence
+have limits. A request that begins before the one before it is answered is refused with its connection: uvicorn's queue
+of such requests has no bound, and it would not tell the first one that its client has gone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 64
 HEAD_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 1_500
+LINGER_S = 2.0  # for a refusal to reach a client that may not be reading
+_SWITCHING_PROTOCOLS = 101
 
 
 def guarded_protocol(on_refusal: Callable[[str], None]) -> type[HttpToolsProtocol]:
@@ -30,6 +33,7 @@ def guarded_protocol(on_refusal: Callable[[str], None]) -> type[HttpToolsProtoco
         _head_bytes = 0
         _is_in_head = True
         _has_begun = False
+        _refusal = "REQUEST_UNPARSABLE"
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -46,14 +50,20 @@ def guarded_protocol(on_refusal: Callable[[str], None]) -> type[HttpToolsProtoco
         def data_received(self, data: bytes) -> None:
             if self.transport.is_closing():
                 return
+            self._refusal = "REQUEST_UNPARSABLE"
             if self._is_in_head:
                 self._head_bytes += len(data)
                 if self._head_bytes > MAX_HEAD_BYTES + _slack(data):
                     self._refuse("HEAD_TOO_LARGE")
                     return
             super().data_received(data)
+            if self._is_in_head and self._head_timer is None and not self.transport.is_closing():
+                self._arm()  # a further request on the connection has begun, or pretends to
 
         def on_message_begin(self) -> None:
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._refusal = "REQUEST_PIPELINED"
+                raise ValueError("the request before this one is not answered yet")
             super().on_message_begin()
             self._is_in_head = True
             self._has_begun = True
@@ -75,16 +85,32 @@ def guarded_protocol(on_refusal: Callable[[str], None]) -> type[HttpToolsProtoco
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            if not self.transport.is_closing() and not self.pipeline:
-                self._is_in_head = True
+            self._is_in_head = True
+            self._head_bytes = 0
+
+        def handle_websocket_upgrade(self) -> None:
+            super().handle_websocket_upgrade()
+            # The WebSocket protocol has read the handshake by now; what it refuses never reaches the application.
+            response = getattr(self.transport.get_protocol(), "response", None)
+            if response is None or response.status_code != _SWITCHING_PROTOCOLS:
+                on_refusal("HANDSHAKE_REFUSED")
+                self.transport.close()
+
+        def _unsupported_upgrade_warning(self) -> None:
+            # The application refuses it; whatever follows on the connection could not be parsed.
+            self.cycle.keep_alive = False
+
+        def timeout_keep_alive_handler(self) -> None:
+            self.transport.abort()  # close() would wait for a client that does not read
 
         def send_400_response(self, msg: str) -> None:
-            self._refuse("REQUEST_UNPARSABLE", msg)
+            self._refuse(self._refusal, msg)
 
         def _refuse(self, code: str, message: str = "Bad Request") -> None:
             on_refusal(code)
             self._disarm()
             super().send_400_response(message)
+            self.loop.call_later(LINGER_S, self.transport.abort)
 
         def _arm(self) -> None:
             self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._on_silence)
