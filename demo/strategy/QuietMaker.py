@@ -8,8 +8,8 @@
 
 When flat it rests a PostOnly buy on the best bid. Once filled it waits `hold_s`, or for a small profit, and
 rests a PostOnly sell on the best ask. The prices come from the configuration (`price_side: same`, order book
-level 1), not from here. An order that does not fill in time is cancelled by freqtrade and sent again at the new
-best price. Long only, spot and futures.
+level 1), not from here. An order that the market has left behind, or that does not fill in time, is cancelled and
+sent again at the new best price. Long only, spot and futures.
 
 It keeps its turnover small by itself: buys of the last ten minutes stay below a fifth of the equity, so that
 buys and sells together stay below half of it. When the next buy would pass that, the pair rests for a minute.
@@ -41,6 +41,7 @@ class QuietMaker(IStrategy):
     # Watched by freqtrade itself, and exited with a limit order: see the configuration.
     stoploss = -0.05
     hold_s = 30
+    patience_s = 10
 
     def populate_indicators(self, dataframe: DataFrame, metadata: dict) -> DataFrame:
         return dataframe
@@ -60,6 +61,14 @@ class QuietMaker(IStrategy):
             return "held_long_enough"
         return None
 
+    def check_entry_timeout(self, *, pair: str, order: Order, current_time: datetime, **_others) -> bool:
+        """Give up a buy that the best bid has left behind; freqtrade then sends a new one."""
+        return self._is_left_behind(pair, order, current_time, side="bids")
+
+    def check_exit_timeout(self, *, pair: str, order: Order, current_time: datetime, **_others) -> bool:
+        """Give up a sell that the best ask has left behind; freqtrade then sends a new one."""
+        return self._is_left_behind(pair, order, current_time, side="asks")
+
     def confirm_trade_entry(self, *, pair: str, amount: float, rate: float, current_time: datetime, **_others) -> bool:
         """Refuse a buy that would take the last ten minutes' buys over their part of the equity."""
         budget = Decimal(str(self.wallets.get_total_stake_amount())) * BUY_TURNOVER_FRACTION
@@ -72,6 +81,15 @@ class QuietMaker(IStrategy):
     def leverage(self, **_others) -> float:
         """Return the leverage that the gateway's policy pins; any other is denied."""
         return float(self.config.get("pinned_leverage", 1))
+
+    def _is_left_behind(self, pair: str, order: Order, now: datetime, *, side: str) -> bool:
+        if now - order.order_date_utc < timedelta(seconds=self.patience_s):
+            return False
+        levels = self.dp.orderbook(pair, 1)[side]
+        if not levels:
+            return False
+        best = levels[0][0]
+        return best > order.safe_price if side == "bids" else best < order.safe_price
 
     def _recent_buys(self, now: datetime) -> Decimal:
         trades = Trade.get_trades_proxy(open_date=now - TURNOVER_WINDOW)
