@@ -74,14 +74,27 @@ async def _run(settings: SimulatorSettings) -> int:
     # From here on the ports are ours, so a credentials file that exists was left by a simulator that crashed.
     settings.credentials_file.unlink(missing_ok=True)
     warm_up(simulator.exchange)
-    ticking = asyncio.create_task(simulator.ticker.run(stop))
+    ready = asyncio.Event()
+    ticking = asyncio.create_task(_tick(simulator, ready=ready, stop=stop))
     ticking.add_done_callback(lambda _: stop.set())
+
+    def announce() -> None:
+        _announce(settings, simulator, token)
+        ready.set()
+
     try:
-        await serve(simulator.listeners, stop=stop, on_ready=lambda: _announce(settings, simulator, token))
+        await serve(simulator.listeners, stop=stop, on_ready=announce)
     finally:
         stop.set()
+        ready.set()
         settings.credentials_file.unlink(missing_ok=True)
     return await _outcome(ticking)
+
+
+async def _tick(simulator: Simulator, *, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """Move the market once everything is announced: the synced write of the credentials may take long."""
+    await ready.wait()
+    await simulator.ticker.run(stop)
 
 
 def _announce(settings: SimulatorSettings, simulator: Simulator, token: str) -> None:

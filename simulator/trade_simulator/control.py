@@ -76,6 +76,11 @@ class ControlApplication:
             ("DELETE", "/__sim/faults"): self._clear_faults,
         }
 
+    @property
+    def controls(self) -> set[tuple[str, str]]:
+        """Name every control as method and path."""
+        return set(self._actions)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":

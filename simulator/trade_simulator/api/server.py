@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -108,7 +109,7 @@ class ExchangeApplication:
     async def _send(self, reply: Reply, send: Send) -> None:
         limits = reply.allowance.headers()
         now_ms = str(self.reception.clock.now_ms())
-        await self._send_answer(reply.answer, limits | {"Timenow": now_ms}, send)
+        await self._send_answer(reply.answer, limits | {"Timenow": now_ms, "Traceid": secrets.token_hex(16)}, send)
 
     async def _send_answer(self, answer: Answer, limits: dict[str, str], send: Send, *, is_last: bool = False) -> None:
         now_ms = self.reception.clock.now_ms()

@@ -157,6 +157,7 @@ class Session(ABC):
         message: dict[str, Any] = {}
         try:
             message = parse_json(text.encode())
+            self._entry.key = self._entry.key or _key_of_login(message)
             faults = self.context.faults.take(self.stream, (FaultMode.ERROR, FaultMode.CLOSE))
             if FaultMode.CLOSE in faults:
                 self.cut()
@@ -208,6 +209,14 @@ class Session(ABC):
         except (RuntimeError, OSError):
             # The connection closed under us; the reader sees the disconnect and ends the session.
             self._frames.clear()
+
+
+def _key_of_login(message: dict[str, Any]) -> str:
+    """Give the key that an `auth` operation names, so that the log shows failed logins with theirs."""
+    arguments = message.get("args")
+    if message.get("op") == "auth" and isinstance(arguments, list) and arguments and isinstance(arguments[0], str):
+        return arguments[0]
+    return ""
 
 
 def silence_s(query: bytes) -> int:

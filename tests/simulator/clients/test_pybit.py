@@ -200,6 +200,22 @@ def test_rsa_key_signs_requests(simulation: Simulation) -> None:
     client.client.close()
 
 
+def test_calls_past_the_rate_limit_are_repeated_after_the_reset_time(simulation: Simulation, client: HTTP) -> None:
+    price = resting_price(client, "linear", "BTCUSDT")
+    before = simulation.control("GET", "requests")[-1]["n"]
+    simulation.control("POST", "limits", {"enabled": True})
+    try:
+        for _ in range(15):
+            client.place_order(
+                category="linear", symbol="BTCUSDT", side="Buy", orderType="Limit", qty="0.001", price=price
+            )
+    finally:
+        simulation.control("POST", "limits", {"enabled": False})
+    codes = [row["ret_code"] for row in simulation.control("GET", f"requests?since={before}")]
+    assert codes.count(0) == 15
+    assert 10006 in codes
+
+
 @pytest.fixture
 def streams(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     monkeypatch.setattr(unified, "PUBLIC_WSS", simulation.ws + "/v5/public/{CHANNEL_TYPE}")

@@ -310,3 +310,19 @@ def test_streams_of_a_key_that_dies_are_of_no_more_use(simulation: Simulation) -
         deleted = httpx.post(f"{simulation.url}/v5/user/delete-sub-api", content=raw, headers=headers)
         assert deleted.json()["retCode"] == 0
         assert ask(stream, trade_order("second"))["retCode"] == 10003
+
+
+def test_frames_are_logged_with_their_key_and_code(simulation: Simulation) -> None:
+    key = simulation.keys["watch"]
+    before = simulation.control("GET", "requests")[-1]["n"]
+    with open_stream(simulation, "private") as stream:
+        ask(stream, login(Key(key=key.key, secret="wrong")))
+        ask(stream, login(key))
+        ask(stream, {"op": "subscribe", "args": ["order"]})
+    rows = simulation.control("GET", f"requests?since={before}")
+    assert [(row["method"], row["path"], row["key"], row["ret_code"]) for row in rows] == [
+        ("WS", "/v5/private", key.key, 10004),
+        ("WS", "/v5/private", key.key, 0),
+        ("WS", "/v5/private", key.key, 0),
+    ]
+    assert json.loads(rows[2]["body"])["op"] == "subscribe"

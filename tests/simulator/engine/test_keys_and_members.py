@@ -6,7 +6,9 @@ import pytest
 
 from trade_simulator.instruments import Category
 from trade_simulator.keys import KEYS_PER_ACCOUNT_MAX, UNBOUND_LIFETIME_MS
-from trade_simulator.orders import ExecutionQuery, OrderQuery, Side
+from trade_simulator.orders import Side
+from trade_simulator.positions import TradingStop
+from trade_simulator.records import AccountType, MarginMode
 from trade_simulator.rejections import Rejected
 
 TRADE = {"ContractTrade": ("Order", "Position"), "Spot": ("SpotTrade",)}
@@ -182,15 +184,25 @@ def test_frozen_sub_account_can_do_nothing_until_it_is_thawed(venue, keys):
         lambda: venue.cancel(order),
         lambda: venue.amend(order, price=Decimal(50000)),
         lambda: venue.cancel_all("2", symbol="BTCUSDT"),
-        lambda: exchange.wallet("2"),
-        lambda: exchange.working_orders("2", OrderQuery(category=Category.LINEAR, symbol="BTCUSDT")),
-        lambda: exchange.executions("2", ExecutionQuery(category=Category.LINEAR)),
-        lambda: exchange.positions("2", category=Category.LINEAR, symbol="BTCUSDT"),
+        lambda: venue.place(Side.SELL, "0", uid="2", reduce_only=True, close_on_trigger=True),
+        lambda: exchange.trading_stop("2", TradingStop(symbol="BTCUSDT")),
+        lambda: exchange.set_margin_mode("2", MarginMode.ISOLATED),
+        lambda: exchange.switch_mode("2", category=Category.LINEAR, symbol="", coin="USDT", mode=3),
+        lambda: exchange.inter_transfer(
+            "2",
+            transfer_id="00000000-0000-0000-0000-000000000001",
+            coin="USDT",
+            amount=Decimal(1),
+            from_type=AccountType.UNIFIED,
+            to_type=AccountType.FUND,
+        ),
+        lambda: exchange.delete_sub_key(keys["sub"], ""),
         lambda: exchange.stop_algo("2", "x"),
     )
     for action in actions:
         assert venue.refused(action)[0] == 10027
     assert venue.order(order).is_open
+    assert exchange.wallet("2").total_equity > 0
     exchange.freeze(keys["master"], "2", frozen=False)
     assert venue.rest(uid="2", side=Side.SELL).is_open
 

@@ -12,7 +12,7 @@ from trade_simulator.instruments import DEFAULT_INSTRUMENTS, Category
 from trade_simulator.market.candles import LIVE_BARS_MAX, bar_end_ms, bar_start_ms
 from trade_simulator.market.replay import ReplayError, parse_bars
 from trade_simulator.market.series import CandleKind, Interval
-from trade_simulator.orders import Side
+from trade_simulator.orders import OrderStatus, Side, TimeInForce
 
 D = Decimal
 LINEAR = Category.LINEAR
@@ -263,6 +263,18 @@ def test_replay_walks_open_low_high_close_and_then_holds(make_venue):
     assert second.index(D(115)) < second.index(D(80))
     assert seen[-1] == 85
     assert seen[-50] == 85
+
+
+def test_fast_replay_does_not_skip_the_extremes(make_venue):
+    bars = parse_bars(csv("1700000000000,60000,60000,60000,60000,5\n", "1700000060000,60000,66000,54000,60000,5\n",
+                          "1700000120000,60000,60100,59900,60000,5\n"))  # fmt: skip
+    venue = make_venue(replay={"BTCUSDT": bars}, speed=D(1000))
+    bid = venue.place(Side.BUY, "0.001", "54100", time_in_force=TimeInForce.POST_ONLY)
+    offer = venue.place(Side.SELL, "0.001", "65900", time_in_force=TimeInForce.POST_ONLY)
+    stop = venue.place(Side.BUY, "0.001", trigger_price=D(65950), trigger_direction=1)
+    venue.tick(2)
+    assert venue.exchange.market.index_price(LINEAR, "BTCUSDT") < 60200
+    assert [venue.order(one).status for one in (bid, offer, stop)] == [OrderStatus.FILLED] * 3
 
 
 def test_replay_shifts_after_a_jump(make_venue):

@@ -236,6 +236,20 @@ def test_gap_beyond_bankruptcy_is_paid_by_the_insurance(venue):
     venue.assert_sound()
 
 
+def test_bankruptcy_takes_the_spot_orders_that_hold_collateral(venue):
+    venue.place(Side.BUY, "0.400")
+    waiting = venue.spot(Side.BUY, "0.5", "30000")
+    venue.exchange.flow("1", coin="USDT", amount=D(-80_000))
+    venue.jump("40000")
+    assert venue.order(waiting).is_open
+    venue.place(Side.SELL, "0.400", reduce_only=True)
+    assert venue.balance() < venue.exchange.accounts["1"].locked("USDT")
+    venue.tick()
+    assert venue.order(waiting).cancel_type is CancelType.ALL_BEFORE_LIQUIDATION
+    assert 0 < venue.balance() < 15_000
+    venue.assert_sound()
+
+
 def test_isolated_position_loses_no_more_than_its_margin(venue):
     venue.exchange.set_margin_mode("1", MarginMode.ISOLATED)
     venue.place(Side.BUY, "0.100")

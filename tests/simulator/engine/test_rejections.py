@@ -60,7 +60,7 @@ PLACEMENTS = [
     (LINEAR, {"price": "60000", "qty": "40"}, 110090),
     (LINEAR, {"price": "60000", "reduce_only": True}, 110017),
     (LINEAR, {"qty": "0", "reduce_only": True, "close_on_trigger": True}, 110017),
-    (LINEAR, {"price": "60000", "close_on_trigger": True}, 10001),
+    (LINEAR, {"price": "60000", "close_on_trigger": True}, 110017),
     (LINEAR, {"price": "60000", "order_link_id": "x" * 37}, 10001),
     (SPOT, {"price": "60000", "order_link_id": "a b"}, 10001),
     (LINEAR, {"price": "60000", "position_idx": 1}, 10001),
