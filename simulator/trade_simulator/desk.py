@@ -66,6 +66,9 @@ class Desk:
         """Accept an order and let it trade. Raises Rejected."""
         instrument = self._floor.instrument(command.category, command.symbol)
         quote = self._floor.quotes[instrument.key]
+        if command.close_on_trigger:
+            # What closes on its trigger can only ever reduce, whether or not the client says so.
+            command = replace(command, reduce_only=True)
         if command.order_link_id and (command.category, command.order_link_id) in account.link_ids:
             raise LINK_ID_DUPLICATE.error(command.category)
         _check_position_idx(account, command)

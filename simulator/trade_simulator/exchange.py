@@ -57,8 +57,9 @@ from trade_simulator.treasury import CHAINS, Treasury
 class Exchange:
     """Everything that happens on the exchange.
 
-    uid is always the member on whose behalf the call is made; unknown members and, for whatever changes
-    something, frozen ones are refused.
+    uid is always the member on whose behalf the call is made. Unknown members are refused, and frozen ones for
+    whatever changes something; that a frozen member cannot read either is up to its keys, which are refused as
+    a whole, so that the control interface can still show it.
     """
 
     def __init__(
@@ -191,15 +192,15 @@ class Exchange:
 
     def working_orders(self, uid: str, query: OrderQuery) -> Page[Order]:
         """List working orders, or with open_only=1 the last 500 closed ones."""
-        return _copies(queries.working_orders(self._floor.acting_account(uid), query))
+        return _copies(queries.working_orders(self._floor.account(uid), query))
 
     def order_history(self, uid: str, query: OrderQuery) -> Page[Order]:
         """List orders that have ended."""
-        return _copies(queries.order_history(self._floor.acting_account(uid), query))
+        return _copies(queries.order_history(self._floor.account(uid), query))
 
     def executions(self, uid: str, query: ExecutionQuery) -> Page[Execution]:
         """List executions."""
-        return queries.executions(self._floor.acting_account(uid), query)
+        return queries.executions(self._floor.account(uid), query)
 
     # Positions
 
@@ -207,7 +208,7 @@ class Exchange:
         self, uid: str, *, category: Category, symbol: str = "", settle_coin: str = "", base_coin: str = ""
     ) -> list[Position]:
         """List positions; one that is asked for by its symbol is shown even when it is flat."""
-        account = self._floor.acting_account(uid)
+        account = self._floor.account(uid)
         if category is not Category.LINEAR:
             raise parameter_error("category invalid")
         if not (symbol or settle_coin):
@@ -249,17 +250,17 @@ class Exchange:
 
     def closed_pnl(self, uid: str, query: RecordQuery) -> Page[ClosedPnl]:
         """List the results of closing orders."""
-        return queries.closed_results(self._floor.acting_account(uid), query)
+        return queries.closed_results(self._floor.account(uid), query)
 
     # Money
 
     def wallet(self, uid: str) -> WalletView:
         """Describe the unified wallet."""
-        return wallet_view(self._floor, self._floor.acting_account(uid))
+        return wallet_view(self._floor, self._floor.account(uid))
 
     def fee_rates(self, uid: str, category: Category, *, symbol: str = "", base_coin: str = "") -> list[FeeRate]:
         """List the fee rates of an account."""
-        self._floor.acting_account(uid)
+        self._floor.account(uid)
         if symbol:
             self._floor.instrument(category, symbol)
         return [
@@ -275,7 +276,7 @@ class Exchange:
 
     def transaction_log(self, uid: str, query: RecordQuery) -> Page[TransactionLog]:
         """List ledger entries of the unified wallet."""
-        return queries.transaction_log(self._floor.acting_account(uid), query)
+        return queries.transaction_log(self._floor.account(uid), query)
 
     def inter_transfer(
         self,
@@ -319,11 +320,11 @@ class Exchange:
 
     def inter_transfers(self, uid: str, query: RecordQuery) -> Page[Transfer]:
         """List transfers between the wallets of the member."""
-        return queries.transfers(self._floor.acting_account(uid), query, is_universal=False)
+        return queries.transfers(self._floor.account(uid), query, is_universal=False)
 
     def universal_transfers(self, uid: str, query: RecordQuery) -> Page[Transfer]:
         """List transfers between members that this one made, gave or received."""
-        return queries.transfers(self._floor.acting_account(uid), query, is_universal=True)
+        return queries.transfers(self._floor.account(uid), query, is_universal=True)
 
     def withdraw(self, uid: str, request: WithdrawRequest) -> Withdrawal:
         """Send money out; only a master may."""
@@ -333,11 +334,11 @@ class Exchange:
 
     def withdrawals(self, uid: str, query: RecordQuery) -> Page[Withdrawal]:
         """List withdrawals."""
-        return queries.withdrawals(self._floor.acting_account(uid), query)
+        return queries.withdrawals(self._floor.account(uid), query)
 
     def deposits(self, uid: str, query: RecordQuery) -> Page[Deposit]:
         """List deposits."""
-        return queries.deposits(self._floor.acting_account(uid), query)
+        return queries.deposits(self._floor.account(uid), query)
 
     def flow(self, uid: str, *, coin: str, amount: Decimal) -> None:
         """Book an external deposit (positive) or withdrawal (negative) of the unified wallet, with its record.
@@ -365,7 +366,7 @@ class Exchange:
 
     def algos(self, uid: str, query: AlgoQuery) -> Page[Algo]:
         """List strategies."""
-        return AlgoDesk(self._floor.acting_account(uid).algos, now_ms=self._floor.now_ms).page(query)
+        return AlgoDesk(self._floor.account(uid).algos, now_ms=self._floor.now_ms).page(query)
 
     def stop_algo(self, uid: str, strategy_id: str) -> Algo:
         """Stop a strategy."""
@@ -375,7 +376,7 @@ class Exchange:
 
     def tick(self) -> None:
         """Do one market step of 100 ms."""
-        self._market.step()
+        self._market.step(self._check_orders)
         self._settle_funding()
         self._check_orders()
         self._market.fold()

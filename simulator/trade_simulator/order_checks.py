@@ -148,8 +148,6 @@ def _check_type(command: PlaceOrder) -> None:
     if command.category is not Category.SPOT:
         if command.order_filter is not OrderFilter.ORDER and command.trigger_price is None:
             raise parameter_error("triggerPrice is required")
-        if command.close_on_trigger and not command.reduce_only:
-            raise parameter_error("closeOnTrigger needs reduceOnly")
         return
     if command.is_leverage:
         raise SPOT_MARGIN_OFF.error()

@@ -120,7 +120,6 @@ POSITION_EXISTS = Reason(110024, "You have an existing position, so the position
 ORDERS_EXIST = Reason(110028, "You have existing open orders, so the position mode cannot be switched")
 POSITION_LIMIT = Reason(110090, "Order placement failed as your position may exceed the max limit.")
 MARGIN_INSUFFICIENT = Reason(110044, "Available margin is insufficient")
-WOULD_LIQUIDATE = Reason(110011, "The current position would be liquidated immediately")
 NO_POSITION_FOR_STOP = Reason(10001, "can not set tp/sl/ts for zero position")
 TRADING_STOP_UNCHANGED = Reason(34040, "not modified")
 MARGIN_MODE_FAILED = Reason(3400045, "Set margin mode failed")

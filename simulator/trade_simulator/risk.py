@@ -50,7 +50,8 @@ class Risk:
         for account in self._floor.accounts.values():
             open_positions = [state for state in account.positions.values() if state.size]
             if not open_positions:
-                self._settlement.cover_bankruptcy(account)
+                if account.balance(COLLATERAL) < account.locked(COLLATERAL):
+                    self._liquidate(account, [])
             elif account.margin_mode is MarginMode.ISOLATED:
                 for state in open_positions:
                     if self._is_isolated_exhausted(account, state):

@@ -26,8 +26,8 @@ class Path(Protocol):
     def ticks(self) -> int:
         """Return the price now."""
 
-    def advance(self, steps: int) -> None:
-        """Walk on."""
+    def advance(self, steps: int) -> list[int]:
+        """Walk on; return the highest and lowest prices that a fast walk passed by, in their order."""
 
     def jump(self, ticks: int) -> None:
         """Continue from another price."""
@@ -47,14 +47,15 @@ class WalkPath:
         """Return the price now."""
         return self._ticks
 
-    def advance(self, steps: int) -> None:
-        """Walk a number of steps."""
+    def advance(self, steps: int) -> list[int]:
+        """Walk a number of steps; a random walk passes nothing that anybody has recorded."""
         draw = self._random.random
         for _ in range(steps):
             if draw() < MOVE_PROBABILITY:
                 pull = self._deviation * REVERSION
                 self._deviation += self._random.gauss(0.0, MOVE_SIGMA) - pull
         self._ticks = max(1, round(self._anchor_ticks * math.exp(self._deviation)))
+        return []
 
     def jump(self, ticks: int) -> None:
         """Walk on around another price."""

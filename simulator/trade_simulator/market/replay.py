@@ -62,15 +62,39 @@ class ReplayPath:
         """Return the price now."""
         return max(1, self._recorded() + self._shift)
 
-    def advance(self, steps: int) -> None:
-        """Walk a number of steps of 100 ms of recorded time."""
-        self._step += steps
-        while self._step >= self._length and self._index + 1 < len(self._bars):
-            self._step -= self._length
-            self._index += 1
-            self._points = self._points_of(self._index)
-            self._length = self._length_of(self._index)
-        self._step = min(self._step, self._length)
+    def advance(self, steps: int) -> list[int]:
+        """Walk a number of steps of 100 ms of recorded time.
+
+        Return the highest and the lowest turning point that lay on the way, in their order: a fast replay
+        must not skip the extremes that filled orders and triggered stops.
+        """
+        passed: list[int] = []
+        while steps > 0:
+            if self._step >= self._length and not self._next_bar():
+                break
+            taken = min(steps, self._length - self._step)
+            passed += self._turns(self._step, self._step + taken)
+            self._step += taken
+            steps -= taken
+        if self._step >= self._length:
+            self._next_bar()
+        return [max(1, ticks + self._shift) for ticks in _extremes(passed)]
+
+    def _next_bar(self) -> bool:
+        if self._index + 1 >= len(self._bars):
+            return False
+        self._index += 1
+        self._step = 0
+        self._points = self._points_of(self._index)
+        self._length = self._length_of(self._index)
+        return True
+
+    def _turns(self, before: int, after: int) -> list[int]:
+        return [
+            self._points[turn]
+            for turn in range(1, _SEGMENTS + 1)
+            if before < turn * self._length / _SEGMENTS < after or turn * self._length == after * _SEGMENTS
+        ]
 
     def jump(self, ticks: int) -> None:
         """Continue from another price: the recorded moves go on from there."""
@@ -96,6 +120,13 @@ class ReplayPath:
             return 60_000 // STEP_MS
         later = index + 1 if index + 1 < len(bars) else index
         return max(_SEGMENTS, (bars[later].start_ms - bars[later - 1].start_ms) // STEP_MS)
+
+
+def _extremes(passed: list[int]) -> list[int]:
+    if not passed:
+        return []
+    low, high = min(passed), max(passed)
+    return [low, high] if passed.index(low) <= passed.index(high) else [high, low]
 
 
 def _parse_row(row: list[str], number: int) -> Candle:

@@ -1,7 +1,7 @@
 """The moving market: paths, mark prices, participants and candles, one step a tick."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -35,21 +35,18 @@ class SymbolMarket:
         self._basis = 0.0
         self._last_ticks = path.ticks
 
-    def step(self, steps: int) -> None:
-        """Walk on; the basis moves only when the price does."""
-        self.path.advance(steps)
+    def step(self, steps: int) -> list[int]:
+        """Walk on, and return what was passed by; the basis moves only when the price does."""
+        passed = self.path.advance(steps)
         if self.path.ticks != self._last_ticks:
             self._last_ticks = self.path.ticks
             drift = self._random.gauss(0.0, BASIS_SIGMA) - self._basis * BASIS_REVERSION
             self._basis = max(-BASIS_MAX, min(BASIS_MAX, self._basis + drift))
+        return passed
 
-    def index_price(self) -> Decimal:
-        """Return the index price."""
-        return self.tick_size * self.path.ticks
-
-    def mark_ticks(self) -> int:
-        """Return the mark price in ticks of the symbol."""
-        return max(1, round(self.path.ticks * (1.0 + self._basis)))
+    def mark_ticks(self, index_ticks: int) -> int:
+        """Return the mark price, in ticks of the symbol, that belongs to an index price."""
+        return max(1, round(index_ticks * (1.0 + self._basis)))
 
 
 class Market:
@@ -76,15 +73,21 @@ class Market:
             self._participants[key] = Participants(
                 book=book, matcher=matcher, seed=f"{seed}/participants/{key[0].value}/{key[1]}"
             )
-        for symbol in self._symbols:
-            self._quote(symbol)
+        for symbol, market in self._symbols.items():
+            self._quote(symbol, market.path.ticks)
 
-    def step(self) -> None:
-        """Walk all prices on, requote all books, and let takers trade."""
+    def step(self, check: Callable[[], None]) -> None:
+        """Walk all prices on, requote all books, and let takers trade.
+
+        Stops and margins are checked (by what is given) at every price that a fast replay passes by; the
+        caller checks them at the last one.
+        """
         steps = self._pace.next_steps()
         for symbol, market in self._symbols.items():
-            market.step(steps)
-            self._quote(symbol)
+            for ticks in market.step(steps):
+                self._quote(symbol, ticks)
+                check()
+            self._quote(symbol, market.path.ticks)
         for participants in self._participants.values():
             participants.take()
 
@@ -103,7 +106,7 @@ class Market:
         if not price.is_finite() or not 0 < price <= PRICE_MAX:
             raise parameter_error("price invalid")
         market.path.jump(max(1, round(price / market.tick_size)))
-        self._quote(symbol)
+        self._quote(symbol, market.path.ticks)
 
     def _add_symbol(self, symbol: str, instruments: list[Instrument], seed: int, bars: Sequence[Candle] | None) -> None:
         floor = self._floor
@@ -125,15 +128,15 @@ class Market:
             )
             self.tapes.by_key[instrument.key] = Tape(floor, instrument, history)
 
-    def _quote(self, symbol: str) -> None:
+    def _quote(self, symbol: str, index_ticks: int) -> None:
         market = self._symbols[symbol]
-        index = market.index_price()
+        index = market.tick_size * index_ticks
         for category in (Category.SPOT, Category.LINEAR):
             participants = self._participants.get((category, symbol))
             if participants is None:
                 continue
             instrument = self._floor.instruments[category, symbol]
             quote = self._floor.quotes[category, symbol]
-            mark = index if category is Category.SPOT else market.tick_size * market.mark_ticks()
+            mark = index if category is Category.SPOT else market.tick_size * market.mark_ticks(index_ticks)
             quote.index, quote.mark = index, mark
             participants.quote(max(1, int(mark / instrument.tick_size)))
