@@ -59,8 +59,9 @@ def _apply(recovered: Recovered, row: Row) -> None:
         case RowKind.ORDER_OUTCOME | RowKind.ORDER_RESOLVED:
             _apply_outcome(recovered, row.fields)
         case RowKind.STATE_CHANGED if row.fields.get("holder") == LATCH_HOLDER:
-            recovered.latch = max(recovered.latch, TradingState[str(row.fields["ceiling"])])
-            recovered.latch_reason = str(row.fields.get("reason", ""))
+            ceiling = TradingState[str(row.fields["ceiling"])]
+            if ceiling > recovered.latch:
+                recovered.latch, recovered.latch_reason = ceiling, str(row.fields.get("reason", ""))
         case _:
             pass
 

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
+from trade_core.trust.keys import NotTrusted, load_private_key, public_text
+from trade_core.trust.lease import Lease, sign_lease
+from trade_core.trust.ring import KeyRing, ring_hash
+from trade_gateway.lease_keeper import LeaseKeeper
+
+KEY = load_private_key(base64.b64encode(bytes(range(32))).decode())
+STRANGER = load_private_key(base64.b64encode(bytes(32)).decode())
+RING = KeyRing(
+    version=1,
+    previous_hash="",
+    deployment="d1",
+    environment="simulated",
+    account="1002",
+    gateway_key=public_text(STRANGER),
+    lease_key=public_text(KEY),
+    tag_key_id="t",
+    policy_hash="a" * 64,
+)
+
+
+def keeper(clock: ManualClock, *, boot_nonce: str = "n1") -> LeaseKeeper:
+    return LeaseKeeper(ring=RING, policy_hash="a" * 64, boot_nonce=boot_nonce, clock=clock)
+
+
+def lease(clock: ManualClock, *, generation: int = 1, lives_ms: int = 15_000) -> Lease:
+    return Lease(
+        deployment="d1",
+        environment="simulated",
+        account="1002",
+        boot_nonce="n1",
+        generation=generation,
+        ceiling="ACTIVE",
+        scale="1",
+        policy_hash="a" * 64,
+        ring_hash=ring_hash(RING),
+        expires_at_ms=clock.wall_ns() // NS_PER_MS + lives_ms,
+    )
+
+
+def test_keeper_before_the_first_lease_has_none() -> None:
+    made = keeper(ManualClock())
+    assert not made.is_fresh()
+    assert (made.generation, made.age_s(), made.expires_in_s(), made.scale) == (0, None, 0.0, Decimal(1))
+
+
+def test_keeper_valid_lease_is_fresh() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    assert made.accept(sign_lease(lease(clock), KEY)) == lease(clock)
+    clock.advance(2 * NS_PER_S)
+    assert made.is_fresh()
+    assert (made.generation, made.age_s(), made.expires_in_s()) == (1, 2.0, 13.0)
+
+
+@pytest.mark.parametrize("name", ["deployment", "environment", "account", "boot_nonce", "policy_hash", "ring_hash"])
+def test_keeper_lease_with_another_name_is_refused(name: str) -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    with pytest.raises(NotTrusted, match=f"{name} is not this gateway's"):
+        made.accept(sign_lease(replace(lease(clock), **{name: "other"}), KEY))  # type: ignore[arg-type]
+    assert not made.is_fresh()
+
+
+def test_keeper_lease_by_a_stranger_is_refused() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    with pytest.raises(NotTrusted, match="not by key"):
+        made.accept(sign_lease(lease(clock), STRANGER))
+    assert not made.is_fresh()
+
+
+@pytest.mark.parametrize("generation", [0, 4, 5])
+def test_keeper_lease_whose_generation_does_not_rise_is_refused_and_the_held_one_stays(generation: int) -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock, generation=5), KEY))
+    with pytest.raises(NotTrusted, match="does not rise above 5"):
+        made.accept(sign_lease(lease(clock, generation=generation), KEY))
+    assert made.is_fresh()
+    assert made.generation == 5
+
+
+def test_keeper_first_lease_of_generation_zero_is_refused() -> None:
+    clock = ManualClock()
+    with pytest.raises(NotTrusted, match="does not rise above 0"):
+        keeper(clock).accept(sign_lease(lease(clock, generation=0), KEY))
+
+
+def test_keeper_replayed_lease_is_refused() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    raw = sign_lease(lease(clock), KEY)
+    made.accept(raw)
+    with pytest.raises(NotTrusted, match="does not rise"):
+        made.accept(raw)
+
+
+def test_keeper_lease_of_the_boot_before_is_refused() -> None:
+    clock = ManualClock()
+    raw = sign_lease(lease(clock), KEY)
+    keeper(clock).accept(raw)
+    with pytest.raises(NotTrusted, match="boot_nonce"):
+        keeper(clock, boot_nonce="n2").accept(raw)
+
+
+@pytest.mark.parametrize(("lives_ms", "is_accepted"), [(1, True), (0, False), (-1, False), (-86_400_000, False)])
+def test_keeper_lease_that_has_expired_is_refused(lives_ms: int, is_accepted: bool) -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    raw = sign_lease(lease(clock, lives_ms=lives_ms), KEY)
+    if is_accepted:
+        made.accept(raw)
+    else:
+        with pytest.raises(NotTrusted, match="expired"):
+            made.accept(raw)
+    assert made.is_fresh() is is_accepted
+
+
+@pytest.mark.parametrize("scale", ["0", "1.01", "-1", "NaN", "", "1e-1", "0.0", "12"])
+def test_keeper_lease_with_an_absurd_scale_is_refused(scale: str) -> None:
+    clock = ManualClock()
+    with pytest.raises(NotTrusted, match="scale"):
+        keeper(clock).accept(sign_lease(replace(lease(clock), scale=scale), KEY))
+
+
+def test_keeper_scale_is_that_of_the_held_lease() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(replace(lease(clock), scale="0.25"), KEY))
+    assert made.scale == Decimal("0.25")
+
+
+@pytest.mark.parametrize(("after_ns", "is_fresh"), [(15 * NS_PER_S - 1, True), (15 * NS_PER_S, False)])
+def test_keeper_lease_ends_at_its_own_expiry(after_ns: int, is_fresh: bool) -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock), KEY))
+    clock.advance(after_ns)
+    assert made.is_fresh() is is_fresh
+
+
+@pytest.mark.parametrize(("after_ns", "is_fresh"), [(30 * NS_PER_S - 1, True), (30 * NS_PER_S, False)])
+def test_keeper_lease_ends_thirty_seconds_after_receipt_whatever_it_says(after_ns: int, is_fresh: bool) -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock, lives_ms=86_400_000), KEY))
+    clock.advance(after_ns)
+    assert made.is_fresh() is is_fresh
+    assert (made.expires_in_s() > 0) is is_fresh
+
+
+def test_keeper_wall_clock_set_back_does_not_lengthen_a_lease() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock), KEY))
+    clock.leap_wall(-3600 * NS_PER_S)
+    clock.advance(15 * NS_PER_S)
+    assert not made.is_fresh()
+
+
+def test_keeper_wall_clock_set_forward_ends_a_lease() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock), KEY))
+    clock.leap_wall(3600 * NS_PER_S)
+    assert not made.is_fresh()
+    assert made.expires_in_s() == 0.0
+
+
+def test_keeper_old_lease_accepted_on_a_clock_set_back_lives_thirty_seconds_at_most() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    raw = sign_lease(lease(clock), KEY)
+    clock.advance(3600 * NS_PER_S)
+    clock.leap_wall(-7200 * NS_PER_S)
+    made.accept(raw)
+    clock.advance(30 * NS_PER_S)
+    assert not made.is_fresh()
+
+
+def test_keeper_next_lease_renews() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock), KEY))
+    clock.advance(20 * NS_PER_S)
+    assert not made.is_fresh()
+    made.accept(sign_lease(lease(clock, generation=2), KEY))
+    assert made.is_fresh()
+    assert made.age_s() == 0.0

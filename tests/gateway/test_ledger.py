@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from gateway.parts import order_intent, tracked
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trade_gateway import ledger as ledger_module
+from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
+from trade_gateway.wire.intents import Category, Side
+
+BTC = (Category.SPOT, "BTCUSDT")
+
+
+def with_orders(*orders: TrackedOrder) -> OrderLedger:
+    ledger = OrderLedger()
+    for order in orders:
+        ledger.reserve(order)
+    return ledger
+
+
+def test_ledger_reserved_order_counts_before_it_is_sent() -> None:
+    ledger = with_orders(tracked("a"))
+    assert ledger.open_count() == 1
+    assert [order.tag for order in ledger.open_orders()] == ["a"]
+
+
+def test_ledger_released_order_is_forgotten_with_its_names() -> None:
+    ledger = with_orders(tracked("a", intent=order_intent(client_link_id="mine")))
+    ledger.release("a")
+    assert ledger.open_count() == 0
+    assert ledger.get("a") is None
+    assert not ledger.is_alias_used("mine")
+
+
+def test_ledger_release_of_an_unknown_order_changes_nothing() -> None:
+    ledger = with_orders(tracked("a"))
+    ledger.release("b")
+    assert ledger.open_count() == 1
+
+
+def test_ledger_acknowledged_order_works_and_is_found_by_the_exchanges_id() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.acknowledge("a", "x1")
+    assert order.phase is Phase.WORKING
+    assert ledger.find(order_id="x1", client_link_id=None) is order
+    assert ledger.open_count() == 1
+
+
+def test_ledger_acknowledgement_after_the_end_changes_nothing() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.finish("a", status="Rejected")
+    ledger.acknowledge("a", "x1")
+    assert order.phase is Phase.FINISHED
+    assert ledger.find(order_id="x1", client_link_id=None) is None
+
+
+def test_ledger_observed_fill_lessens_what_remains() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.observe("a", status="PartiallyFilled", filled=Decimal("0.004"))
+    assert order.remaining == Decimal("0.006")
+    assert order.status == "PartiallyFilled"
+
+
+def test_ledger_fill_beyond_the_quantity_leaves_nothing_remaining() -> None:
+    order = tracked("a")
+    with_orders(order).observe("a", status="Filled", filled=Decimal(5))
+    assert order.remaining == 0
+
+
+def test_ledger_observation_of_an_unknown_order_changes_nothing() -> None:
+    ledger = OrderLedger()
+    ledger.observe("a", status="New", filled=Decimal(1))
+    assert ledger.get("a") is None
+
+
+def test_ledger_finished_order_counts_no_more_and_is_still_translated() -> None:
+    order = tracked("a", intent=order_intent(client_link_id="mine"))
+    ledger = with_orders(order)
+    ledger.acknowledge("a", "x1")
+    ledger.finish("a", status="Filled")
+    assert ledger.open_count() == 0
+    assert ledger.get("a") is order
+    assert ledger.find(order_id="x1", client_link_id=None) is order
+    assert ledger.find(order_id=None, client_link_id="mine") is order
+    assert ledger.is_alias_used("mine")
+
+
+def test_ledger_finish_twice_keeps_the_first_end() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.finish("a", status="Filled")
+    ledger.finish("a", status="Cancelled")
+    assert order.status == "Filled"
+
+
+def test_ledger_exchange_id_wins_over_the_bots_own() -> None:
+    first = tracked("a", intent=order_intent(client_link_id="mine"))
+    ledger = with_orders(first)
+    assert ledger.find(order_id="unknown", client_link_id="mine") is None
+
+
+def test_ledger_find_without_any_name_finds_nothing() -> None:
+    assert with_orders(tracked("a")).find(order_id=None, client_link_id=None) is None
+
+
+def test_ledger_keeps_finished_orders_up_to_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_FINISHED", 2)
+    ledger = OrderLedger()
+    for tag in "abc":
+        ledger.reserve(tracked(tag, intent=order_intent(client_link_id=f"mine-{tag}")))
+        ledger.acknowledge(tag, f"x{tag}")
+        ledger.finish(tag, status="Filled")
+    assert [ledger.get(tag) is not None for tag in "abc"] == [False, True, True]
+    assert ledger.find(order_id="xa", client_link_id=None) is None
+    assert not ledger.is_alias_used("mine-a")
+
+
+def test_ledger_forgetting_an_order_keeps_a_name_that_went_to_another() -> None:
+    ledger = with_orders(tracked("a", intent=order_intent(client_link_id="mine")))
+    second = tracked("b", intent=order_intent(client_link_id="mine"))
+    ledger.reserve(second)
+    ledger.release("a")
+    assert ledger.find(order_id=None, client_link_id="mine") is second
+
+
+@pytest.mark.parametrize(
+    ("is_in_flow", "is_outcome_unknown", "is_blocked", "is_resolved_here"),
+    [
+        (True, False, False, False),  # just being sent
+        (True, True, True, False),  # its own request is asking
+        (False, True, True, True),
+        (False, False, True, True),  # from before a restart
+    ],
+)
+def test_ledger_unknown_outcome_blocks_its_symbol(
+    is_in_flow: bool, is_outcome_unknown: bool, is_blocked: bool, is_resolved_here: bool
+) -> None:
+    order = tracked("a")
+    order.is_in_flow, order.is_outcome_unknown = is_in_flow, is_outcome_unknown
+    ledger = with_orders(order)
+    assert (BTC in ledger.unresolved_symbols()) is is_blocked
+    assert (order in ledger.unresolved()) is is_resolved_here
+
+
+def test_ledger_acknowledged_order_blocks_nothing() -> None:
+    order = tracked("a")
+    order.is_in_flow, order.is_outcome_unknown = False, True
+    ledger = with_orders(order)
+    ledger.acknowledge("a", "x1")
+    assert ledger.unresolved_symbols() == frozenset()
+    assert ledger.unresolved() == []
+
+
+def test_ledger_working_sells_are_counted_at_their_worst() -> None:
+    sell = {"side": Side.SELL, "quantity": "0.01"}
+    ledger = with_orders(
+        tracked("unresolved", intent=order_intent(**sell)),  # type: ignore[arg-type]
+        tracked("working", intent=order_intent(**sell)),  # type: ignore[arg-type]
+        tracked("part-filled", intent=order_intent(**sell)),  # type: ignore[arg-type]
+        tracked("finished", intent=order_intent(**sell)),  # type: ignore[arg-type]
+        tracked("buy", intent=order_intent()),
+        tracked("linear", intent=order_intent(category=Category.LINEAR, **sell)),  # type: ignore[arg-type]
+        tracked("other", intent=order_intent(symbol="ETHUSDT", **sell)),  # type: ignore[arg-type]
+    )
+    ledger.acknowledge("working", "x1")
+    ledger.acknowledge("part-filled", "x2")
+    ledger.observe("part-filled", status="PartiallyFilled", filled=Decimal("0.004"))
+    ledger.finish("finished", status="Cancelled")
+    assert ledger.working_sell_quantity("BTCUSDT") == Decimal("0.026")
+
+
+def test_ledger_open_orders_may_be_changed_while_they_are_walked() -> None:
+    ledger = with_orders(*(tracked(tag) for tag in "abc"))
+    for order in ledger.open_orders():
+        ledger.finish(order.tag, status="Cancelled")
+    assert ledger.open_count() == 0
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["reserve", "release", "acknowledge", "observe", "finish"]), st.sampled_from("abcd")),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_ledger_order_counts_exactly_from_reserve_to_release_or_finish(steps: list[tuple[str, str]]) -> None:
+    ledger = OrderLedger()
+    open_tags: set[str] = set()
+    for step, tag in steps:
+        match step:
+            case "reserve" if ledger.get(tag) is None:
+                ledger.reserve(tracked(tag, intent=order_intent(client_link_id=f"mine-{tag}")))
+                open_tags.add(tag)
+            case "release":
+                ledger.release(tag)
+                open_tags.discard(tag)
+            case "acknowledge":
+                ledger.acknowledge(tag, f"x{tag}")
+            case "observe":
+                ledger.observe(tag, status="New", filled=Decimal(1))
+            case "finish":
+                ledger.finish(tag, status="Filled")
+                open_tags.discard(tag)
+            case _:
+                continue
+        assert {order.tag for order in ledger.open_orders()} == open_tags
+        assert ledger.open_count() == len(open_tags)

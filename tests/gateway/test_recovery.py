@@ -1,0 +1,171 @@
+"""From rows in a real journal to the orders that count again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from gateway.parts import order_intent, tracked
+
+from trade_core.clock import SystemClock
+from trade_gateway import recovery
+from trade_gateway.ledger import OrderLedger, Phase
+from trade_gateway.order_flow import intent_fields
+from trade_gateway.policy.trading_state import TradingState
+from trade_gateway.recovery import LATCH_HOLDER, Recovered, recover
+from trade_gateway.wire.intents import Category, Side
+from trade_journal.rows import Entry, RowKind
+from trade_journal.writer import JournalWriter
+
+STARTED_NS = 77
+Rows = list[tuple[RowKind, dict[str, Any]]]
+
+
+@pytest_asyncio.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[JournalWriter]:
+    opened = await JournalWriter.open(f"sqlite:///{tmp_path}/gateway.db", origin="trade/test", clock=SystemClock())
+    yield opened
+    await opened.close()
+
+
+async def recovered(journal: JournalWriter, rows: Rows) -> tuple[Recovered, OrderLedger]:
+    if rows:
+        await journal.append_many([Entry(at_ns=1, kind=kind, actor="gateway", fields=fields) for kind, fields in rows])
+    ledger = OrderLedger()
+    return await recover(journal, ledger, started_at_ns=STARTED_NS), ledger
+
+
+def intent_row(tag: str = "a", **options: Any) -> tuple[RowKind, dict[str, Any]]:
+    return RowKind.ORDER_INTENT, dict(intent_fields(tracked(tag, intent=order_intent(**options))))
+
+
+def outcome(result: str, tag: str = "a", **fields: Any) -> tuple[RowKind, dict[str, Any]]:
+    return RowKind.ORDER_OUTCOME, {"tag": tag, "result": result, **fields}
+
+
+def resolved(result: str, tag: str = "a", **fields: Any) -> tuple[RowKind, dict[str, Any]]:
+    return RowKind.ORDER_RESOLVED, {"tag": tag, "result": result, **fields}
+
+
+async def test_recovery_of_an_empty_journal_finds_nothing(journal: JournalWriter) -> None:
+    found, ledger = await recovered(journal, [])
+    assert (found.rows, found.latch, ledger.open_count()) == (0, TradingState.ACTIVE, 0)
+
+
+async def test_recovery_intent_without_an_outcome_counts_and_is_disowned(journal: JournalWriter) -> None:
+    _, ledger = await recovered(journal, [intent_row()])
+    (order,) = ledger.unresolved()
+    assert order.is_disowned
+    assert order.signed_at_ns == STARTED_NS
+    assert ledger.unresolved_symbols() == {(Category.SPOT, "BTCUSDT")}
+
+
+async def test_recovery_intent_comes_back_as_it_was(journal: JournalWriter) -> None:
+    options: dict[str, Any] = {
+        "category": Category.LINEAR,
+        "symbol": "ETHUSDT",
+        "side": Side.SELL,
+        "quantity": "0.25",
+        "price": "1999.5",
+        "reduce_only": True,
+        "client_link_id": "mine",
+    }
+    _, ledger = await recovered(journal, [intent_row(**options)])
+    (order,) = ledger.open_orders()
+    assert order.intent == order_intent(**options)
+    assert order.adds_risk
+    assert ledger.find(order_id=None, client_link_id="mine") is order
+
+
+@pytest.mark.parametrize("result", ["rejected", "withheld", "not_sent"])
+async def test_recovery_order_that_never_stood_counts_no_more(journal: JournalWriter, result: str) -> None:
+    _, ledger = await recovered(journal, [intent_row(), outcome(result)])
+    assert ledger.open_count() == 0
+
+
+@pytest.mark.parametrize("result", ["not_found", "ended"])
+async def test_recovery_order_whose_end_is_known_counts_no_more(journal: JournalWriter, result: str) -> None:
+    _, ledger = await recovered(journal, [intent_row(), outcome("unknown"), resolved(result)])
+    assert ledger.open_count() == 0
+
+
+async def test_recovery_acknowledged_order_works_and_is_the_bots(journal: JournalWriter) -> None:
+    _, ledger = await recovered(journal, [intent_row(), outcome("acknowledged", order_id="x1", is_disowned=False)])
+    order = ledger.find(order_id="x1", client_link_id=None)
+    assert order is not None
+    assert order.phase is Phase.WORKING
+    assert not order.is_disowned
+    assert not order.is_in_flow
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [outcome("acknowledged", order_id="x1", is_disowned=True)],
+        [outcome("acknowledged", order_id="x1"), resolved("undelivered")],
+        [
+            outcome("unknown"),
+            resolved("still_unknown"),
+            resolved("found", order_id="x1", status="New", is_disowned=True),
+        ],
+        [resolved("still_unknown"), resolved("found", order_id="x1", status="New", is_disowned=False)],
+    ],
+)
+async def test_recovery_working_order_that_the_bot_does_not_know_stays_disowned(
+    journal: JournalWriter, rows: Rows
+) -> None:
+    _, ledger = await recovered(journal, [intent_row(), *rows])
+    (order,) = ledger.open_orders()
+    assert order.phase is Phase.WORKING
+    assert order.is_disowned
+
+
+async def test_recovery_order_found_for_a_bot_that_was_told_is_not_disowned(journal: JournalWriter) -> None:
+    rows = [outcome("unknown"), resolved("found", order_id="x1", status="New", is_disowned=False)]
+    _, ledger = await recovered(journal, [intent_row(), *rows])
+    assert [order.is_disowned for order in ledger.open_orders()] == [False]
+
+
+async def test_recovery_order_found_in_its_end_counts_no_more(journal: JournalWriter) -> None:
+    rows = [outcome("unknown"), resolved("found", order_id="x1", status="Filled", is_disowned=False)]
+    _, ledger = await recovered(journal, [intent_row(), *rows])
+    assert ledger.open_count() == 0
+
+
+async def test_recovery_ignores_outcomes_of_orders_that_have_ended(journal: JournalWriter) -> None:
+    _, ledger = await recovered(journal, [intent_row(), outcome("rejected"), outcome("acknowledged", order_id="x1")])
+    assert ledger.open_count() == 0
+
+
+async def test_recovery_ignores_rows_of_other_kinds(journal: JournalWriter) -> None:
+    rows: Rows = [(RowKind.ORDER_DENIED, {"code": "X"}), (RowKind.CANCEL_INTENT, {"tag": "a"})]
+    found, ledger = await recovered(journal, rows)
+    assert (found.rows, ledger.open_count()) == (2, 0)
+
+
+def latch_row(ceiling: str, *, holder: str = LATCH_HOLDER) -> tuple[RowKind, dict[str, Any]]:
+    return RowKind.STATE_CHANGED, {"holder": holder, "ceiling": ceiling, "reason": f"why {ceiling}"}
+
+
+async def test_recovery_latch_comes_back(journal: JournalWriter) -> None:
+    found, _ = await recovered(journal, [latch_row("HALTED")])
+    assert (found.latch, found.latch_reason) == (TradingState.HALTED, "why HALTED")
+
+
+async def test_recovery_latch_is_never_looser_than_the_tightest_row(journal: JournalWriter) -> None:
+    found, _ = await recovered(journal, [latch_row("KILLED"), latch_row("HALTED"), latch_row("ACTIVE")])
+    assert (found.latch, found.latch_reason) == (TradingState.KILLED, "why KILLED")
+
+
+async def test_recovery_effective_state_is_no_latch(journal: JournalWriter) -> None:
+    found, _ = await recovered(journal, [latch_row("HALTED", holder="effective")])
+    assert found.latch is TradingState.ACTIVE
+
+
+async def test_recovery_reads_past_one_page(journal: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "_PAGE", 2)
+    found, ledger = await recovered(journal, [intent_row(tag) for tag in "abcde"])
+    assert (found.rows, ledger.open_count()) == (5, 5)
