@@ -85,6 +85,9 @@ class Participants:
     def _replenish(self) -> None:
         for side, quotes in self._quotes.items():
             eaten = [ticks for ticks, entry in quotes.items() if not entry.lots]
+            if eaten:
+                # Whoever ate through the level may rest behind it; a maker who comes back trades with them first.
+                self._matcher.sweep(self._key, side.opposite, max(eaten) if side is Side.BUY else min(eaten))
             for ticks in eaten:
                 del quotes[ticks]
                 self._add(side, ticks, 1)

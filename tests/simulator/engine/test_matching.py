@@ -133,6 +133,18 @@ def test_price_that_passes_a_working_order_fills_it_as_maker(venue):
     assert venue.executions()[0].is_maker
 
 
+@pytest.mark.parametrize("side", list(Side))
+def test_order_that_ate_a_level_and_rests_there_is_filled_when_makers_come_back(venue, side):
+    book = venue.exchange.market.book(Category.LINEAR, "BTCUSDT", depth=1)
+    price, size = (book.bids if side is Side.SELL else book.asks)[0]
+    order = venue.place(side, str(size + D("0.005")), price)
+    assert order.leaves_qty == D("0.005")
+    for _ in range(5):
+        venue.tick()
+        venue.assert_sound()
+    assert venue.order(order).status is OrderStatus.FILLED
+
+
 @pytest.mark.parametrize("category", list(Category))
 def test_orders_at_the_best_price_usually_fill_within_half_a_minute(make_venue, category):
     filled = 0
