@@ -12,7 +12,8 @@ level 1), not from here. An order that the market has left behind, or that does 
 sent again at the new best price. Long only, spot and futures.
 
 It keeps its turnover small by itself: buys of the last ten minutes stay below a fifth of the equity, so that
-buys and sells together stay below half of it. When the next buy would pass that, the pair rests for a minute.
+buys and sells together stay below half of it, and they are spread over the time. When the next buy would pass that,
+the pair rests for a minute.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ from freqtrade.strategy import IStrategy
 from pandas import DataFrame
 
 TURNOVER_WINDOW = timedelta(minutes=10)
+# A third of the budget each third of the window, so that it is not spent at once and followed by silence.
+PACE_WINDOW = TURNOVER_WINDOW / 3
 BUY_TURNOVER_FRACTION = Decimal("0.2")
 REST = timedelta(minutes=1)
 
@@ -70,10 +73,12 @@ class QuietMaker(IStrategy):
         return self._is_left_behind(pair, order, current_time, side="asks")
 
     def confirm_trade_entry(self, *, pair: str, amount: float, rate: float, current_time: datetime, **_others) -> bool:
-        """Refuse a buy that would take the last ten minutes' buys over their part of the equity."""
+        """Refuse a buy that would take the recent buys over their part of the equity, or that comes too soon."""
         budget = Decimal(str(self.wallets.get_total_stake_amount())) * BUY_TURNOVER_FRACTION
         wanted = Decimal(str(amount)) * Decimal(str(rate))
-        if self._recent_buys(current_time) + wanted <= budget:
+        in_pace = self._buys_since(current_time - PACE_WINDOW)
+        fits_pace = in_pace == 0 or in_pace + wanted <= budget * PACE_WINDOW.seconds / TURNOVER_WINDOW.seconds
+        if fits_pace and self._buys_since(current_time - TURNOVER_WINDOW) + wanted <= budget:
             return True
         self.lock_pair(pair, until=datetime.now(UTC) + REST, reason="turnover budget used up")
         return False
@@ -91,8 +96,8 @@ class QuietMaker(IStrategy):
         best = levels[0][0]
         return best > order.safe_price if side == "bids" else best < order.safe_price
 
-    def _recent_buys(self, now: datetime) -> Decimal:
-        trades = Trade.get_trades_proxy(open_date=now - TURNOVER_WINDOW)
+    def _buys_since(self, start: datetime) -> Decimal:
+        trades = Trade.get_trades_proxy(open_date=start)
         orders = [order for trade in trades for order in trade.orders if order.ft_order_side == "buy"]
         return sum((_counted_usdt(order) for order in orders), start=Decimal(0))
 

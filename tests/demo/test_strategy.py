@@ -49,11 +49,16 @@ def ask(usdt):
         time_in_force="PO", current_time=now, entry_tag=None, side="long")
 
 answers = {"leverage": strategy.leverage(pair="x", side="long"), "empty": [ask(800), ask(800.01)]}
+buy(9, 200, minutes_ago=3.3)
+answers["paced"] = [ask(66.66), ask(66.67)]
+Trade.session.query(Order).delete()
+Trade.session.query(Trade).delete()
+Trade.commit()
 answers["locked"] = PairLocks.is_pair_locked("ETH/USDT")
 trade = buy(1, 500, minutes_ago=5)
 buy(2, 10000, minutes_ago=11)
-buy(3, 400, minutes_ago=1, filled=0.25)
-buy(4, 100, minutes_ago=1, filled=0.0, is_open=True)
+buy(3, 400, minutes_ago=4, filled=0.25)
+buy(4, 100, minutes_ago=4, filled=0.0, is_open=True)
 answers["used"] = [ask(100), ask(100.01)]
 filled_at = trade.date_last_filled_utc
 answers["held"] = [strategy.custom_exit(pair="BTC/USDT", trade=trade, current_time=filled_at + timedelta(seconds=age),
@@ -89,6 +94,11 @@ def answers() -> dict[str, Any]:
 
 def test_strategy_first_buy_is_confirmed_up_to_a_fifth_of_the_equity(answers: dict[str, Any]) -> None:
     assert answers["empty"] == [True, False]
+
+
+def test_strategy_spreads_its_buys_over_the_time(answers: dict[str, Any]) -> None:
+    # A third of the budget of 800 in a third of the ten minutes, of which 200 are used.
+    assert answers["paced"] == [True, False]
 
 
 def test_strategy_refused_pair_rests(answers: dict[str, Any]) -> None:
