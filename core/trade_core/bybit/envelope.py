@@ -29,7 +29,7 @@ class Answer:
 def parse_answer(raw: bytes) -> Answer:
     """Parse an answer's bytes. Raises ExchangeAnswerInvalid when they are not the V5 envelope."""
     try:
-        content = json.loads(raw)
+        content = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ExchangeAnswerInvalid(f"answer of {len(raw)} bytes is not JSON") from error
     if not isinstance(content, dict):
@@ -45,3 +45,7 @@ def parse_answer(raw: bytes) -> Answer:
         result=result if isinstance(result, dict) else {},
         time_ms=time_ms if type(time_ms) is int else 0,
     )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,125 @@
+"""The stack as a user runs it, without a bot: real processes on free ports, described by trade-demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / ".venv/demo/bin/trade-demo"
+READY_WITHIN_S = 60
+STOPPED_WITHIN_S = 15
+
+
+def wait_until(fact: Callable[[], Any], *, within_s: float, what: str) -> Any:
+    """Poll a fact until it holds; fail with what was waited for."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if value := fact():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {within_s} s: {what}")
+
+
+class Stack:
+    """A running trade-demo and the doors to what it started."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        describe = folder / "stack.json"
+        self._log = (folder / "demo.log").open("wb")
+        self.process = subprocess.Popen(
+            [DEMO, "--bot", "none", "--describe", describe, "--state-dir", folder / "state", *arguments],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            wait_until(
+                lambda: describe.exists() or self.process.poll() is not None, within_s=READY_WITHIN_S, what="ready"
+            )
+            assert describe.exists(), (folder / "demo.log").read_text()
+        except BaseException:
+            self.stop()
+            raise
+        self.description: dict[str, Any] = json.loads(describe.read_text())
+        self.gateway = self.description["gateway"]
+        self.simulator = self.description["simulator"]
+        self.admin = httpx.Client(
+            base_url=self.gateway["admin"],
+            headers={"Authorization": f"Bearer {self.gateway['admin_token']}"},
+            timeout=5,
+        )
+        self.control = httpx.Client(
+            base_url=self.simulator["control"],
+            headers={"Authorization": f"Bearer {self.simulator['control_token']}"},
+            timeout=5,
+        )
+        self._restarted: list[subprocess.Popen[bytes]] = []
+
+    def state(self) -> dict[str, Any]:
+        """The gateway's state."""
+        return self.admin.get("/state").raise_for_status().json()
+
+    def wait_for_state(self, name: str, *, within_s: float = 30) -> None:
+        """Wait until the trading state has a name."""
+        wait_until(lambda: self.state_name() == name, within_s=within_s, what=f"trading state {name}")
+
+    def state_name(self) -> str:
+        """The trading state's name, or `unreachable`."""
+        try:
+            return str(self.state()["trading_state"])
+        except httpx.HTTPError:
+            return "unreachable"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every durable row of the gateway's journal."""
+        rows: list[dict[str, Any]] = []
+        while page := self.admin.get("/journal/rows", params={"from": len(rows), "limit": 500}).json()["rows"]:
+            rows += page
+        return rows
+
+    def requests_at_exchange(self, path: str) -> list[dict[str, Any]]:
+        """What the simulator received on a path."""
+        answer = self.control.get("/requests", params={"since": 0}).raise_for_status().json()
+        listed = answer["requests"] if isinstance(answer, dict) else answer
+        return [item for item in listed if item["path"] == path]
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to one of the stack's processes."""
+        os.kill(self.description["processes"][name]["pid"], number)
+
+    def restart(self, name: str) -> subprocess.Popen[bytes]:
+        """Start a dead process again, exactly as it was started."""
+        how = self.description["processes"][name]
+        log = (self.folder / f"{name}-restarted.log").open("ab")
+        process = subprocess.Popen(how["command"], env=how["env"], stdout=log, stderr=log)
+        log.close()
+        self._restarted.append(process)
+        self.description["processes"][name]["pid"] = process.pid
+        return process
+
+    def stop(self) -> int:
+        """End everything as Ctrl-C does and return trade-demo's exit code."""
+        for process in getattr(self, "_restarted", []):
+            process.terminate()
+            process.wait(timeout=STOPPED_WITHIN_S)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            code = self.process.wait(timeout=STOPPED_WITHIN_S)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._log.close()
+        for name in ("admin", "control"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+        return code

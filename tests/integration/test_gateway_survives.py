@@ -1,0 +1,147 @@
+"""Death, silence and return of each process while a bot trades."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any
+
+import httpx
+import pytest
+from integration.bot import Bot, resting_order
+from integration.stack import Stack, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def tags_in_journal(stack: Stack) -> set[str]:
+    return {str(row["fields"]["tag"]) for row in stack.rows() if row["kind"] == "order:intent"}
+
+
+def tags_at_exchange(stack: Stack) -> set[str]:
+    orders: list[dict[str, Any]] = stack.control.get("/state").json()["orders"]
+    return {str(order["orderLinkId"]) for order in orders if str(order.get("orderLinkId", "")).startswith("T1")}
+
+
+def working_at_exchange(stack: Stack) -> set[str]:
+    orders: list[dict[str, Any]] = stack.control.get("/state").json()["orders"]
+    return {
+        str(order["orderId"]) for order in orders if order["orderStatus"] in ("New", "PartiallyFilled", "Untriggered")
+    }
+
+
+def test_sigkill_in_traffic_loses_no_row_and_leaves_no_order_without_one(own_stack: Stack) -> None:
+    stack = own_stack
+    order = resting_order(stack)
+    acknowledged: set[str] = set()
+    done = threading.Event()
+
+    def trade() -> None:
+        bot = Bot(stack.gateway)
+        while not done.is_set():
+            try:
+                answer = bot.post("/v5/order/create", order)
+                if answer["retCode"] == 0:
+                    acknowledged.add(answer["result"]["orderId"])
+                    cancel = {"category": "spot", "symbol": order["symbol"], "orderId": answer["result"]["orderId"]}
+                    bot.post("/v5/order/cancel", cancel)
+            except (httpx.HTTPError, ValueError):
+                bot.close()
+                bot = Bot(stack.gateway)
+                time.sleep(0.02)
+        bot.close()
+
+    threads = [threading.Thread(target=trade) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            wait_until(lambda: len(stack.rows()) > 20, within_s=20, what="traffic")
+            time.sleep(0.5)
+            rows_before = stack.rows()
+            stack.kill("gateway")
+            wait_until(lambda: stack.state_name() == "unreachable", within_s=5, what="gateway dead")
+            stack.restart("gateway")
+            stack.wait_for_state("ACTIVE")
+            assert stack.rows()[: len(rows_before)] == rows_before
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert acknowledged
+    assert tags_at_exchange(stack) <= tags_in_journal(stack)
+    sequence = [row["seq"] for row in stack.rows()]
+    assert sequence == list(range(len(sequence)))
+    wait_until(
+        lambda: working_at_exchange(stack) <= acknowledged, within_s=20, what="orders nobody was told of are cancelled"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_watchdog_silent_makes_the_gateway_reduce_only_within_the_lease(
+    own_stack: Stack, number: signal.Signals
+) -> None:
+    stack = own_stack
+    bot = Bot(stack.gateway)
+    assert bot.post("/v5/order/create", resting_order(stack))["retCode"] == 0
+    stack.kill("watchdog", number)
+    expires_in_s = stack.state()["lease"]["expires_in_s"]
+    stack.wait_for_state("REDUCE_ONLY", within_s=expires_in_s + 1)
+    answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=100) | {"qty": "0.02"})
+    assert (answer["retCode"], answer["retMsg"].split(":")[0]) == (110066, "STATE_REDUCE_ONLY")
+    if number is signal.SIGSTOP:
+        stack.kill("watchdog", signal.SIGCONT)
+        stack.wait_for_state("ACTIVE")
+    bot.close()
+
+
+def test_exchange_silent_is_denied_with_a_reason_and_recovers(own_stack: Stack) -> None:
+    stack = own_stack
+    bot = Bot(stack.gateway)
+    order = resting_order(stack)
+    stack.kill("simulator", signal.SIGSTOP)
+    try:
+        answer = bot.post("/v5/order/create", order)
+        assert answer["retCode"] in (10016, 110066)
+        assert stack.state()["trading_state"] in ("ACTIVE", "REDUCE_ONLY")
+    finally:
+        stack.kill("simulator", signal.SIGCONT)
+    stack.wait_for_state("ACTIVE", within_s=40)
+    wait_until(lambda: not stack.state()["unknown_outcomes"], within_s=20, what="unknown outcomes resolved")
+    assert bot.post("/v5/order/create", order)["retCode"] == 0
+    assert len(working_at_exchange(stack)) == 1
+    bot.close()
+
+
+@pytest.mark.parametrize("fault", ["lose_response", "drop"])
+def test_lost_answer_of_an_order_is_resolved_by_its_tag(own_stack: Stack, fault: str) -> None:
+    stack = own_stack
+    bot = Bot(stack.gateway)
+    stack.control.post("/faults", json={"path": "/v5/order/create", "mode": fault, "count": 1}).raise_for_status()
+    answer = bot.post("/v5/order/create", resting_order(stack))
+    if fault == "lose_response":
+        assert answer["retCode"] == 0
+        assert working_at_exchange(stack) == {answer["result"]["orderId"]}
+    else:
+        assert answer["retCode"] == 10016
+        assert working_at_exchange(stack) == set()
+    assert len(stack.requests_at_exchange("/v5/order/create")) <= 1
+    wait_until(lambda: not stack.state()["unknown_outcomes"], within_s=10, what="nothing unknown is left")
+    bot.close()
+
+
+def test_halt_denies_new_risk_lets_cancels_pass_and_outlives_a_restart(own_stack: Stack) -> None:
+    stack = own_stack
+    bot = Bot(stack.gateway)
+    order = resting_order(stack)
+    order_id = bot.post("/v5/order/create", order)["result"]["orderId"]
+    assert stack.admin.post("/halt", json={"reason": "a test"}).json()["trading_state"] == "HALTED"
+    assert bot.post("/v5/order/create", order)["retMsg"].startswith("STATE_HALTED")
+    cancel = {"category": "spot", "symbol": order["symbol"], "orderId": order_id}
+    assert bot.post("/v5/order/cancel", cancel)["retCode"] == 0
+    stack.kill("gateway")
+    stack.restart("gateway")
+    stack.wait_for_state("HALTED")
+    assert stack.state()["holders"]["operator_latch"]["reason"] == "a test"
+    bot.close()
