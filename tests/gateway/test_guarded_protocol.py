@@ -1,0 +1,334 @@
+"""Raw bytes on real sockets: each request is answered by the application or refused and counted, exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from http_free_port import free_port
+
+from trade_core.serving import Listener, serve
+from trade_gateway import guarded_protocol as protocol_module
+from trade_gateway.guarded_protocol import MAX_HEAD_BYTES, MAX_HEADERS, TARGET_KEY, guarded_protocol
+
+GET = b"GET /v5/market/time HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /v5/order/create HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@dataclass
+class Bot:
+    """The listener under test, what its application saw, and what was refused below it."""
+
+    port: int
+    seen: list[bytes] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    gone: int = 0
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            self.seen.append(b"websocket")
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close"})
+            return
+        self.seen.append(scope[TARGET_KEY])
+        event = await receive()
+        while event["type"] == "http.request" and event["more_body"]:
+            event = await receive()
+        gone = asyncio.create_task(self._until_gone(receive))
+        waiting = asyncio.create_task(self.may_answer.wait())
+        await asyncio.wait({gone, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        waiting.cancel()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def _until_gone(self, receive: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            continue
+        self.gone += 1
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[Bot]:
+    bot = Bot(port=free_port())
+    bot.may_answer.set()
+    listener = Listener(
+        app=bot.app,
+        host="127.0.0.1",
+        port=bot.port,
+        setting="listen_port",
+        http=guarded_protocol(bot.refused.append),
+        options={"limit_concurrency": None, "interface": "asgi3"},
+    )
+    stop, ready = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(serve([listener], stop=stop, on_ready=ready.set))
+    async with asyncio.timeout(10):
+        await ready.wait()
+        yield bot
+        stop.set()
+        await task
+
+
+@asynccontextmanager
+async def connection(bot: Bot) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", bot.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+async def exchange(bot: Bot, *segments: bytes) -> bytes:
+    """Send segments, each once the one before has been taken, and read until the other end closes."""
+    async with connection(bot) as (reader, writer):
+        try:
+            for segment in segments:
+                writer.write(segment)
+                await writer.drain()
+                await asyncio.sleep(0)
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+async def answer_of(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    return head + await reader.readexactly(2)
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not is_true():  # noqa: ASYNC110 - what is waited for is another's doing, and sets no event
+            await asyncio.sleep(0.005)
+
+
+async def test_protocol_whole_request_reaches_the_application_and_is_not_counted() -> None:
+    async with listening() as bot:
+        answer = await exchange(bot, b"GET /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer.endswith(b"ok")
+        assert (bot.seen, bot.refused) == ([b"/a?b=c"], [])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/v5/order/create#fragment",
+        b"/v5//order/./create",
+        b"/v5/order/cre%61te",
+        b"http://evil/v5/order/create",
+        b"/a?b#c",
+        b"*",
+    ],
+)
+async def test_protocol_target_arrives_as_it_was_sent(target: bytes) -> None:
+    async with listening() as bot:
+        await exchange(bot, b"POST %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % target)
+        assert (bot.seen, bot.refused) == ([target], [])
+
+
+BAD_HEADS = {
+    "two content lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "two equal content lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    "length and chunks": b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks and length": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "signed length": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}",
+    "garbage": b"\x16\x03\x01\x02\x00 not http at all\r\n\r\n",
+    "unknown method": b"SEND / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "lower-case method": b"get / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "http 2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "authority": b"CONNECT evil:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no path": b"GET http://evil HTTP/1.1\r\nHost: x\r\n\r\n",
+    "target of raw bytes": b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+    "header without colon": b"GET / HTTP/1.1\r\nHost x\r\n\r\n",
+    "space before colon": b"GET / HTTP/1.1\r\nContent-Length : 2\r\n\r\n",
+    "folded header": b"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+    "null in header": b"GET / HTTP/1.1\r\nA: \x00\r\n\r\n",
+    "bare line feed": b"GET / HTTP/1.1\nHost: x\n\n",
+    "too many headers": b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: b\r\n" % n for n in range(MAX_HEADERS + 1)) + b"\r\n",
+    "giant header": b"GET / HTTP/1.1\r\nA: " + b"x" * (MAX_HEAD_BYTES + 1) + b"\r\n\r\n",
+    "giant target": b"GET /" + b"x" * 400_000 + b" HTTP/1.1\r\n\r\n",
+    "head without an end": b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100_000,
+    "line without an end": b"GET /" + b"x" * 600_000,
+}
+
+
+@pytest.mark.parametrize("case", BAD_HEADS)
+async def test_protocol_request_below_the_application_is_refused_and_counted_once(case: str) -> None:
+    async with listening() as bot:
+        answer = await exchange(bot, BAD_HEADS[case])
+        assert answer.startswith(b"HTTP/1.1 400") or answer == b""
+        assert len(bot.refused) + len(bot.seen) == 1
+        assert len(bot.refused) == 1
+
+
+@pytest.mark.parametrize(("count", "is_refused"), [(MAX_HEADERS, False), (MAX_HEADERS + 1, True)])
+async def test_protocol_number_of_headers_has_a_bound(count: int, is_refused: bool) -> None:
+    headers = b"Connection: close\r\n" + b"".join(b"A%d: b\r\n" % n for n in range(count - 1))
+    async with listening() as bot:
+        await exchange(bot, b"GET / HTTP/1.1\r\n" + headers + b"\r\n")
+        assert (len(bot.refused), len(bot.seen)) == ((1, 0) if is_refused else (0, 1))
+
+
+async def test_protocol_refusal_names_what_was_wrong() -> None:
+    async with listening() as bot:
+        await exchange(bot, BAD_HEADS["garbage"])
+        await exchange(bot, *([b"GET / HTTP/1.1\r\n"] + [b"A: " + b"b" * 1000 + b"\r\n"] * 1000))
+        await exchange(bot, GET + GET)
+        assert bot.refused == ["REQUEST_UNPARSABLE", "HEAD_TOO_LARGE", "REQUEST_PIPELINED"]
+
+
+async def test_protocol_requests_one_after_another_on_one_connection_are_served() -> None:
+    async with listening() as bot, connection(bot) as (reader, writer):
+        for _ in range(5):
+            writer.write(POST)
+            assert (await answer_of(reader)).endswith(b"ok")
+        assert (len(bot.seen), bot.refused) == (5, [])
+
+
+async def test_protocol_head_in_many_segments_is_served() -> None:
+    async with listening() as bot, connection(bot) as (reader, writer):
+        for byte in POST:
+            writer.write(bytes([byte]))
+            await writer.drain()
+        assert (await answer_of(reader)).endswith(b"ok")
+        assert bot.refused == []
+
+
+@pytest.mark.parametrize("count", [2, 3, 5000])
+async def test_protocol_pipelined_requests_are_refused_with_their_connection(count: int) -> None:
+    async with listening() as bot:
+        bot.may_answer.clear()
+        await exchange(bot, GET * count)
+        assert bot.refused == ["REQUEST_PIPELINED"]
+        assert len(bot.seen) == 1
+
+
+async def test_protocol_pipelined_request_makes_the_first_one_know_that_it_is_not_delivered() -> None:
+    async with listening() as bot:
+        bot.may_answer.clear()
+        await exchange(bot, POST, GET)
+        await until(lambda: bot.gone == 1)
+
+
+async def test_protocol_garbage_behind_a_request_is_counted_beside_it() -> None:
+    async with listening() as bot:
+        bot.may_answer.clear()
+        await exchange(bot, GET + b"\x00garbage\r\n\r\n")
+        assert len(bot.refused) == 1
+        assert len(bot.seen) == 1
+        await until(lambda: bot.gone == 1)
+
+
+async def test_protocol_client_that_leaves_is_noticed() -> None:
+    async with listening() as bot:
+        bot.may_answer.clear()
+        async with connection(bot) as (_, writer):
+            writer.write(POST)
+            await until(lambda: bot.seen != [])
+        await until(lambda: bot.gone == 1)
+        assert bot.refused == []
+
+
+async def test_protocol_slow_head_is_refused_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol_module, "HEAD_TIMEOUT_S", 0.1)
+    async with listening() as bot:
+        answer = await exchange(bot, b"GET / HTTP/1.1\r\nA: b")
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert bot.refused == ["HEAD_TOO_SLOW"]
+
+
+async def test_protocol_slow_head_of_a_later_request_is_refused_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol_module, "HEAD_TIMEOUT_S", 0.1)
+    async with listening() as bot, connection(bot) as (reader, writer):
+        writer.write(GET)
+        await answer_of(reader)
+        writer.write(b"GET / HTTP/1.1\r\nA: b")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        assert bot.refused == ["HEAD_TOO_SLOW"]
+
+
+@pytest.mark.parametrize("said", [b"", b"\r\n"])
+async def test_protocol_silent_connection_is_closed_and_not_counted(
+    monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(protocol_module, "HEAD_TIMEOUT_S", 0.1)
+    async with listening() as bot:
+        assert await exchange(bot, said) == b""
+        assert (bot.refused, bot.seen) == ([], [])
+
+
+async def test_protocol_answered_connection_may_stay_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol_module, "HEAD_TIMEOUT_S", 0.05)
+    async with listening() as bot, connection(bot) as (reader, writer):
+        writer.write(GET)
+        await answer_of(reader)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await reader.read()
+        writer.write(GET)
+        assert (await answer_of(reader)).endswith(b"ok")
+
+
+async def test_protocol_connections_beyond_the_bound_are_closed_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol_module, "MAX_CONNECTIONS", 1)
+    async with listening() as bot, connection(bot) as (reader, writer):
+        writer.write(GET)
+        await answer_of(reader)
+        assert await exchange(bot) == b""
+        assert bot.refused == ["CONNECTIONS_TOO_MANY"]
+        writer.write(GET)
+        assert (await answer_of(reader)).endswith(b"ok")
+
+
+def handshake(**changed: bytes | None) -> bytes:
+    headers: dict[str, bytes | None] = {
+        "Host": b"x",
+        "Connection": b"Upgrade",
+        "Upgrade": b"websocket",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)),
+        "Sec-WebSocket-Version": b"13",
+    }
+    headers |= {name.replace("_", "-"): value for name, value in changed.items()}
+    lines = [b"%b: %b" % (name.encode(), value) for name, value in headers.items() if value is not None]
+    return b"GET /v5/public/spot HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+async def test_protocol_handshake_reaches_the_application() -> None:
+    async with listening() as bot:
+        async with connection(bot) as (reader, writer):
+            writer.write(handshake())
+            assert await reader.readline() == b"HTTP/1.1 101 Switching Protocols\r\n"
+        assert (bot.seen, bot.refused) == ([b"websocket"], [])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Sec_WebSocket_Key": None},
+        {"Sec_WebSocket_Key": b"short"},
+        {"Sec_WebSocket_Version": b"8"},
+        {"Sec_WebSocket_Version": None},
+        {"Sec_WebSocket_Extensions": b'"('},
+        {"X": b"y" * 9000},
+    ],
+)
+async def test_protocol_bad_handshake_is_refused_and_counted_once(changed: dict[str, bytes | None]) -> None:
+    async with listening() as bot:
+        answer = await exchange(bot, handshake(**changed))
+        assert not answer.startswith(b"HTTP/1.1 101")
+        assert (bot.seen, bot.refused) == ([], ["HANDSHAKE_REFUSED"])
+
+
+async def test_protocol_upgrade_to_something_else_is_the_applications_and_ends_the_connection() -> None:
+    async with listening() as bot:
+        request = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+        assert (await exchange(bot, request)).endswith(b"ok")
+        assert (bot.seen, bot.refused) == ([b"/a"], [])
