@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from http_free_port import free_port
+import uvicorn
+from uvicorn.server import ServerState
 
-from trade_core.serving import Listener, serve
 from trade_gateway import guarded_protocol as protocol_module
 from trade_gateway.guarded_protocol import MAX_HEAD_BYTES, MAX_HEADERS, TARGET_KEY, guarded_protocol
 
@@ -24,7 +24,7 @@ POST = b"POST /v5/order/create HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{
 class Bot:
     """The listener under test, what its application saw, and what was refused below it."""
 
-    port: int
+    port: int = 0
     seen: list[bytes] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     gone: int = 0
@@ -57,23 +57,35 @@ class Bot:
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[Bot]:
-    bot = Bot(port=free_port())
+    """uvicorn's protocol as trade_core.serving sets it up, without the main loop, whose ticks would be the test's time."""
+    bot = Bot()
     bot.may_answer.set()
-    listener = Listener(
-        app=bot.app,
-        host="127.0.0.1",
-        port=bot.port,
-        setting="listen_port",
+    config = uvicorn.Config(
+        bot.app,
         http=guarded_protocol(bot.refused.append),
-        options={"limit_concurrency": None, "interface": "asgi3"},
+        ws="websockets-sansio",
+        lifespan="off",
+        log_config=None,
+        interface="asgi3",
+        access_log=False,
     )
-    stop, ready = asyncio.Event(), asyncio.Event()
-    task = asyncio.create_task(serve([listener], stop=stop, on_ready=ready.set))
+    config.load()
+    state = ServerState()
+
+    def connected() -> asyncio.Protocol:
+        made: asyncio.Protocol = config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+        return made
+
+    server = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", 0)
+    bot.port = server.sockets[0].getsockname()[1]
     async with asyncio.timeout(10):
-        await ready.wait()
         yield bot
-        stop.set()
-        await task
+        bot.may_answer.set()
+        server.close()
+        for open_connection in list(state.connections):
+            open_connection.transport.abort()  # type: ignore[union-attr]
+        await asyncio.gather(*state.tasks, return_exceptions=True)
+        await server.wait_closed()
 
 
 @asynccontextmanager
