@@ -85,12 +85,13 @@ def _prices(exchange: Exchange, category: Category) -> Shape:
     for instrument in exchange.instruments.values():
         if instrument.category is not category:
             continue
-        ticker = exchange.market.ticker(category, instrument.symbol)
-        prices[instrument.symbol] = {
-            "last": number(ticker.last_price),
-            "mark": number(ticker.mark_price),
-            "index": number(ticker.index_price),
-            "bid": number(ticker.bid_price),
-            "ask": number(ticker.ask_price),
+        market, symbol = exchange.market, instrument.symbol
+        book = market.book(category, symbol, depth=1)
+        prices[symbol] = {
+            "last": number(market.last_price(category, symbol)),
+            "mark": number(market.mark_price(category, symbol)),
+            "index": number(market.index_price(category, symbol)),
+            "bid": number(book.bids[0][0]) if book.bids else "",
+            "ask": number(book.asks[0][0]) if book.asks else "",
         }
     return prices
