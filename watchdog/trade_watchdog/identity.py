@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
+from trade_core.setting_types import loopback_url
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes, ring_hash
-from trade_watchdog.settings import WatchdogSettings, loopback_url
+from trade_watchdog.settings import WatchdogSettings
 
 IDENTITY_FILE: Final = "identity.json"
 PUBLIC_FILE: Final = "public.json"

@@ -1,0 +1,71 @@
+"""Types of settings that services share: paths, ports, loopback addresses, and the one environment there is."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+from trade_core.settings import resolve_path
+
+UNAVAILABLE_EXCHANGES = ("testnet", "live")
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder", Path.cwd())
+    return resolve_path(value, folder)
+
+
+def _simulated_only(value: object) -> object:
+    if value in UNAVAILABLE_EXCHANGES:
+        raise ValueError(
+            f"{value!r} is refused by this version: it knows the simulated exchange only, "
+            "until the kill switch and its keys are in place"
+        )
+    return value
+
+
+def is_loopback_host(host: str) -> bool:
+    """Tell whether a host is a loopback address; names are not, since they can be made to mean anything."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def loopback_url(value: str, *, scheme: str) -> str:
+    """Check that a URL is exactly scheme://loopback-address:port and return it bare. Raises ValueError."""
+    parts = urlsplit(value)
+    is_bare = parts.path in {"", "/"} and not (parts.query or parts.fragment or parts.username or parts.password)
+    if parts.scheme != scheme or not is_bare or parts.port is None or not is_loopback_host(parts.hostname or ""):
+        raise ValueError(f"must be {scheme}:// with a loopback address and a port, such as {scheme}://127.0.0.1:21000")
+    return value.rstrip("/")
+
+
+def _loopback_host(value: str) -> str:
+    if ":" in value or not is_loopback_host(value):
+        raise ValueError("must be a loopback address such as 127.0.0.1")
+    return value
+
+
+def _loopback_http(value: str) -> str:
+    return loopback_url(value, scheme="http")
+
+
+def _loopback_websocket(value: str) -> str:
+    return loopback_url(value, scheme="ws")
+
+
+SettingPath = Annotated[Path, BeforeValidator(_path)]
+"""An absolute path; a relative one is taken from the settings file's own folder."""
+Port = Annotated[int, Field(ge=1, le=65535)]
+Simulated = Annotated[Literal["simulated"], BeforeValidator(_simulated_only)]
+"""The environment; the words for real money are refused with a reason of their own."""
+LoopbackHost = Annotated[str, AfterValidator(_loopback_host)]
+LoopbackHttpUrl = Annotated[str, AfterValidator(_loopback_http)]
+LoopbackWebSocketUrl = Annotated[str, AfterValidator(_loopback_websocket)]
+AccountId = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
