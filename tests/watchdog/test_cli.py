@@ -61,7 +61,7 @@ def test_testnet_and_live_answer_2(
 ) -> None:
     config.write_text(SETTINGS.format(exchange=exchange))
     assert main([*command, "--config", str(config)]) == 2
-    assert f"'{exchange}' is not available in this version" in capsys.readouterr().err
+    assert f"'{exchange}' is refused by this version" in capsys.readouterr().err
     assert not (config.parent / "watchdog").exists()
 
 

@@ -53,7 +53,7 @@ def test_setting_unknown_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["environment", "exchange"])
 @pytest.mark.parametrize("value", ["testnet", "live"])
 def test_testnet_and_live_are_refused_in_words(tmp_path: Path, name: str, value: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{name}: .*'{value}' is not available in this version"):
+    with pytest.raises(ConfigurationError, match=f"{name}: .*'{value}' is refused by this version"):
         loaded(tmp_path, {**GOOD, name: value})
 
 
