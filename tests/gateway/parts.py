@@ -5,7 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from trade_gateway.ledger import TrackedOrder
+from trade_gateway.metrics import Metrics
 from trade_gateway.wire.intents import Category, OrderIntent, Side
+from trade_journal.rows import Entry, Row, RowKind
+from trade_journal.writer import JournalWriter
 
 ACCOUNT = "1002"
 
@@ -33,3 +36,35 @@ def order_intent(
 
 def tracked(tag: str = "T1tag", *, adds_risk: bool = True, intent: OrderIntent | None = None) -> TrackedOrder:
     return TrackedOrder(tag=tag, intent=intent or order_intent(), adds_risk=adds_risk)
+
+
+async def rows_of(journal: JournalWriter) -> list[Row]:
+    """Read every row, once what was handed over is on disk."""
+    await journal.append(Entry(at_ns=1, kind=RowKind.CONFIG_LOADED, actor="test", fields={}))
+    rows = await journal.read(0, 512)
+    return [row for row in rows if row.actor != "test"]
+
+
+def value_of(metrics: Metrics, name: str, **labels: str) -> float:
+    """Read one sample of a metric; 0 when it has none."""
+    return metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+class FailingJournal:
+    """Stands where a journal stands whose disk fails; at the edge of the process, so nothing real can be used."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.later: list[Entry] = []
+        self.is_failing = True
+
+    async def append(self, entry: Entry) -> int:
+        if self.is_failing:
+            raise self.error
+        self.later.append(entry)
+        return len(self.later) - 1
+
+    def append_later(self, entry: Entry) -> None:
+        if self.is_failing:
+            raise self.error
+        self.later.append(entry)

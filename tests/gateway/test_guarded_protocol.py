@@ -57,7 +57,7 @@ class Bot:
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[Bot]:
-    """uvicorn's protocol as trade_core.serving sets it up, without the main loop, whose ticks would be the test's time."""
+    """uvicorn's protocol as trade_core.serving sets it up, without the main loop, whose ticks would take the time."""
     bot = Bot()
     bot.may_answer.set()
     config = uvicorn.Config(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from gateway.parts import order_intent, tracked
 
-from trade_core.clock import SystemClock
 from trade_gateway import recovery
 from trade_gateway.ledger import OrderLedger, Phase
 from trade_gateway.order_flow import intent_fields
@@ -22,13 +18,6 @@ from trade_journal.writer import JournalWriter
 
 STARTED_NS = 77
 Rows = list[tuple[RowKind, dict[str, Any]]]
-
-
-@pytest_asyncio.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[JournalWriter]:
-    opened = await JournalWriter.open(f"sqlite:///{tmp_path}/gateway.db", origin="trade/test", clock=SystemClock())
-    yield opened
-    await opened.close()
 
 
 async def recovered(journal: JournalWriter, rows: Rows) -> tuple[Recovered, OrderLedger]:

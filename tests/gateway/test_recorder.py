@@ -1,0 +1,171 @@
+"""Each request is one row or one count, whatever the journal does."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from gateway.parts import FailingJournal, rows_of, value_of
+
+from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
+from trade_gateway import recorder as recorder_module
+from trade_gateway.metrics import Metrics
+from trade_gateway.recorder import DENIAL_ROWS_PER_S, Recorder
+from trade_journal.errors import JournalFull, JournalUnavailable
+from trade_journal.rows import REQUEST_KINDS, RowKind
+from trade_journal.writer import JournalWriter
+
+CODE = "ORDER_NOT_MAKER"
+
+
+def failing(error: Exception, clock: ManualClock, metrics: Metrics) -> tuple[Recorder, FailingJournal]:
+    journal = FailingJournal(error)
+    made = Recorder(journal=cast("JournalWriter", journal), clock=clock, metrics=metrics, policy_hash="a" * 64)
+    return made, journal
+
+
+def deny(recorder: Recorder, times: int, *, is_authenticated: bool = True) -> None:
+    for _ in range(times):
+        recorder.deny(RowKind.ORDER_DENIED, code=CODE, fields={"symbol": "X"}, is_authenticated=is_authenticated)
+
+
+async def recorded(recorder: Recorder, journal: JournalWriter) -> tuple[int, int]:
+    """Count denials in rows of their own, and those in counted rows."""
+    recorder.flush_counts()
+    rows = await rows_of(journal)
+    counted = sum(cast("int", row.fields["count"]) for row in rows if row.kind is RowKind.REQUEST_COUNTED)
+    return sum(row.kind in REQUEST_KINDS for row in rows), counted
+
+
+async def test_recorder_durable_row_is_on_disk_with_actor_time_and_policy(
+    recorder: Recorder, journal: JournalWriter, clock: ManualClock
+) -> None:
+    assert await recorder.append_durable(RowKind.ORDER_INTENT, {"tag": "a"})
+    (row,) = await journal.read(0, 10)
+    assert (row.kind, row.actor, row.at_ns) == (RowKind.ORDER_INTENT, "gateway", clock.wall_ns())
+    assert (row.fields, row.policy_hash) == ({"tag": "a"}, "a" * 64)
+
+
+@pytest.mark.parametrize(("denials", "rows", "counted"), [(1, 1, 0), (20, 20, 0), (21, 20, 1), (500, 20, 480)])
+async def test_recorder_denials_of_one_second_become_rows_up_to_twenty_and_counts_above(
+    recorder: Recorder, journal: JournalWriter, denials: int, rows: int, counted: int
+) -> None:
+    deny(recorder, denials)
+    assert await recorded(recorder, journal) == (rows, counted)
+
+
+async def test_recorder_next_second_has_room_again(
+    recorder: Recorder, journal: JournalWriter, clock: ManualClock
+) -> None:
+    deny(recorder, DENIAL_ROWS_PER_S + 5)
+    clock.advance(NS_PER_S)
+    deny(recorder, DENIAL_ROWS_PER_S + 7)
+    assert await recorded(recorder, journal) == (2 * DENIAL_ROWS_PER_S, 12)
+
+
+async def test_recorder_unauthenticated_denials_are_always_counted_and_use_up_no_room(
+    recorder: Recorder, journal: JournalWriter
+) -> None:
+    deny(recorder, 100, is_authenticated=False)
+    deny(recorder, DENIAL_ROWS_PER_S)
+    assert await recorded(recorder, journal) == (DENIAL_ROWS_PER_S, 100)
+
+
+async def test_recorder_counted_row_says_how_many_and_between_when(
+    recorder: Recorder, journal: JournalWriter, clock: ManualClock
+) -> None:
+    began_ns = clock.wall_ns()
+    recorder.count(CODE)
+    clock.advance(300 * NS_PER_MS)
+    recorder.count(CODE)
+    recorder.count("OTHER")
+    recorder.flush_counts()
+    rows = {row.fields["code"]: row.fields for row in await rows_of(journal)}
+    assert rows[CODE] == {
+        "code": CODE,
+        "count": 2,
+        "first_ns": began_ns,
+        "last_ns": began_ns + 300 * NS_PER_MS,
+    }
+    assert rows["OTHER"]["count"] == 1
+
+
+async def test_recorder_flush_with_nothing_counted_writes_nothing(recorder: Recorder, journal: JournalWriter) -> None:
+    recorder.flush_counts()
+    assert await rows_of(journal) == []
+
+
+async def test_recorder_flush_counts_each_request_once(recorder: Recorder, journal: JournalWriter) -> None:
+    recorder.count(CODE)
+    recorder.flush_counts()
+    recorder.flush_counts()
+    assert await recorded(recorder, journal) == (0, 1)
+    assert recorder.pending_count == 0
+
+
+async def test_recorder_denial_is_measured_whether_row_or_count(recorder: Recorder, metrics: Metrics) -> None:
+    deny(recorder, DENIAL_ROWS_PER_S + 5)
+    deny(recorder, 5, is_authenticated=False)
+    assert value_of(metrics, "trade_gateway_denials_total", code=CODE) == DENIAL_ROWS_PER_S + 10
+
+
+async def test_recorder_with_a_journal_that_fails_says_that_a_row_is_not_durable(
+    clock: ManualClock, metrics: Metrics
+) -> None:
+    recorder, _ = failing(JournalUnavailable("disk"), clock, metrics)
+    calls: list[bool] = []
+    recorder.on_unwritable = lambda: calls.append(True)
+    assert not await recorder.append_durable(RowKind.ORDER_INTENT, {})
+    assert calls == [True]
+
+
+@pytest.mark.parametrize("error", [JournalUnavailable("disk"), JournalFull("queue")])
+def test_recorder_request_that_cannot_be_written_is_counted(
+    error: JournalUnavailable, clock: ManualClock, metrics: Metrics
+) -> None:
+    recorder, _ = failing(error, clock, metrics)
+    recorder.append_later(RowKind.READ_FORWARDED, {})
+    deny(recorder, 3)
+    assert recorder.pending_count == 4
+
+
+async def test_recorder_intent_that_cannot_be_written_is_counted(clock: ManualClock, metrics: Metrics) -> None:
+    recorder, _ = failing(JournalUnavailable("disk"), clock, metrics)
+    await recorder.append_durable(RowKind.ORDER_INTENT, {})
+    assert recorder.pending_count == 1
+
+
+async def test_recorder_row_that_is_no_request_is_not_counted(clock: ManualClock, metrics: Metrics) -> None:
+    recorder, _ = failing(JournalUnavailable("disk"), clock, metrics)
+    recorder.append_later(RowKind.ORDER_OUTCOME, {})
+    await recorder.append_durable(RowKind.PROCESS_STARTED, {})
+    assert recorder.pending_count == 0
+
+
+def test_recorder_counts_that_cannot_be_written_stay_and_are_written_later(
+    clock: ManualClock, metrics: Metrics
+) -> None:
+    recorder, journal = failing(JournalUnavailable("disk"), clock, metrics)
+    deny(recorder, 7, is_authenticated=False)
+    recorder.flush_counts()
+    assert recorder.pending_count == 7
+    journal.is_failing = False
+    deny(recorder, 2, is_authenticated=False)
+    recorder.flush_counts()
+    assert [entry.fields["count"] for entry in journal.later] == [9]
+
+
+def test_recorder_counts_a_bounded_number_of_codes(
+    clock: ManualClock, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "_MAX_COUNTED_CODES", 2)
+    recorder, _ = failing(JournalUnavailable("disk"), clock, metrics)
+    for code in ("A", "B", "C", "A"):
+        recorder.count(code)
+    assert recorder.pending_count == 3
+
+
+def test_recorder_incident_is_measured_even_when_it_cannot_be_written(clock: ManualClock, metrics: Metrics) -> None:
+    recorder, _ = failing(JournalFull("queue"), clock, metrics)
+    recorder.append_later(RowKind.INCIDENT_OPENED, {"type": "t", "severity": "critical"})
+    assert value_of(metrics, "trade_gateway_incidents_total", severity="critical") == 1
