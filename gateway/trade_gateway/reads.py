@@ -59,10 +59,10 @@ class Reads:
             return ReadFailed(reason="the gateway's own request budget is used up", is_budget=True)
         try:
             answer = await self._ask(translated)
+            if intent.route in _ROUTES_WITH_LINK_IDS:
+                self._translate_answer(answer)
         except (ExchangeUnavailable, ExchangeAnswerInvalid) as error:
             return ReadFailed(reason=str(error))
-        if intent.route in _ROUTES_WITH_LINK_IDS:
-            self._translate_answer(answer)
         return ReadDone(ret_code=answer.ret_code, ret_msg=answer.ret_msg, result=answer.result)
 
     async def _ask(self, intent: ReadIntent) -> Answer:
@@ -86,7 +86,10 @@ class Reads:
         return replace(intent, parameters=parameters)
 
     def _translate_answer(self, answer: Answer) -> None:
-        for item in answer.result.get("list") or []:
+        items = answer.result.get("list") or []
+        if not isinstance(items, list):
+            raise ExchangeAnswerInvalid("a list of orders that is none, in which a tag could hide")
+        for item in items:
             if isinstance(item, dict) and ORDER_LINK_PARAMETER in item:
                 order = self._ledger.get(str(item[ORDER_LINK_PARAMETER]))
                 alias = order.intent.client_link_id if order is not None else None

@@ -1,0 +1,184 @@
+"""Flows meet the world: a real journal and a small exchange."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from gateway.parts import rows_of, tracked
+from http_double import HANG, Asked, HttpDouble, envelope, http_double
+
+from trade_core.bybit.client import BybitClient
+from trade_core.clock import NS_PER_MS, ManualClock, SystemClock
+from trade_core.secrets import Secret
+from trade_gateway import conductor as conductor_module
+from trade_gateway import upstream as upstream_module
+from trade_gateway.commands import Acknowledged, AppendDurable, AppendLater, Flow, NotSent, SendCancel, SendOrder, Wait
+from trade_gateway.conductor import Conductor, TooManyFlows
+from trade_gateway.ledger import OrderLedger
+from trade_gateway.order_flow import Placement, PlaceResult, place_order
+from trade_gateway.recorder import Recorder
+from trade_gateway.upstream import Upstream
+from trade_journal.errors import RowRefused
+from trade_journal.rows import RowKind
+from trade_journal.writer import JournalWriter
+
+
+@asynccontextmanager
+async def conducting(
+    recorder: Recorder,
+    answer: Callable[[Asked], bytes | None] | None = None,
+    *,
+    permits: Callable[[bool], bool] = lambda _: True,
+) -> AsyncIterator[tuple[Conductor, HttpDouble]]:
+    clock = SystemClock()
+    async with http_double(answer or (lambda _: envelope({"orderId": "x1"}))) as double:
+        client = BybitClient(base_url=double.url, clock=clock, is_simulated=True, key=Secret("k"), secret=Secret("s"))
+        made = Conductor(recorder=recorder, upstream=Upstream(client=client, clock=clock), clock=clock, permits=permits)
+        yield made, double
+        await client.aclose()
+
+
+def of(*commands: Any) -> Flow[list[Any]]:
+    heard = []
+    for command in commands:
+        heard.append((yield command))
+    return heard
+
+
+async def test_conductor_gives_each_command_its_result_in_order(recorder: Recorder, journal: JournalWriter) -> None:
+    async with conducting(recorder) as (conductor, double):
+        heard = await conductor.run(
+            of(
+                AppendDurable(kind=RowKind.ORDER_INTENT, fields={"tag": "a"}),
+                SendOrder(body=b"{}", adds_risk=True),
+                AppendLater(kind=RowKind.ORDER_OUTCOME, fields={"tag": "a"}),
+                SendCancel(body=b"{}"),
+            )
+        )
+        assert heard[0] is True
+        assert isinstance(heard[1], Acknowledged)
+        assert heard[2] is None
+        assert double.paths() == ["/v5/order/create", "/v5/order/cancel"]
+    assert [row.kind for row in await rows_of(journal)] == [RowKind.ORDER_INTENT, RowKind.ORDER_OUTCOME]
+
+
+@pytest.mark.parametrize("adds_risk", [True, False])
+async def test_conductor_withholds_what_the_state_forbids(recorder: Recorder, adds_risk: bool) -> None:
+    asked: list[bool] = []
+
+    def permits(adds: bool) -> bool:
+        asked.append(adds)
+        return False
+
+    async with conducting(recorder, permits=permits) as (conductor, double):
+        (heard,) = await conductor.run(of(SendOrder(body=b"{}", adds_risk=adds_risk)))
+        assert heard == NotSent(reason="trading state", is_withheld=True)
+        assert set(asked) == {adds_risk}
+        assert double.asked == []
+
+
+async def test_conductor_asks_the_state_again_after_the_row_is_durable(recorder: Recorder) -> None:
+    order, ledger = tracked(), OrderLedger()
+    ledger.reserve(order)
+    is_halted = False
+
+    def halting(flow: Flow[Placement]) -> Flow[Placement]:
+        nonlocal is_halted
+        command = next(flow)
+        is_durable = yield command
+        is_halted = True  # between the commit and the write
+        command = flow.send(is_durable)
+        while True:
+            heard = yield command
+            try:
+                command = flow.send(heard)
+            except StopIteration as ended:
+                result: Placement = ended.value
+                return result
+
+    async with conducting(recorder, permits=lambda _: not is_halted) as (conductor, double):
+        placement = await conductor.run(halting(place_order(order, ledger=ledger, arrived_at_ns=0)))
+        assert placement.result is PlaceResult.WITHHELD
+        assert double.asked == []
+
+
+async def test_conductor_cancel_is_sent_in_every_state(recorder: Recorder) -> None:
+    async with conducting(recorder, permits=lambda _: False) as (conductor, double):
+        (heard,) = await conductor.run(of(SendCancel(body=b"{}")))
+        assert isinstance(heard, Acknowledged)
+        assert double.paths() == ["/v5/order/cancel"]
+
+
+async def test_conductor_wait_lasts_until_its_time_and_tells_the_time(recorder: Recorder) -> None:
+    async with conducting(recorder) as (conductor, _):
+        until_ns = SystemClock().monotonic_ns() + 20 * NS_PER_MS
+        past, future = await conductor.run(of(Wait(until_ns=0), Wait(until_ns=until_ns)))
+        assert past < until_ns <= future
+
+
+async def test_conductor_client_that_leaves_does_not_stop_a_flow(recorder: Recorder, journal: JournalWriter) -> None:
+    order, ledger = tracked(), OrderLedger()
+    ledger.reserve(order)
+    reached = asyncio.Event()
+
+    def answer(_: Asked) -> bytes:
+        reached.set()
+        return envelope({"orderId": "x1"})
+
+    async with conducting(recorder, answer) as (conductor, double):
+        client = asyncio.create_task(conductor.run(place_order(order, ledger=ledger, arrived_at_ns=0)))
+        await asyncio.sleep(0)
+        client.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await client
+        await conductor.drain(within_s=5)
+        assert reached.is_set()
+        assert conductor.running == 0
+        assert len(double.asked) == 1
+    assert ledger.find(order_id="x1", client_link_id=None) is order
+    assert [row.kind for row in await rows_of(journal)] == [RowKind.ORDER_INTENT, RowKind.ORDER_OUTCOME]
+
+
+async def test_conductor_drain_gives_up_in_time(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_module, "CANCEL_TIMEOUT_S", 0.3)
+    async with conducting(recorder, lambda _: HANG) as (conductor, _):
+        client = asyncio.create_task(conductor.run(of(SendCancel(body=b"{}"))))
+        await asyncio.sleep(0)
+        await conductor.drain(within_s=0.01)
+        assert conductor.running == 1
+        await client
+        assert conductor.running == 0
+
+
+async def test_conductor_with_nothing_under_way_drains_at_once(recorder: Recorder) -> None:
+    async with conducting(recorder) as (conductor, _):
+        await conductor.drain(within_s=60)
+
+
+async def test_conductor_refuses_more_flows_than_it_follows(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conductor_module, "MAX_RUNNING_FLOWS", 1)
+    monkeypatch.setattr(upstream_module, "CANCEL_TIMEOUT_S", 0.1)
+    async with conducting(recorder, lambda _: HANG) as (conductor, double):
+        first = asyncio.create_task(conductor.run(of(SendCancel(body=b"{}"))))
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyFlows):
+            await conductor.run(of(SendOrder(body=b"{}", adds_risk=True)))
+        await first
+        assert double.paths() == ["/v5/order/cancel"]
+
+
+async def test_conductor_fault_of_ours_hands_the_order_to_the_resolver(recorder: Recorder, clock: ManualClock) -> None:
+    order, ledger = tracked("\x00" * 600), OrderLedger()  # no row takes a tag of this length
+    ledger.reserve(order)
+    async with conducting(recorder) as (conductor, double):
+        with pytest.raises(RowRefused):
+            await conductor.run(place_order(order, ledger=ledger, arrived_at_ns=0))
+        assert double.asked == []
+    assert ledger.unresolved() == [order]
+    assert order.is_disowned
