@@ -34,6 +34,7 @@ SYNC_EVERY_S = 2.0
 STALE_AFTER_NS = 10 * NS_PER_S
 QUOTE_COIN = "USDT"
 _READ_AGAIN_WITHIN_S = 2.0
+_READ_AGAIN_APART_S = 0.25
 _PAGE = 50
 _MAX_PAGES = 20  # 1,000 open orders; the exchange permits 500 a symbol, the policy far fewer
 _MAX_LOOKUPS = 50  # orders looked up one by one in one round
@@ -66,6 +67,7 @@ class AccountSync:
         self._read_at_ns: int | None = None
         self._wanted = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._reading_again = asyncio.Lock()
 
     def is_stale(self) -> bool:
         """Tell whether the last complete reading is missing or too old."""
@@ -110,16 +112,24 @@ class AccountSync:
         self._read_at_ns = began_ns
 
     async def read_again(self) -> bool:
-        """Read out of turn, for a decision that hangs on it; at most once a second. Returns whether it was read."""
-        now_ns = self._clock.monotonic_ns()
-        if self._read_at_ns is None or now_ns - self._read_at_ns < NS_PER_S:
-            return False
+        """Read out of turn, for a decision that hangs on it. Returns whether a reading began after this call.
+
+        Calls share readings, and these begin at least _READ_AGAIN_APART_S apart, whoever asks.
+        """
+        asked_at_ns = self._clock.monotonic_ns()
         try:
-            async with asyncio.timeout(_READ_AGAIN_WITHIN_S):
-                await self.read()
-        except (TimeoutError, TradeError):
+            async with asyncio.timeout(_READ_AGAIN_WITHIN_S), self._reading_again:
+                if self._read_at_ns is None or self._read_at_ns < asked_at_ns:
+                    await self._pause_since_last_reading()
+                    await self.read()
+        except (TimeoutError, TradeError, KeyError, TypeError, AttributeError):
             return False
         return True
+
+    async def _pause_since_last_reading(self) -> None:
+        if self._read_at_ns is not None:
+            elapsed_s = (self._clock.monotonic_ns() - self._read_at_ns) / NS_PER_S
+            await asyncio.sleep(max(0.0, _READ_AGAIN_APART_S - elapsed_s))
 
     def facts(self, instruments: Mapping[tuple[Category, str], Instrument], unpinned: frozenset[str]) -> AccountFacts:
         """Return what a decision needs to know of the account, worst case."""
