@@ -52,6 +52,29 @@ class OrderIntent:
     client_link_id: str | None
 
 
+class TriggerBy(Enum):
+    """The prices that may trigger a stop. The last trade is none of them: a thin book makes it whatever it wants."""
+
+    MARK = "MarkPrice"
+    INDEX = "IndexPrice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopIntent:
+    """A linear, reduce-only stop: once the trigger price is reached, sell a long position or buy back a short one.
+
+    `limit_price` is None when the bot asked for a market order. Buys trigger on a rise, sells on a fall.
+    """
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    trigger_price: Decimal
+    trigger_by: TriggerBy
+    limit_price: Decimal | None
+    client_link_id: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelIntent:
     """A cancel of one order, named by exactly one of the two ids (the exchange's wins when the bot sent both)."""

@@ -1,0 +1,77 @@
+"""What a decision needs to know, gathered by the shell before it asks. Every figure is the worst case.
+
+An order counts from before it is sent until its end is known: "working" below always includes unresolved orders.
+Protective stops count nowhere: they use up neither exposure, sellable coin, turnover nor the open-order limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trade_gateway.policy.model import SymbolKey
+from trade_gateway.policy.references import Reference
+from trade_gateway.policy.throttles import MessageLevel
+from trade_gateway.wire.intents import Category, OrderIntent, Side
+
+QUOTE_COIN = "USDT"
+"""One quote coin a gateway: the limits are amounts of it."""
+
+OrderKey = tuple[Category, str, Side, Decimal, Decimal]
+"""What makes two orders duplicates: category, symbol, side, quantity, price."""
+
+
+def order_key(intent: OrderIntent) -> OrderKey:
+    """Return what makes two orders duplicates of one another."""
+    return (intent.category, intent.symbol, intent.side, intent.quantity, intent.price)
+
+
+def base_coin_of(symbol: str) -> str:
+    """Return the coin of a symbol that is quoted in USDT."""
+    return symbol.removesuffix(QUOTE_COIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFacts:
+    """What the gateway knows of the account.
+
+    Positions are signed: above zero is long. `held_base` is all of a coin that the account has, locked or not;
+    `sellable_base` is that less what working spot sells still claim. `working_buys` and `working_sells` are remaining
+    base quantities; reduce-only linear orders belong to them, since one that fills first makes room for the others
+    to turn the position. `turnover_used_usdt` is the adding fills of the window plus the remaining notional of
+    working adding orders. `working_keys` are those of orders that are working, unresolved, or acknowledged less than
+    duplicate_window_s ago without an end.
+    """
+
+    is_trusted: bool
+    equity_usdt: Decimal | None
+    working_orders: int
+    unresolved_symbols: frozenset[SymbolKey]
+    held_base: Mapping[str, Decimal]
+    sellable_base: Mapping[str, Decimal]
+    positions: Mapping[str, Decimal]
+    working_buys: Mapping[SymbolKey, Decimal]
+    working_sells: Mapping[SymbolKey, Decimal]
+    turnover_used_usdt: Decimal
+    working_keys: frozenset[OrderKey]
+    leverage_unpinned_symbols: frozenset[str]
+    message_level: MessageLevel
+    is_terminated: bool
+    repeated_execution_symbols: frozenset[SymbolKey]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoinMarket:
+    """One base coin's prices in USDT: the judged reference, the last one that was usable, and the mark price."""
+
+    reference: Reference
+    last_good: Decimal | None
+    mark: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketFacts:
+    """Prices by base coin. A coin that is absent has no price of any kind."""
+
+    coins: Mapping[str, CoinMarket]

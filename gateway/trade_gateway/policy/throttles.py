@@ -1,0 +1,132 @@
+"""Counts messages, executions and acknowledgements over short windows. No clock: every time is passed in, in ns.
+
+Guarantees
+- A message that was denied counts as well, so that a flood reaches the terminate level.
+- A latch (terminated, tripped) never lifts by itself; `rearm` is for a release that a person has authorised. Latches
+  go into the constructor after a restart.
+- A time that goes back counts as the latest time seen; windows do not shrink by it.
+- Memory is bounded: by the terminate level, by the execution limit of each symbol and side, by MAX_REMEMBERED.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Iterable
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+from trade_core.clock import NS_PER_S
+from trade_gateway.policy.model import SymbolKey
+from trade_gateway.wire.intents import Side
+
+MAX_REMEMBERED = 4096
+"""Acknowledgements remembered; the terminate level times the longest duplicate window stays below."""
+
+K = TypeVar("K", bound=Hashable)
+
+
+class MessageLevel(IntEnum):
+    """How the rate of order messages stands."""
+
+    FREE = 0
+    DENY = 1
+    TERMINATE = 2
+
+
+class MessageThrottle:
+    """Counts orders (not cancels) in the last second. Exactly as many as a level permits are still below it."""
+
+    def __init__(self, *, deny_above: int, terminate_above: int, is_terminated: bool = False) -> None:
+        self._deny_above = deny_above
+        self._times: deque[int] = deque(maxlen=terminate_above + 1)
+        self._is_terminated = is_terminated
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether the terminate level was passed since the last release: no order that adds risk may leave."""
+        return self._is_terminated
+
+    def count(self, *, at_ns: int) -> MessageLevel:
+        """Count one message and return the level that it meets."""
+        now_ns = max(at_ns, self._times[-1]) if self._times else at_ns
+        while self._times and now_ns - self._times[0] >= NS_PER_S:
+            self._times.popleft()
+        self._times.append(now_ns)
+        if len(self._times) == self._times.maxlen:
+            self._is_terminated = True
+            return MessageLevel.TERMINATE
+        return MessageLevel.DENY if len(self._times) > self._deny_above else MessageLevel.FREE
+
+    def rearm(self) -> None:
+        """Lift the latch: a person has released it."""
+        self._is_terminated = False
+        self._times.clear()
+
+
+class RepeatedExecutionThrottle:
+    """Trips a symbol when as many orders of one side as the limit says have filled within the window.
+
+    The fills of one order count once, so that a counterparty who takes it in crumbs does not trip it.
+    """
+
+    def __init__(self, *, limit: int, window_s: int, tripped: Iterable[SymbolKey] = ()) -> None:
+        self._limit = limit
+        self._window_ns = window_s * NS_PER_S
+        self._tripped = set(tripped)
+        self._filled: dict[tuple[SymbolKey, Side], OrderedDict[str, int]] = {}
+        self._latest_ns = 0
+
+    @property
+    def tripped_symbols(self) -> frozenset[SymbolKey]:
+        """The symbols on which no risk may be added until a person re-arms them."""
+        return frozenset(self._tripped)
+
+    def count(self, symbol: SymbolKey, side: Side, *, order: str, at_ns: int) -> bool:
+        """Count a fill of the order with this tag; tell whether it trips the symbol now."""
+        self._latest_ns = max(self._latest_ns, at_ns)
+        orders = self._filled.setdefault((symbol, side), OrderedDict())
+        while orders and self._latest_ns - next(iter(orders.values())) > self._window_ns:
+            orders.popitem(last=False)
+        if order in orders:
+            return False
+        orders[order] = self._latest_ns
+        if len(orders) < self._limit:
+            return False
+        orders.popitem(last=False)
+        is_news = symbol not in self._tripped
+        self._tripped.add(symbol)
+        return is_news
+
+    def rearm(self, symbol: SymbolKey) -> None:
+        """Lift the latch of one symbol: a person has released it."""
+        self._tripped.discard(symbol)
+        for side in Side:
+            self._filled.pop((symbol, side), None)
+
+
+class RecentKeys(Generic[K]):
+    """Remembers what was acknowledged less than a window ago and has not ended since."""
+
+    def __init__(self, *, window_s: int) -> None:
+        self._window_ns = window_s * NS_PER_S
+        self._acknowledged: OrderedDict[K, int] = OrderedDict()
+        self._latest_ns = 0
+
+    def acknowledge(self, key: K, *, at_ns: int) -> None:
+        """Remember an acknowledgement from now on."""
+        self._latest_ns = max(self._latest_ns, at_ns)
+        self._acknowledged[key] = self._latest_ns
+        self._acknowledged.move_to_end(key)
+        if len(self._acknowledged) > MAX_REMEMBERED:
+            self._acknowledged.popitem(last=False)
+
+    def finish(self, key: K) -> None:
+        """Forget an order whose end is known: the same again is a new wish."""
+        self._acknowledged.pop(key, None)
+
+    def keys(self, *, at_ns: int) -> frozenset[K]:
+        """Return the keys that still count."""
+        self._latest_ns = max(self._latest_ns, at_ns)
+        while self._acknowledged and self._latest_ns - next(iter(self._acknowledged.values())) >= self._window_ns:
+            self._acknowledged.popitem(last=False)
+        return frozenset(self._acknowledged)
