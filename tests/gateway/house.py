@@ -1,0 +1,218 @@
+"""The gateway's parts put together around a small exchange, with the trading state in the test's hand."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from gateway.parts import ACCOUNT
+from http_double import HANG, Asked, HttpDouble, envelope, http_double
+
+from trade_core.bybit.client import BybitClient
+from trade_core.clock import NS_PER_MS, ManualClock, SystemClock
+from trade_core.secrets import Secret
+from trade_gateway.account_sync import AccountSync
+from trade_gateway.conductor import Conductor
+from trade_gateway.egress import EgressBudget
+from trade_gateway.judge import BotJudge
+from trade_gateway.ledger import OrderLedger
+from trade_gateway.metrics import Metrics
+from trade_gateway.order_desk import OrderDesk
+from trade_gateway.policy.instruments import Instrument
+from trade_gateway.policy.limits import Policy
+from trade_gateway.policy.trading_state import TradingState
+from trade_gateway.reads import Reads
+from trade_gateway.recorder import Recorder
+from trade_gateway.upstream import Upstream
+from trade_gateway.wire.intents import Category
+from trade_gateway.wire.request import RawRequest
+
+KEY, SECRET = "bot1", "bots-secret"
+TAG_KEY = b"t" * 32
+DEPLOYMENT = "d1"
+POLICY = Policy(
+    symbols=frozenset({(Category.SPOT, "BTCUSDT"), (Category.LINEAR, "BTCUSDT")}),
+    max_order_notional_usdt=Decimal(1000),
+    min_order_notional_usdt=Decimal(10),
+    max_open_orders=5,
+    leverage=2,
+)
+ORDER = {
+    "category": "spot",
+    "symbol": "BTCUSDT",
+    "side": "Buy",
+    "orderType": "Limit",
+    "qty": "0.01",
+    "price": "30000",
+    "timeInForce": "PostOnly",
+}
+
+
+def instrument(category: Category) -> Instrument:
+    return Instrument(
+        category=category,
+        symbol="BTCUSDT",
+        base_coin="BTC",
+        quote_coin="USDT",
+        tick_size=Decimal("0.1"),
+        quantity_step=Decimal("0.001"),
+        min_quantity=Decimal("0.001"),
+        max_quantity=Decimal(100),
+        min_notional=Decimal(5),
+    )
+
+
+@dataclass
+class House:
+    """Everything that a test of the desk or the judge looks at."""
+
+    double: HttpDouble
+    ledger: OrderLedger
+    account: AccountSync
+    conductor: Conductor
+    desk: OrderDesk
+    judge: BotJudge
+    recorder: Recorder
+    metrics: Metrics
+    clock: ManualClock
+    state: list[TradingState]
+    scale: list[Decimal]
+    answers: dict[str, bytes | None] = field(default_factory=dict)
+    coins: list[dict[str, str]] = field(default_factory=lambda: [{"coin": "BTC", "walletBalance": "1"}])
+    placed: int = 0
+
+    def answer(self, asked: Asked) -> bytes | None:
+        if asked.path in self.answers:
+            return self.answers[asked.path]
+        match asked.path:
+            case "/v5/order/create":
+                self.placed += 1
+                return envelope({"orderId": f"x{self.placed}"})
+            case "/v5/order/cancel":
+                return envelope({"orderId": asked.json()["orderId"]})
+            case "/v5/account/wallet-balance":
+                return envelope({"list": [{"coin": self.coins}]})
+            case _:
+                return envelope({"list": []})
+
+    def sent(self, path: str = "/v5/order/create") -> list[Asked]:
+        return [asked for asked in self.double.asked if asked.path == path]
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        secret: str = SECRET,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        is_signed: bool = True,
+    ) -> RawRequest:
+        raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        payload = raw if method == "POST" else target.partition("?")[2].encode()
+        self.clock.advance(NS_PER_MS)  # so that no two signatures are the same
+        timestamp = str(self.clock.wall_ns() // NS_PER_MS).encode()
+        signature = hmac.new(secret.encode(), timestamp + KEY.encode() + b"5000" + payload, hashlib.sha256)
+        signed = (
+            (b"x-bapi-api-key", KEY.encode()),
+            (b"x-bapi-timestamp", timestamp),
+            (b"x-bapi-recv-window", b"5000"),
+            (b"x-bapi-sign", signature.hexdigest().encode()),
+        )
+        content = ((b"content-type", b"application/json"),) if method == "POST" else ()
+        return RawRequest(
+            method=method.encode(),
+            target=target.encode(),
+            headers=content + (signed if is_signed else ()) + headers,
+            body=raw,
+            client="127.0.0.1",
+        )
+
+    async def ask(self, method: str, target: str, body: Any = None, **options: Any) -> dict[str, Any]:
+        answer = await self.judge.answer(self.request(method, target, body, **options))
+        content: dict[str, Any] = json.loads(answer.body)
+        return content
+
+    async def create(self, **changed: Any) -> dict[str, Any]:
+        return await self.ask("POST", "/v5/order/create", {**ORDER, **changed})
+
+    async def cancel(self, **names: Any) -> dict[str, Any]:
+        return await self.ask("POST", "/v5/order/cancel", {"category": "spot", "symbol": "BTCUSDT", **names})
+
+
+@asynccontextmanager
+async def house(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> AsyncIterator[House]:
+    """Build it ready to trade: ACTIVE, the account read, the instruments known."""
+    async with http_double() as double:
+        private = BybitClient(base_url=double.url, clock=clock, is_simulated=True, key=Secret("k"), secret=Secret("s"))
+        public = BybitClient(base_url=double.url, clock=clock, is_simulated=True)
+        upstream, ledger, budget = Upstream(client=private, clock=clock), OrderLedger(), EgressBudget(clock=clock)
+        state, scale = [TradingState.ACTIVE], [Decimal(1)]
+
+        def permits(adds_risk: bool) -> bool:
+            return state[0] <= (TradingState.TRIMMED if adds_risk else TradingState.HALTED)
+
+        conductor = Conductor(recorder=recorder, upstream=upstream, clock=SystemClock(), permits=permits)
+        account = AccountSync(
+            client=private,
+            upstream=upstream,
+            ledger=ledger,
+            recorder=recorder,
+            clock=clock,
+            categories=frozenset({Category.SPOT}),
+        )
+        desk = OrderDesk(
+            policy=POLICY,
+            ledger=ledger,
+            account=account,
+            conductor=conductor,
+            recorder=recorder,
+            budget=budget,
+            metrics=metrics,
+            clock=SystemClock(),
+            trading_state=lambda: state[0],
+            trimmed_scale=lambda: scale[0],
+            tag_key=TAG_KEY,
+            deployment=DEPLOYMENT,
+            account_id=ACCOUNT,
+        )
+        desk.instruments = {(category, "BTCUSDT"): instrument(category) for category in Category}
+        judge = BotJudge(
+            virtual_keys={KEY: Secret(SECRET)},
+            policy=POLICY,
+            desk=desk,
+            reads=Reads(private=private, public=public, ledger=ledger, budget=budget),
+            recorder=recorder,
+            metrics=metrics,
+            clock=clock,
+        )
+        made = House(
+            double=double,
+            ledger=ledger,
+            account=account,
+            conductor=conductor,
+            desk=desk,
+            judge=judge,
+            recorder=recorder,
+            metrics=metrics,
+            clock=clock,
+            state=state,
+            scale=scale,
+        )
+        double.answer = made.answer
+        await account.read()
+        double.asked.clear()
+        yield made
+        double.answer = lambda _: envelope({})
+        await conductor.drain(within_s=5)
+        await private.aclose()
+        await public.aclose()
+
+
+__all__ = ["HANG", "House", "house"]
