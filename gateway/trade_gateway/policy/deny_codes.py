@@ -243,6 +243,46 @@ class DenyCode(Enum):
         "A reduce-only order is larger than the position.",
         "Lower the quantity to the position's size.",
     )
+    ORDER_DUPLICATE = (
+        RET_COMPLIANCE,
+        "An order of the same symbol, side, quantity and price works already, is unresolved or was just acknowledged.",
+        "Do not send an order again because its answer was late; read the open orders.",
+    )
+    ORDER_STOP_DIRECTION = (
+        RET_COMPLIANCE,
+        "A stop's trigger direction does not fit its side: a sell triggers on a fall (2), a buy on a rise (1).",
+        "Send triggerDirection 2 with a sell and 1 with a buy.",
+    )
+    ORDER_STOP_TRIGGERS_AT_ONCE = (
+        RET_COMPLIANCE,
+        "A stop's trigger price lies on the wrong side of the market, so that it would take at once.",
+        "Put a sell stop below the mark and index price, a buy stop above; exit with a PostOnly order instead.",
+    )
+    PRICE_OUTSIDE_COLLAR = (
+        RET_COMPLIANCE,
+        "The price gives away more against the reference (of a stop: its limit against its trigger) than permitted.",
+        "Price the order nearer to the index price; look at the detail for the bound.",
+    )
+    PRICE_FAT_FINGER = (
+        RET_COMPLIANCE,
+        "The price is implausibly far on the good side of the reference.",
+        "Check the decimal point; leave far limits to a later order.",
+    )
+    REFERENCE_MISSING = (
+        RET_NO_TRADING_NOW,
+        "There is no price reference for the coin, so no risk may be added and exposure cannot be valued.",
+        "Wait for the first prices; a coin without an index needs a second venue in the watchdog.",
+    )
+    REFERENCE_STALE = (
+        RET_NO_TRADING_NOW,
+        "A price that the reference needs is older than the policy permits.",
+        "Wait; look at /state for the age of the feed if it lasts. Exits go on against the last good reference.",
+    )
+    REFERENCE_DIVERGES = (
+        RET_NO_TRADING_NOW,
+        "Index price, mark price and second venue are further apart than the policy permits.",
+        "Wait until they agree; one of them is wrong or the market is disorderly.",
+    )
     ORDER_LINK_ID_USED = (
         RET_COMPLIANCE,
         "The bot has used this order link id before; it could then name two orders.",
@@ -257,6 +297,46 @@ class DenyCode(Enum):
         RET_RISK_LIMIT,
         "As many orders work as the policy permits.",
         "Cancel an order, or wait for one to end.",
+    )
+    LIMIT_ORDER_QUANTITY = (
+        RET_RISK_LIMIT,
+        "The quantity of an order that adds risk is above the policy's maximum for the symbol, scaled while TRIMMED.",
+        "Lower the stake.",
+    )
+    LIMIT_SYMBOL_EXPOSURE = (
+        RET_RISK_LIMIT,
+        "With this order, position (or holdings) and working orders of the symbol could exceed its limit.",
+        "Cancel working orders or reduce the position first; both count in full until their end is known.",
+    )
+    LIMIT_GROSS_EXPOSURE = (
+        RET_RISK_LIMIT,
+        "With this order, the worst case exposure of all symbols could exceed the gross limit.",
+        "Reduce something first; symbols are not netted.",
+    )
+    LIMIT_TURNOVER = (
+        RET_RISK_LIMIT,
+        "With this order, the adding fills of the last 24 hours and working orders could exceed the turnover budget.",
+        "Wait until older fills are a day old, or cancel working orders, which gives their rest back.",
+    )
+    LIMIT_STOPS = (
+        RET_RISK_LIMIT,
+        "As many protective stops work as the policy permits open orders.",
+        "Cancel a stop that is no longer needed.",
+    )
+    LIMIT_MESSAGES = (
+        RET_TOO_MANY_VISITS,
+        "The bot sends more orders a second than the policy permits.",
+        "Slow the bot down; cancels are not counted.",
+    )
+    LIMIT_MESSAGES_TERMINATED = (
+        RET_COMPLIANCE,
+        "The bot sent so many orders in a second that no more risk may be added until a person releases it.",
+        "Find out why the bot runs wild, then release; exits and cancels pass meanwhile.",
+    )
+    LIMIT_REPEATED_EXECUTION = (
+        RET_COMPLIANCE,
+        "So many orders of one side filled on the symbol in so short a time that a person must look first.",
+        "Check the strategy for a loop, then re-arm the symbol; exits pass meanwhile.",
     )
     LIMIT_REQUEST_RATE = (
         RET_TOO_MANY_VISITS,
@@ -322,6 +402,11 @@ class DenyCode(Enum):
         RET_SERVER_ERROR,
         "The intent could not be made durable, and without a row there is no order.",
         "Look at the gateway's disk and journal writer.",
+    )
+    EQUITY_UNKNOWN = (
+        RET_NO_TRADING_NOW,
+        "The account's equity is not known or not above zero, so the limits that are multiples of it have no value.",
+        "Wait for the next reading of the wallet; look at /state if it lasts.",
     )
     EXCHANGE_UNREACHABLE = (
         RET_SERVER_ERROR,

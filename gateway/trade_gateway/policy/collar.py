@@ -1,0 +1,87 @@
+"""Holds an order's price near the reference. Pure.
+
+Rules, at the bound inclusive
+- Adverse side: buy <= reference x (1 + collar), sell >= reference x (1 - collar). This is what bounds the loss.
+- Other side, wide: buy >= reference x (1 - fat_finger), sell <= reference x (1 + fat_finger). It loses nothing by
+  itself; a price there is a slip of the decimal point.
+- An order that adds risk needs a usable reference and is held to `collar`.
+- An order that reduces risk is held to `exit_collar`, against the last good reference when there is no usable one,
+  and then on the adverse side only: it is never refused because a reference is stale, missing or diverging.
+- Where there never was a reference, which is so only between start and the first prices, a reducing order passes as
+  it is. It is PostOnly, so it cannot fill beyond the best price on the other side of the book, and its size is at
+  most what is held; that much the exchange guarantees, and P8 does not.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from trade_gateway.policy.deny_codes import DenyCode
+from trade_gateway.policy.exact import EXACT, ONE
+from trade_gateway.policy.facts import CoinMarket
+from trade_gateway.policy.model import Policy
+from trade_gateway.policy.references import Flaw, Unusable, Usable
+from trade_gateway.policy.verdicts import Deny, deny
+from trade_gateway.wire.intents import OrderIntent, Side
+
+_CODES = {
+    Flaw.MISSING: DenyCode.REFERENCE_MISSING,
+    Flaw.INVALID: DenyCode.REFERENCE_MISSING,
+    Flaw.STALE: DenyCode.REFERENCE_STALE,
+    Flaw.DIVERGES: DenyCode.REFERENCE_DIVERGES,
+}
+
+
+def check_adding_price(intent: OrderIntent, seen: CoinMarket | None, policy: Policy) -> Deny | None:
+    """Deny an order that adds risk outside the collar, or without a usable reference."""
+    if seen is None:
+        return deny(DenyCode.REFERENCE_MISSING, symbol=intent.symbol)
+    if isinstance(seen.reference, Unusable):
+        flaw = seen.reference
+        return deny(_CODES[flaw.flaw], symbol=intent.symbol, source=flaw.source.value, flaw=flaw.flaw.value)
+    reference = seen.reference.price
+    return deny_adverse(intent, reference, policy.collar) or deny_fat_finger(intent, reference, policy.fat_finger)
+
+
+def check_reducing_price(intent: OrderIntent, seen: CoinMarket | None, policy: Policy) -> Deny | None:
+    """Deny an order that reduces risk outside the exit collar around the best reference there is."""
+    if seen is not None and isinstance(seen.reference, Usable):
+        reference = seen.reference.price
+        return deny_adverse(intent, reference, policy.exit_collar) or deny_fat_finger(
+            intent, reference, policy.fat_finger
+        )
+    last_good = exit_reference(seen)
+    return None if last_good is None else deny_adverse(intent, last_good, policy.exit_collar)
+
+
+def exit_reference(seen: CoinMarket | None) -> Decimal | None:
+    """Return what an exit is measured against: the usable reference, else the last good one, else None."""
+    if seen is None:
+        return None
+    return seen.reference.price if isinstance(seen.reference, Usable) else seen.last_good
+
+
+def deny_adverse(intent: OrderIntent, reference: Decimal, collar: Decimal) -> Deny | None:
+    """Deny a price that gives away more than the collar."""
+    if intent.side is Side.BUY:
+        bound = EXACT.multiply(reference, EXACT.add(ONE, collar))
+        is_outside = intent.price > bound
+    else:
+        bound = EXACT.multiply(reference, EXACT.subtract(ONE, collar))
+        is_outside = intent.price < bound
+    if not is_outside:
+        return None
+    return deny(DenyCode.PRICE_OUTSIDE_COLLAR, price=intent.price, reference=reference, bound=bound)
+
+
+def deny_fat_finger(intent: OrderIntent, reference: Decimal, fat_finger: Decimal) -> Deny | None:
+    """Deny a price that is absurdly good for us."""
+    if intent.side is Side.BUY:
+        bound = EXACT.multiply(reference, EXACT.subtract(ONE, fat_finger))
+        is_outside = intent.price < bound
+    else:
+        bound = EXACT.multiply(reference, EXACT.add(ONE, fat_finger))
+        is_outside = intent.price > bound
+    if not is_outside:
+        return None
+    return deny(DenyCode.PRICE_FAT_FINGER, price=intent.price, reference=reference, bound=bound)
