@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gateway.deployment import LEASE_KEY, deployment
+
+from trade_core.errors import ConfigurationError
+from trade_core.secrets import read_secret_file, write_secret_file
+from trade_core.trust.keys import NotTrusted, load_private_key, public_text
+from trade_core.trust.ring import KeyRing, read_ring, ring_bytes
+from trade_core.trust.tag import tag_key_id
+from trade_gateway.identity import Role, identity_path, initialise, load_identity
+from trade_gateway.settings import GatewaySettings
+
+POLICY_HASH = "a" * 64
+
+
+def made(folder: Path) -> tuple[GatewaySettings, KeyRing]:
+    settings = deployment(folder)
+    return settings, initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH)
+
+
+def test_init_makes_a_ring_that_fits_the_identity(tmp_path: Path) -> None:
+    settings, ring = made(tmp_path)
+    identity, read = load_identity(settings)
+    assert read == ring == read_ring(settings.ring_file)
+    assert (ring.version, ring.previous_hash, ring.environment, ring.account) == (1, "", "simulated", "1002")
+    assert (ring.lease_key, ring.policy_hash) == (LEASE_KEY, POLICY_HASH)
+    assert ring.gateway_key == public_text(load_private_key(identity.private_key.reveal()))
+    assert ring.tag_key_id == tag_key_id(identity.tag_key)
+    assert len(identity.tag_key) == 32
+
+
+def test_init_keeps_every_secret_from_others(tmp_path: Path) -> None:
+    settings, _ = made(tmp_path)
+    handover = settings.state_dir / "handover"
+    files = [identity_path(settings), *handover.iterdir()]
+    assert {path.name for path in files} == {
+        "identity.json",
+        "watchdog.json",
+        "operator.json",
+        "probe.json",
+        "freqtrade.json",
+    }
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert not stat.S_IMODE(settings.state_dir.stat().st_mode) & 0o077
+
+
+def test_init_hands_over_one_token_a_role_and_one_key(tmp_path: Path) -> None:
+    settings, _ = made(tmp_path)
+    identity, _ = load_identity(settings)
+    handover = settings.state_dir / "handover"
+    for role in Role:
+        content = read_secret_file(handover / f"{role.value}.json")
+        assert content == {
+            "admin_url": "http://127.0.0.1:22001",
+            "admin_token": identity.admin_tokens[role].reveal(),
+        }
+    assert len({token.reveal() for token in identity.admin_tokens.values()}) == len(Role)
+    bot = read_secret_file(handover / "freqtrade.json")
+    assert (bot["url"], bot["ws"]) == ("http://127.0.0.1:22000", "ws://127.0.0.1:22000")
+    assert {key: secret.reveal() for key, secret in identity.virtual_keys.items()} == {bot["key"]: bot["secret"]}
+
+
+def test_init_puts_no_private_half_into_the_ring(tmp_path: Path) -> None:
+    settings, _ = made(tmp_path)
+    identity = read_secret_file(identity_path(settings))
+    public = settings.ring_file.read_text()
+    for name in ("private_key", "tag_key"):
+        assert str(identity[name]) not in public
+
+
+def test_init_a_second_time_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    settings, ring = made(tmp_path)
+    before = identity_path(settings).read_bytes()
+    with pytest.raises(ConfigurationError, match="exists already"):
+        initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH)
+    assert identity_path(settings).read_bytes() == before
+    assert read_ring(settings.ring_file) == ring
+
+
+@pytest.mark.parametrize("lost", ["identity", "ring"])
+def test_init_with_half_a_deployment_is_refused(tmp_path: Path, lost: str) -> None:
+    settings, _ = made(tmp_path)
+    (identity_path(settings) if lost == "identity" else settings.ring_file).unlink()
+    with pytest.raises(ConfigurationError, match="exists already"):
+        initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH)
+
+
+@pytest.mark.parametrize("lease_key", ["", "AAAA", "nonsense"])
+def test_init_with_a_lease_key_that_is_none_writes_nothing(tmp_path: Path, lease_key: str) -> None:
+    settings = deployment(tmp_path)
+    with pytest.raises(NotTrusted):
+        initialise(settings, lease_key=lease_key, policy_hash=POLICY_HASH)
+    assert not settings.state_dir.exists()
+
+
+def test_two_deployments_share_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one, other = (read_secret_file(identity_path(made(tmp_path / name)[0])) for name in "ab")
+    assert all(one[name] != other[name] for name in one)
+
+
+def test_identity_before_init_is_refused_with_the_command(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="run `trade-gateway init` first"):
+        load_identity(deployment(tmp_path))
+
+
+def test_identity_without_its_ring_is_refused(tmp_path: Path) -> None:
+    settings, _ = made(tmp_path)
+    settings.ring_file.unlink()
+    with pytest.raises(NotTrusted, match="key ring cannot be read"):
+        load_identity(settings)
+
+
+OTHER_KEY = public_text(load_private_key(base64.b64encode(bytes(32)).decode()))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("deployment", "other"),
+        ("environment", "live"),
+        ("account", "9"),
+        ("gateway_key", OTHER_KEY),
+        ("tag_key_id", "0" * 16),
+        ("lease_key", OTHER_KEY),
+        ("policy_hash", "b" * 64),
+        ("version", 2),
+        ("previous_hash", "c"),
+    ],
+)
+def test_identity_beside_a_changed_ring_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    settings, ring = made(tmp_path)
+    settings.ring_file.write_bytes(ring_bytes(replace(ring, **{name: value})))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"ring\.json"):
+        load_identity(settings)
+
+
+def test_identity_of_another_account_than_the_settings_name_is_refused(tmp_path: Path) -> None:
+    made(tmp_path)
+    with pytest.raises(ConfigurationError, match="account is not that"):
+        load_identity(deployment(tmp_path, account="1003"))
+
+
+def test_identity_open_to_others_is_refused(tmp_path: Path) -> None:
+    settings, _ = made(tmp_path)
+    identity_path(settings).chmod(0o640)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        load_identity(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("private_key", None),
+        ("private_key", ""),
+        ("tag_key", "not hex"),
+        ("virtual_keys", None),
+        ("virtual_keys", {"bot": ""}),
+        ("virtual_keys", {"bot": None}),
+        ("admin_tokens", {}),
+        ("admin_tokens", {"watchdog": "", "operator": "x", "probe": "y"}),
+        ("admin_tokens", {"watchdog": None, "operator": "x", "probe": "y"}),
+    ],
+)
+def test_identity_that_is_damaged_is_refused_without_its_secrets(tmp_path: Path, name: str, value: object) -> None:
+    settings, _ = made(tmp_path)
+    content = read_secret_file(identity_path(settings))
+    write_secret_file(identity_path(settings), {**content, name: value})
+    with pytest.raises(ConfigurationError) as caught:
+        load_identity(settings)
+    assert all(str(secret) not in str(caught.value) for secret in (content["tag_key"], content["private_key"]))
+
+
+@pytest.mark.parametrize("name", ["deployment", "private_key", "tag_key", "virtual_keys", "admin_tokens", "ring_hash"])
+def test_identity_without_a_part_is_refused(tmp_path: Path, name: str) -> None:
+    settings, _ = made(tmp_path)
+    content = json.loads(identity_path(settings).read_bytes())
+    del content[name]
+    write_secret_file(identity_path(settings), content)
+    with pytest.raises(ConfigurationError):
+        load_identity(settings)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gateway.deployment import SETTINGS, deployment
+
+from trade_core.errors import ConfigurationError
+
+
+def refusal(folder: Path, **changed: object) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        deployment(folder, **changed)
+    return str(caught.value)
+
+
+def test_settings_complete_file_is_read_with_paths_of_its_folder(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    assert settings.ring_file == tmp_path.resolve() / "ring.json"
+    assert (settings.listen_host, settings.admin_host, settings.log_level) == ("127.0.0.1", "127.0.0.1", "INFO")
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, "journal_url"])
+def test_settings_missing_key_is_named(tmp_path: Path, name: str) -> None:
+    assert f"{name}: is missing" in refusal(tmp_path, **{name: None})
+
+
+@pytest.mark.parametrize("name", ["require_lease", "skip_checks", "Listen_port"])
+def test_settings_unknown_key_is_named(tmp_path: Path, name: str) -> None:
+    assert f"{name}: is not a known setting" in refusal(tmp_path, **{name: True})
+
+
+@pytest.mark.parametrize("name", ["environment", "exchange"])
+@pytest.mark.parametrize("value", ["testnet", "live"])
+def test_settings_real_exchange_is_refused_with_the_reason(tmp_path: Path, name: str, value: str) -> None:
+    message = refusal(tmp_path, **{name: value})
+    assert f"{name}: " in message
+    assert f"'{value}' is refused by this version" in message
+
+
+@pytest.mark.parametrize("name", ["environment", "exchange"])
+@pytest.mark.parametrize("value", ["LIVE", "Simulated", "", "mainnet", 1])
+def test_settings_other_environment_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    assert f"{name}: " in refusal(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["listen_host", "admin_host"])
+@pytest.mark.parametrize(
+    "value", ["0.0.0.0", "192.168.1.5", "8.8.8.8", "localhost", "", "::", "127.0.0.1.evil.example"]
+)
+def test_settings_host_that_is_not_loopback_is_refused(tmp_path: Path, name: str, value: str) -> None:
+    assert f"{name}: " in refusal(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("exchange_url", "http"), ("exchange_ws_url", "ws")])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{scheme}://api.bybit.com:443",
+        "{scheme}://localhost:1",
+        "{scheme}://127.0.0.1",
+        "{scheme}://127.0.0.1:0x50",
+        "{scheme}://127.0.0.1:99999",
+        "{scheme}://127.0.0.1:1/path",
+        "{scheme}://127.0.0.1:1?q",
+        "{scheme}://127.0.0.1:1#f",
+        "{scheme}://user@127.0.0.1:1",
+        "{scheme}://:password@127.0.0.1:1",
+        "{scheme}://127.0.0.1@evil.example:1",
+        "{scheme}s://127.0.0.1:1",
+        "ftp://127.0.0.1:1",
+        "127.0.0.1:1",
+        "",
+        "{scheme}://[::1",
+    ],
+)
+def test_settings_exchange_that_is_not_a_bare_loopback_address_is_refused(
+    tmp_path: Path, name: str, scheme: str, form: str
+) -> None:
+    assert f"{name}: " in refusal(tmp_path, **{name: form.format(scheme=scheme)})
+
+
+def test_settings_exchange_may_end_in_a_slash(tmp_path: Path) -> None:
+    assert deployment(tmp_path, exchange_url="http://127.0.0.1:1/").exchange_url == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("name", ["listen_port", "admin_port"])
+@pytest.mark.parametrize("value", [0, -1, 65536, "22000", True])
+def test_settings_absurd_port_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    assert f"{name}: " in refusal(tmp_path, **{name: value})
+
+
+def test_settings_one_port_for_bot_and_admin_is_refused(tmp_path: Path) -> None:
+    assert "listen_port and admin_port are both 22000" in refusal(tmp_path, admin_port=22000)
+
+
+@pytest.mark.parametrize("value", ["", "abc", "1" * 21, "12 ", "-1", 1002])
+def test_settings_absurd_account_is_refused(tmp_path: Path, value: object) -> None:
+    assert "account: " in refusal(tmp_path, account=value)
+
+
+@pytest.mark.parametrize("value", ["sqlite://", "sqlite:///relative.db", "postgresql://x/y", "sqlite:///:memory:", ""])
+def test_settings_journal_that_is_no_file_on_disk_is_refused(tmp_path: Path, value: str) -> None:
+    assert "journal_url: " in refusal(tmp_path, journal_url=value)
+
+
+@pytest.mark.parametrize("value", ["debug", "TRACE", ""])
+def test_settings_unknown_log_level_is_refused(tmp_path: Path, value: str) -> None:
+    assert "log_level: " in refusal(tmp_path, log_level=value)

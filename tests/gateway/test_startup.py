@@ -1,0 +1,162 @@
+"""What must be true of the exchange, against a small one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from gateway.house import POLICY
+from http_double import Asked, HttpDouble, envelope, http_double, reply
+
+from trade_core.bybit.client import BybitClient
+from trade_core.clock import ManualClock
+from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, UnknownOutcome
+from trade_core.secrets import Secret
+from trade_gateway.policy.instruments import InstrumentInvalid
+from trade_gateway.startup import NOT_MODIFIED, KeyRefused, load_instruments, pin_modes, verify_key
+from trade_gateway.wire.intents import Category
+
+KEY_FACTS = {
+    "userID": 1002,
+    "readOnly": 0,
+    "isMaster": False,
+    "ips": ["127.0.0.1"],
+    "permissions": {"Spot": ["SpotTrade"]},
+}
+
+
+@asynccontextmanager
+async def exchange(
+    answer: Callable[[Asked], bytes | None] | bytes,
+) -> AsyncIterator[tuple[BybitClient, HttpDouble]]:
+    async with http_double((lambda _: answer) if isinstance(answer, bytes) else answer) as double:
+        client = BybitClient(
+            base_url=double.url, clock=ManualClock(), is_simulated=True, key=Secret("k"), secret=Secret("s")
+        )
+        yield client, double
+        await client.aclose()
+
+
+async def test_verify_key_of_the_right_power_passes() -> None:
+    async with exchange(envelope(KEY_FACTS)) as (client, double):
+        await verify_key(client, account="1002")
+        assert double.paths() == ["/v5/user/query-api"]
+
+
+async def test_verify_key_with_too_much_power_is_refused_by_name() -> None:
+    facts = {**KEY_FACTS, "permissions": {"Spot": ["SpotTrade"], "Wallet": ["Withdraw"]}}
+    async with exchange(envelope(facts)) as (client, _):
+        with pytest.raises(KeyRefused, match="Wallet Withdraw"):
+            await verify_key(client, account="1002")
+
+
+@pytest.mark.parametrize("ret_code", [10003, 10004, 10005, 10010, 33004])
+async def test_verify_key_that_the_exchange_does_not_accept_is_refused(ret_code: int) -> None:
+    async with exchange(envelope({}, ret_code=ret_code)) as (client, _):
+        with pytest.raises(KeyRefused, match=str(ret_code)):
+            await verify_key(client, account="1002")
+
+
+@pytest.mark.parametrize("ret_code", [10000, 10002, 10006, 10016])
+async def test_verify_key_without_an_answer_is_neither_right_nor_refused(ret_code: int) -> None:
+    async with exchange(envelope({}, ret_code=ret_code)) as (client, _):
+        with pytest.raises(ExchangeAnswerInvalid):
+            await verify_key(client, account="1002")
+
+
+async def test_verify_key_of_an_exchange_that_is_down_is_not_known() -> None:
+    async with exchange(reply(b"", status=503)) as (client, _):
+        with pytest.raises(ExchangeUnavailable):
+            await verify_key(client, account="1002")
+
+
+def filters(asked: Asked, **changed: Any) -> dict[str, Any]:
+    is_spot = asked.parameter("category") == "spot"
+    lot = {"minOrderQty": "0.001", "maxLimitOrderQty": "9", "maxOrderQty": "9"}
+    lot |= {"basePrecision": "0.001", "minOrderAmt": "5"} if is_spot else {"qtyStep": "0.001", "minNotionalValue": "5"}
+    return {
+        "symbol": asked.parameter("symbol"),
+        "status": "Trading",
+        "baseCoin": "BTC",
+        "quoteCoin": "USDT",
+        "priceFilter": {"tickSize": "0.1"},
+        "lotSizeFilter": lot,
+        **changed,
+    }
+
+
+async def test_load_instruments_reads_every_symbol_of_the_policy() -> None:
+    async with exchange(lambda asked: envelope({"list": [filters(asked)]})) as (client, _):
+        loaded = await load_instruments(client, POLICY)
+    assert set(loaded) == {(Category.SPOT, "BTCUSDT"), (Category.LINEAR, "BTCUSDT")}
+    assert all(key == (one.category, one.symbol) for key, one in loaded.items())
+
+
+async def test_load_instruments_with_the_filters_of_another_symbol_is_refused() -> None:
+    async with exchange(lambda asked: envelope({"list": [filters(asked, symbol="ETHUSDT")]})) as (client, _):
+        with pytest.raises(ExchangeAnswerInvalid, match="another symbol"):
+            await load_instruments(client, POLICY)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+async def test_load_instruments_with_other_than_one_answer_is_refused(count: int) -> None:
+    async with exchange(lambda asked: envelope({"list": [filters(asked)] * count})) as (client, _):
+        with pytest.raises(ExchangeAnswerInvalid, match="no filters"):
+            await load_instruments(client, POLICY)
+
+
+@pytest.mark.parametrize("result", [{}, {"list": None}, {"list": "x"}])
+async def test_load_instruments_without_a_list_is_refused(result: dict[str, Any]) -> None:
+    async with exchange(envelope(result)) as (client, _):
+        with pytest.raises(ExchangeAnswerInvalid, match="no filters"):
+            await load_instruments(client, POLICY)
+
+
+async def test_load_instruments_that_do_not_trade_is_refused() -> None:
+    async with exchange(lambda asked: envelope({"list": [filters(asked, status="Closed")]})) as (client, _):
+        with pytest.raises(InstrumentInvalid, match="not Trading"):
+            await load_instruments(client, POLICY)
+
+
+async def test_pin_modes_sets_margin_position_and_leverage() -> None:
+    async with exchange(envelope({})) as (client, double):
+        await pin_modes(client, POLICY)
+    assert [(asked.path, asked.json()) for asked in double.asked] == [
+        ("/v5/account/set-margin-mode", {"setMarginMode": "ISOLATED_MARGIN"}),
+        ("/v5/position/switch-mode", {"category": "linear", "coin": "USDT", "mode": 0}),
+        (
+            "/v5/position/set-leverage",
+            {"category": "linear", "symbol": "BTCUSDT", "buyLeverage": "2", "sellLeverage": "2"},
+        ),
+    ]
+
+
+async def test_pin_modes_of_spot_alone_asks_nothing() -> None:
+    async with exchange(envelope({})) as (client, double):
+        await pin_modes(client, replace(POLICY, symbols=frozenset({(Category.SPOT, "BTCUSDT")})))
+    assert double.asked == []
+
+
+@pytest.mark.parametrize("ret_code", sorted(NOT_MODIFIED))
+async def test_pin_modes_that_are_so_already_count_as_done(ret_code: int) -> None:
+    async with exchange(envelope({}, ret_code=ret_code)) as (client, double):
+        await pin_modes(client, POLICY)
+        assert len(double.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "path", ["/v5/account/set-margin-mode", "/v5/position/switch-mode", "/v5/position/set-leverage"]
+)
+async def test_pin_modes_refused_by_the_exchange_are_not_done(path: str) -> None:
+    async with exchange(lambda asked: envelope({}, ret_code=10001 if asked.path == path else 0)) as (client, _):
+        with pytest.raises(ExchangeAnswerInvalid, match=path):
+            await pin_modes(client, POLICY)
+
+
+async def test_pin_modes_not_answered_are_not_known() -> None:
+    async with exchange(reply(b"", status=502)) as (client, _):
+        with pytest.raises(UnknownOutcome):
+            await pin_modes(client, POLICY)
