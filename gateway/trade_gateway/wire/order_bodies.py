@@ -49,8 +49,8 @@ _CONSTANT: Mapping[str, JsonNumber | str] = {
     "positionIdx": ZERO,
     "position_idx": ZERO,
 }
-_TRIGGER_KEYS = frozenset({"triggerPrice", "triggerDirection", "triggerBy"})
-FORBIDDEN_KEYS = _TRIGGER_KEYS | {
+TRIGGER_KEYS = frozenset({"triggerPrice", "triggerDirection", "triggerBy"})
+FORBIDDEN_KEYS = TRIGGER_KEYS | {
     "activePrice",
     "bboLevel",
     "bboSideType",  # the exchange would choose the price
@@ -81,15 +81,19 @@ _CANCEL_KNOWN = frozenset(_CANCEL_REQUIRED) | {"orderId", "orderLinkId", "orderF
 def parse_order_create(body: bytes) -> OrderIntent | Refusal:
     """Parse the body of an order, or say which rule it breaks."""
     try:
-        fields = read_flat_object(body)
-        _refuse_stops(fields)
-        _refuse_takers(fields)
-        _refuse_forbidden_fields(fields)
-        refuse_unknown_keys(fields, _CREATE_KNOWN)
-        require_keys(fields, CREATE_REQUIRED)
-        return _order_intent(fields)
+        return parse_order_fields(read_flat_object(body))
     except Refused as error:
         return error.refusal
+
+
+def parse_order_fields(fields: Mapping[str, Value]) -> OrderIntent:
+    """Turn the fields of a body into an order. Raises Refused."""
+    _refuse_stops(fields)
+    _refuse_takers(fields)
+    _refuse_forbidden_fields(fields)
+    refuse_unknown_keys(fields, _CREATE_KNOWN)
+    require_keys(fields, CREATE_REQUIRED)
+    return _order_intent(fields)
 
 
 def parse_order_cancel(body: bytes) -> CancelIntent | Refusal:

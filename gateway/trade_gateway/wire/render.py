@@ -13,7 +13,7 @@ from typing import Any
 
 from trade_core.money import format_decimal
 from trade_gateway.policy.deny_codes import RET_LEVERAGE_NOT_MODIFIED, RET_ORDER_NOT_FOUND_SPOT, DenyCode
-from trade_gateway.wire.intents import Category, OrderIntent, ReadIntent
+from trade_gateway.wire.intents import Category, OrderIntent, ReadIntent, Side, StopIntent
 from trade_gateway.wire.refusal import Detail
 from trade_gateway.wire.routes import Kind, Route
 
@@ -46,6 +46,32 @@ def order_body(intent: OrderIntent, *, link_id: str) -> bytes:
         fields["reduceOnly"] = True
     if intent.category is Category.LINEAR:
         fields["positionIdx"] = 0
+    return _compact(fields)
+
+
+def stop_body(stop: StopIntent, *, link_id: str) -> bytes:
+    """Return the body of a protective stop: always reduce-only, with our own order link id.
+
+    A limit stop is GTC and so takes once triggered; a market stop, which only the gateway's own disaster stop is, has
+    no price.
+    """
+    fields: dict[str, Any] = {
+        "category": Category.LINEAR.value,
+        "symbol": stop.symbol,
+        "side": stop.side.value,
+        "orderType": "Market" if stop.limit_price is None else "Limit",
+        "qty": format_decimal(stop.quantity),
+    }
+    if stop.limit_price is not None:
+        fields |= {"price": format_decimal(stop.limit_price), "timeInForce": "GTC"}
+    fields |= {
+        "triggerPrice": format_decimal(stop.trigger_price),
+        "triggerDirection": 1 if stop.side is Side.BUY else 2,
+        "triggerBy": stop.trigger_by.value,
+        "reduceOnly": True,
+        "positionIdx": 0,
+        "orderLinkId": link_id,
+    }
     return _compact(fields)
 
 

@@ -1,0 +1,374 @@
+"""Decides on an order: facts in, Allow or Deny out. Pure.
+
+Rules
+- An order either provably reduces risk or counts as adding it. A spot sell reduces within the coin held less working
+  sells, and is denied beyond. A linear order reduces when it is sent with reduceOnly, which the exchange enforces; it
+  must meet an opposite position at least as large, unless the account view is not trusted: then the exchange's
+  enforcement alone counts, because an exit must not be trapped by our own blindness.
+- An order that adds risk passes every check of ADDING; the first that fails names the denial. Limits that are
+  multiples apply to min(equity, allocated capital); the per-order, per-symbol and gross limits are multiplied by the
+  scale while TRIMMED.
+- An order that reduces risk passes every check of REDUCING. It needs a permitted symbol (the bot may not sell coins
+  that it does not trade), numbers on the instrument's grid and a price within the exit collar. It is never held to
+  turnover, exposure, equity, duplicates or latches. It may exceed the open-order limit by as many orders again, so
+  that exits are not trapped by entries and the number of working orders is bounded all the same.
+- Cancels are not decided here: they pass in every state. Protective stops are decided in `stops`.
+
+Each check is a named function of one Question, so that `explain` can tell the result of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trade_core.money import is_multiple
+from trade_gateway.policy.collar import check_adding_price, check_reducing_price, exit_reference
+from trade_gateway.policy.deny_codes import DenyCode
+from trade_gateway.policy.exact import EXACT, ONE, ZERO
+from trade_gateway.policy.exposure import Candidate, exposures
+from trade_gateway.policy.facts import AccountFacts, CoinMarket, MarketFacts, base_coin_of, order_key
+from trade_gateway.policy.instruments import Instrument
+from trade_gateway.policy.model import Policy, SymbolKey
+from trade_gateway.policy.throttles import MessageLevel
+from trade_gateway.policy.trading_state import TradingState
+from trade_gateway.policy.turnover import turnover_notional
+from trade_gateway.policy.verdicts import Allow, Deny, deny
+from trade_gateway.wire.intents import Category, OrderIntent, Side
+
+DEFAULT_TRIMMED_SCALE = Decimal("0.5")
+REDUCING_ORDERS_FACTOR = 2
+"""Reducing orders may bring the working orders up to this multiple of max_open_orders."""
+
+_STATE_CODES = {
+    TradingState.REDUCE_ONLY: DenyCode.STATE_REDUCE_ONLY,
+    TradingState.HALTED: DenyCode.STATE_HALTED,
+    TradingState.KILLED: DenyCode.STATE_KILLED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One order with everything that a check may look at. `scale` is 1 unless TRIMMED."""
+
+    intent: OrderIntent
+    policy: Policy
+    instrument: Instrument | None
+    account: AccountFacts
+    market: MarketFacts
+    trading_state: TradingState
+    scale: Decimal
+
+    @property
+    def key(self) -> SymbolKey:
+        """The symbol in question."""
+        return (self.intent.category, self.intent.symbol)
+
+    @property
+    def coin(self) -> CoinMarket | None:
+        """The prices of the coin in question."""
+        return self.market.coins.get(base_coin_of(self.intent.symbol))
+
+    @property
+    def notional(self) -> Decimal:
+        """Quantity x the greater of price and reference."""
+        return turnover_notional(
+            quantity=self.intent.quantity, price=self.intent.price, reference_price=exit_reference(self.coin)
+        )
+
+
+Check = Callable[[Question], Deny | None]
+
+
+def decide(
+    intent: OrderIntent,
+    *,
+    policy: Policy,
+    instrument: Instrument | None,
+    account: AccountFacts,
+    market: MarketFacts,
+    trading_state: TradingState,
+    scale: Decimal = DEFAULT_TRIMMED_SCALE,
+) -> Allow | Deny:
+    """Decide on one order. `scale` counts only while TRIMMED and must lie above 0 and at most at 1."""
+    question = Question(
+        intent=intent,
+        policy=policy,
+        instrument=instrument,
+        account=account,
+        market=market,
+        trading_state=trading_state,
+        scale=scale if trading_state is TradingState.TRIMMED else ONE,
+    )
+    adds_risk = not claims_reduction(intent)
+    for check in ADDING.values() if adds_risk else REDUCING.values():
+        denied = check(question)
+        if denied is not None:
+            return denied
+    return Allow(adds_risk=adds_risk, reference_price=exit_reference(question.coin), notional=question.notional)
+
+
+def claims_reduction(intent: OrderIntent) -> bool:
+    """Tell which checks an order has to pass: those of an exit, or those of an entry."""
+    if intent.category is Category.SPOT:
+        return intent.side is Side.SELL  # whatever the bot calls it: the exchange knows no reduce-only on spot
+    return intent.reduce_only
+
+
+def _killed(question: Question) -> Deny | None:
+    return deny(DenyCode.STATE_KILLED) if question.trading_state >= TradingState.KILLED else None
+
+
+def _symbol(question: Question) -> Deny | None:
+    if question.key in question.policy.symbols:
+        return None
+    category, symbol = question.key
+    return deny(DenyCode.SYMBOL_NOT_PERMITTED, category=category.value, symbol=symbol)
+
+
+def _state(question: Question) -> Deny | None:
+    state = question.trading_state
+    return deny(_STATE_CODES[state]) if state > TradingState.TRIMMED else None
+
+
+def _terminated(question: Question) -> Deny | None:
+    account = question.account
+    if account.is_terminated or account.message_level >= MessageLevel.TERMINATE:
+        return deny(DenyCode.LIMIT_MESSAGES_TERMINATED, limit=question.policy.messages_per_s_terminate)
+    return None
+
+
+def _messages(question: Question) -> Deny | None:
+    if question.account.message_level is MessageLevel.FREE:
+        return None
+    return deny(DenyCode.LIMIT_MESSAGES, limit=question.policy.messages_per_s_deny)
+
+
+def _trusted(question: Question) -> Deny | None:
+    return None if question.account.is_trusted else deny(DenyCode.ACCOUNT_VIEW_UNTRUSTED)
+
+
+def _equity(question: Question) -> Deny | None:
+    equity = question.account.equity_usdt
+    if equity is None or not equity.is_finite() or equity <= 0:
+        return deny(DenyCode.EQUITY_UNKNOWN, equity="unknown" if equity is None else equity)
+    return None
+
+
+def _unresolved(question: Question) -> Deny | None:
+    if question.key in question.account.unresolved_symbols:
+        return deny(DenyCode.SYMBOL_OUTCOME_UNRESOLVED, symbol=question.intent.symbol)
+    return None
+
+
+def _repeated_execution(question: Question) -> Deny | None:
+    if question.key in question.account.repeated_execution_symbols:
+        return deny(DenyCode.LIMIT_REPEATED_EXECUTION, symbol=question.intent.symbol)
+    return None
+
+
+def _leverage(question: Question) -> Deny | None:
+    is_unpinned = question.intent.symbol in question.account.leverage_unpinned_symbols
+    if question.intent.category is Category.LINEAR and is_unpinned:
+        return deny(DenyCode.SYMBOL_LEVERAGE_UNPINNED, symbol=question.intent.symbol)
+    return None
+
+
+def _duplicate(question: Question) -> Deny | None:
+    if order_key(question.intent) in question.account.working_keys:
+        return deny(DenyCode.ORDER_DUPLICATE, symbol=question.intent.symbol, price=question.intent.price)
+    return None
+
+
+def _instrument(question: Question) -> Deny | None:
+    """Deny without instrument facts, and when they are of another coin than the one whose prices would be used."""
+    instrument = question.instrument
+    if instrument is None or instrument.base_coin != base_coin_of(question.intent.symbol):
+        return deny(DenyCode.SYMBOL_INSTRUMENT_UNKNOWN, symbol=question.intent.symbol)
+    return None
+
+
+def _exit_instrument(question: Question) -> Deny | None:
+    # A linear reduce-only order needs none: the exchange checks grid and position by itself.
+    return None if question.intent.category is Category.LINEAR else _instrument(question)
+
+
+def _tick(question: Question) -> Deny | None:
+    instrument, price = question.instrument, question.intent.price
+    if instrument is None or is_multiple(price, instrument.tick_size):
+        return None
+    return deny(DenyCode.ORDER_PRICE_OFF_TICK, price=price, tick_size=instrument.tick_size)
+
+
+def _step(question: Question) -> Deny | None:
+    instrument, quantity = question.instrument, question.intent.quantity
+    if instrument is None or is_multiple(quantity, instrument.quantity_step):
+        return None
+    return deny(DenyCode.ORDER_QUANTITY_OFF_STEP, quantity=quantity, step=instrument.quantity_step)
+
+
+def _largest_quantity(question: Question) -> Deny | None:
+    instrument, quantity = question.instrument, question.intent.quantity
+    if instrument is None or quantity <= instrument.max_quantity:
+        return None
+    return deny(DenyCode.ORDER_QUANTITY_ABOVE_MAXIMUM, quantity=quantity, maximum=instrument.max_quantity)
+
+
+def _smallest_quantity(question: Question) -> Deny | None:
+    instrument, quantity = question.instrument, question.intent.quantity
+    if instrument is None or quantity >= instrument.min_quantity:
+        return None
+    return deny(DenyCode.ORDER_QUANTITY_BELOW_MINIMUM, quantity=quantity, minimum=instrument.min_quantity)
+
+
+def _smallest_notional(question: Question) -> Deny | None:
+    """Compare quantity x price, as the exchange does."""
+    instrument, minimum = question.instrument, question.policy.min_order_notional_usdt
+    if instrument is not None and instrument.min_notional > minimum:
+        minimum = instrument.min_notional
+    notional = EXACT.multiply(question.intent.quantity, question.intent.price)
+    if notional >= minimum:
+        return None
+    return deny(DenyCode.ORDER_NOTIONAL_BELOW_MINIMUM, notional=notional, minimum=minimum)
+
+
+def _scale(question: Question) -> Deny | None:
+    if ZERO < question.scale <= ONE:
+        return None
+    return deny(DenyCode.GATEWAY_FAULT, scale=question.scale)
+
+
+def _quantity(question: Question) -> Deny | None:
+    limit = EXACT.multiply(question.policy.symbols[question.key].max_order_quantity, question.scale)
+    if question.intent.quantity <= limit:
+        return None
+    return deny(DenyCode.LIMIT_ORDER_QUANTITY, quantity=question.intent.quantity, limit=limit)
+
+
+def _notional(question: Question) -> Deny | None:
+    limit = EXACT.multiply(question.policy.max_order_notional_usdt, question.scale)
+    if question.notional <= limit:
+        return None
+    return deny(DenyCode.ORDER_NOTIONAL_ABOVE_MAXIMUM, notional=question.notional, maximum=limit)
+
+
+def _adding_price(question: Question) -> Deny | None:
+    return check_adding_price(question.intent, question.coin, question.policy)
+
+
+def _reducing_price(question: Question) -> Deny | None:
+    return check_reducing_price(question.intent, question.coin, question.policy)
+
+
+def _turnover(question: Question) -> Deny | None:
+    used = EXACT.add(question.account.turnover_used_usdt, question.notional)
+    limit = EXACT.multiply(question.policy.turnover_budget_24h, _base(question))
+    if used <= limit:
+        return None
+    return deny(DenyCode.LIMIT_TURNOVER, would_be=used, limit=limit)
+
+
+def _exposure(question: Question) -> Deny | None:
+    intent = question.intent
+    candidate = Candidate(key=question.key, side=intent.side, quantity=intent.quantity, price=intent.price)
+    worst = exposures(question.account, question.market, known=question.policy.symbols.keys(), candidate=candidate)
+    if worst.unpriced:
+        return deny(DenyCode.REFERENCE_MISSING, coins=" ".join(worst.unpriced))
+    limit = EXACT.multiply(question.policy.symbols[question.key].max_notional_usdt, question.scale)
+    if worst.by_symbol[question.key] > limit:
+        return deny(DenyCode.LIMIT_SYMBOL_EXPOSURE, would_be=worst.by_symbol[question.key], limit=limit)
+    multiple = EXACT.multiply(question.policy.max_gross_exposure, question.scale)
+    limit = EXACT.multiply(multiple, _base(question))
+    if worst.gross > limit:
+        return deny(DenyCode.LIMIT_GROSS_EXPOSURE, would_be=worst.gross, limit=limit)
+    return None
+
+
+def _open_orders(question: Question) -> Deny | None:
+    return _count_open_orders(question, question.policy.max_open_orders)
+
+
+def _open_exits(question: Question) -> Deny | None:
+    return _count_open_orders(question, question.policy.max_open_orders * REDUCING_ORDERS_FACTOR)
+
+
+def _count_open_orders(question: Question, limit: int) -> Deny | None:
+    if question.account.working_orders < limit:
+        return None
+    return deny(DenyCode.LIMIT_OPEN_ORDERS, working_orders=question.account.working_orders, limit=limit)
+
+
+def _reduction(question: Question) -> Deny | None:
+    if question.intent.category is Category.SPOT:
+        return _oversold(question)
+    return deny_unmatched(
+        question.intent.side, question.intent.quantity, symbol=question.intent.symbol, account=question.account
+    )
+
+
+def deny_unmatched(side: Side, quantity: Decimal, *, symbol: str, account: AccountFacts) -> Deny | None:
+    """Deny a linear reduction that meets no opposite position as large; an untrusted view leaves it to the exchange."""
+    if not account.is_trusted:
+        return None
+    position = account.positions.get(symbol, ZERO)
+    opposite = position if side is Side.SELL else -position
+    if opposite <= 0:
+        return deny(DenyCode.ORDER_REDUCES_NOTHING, side=side.value, position=position)
+    if quantity > opposite:
+        return deny(DenyCode.ORDER_REDUCES_TOO_MUCH, quantity=quantity, position=position)
+    return None
+
+
+def _oversold(question: Question) -> Deny | None:
+    sellable = question.account.sellable_base.get(base_coin_of(question.intent.symbol), ZERO)
+    if question.intent.quantity <= sellable:
+        return None
+    return deny(DenyCode.ORDER_SELL_EXCEEDS_HOLDINGS, quantity=question.intent.quantity, sellable=sellable)
+
+
+def _base(question: Question) -> Decimal:
+    equity = question.account.equity_usdt
+    return ZERO if equity is None else question.policy.base_usdt(equity)
+
+
+ADDING: dict[str, Check] = {
+    "not killed": _killed,
+    "symbol permitted": _symbol,
+    "state permits new risk": _state,
+    "messages not terminated": _terminated,
+    "message rate": _messages,
+    "account view trusted": _trusted,
+    "equity known": _equity,
+    "symbol resolved": _unresolved,
+    "no repeated execution": _repeated_execution,
+    "leverage pinned": _leverage,
+    "no duplicate": _duplicate,
+    "instrument known": _instrument,
+    "price on tick": _tick,
+    "quantity on step": _step,
+    "quantity at most the instrument's": _largest_quantity,
+    "price in collar": _adding_price,
+    "scale valid": _scale,
+    "quantity at least the minimum": _smallest_quantity,
+    "notional at least the minimum": _smallest_notional,
+    "quantity at most the policy's": _quantity,
+    "notional at most the policy's": _notional,
+    "turnover budget": _turnover,
+    "exposure limits": _exposure,
+    "open orders": _open_orders,
+}
+"""What an order that adds risk must pass, cheap and general checks first."""
+REDUCING: dict[str, Check] = {
+    "not killed": _killed,
+    "symbol permitted": _symbol,
+    "message rate": _messages,
+    "instrument known": _exit_instrument,
+    "within holdings or position": _reduction,
+    "price on tick": _tick,
+    "quantity on step": _step,
+    "quantity at most the instrument's": _largest_quantity,
+    "price in exit collar": _reducing_price,
+    "open orders": _open_exits,
+}
+"""What an order that reduces risk must pass."""
