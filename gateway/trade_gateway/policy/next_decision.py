@@ -240,7 +240,10 @@ def _scale(question: Question) -> Deny | None:
 
 
 def _quantity(question: Question) -> Deny | None:
-    limit = EXACT.multiply(question.policy.symbols[question.key].max_order_quantity, question.scale)
+    limits = question.policy.symbols.get(question.key)
+    if limits is None:
+        return _symbol(question)
+    limit = EXACT.multiply(limits.max_order_quantity, question.scale)
     if question.intent.quantity <= limit:
         return None
     return deny(DenyCode.LIMIT_ORDER_QUANTITY, quantity=question.intent.quantity, limit=limit)
@@ -271,11 +274,14 @@ def _turnover(question: Question) -> Deny | None:
 
 def _exposure(question: Question) -> Deny | None:
     intent = question.intent
+    limits = question.policy.symbols.get(question.key)
+    if limits is None:
+        return _symbol(question)
     candidate = Candidate(key=question.key, side=intent.side, quantity=intent.quantity, price=intent.price)
     worst = exposures(question.account, question.market, known=question.policy.symbols.keys(), candidate=candidate)
     if worst.unpriced:
         return deny(DenyCode.REFERENCE_MISSING, coins=" ".join(worst.unpriced))
-    limit = EXACT.multiply(question.policy.symbols[question.key].max_notional_usdt, question.scale)
+    limit = EXACT.multiply(limits.max_notional_usdt, question.scale)
     if worst.by_symbol[question.key] > limit:
         return deny(DenyCode.LIMIT_SYMBOL_EXPOSURE, would_be=worst.by_symbol[question.key], limit=limit)
     multiple = EXACT.multiply(question.policy.max_gross_exposure, question.scale)
