@@ -38,8 +38,10 @@ async def conducting(
     async with http_double(answer or (lambda _: envelope({"orderId": "x1"}))) as double:
         client = BybitClient(base_url=double.url, clock=clock, is_simulated=True, key=Secret("k"), secret=Secret("s"))
         made = Conductor(recorder=recorder, upstream=Upstream(client=client, clock=clock), clock=clock, permits=permits)
-        yield made, double
-        await client.aclose()
+        try:
+            yield made, double
+        finally:
+            await client.aclose()
 
 
 def of(*commands: Any) -> Flow[list[Any]]:

@@ -31,9 +31,11 @@ async def reads_from(
     async with http_double((lambda _: answer) if isinstance(answer, bytes) else answer) as double:
         private = BybitClient(base_url=double.url, clock=clock, is_simulated=True, key=Secret("k"), secret=Secret("s"))
         public = BybitClient(base_url=double.url, clock=clock, is_simulated=True)
-        yield Reads(private=private, public=public, ledger=ledger, budget=EgressBudget(clock=clock)), ledger, double
-        await private.aclose()
-        await public.aclose()
+        try:
+            yield Reads(private=private, public=public, ledger=ledger, budget=EgressBudget(clock=clock)), ledger, double
+        finally:
+            await private.aclose()
+            await public.aclose()
 
 
 def read(route: Route, **parameters: str) -> ReadIntent:

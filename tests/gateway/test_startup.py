@@ -36,8 +36,10 @@ async def exchange(
         client = BybitClient(
             base_url=double.url, clock=ManualClock(), is_simulated=True, key=Secret("k"), secret=Secret("s")
         )
-        yield client, double
-        await client.aclose()
+        try:
+            yield client, double
+        finally:
+            await client.aclose()
 
 
 async def test_verify_key_of_the_right_power_passes() -> None:

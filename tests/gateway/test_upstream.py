@@ -36,8 +36,10 @@ async def upstream_to(
 ) -> AsyncIterator[tuple[Upstream, HttpDouble]]:
     async with http_double((lambda _: answer) if isinstance(answer, bytes) else answer) as double:
         client = BybitClient(base_url=double.url, clock=clock, is_simulated=True, key=Secret("k"), secret=Secret("s"))
-        yield Upstream(client=client, clock=clock), double
-        await client.aclose()
+        try:
+            yield Upstream(client=client, clock=clock), double
+        finally:
+            await client.aclose()
 
 
 def yes() -> bool:

@@ -1,0 +1,375 @@
+"""The whole gateway in this process, with a real journal and a small exchange: what it does with time and trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway.deployment import LEASE_KEY, LEASE_PRIVATE, deployment
+from gateway.parts import order_intent, tracked
+from http_double import Asked, HttpDouble, envelope, http_double, reply
+
+from trade_core.clock import NS_PER_MS, NS_PER_S, SystemClock
+from trade_core.secrets import Secret
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.lease import Lease, sign_lease
+from trade_core.trust.ring import ring_hash
+from trade_gateway import service as service_module
+from trade_gateway.cli import read_policy
+from trade_gateway.identity import identity_path, initialise, load_identity
+from trade_gateway.order_flow import intent_fields
+from trade_gateway.policy.limits import policy_hash
+from trade_gateway.service import Gateway
+from trade_gateway.settings import GatewaySettings
+from trade_gateway.states import Fault
+from trade_journal.errors import JournalUnavailable
+from trade_journal.rows import Entry, Row, RowKind
+from trade_journal.writer import JournalWriter
+
+ORIGIN = "trade/test"
+KEY_FACTS: dict[str, Any] = {
+    "userID": 1002,
+    "readOnly": 0,
+    "isMaster": False,
+    "ips": ["127.0.0.1"],
+    "permissions": {"Spot": ["SpotTrade"]},
+}
+INSTRUMENT = {
+    "symbol": "BTCUSDT",
+    "status": "Trading",
+    "baseCoin": "BTC",
+    "quoteCoin": "USDT",
+    "priceFilter": {"tickSize": "0.1"},
+    "lotSizeFilter": {"basePrecision": "0.001", "minOrderQty": "0.001", "maxLimitOrderQty": "9", "minOrderAmt": "5"},
+}
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops that turn quickly."""
+    monkeypatch.setattr(service_module, "_RETRY_S", 0.02)
+    monkeypatch.setattr(service_module, "_WATCH_STATE_EVERY_S", 0.02)
+
+
+class LeapingClock(SystemClock):
+    """The machine's clocks, with a wall clock that leaps, or breaks once, when told to."""
+
+    __slots__ = ("is_broken", "leap_ns")
+
+    def __init__(self) -> None:
+        self.leap_ns = 0
+        self.is_broken = False
+
+    def wall_ns(self) -> int:
+        if self.is_broken:
+            self.is_broken = False
+            raise ZeroDivisionError
+        return super().wall_ns() + self.leap_ns
+
+
+@dataclass
+class Exchange:
+    """What it answers; `is_down` answers everything with 503."""
+
+    key_facts: dict[str, Any] = field(default_factory=lambda: dict(KEY_FACTS))
+    orders: list[dict[str, str]] = field(default_factory=list)
+    is_down: bool = False
+    cancelled: list[str] = field(default_factory=list)
+
+    def answer(self, asked: Asked) -> bytes | None:
+        if self.is_down:
+            return reply(b"", status=503)
+        match asked.path:
+            case "/v5/user/query-api":
+                return envelope(self.key_facts)
+            case "/v5/market/instruments-info":
+                return envelope({"list": [INSTRUMENT]})
+            case "/v5/account/wallet-balance":
+                return envelope({"list": [{"coin": [{"coin": "BTC", "walletBalance": "1"}]}]})
+            case "/v5/order/cancel":
+                order_id = asked.json()["orderId"]
+                self.cancelled.append(order_id)
+                for order in self.orders:
+                    if order["orderId"] == order_id:
+                        order["orderStatus"] = "Cancelled"
+                return envelope({"orderId": order_id})
+            case _:
+                return envelope({"list": self.orders})
+
+
+@dataclass
+class Running:
+    gateway: Gateway
+    exchange: Exchange
+    double: HttpDouble
+    settings: GatewaySettings
+    journal: JournalWriter
+    stop: asyncio.Event
+    clock: LeapingClock
+
+    @property
+    def state(self) -> dict[str, Any]:
+        state = self.gateway.state()
+        json.dumps(state)  # it is served as JSON
+        return state
+
+    def lease(self, *, generation: int = 1, ceiling: str = "ACTIVE", lives_ms: int = 15_000, **changed: Any) -> bytes:
+        _, ring = load_identity(self.settings)
+        content = Lease(
+            deployment=ring.deployment,
+            environment=ring.environment,
+            account=ring.account,
+            boot_nonce=self.state["boot_nonce"],
+            generation=generation,
+            ceiling=ceiling,
+            scale="1",
+            policy_hash=ring.policy_hash,
+            ring_hash=ring_hash(ring),
+            expires_at_ms=SystemClock().wall_ns() // NS_PER_MS + lives_ms,
+        ).content()
+        return sign_lease(Lease(**{**content, **changed}), LEASE_PRIVATE)
+
+    async def until(self, is_true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(8):
+            while not is_true():  # noqa: ASYNC110 - several loops do what is waited for
+                await asyncio.sleep(0.01)
+
+    async def until_row(self, is_it: Callable[[dict[str, Any]], bool]) -> None:
+        async with asyncio.timeout(8):
+            while not any(is_it(row) for row in await self.gateway.rows(0, 512)):  # noqa: ASYNC110 - another's doing
+                await asyncio.sleep(0.01)
+
+    async def until_state(self, name: str) -> None:
+        await self.until(lambda: self.state["trading_state"] == name)
+
+
+async def rows_in(folder: Path) -> list[Row]:
+    journal = await JournalWriter.open(f"sqlite:///{folder}/gateway.db", origin=ORIGIN, clock=SystemClock())
+    rows = await journal.read(0, 512)
+    await journal.close()
+    return rows
+
+
+@asynccontextmanager
+async def running(folder: Path, exchange: Exchange | None = None) -> AsyncIterator[Running]:
+    """Run a gateway; the folder keeps its identity and journal from one run to the next."""
+    there = exchange or Exchange()
+    async with http_double(there.answer) as double:
+        settings = deployment(folder, exchange_url=double.url)
+        policy = read_policy(settings.policy_file)
+        if not identity_path(settings).exists():
+            initialise(settings, lease_key=LEASE_KEY, policy_hash=policy_hash(policy))
+        identity, ring = load_identity(settings)
+        clock = LeapingClock()
+        journal = await JournalWriter.open(settings.journal_url, origin=ORIGIN, clock=clock)
+        gateway = Gateway(
+            settings=settings,
+            identity=identity,
+            ring=ring,
+            policy=policy,
+            order_key=(Secret("k"), Secret("s")),
+            journal=journal,
+            clock=clock,
+        )
+        stop = asyncio.Event()
+        await gateway.start(stop=stop)
+        try:
+            yield Running(
+                gateway=gateway,
+                exchange=there,
+                double=double,
+                settings=settings,
+                journal=journal,
+                stop=stop,
+                clock=clock,
+            )
+        finally:
+            await gateway.stop()
+
+
+async def test_gateway_with_everything_proved_and_a_lease_is_active(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
+        assert it.state["trading_state"] == "REDUCE_ONLY"
+        assert not it.gateway.is_ready()
+        await it.gateway.accept_lease(it.lease())
+        assert it.state["trading_state"] == "ACTIVE"
+        assert it.gateway.is_ready()
+
+
+async def test_gateway_at_start_is_held_by_its_faults(tmp_path: Path) -> None:
+    async with running(tmp_path, Exchange(is_down=True)) as it:
+        await it.gateway.accept_lease(it.lease())
+        assert it.state["trading_state"] == "REDUCE_ONLY"
+        reason = it.state["holders"]["own_faults"]["reason"]
+        assert Fault.KEY_UNVERIFIED.value in reason
+        assert Fault.INSTRUMENTS_MISSING.value in reason
+        assert Fault.ACCOUNT_STALE.value in reason
+
+
+async def test_gateway_with_the_exchange_down_stays_up_and_recovers_by_itself(tmp_path: Path) -> None:
+    async with running(tmp_path, Exchange(is_down=True)) as it:
+        await it.gateway.accept_lease(it.lease())
+        await it.until(lambda: len(it.double.asked) > 5)
+        assert it.state["trading_state"] == "REDUCE_ONLY"
+        assert not it.stop.is_set()
+        it.exchange.is_down = False
+        await it.until_state("ACTIVE")
+
+
+async def test_gateway_whose_key_has_too_much_power_ends(tmp_path: Path) -> None:
+    exchange = Exchange()
+    exchange.key_facts["permissions"] = {"Spot": ["SpotTrade"], "Wallet": ["Withdraw"]}
+    async with running(tmp_path, exchange) as it:
+        await it.until(it.stop.is_set)
+        assert it.gateway.fatal is not None
+        assert "Withdraw" in str(it.gateway.fatal)
+        await it.gateway.accept_lease(it.lease())
+        assert it.state["trading_state"] == "REDUCE_ONLY"
+    assert RowKind.KEY_REFUSED in [row.kind for row in await rows_in(tmp_path)]
+
+
+async def test_gateway_lease_that_lapses_is_reduce_only_and_a_row(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
+        await it.gateway.accept_lease(it.lease(lives_ms=150))
+        assert it.state["trading_state"] == "ACTIVE"
+        await it.until_state("REDUCE_ONLY")
+        assert it.state["lease"]["expires_in_s"] == 0
+        await asyncio.sleep(0.05)
+    kinds = [row.kind for row in await rows_in(tmp_path)]
+    assert kinds.index(RowKind.LEASE_GAINED) < kinds.index(RowKind.LEASE_LOST)
+
+
+async def test_gateway_lease_that_is_not_trusted_is_a_row_and_changes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        with pytest.raises(NotTrusted):
+            await it.gateway.accept_lease(it.lease(account="9"))
+        assert it.state["lease"]["generation"] == 0
+    refused = [row for row in await rows_in(tmp_path) if row.kind is RowKind.LEASE_REFUSED]
+    assert [row.fields["reason"] for row in refused] == ["lease: account is not this gateway's"]
+
+
+@pytest.mark.parametrize("ceiling", ["TRIMMED", "REDUCE_ONLY"])
+async def test_gateway_ceiling_of_the_lease_comes_and_goes(tmp_path: Path, ceiling: str) -> None:
+    async with running(tmp_path) as it:
+        await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
+        await it.gateway.accept_lease(it.lease(ceiling=ceiling))
+        assert it.state["trading_state"] == ceiling
+        await it.gateway.accept_lease(it.lease(generation=2))
+        assert it.state["trading_state"] == "ACTIVE"
+
+
+async def test_gateway_halted_by_a_lease_stays_halted_when_the_lease_loosens(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.gateway.accept_lease(it.lease(ceiling="HALTED"))
+        await it.gateway.accept_lease(it.lease(generation=2))
+        assert it.state["trading_state"] == "HALTED"
+        assert it.state["holders"]["operator_latch"]["ceiling"] == "HALTED"
+
+
+async def test_gateway_halt_is_at_once_and_survives_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        answer = await it.gateway.halt("by hand", by="operator")
+        assert answer == {"trading_state": "HALTED", "in_flight": []}
+        await it.gateway.halt("again", by="operator")
+    async with running(tmp_path) as it:
+        await it.gateway.accept_lease(it.lease())
+        assert it.state["trading_state"] == "HALTED"
+        assert it.state["holders"]["operator_latch"]["reason"] == "by hand"
+        assert not it.gateway.is_ready()
+    latches = [row for row in await rows_in(tmp_path) if row.fields.get("holder") == "operator_latch"]
+    assert len(latches) == 1
+
+
+async def test_gateway_halt_whose_row_fails_is_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path) as it:
+        append, failures = it.journal.append, iter([True, True])
+
+        async def failing(entry: Entry) -> int:
+            if entry.kind is RowKind.STATE_CHANGED and next(failures, False):
+                raise JournalUnavailable("disk")
+            return await append(entry)
+
+        monkeypatch.setattr(it.journal, "append", failing)
+        assert (await it.gateway.halt("by hand", by="operator"))["trading_state"] == "HALTED"
+        await it.until(lambda: next(failures, None) is None)
+        await it.until_row(lambda row: row["fields"].get("holder") == "operator_latch")
+    async with running(tmp_path) as it:
+        assert it.state["trading_state"] == "HALTED"
+
+
+async def test_gateway_restart_forgets_the_lease(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        raw = it.lease()
+        await it.gateway.accept_lease(raw)
+    async with running(tmp_path) as it:
+        with pytest.raises(NotTrusted, match="boot_nonce"):
+            await it.gateway.accept_lease(raw)
+
+
+async def write_rows(folder: Path, *rows: tuple[RowKind, dict[str, Any]]) -> None:
+    journal = await JournalWriter.open(f"sqlite:///{folder}/gateway.db", origin=ORIGIN, clock=SystemClock())
+    await journal.append_many([Entry(at_ns=1, kind=kind, actor="gateway", fields=fields) for kind, fields in rows])
+    await journal.close()
+
+
+async def test_gateway_order_that_a_crash_left_is_found_and_cancelled(tmp_path: Path) -> None:
+    await write_rows(tmp_path, (RowKind.ORDER_INTENT, dict(intent_fields(tracked("T1a", intent=order_intent())))))
+    live = {"orderLinkId": "T1a", "orderId": "x1", "orderStatus": "New", "cumExecQty": "0"}
+    async with running(tmp_path, Exchange(orders=[live])) as it:
+        await it.until(lambda: it.exchange.cancelled != [])
+        await it.until(lambda: it.state["working_orders"] == 0)
+        assert set(it.exchange.cancelled) == {"x1"}
+    kinds = [row.kind for row in await rows_in(tmp_path)]
+    assert RowKind.ORDER_CANCELED_BY_GATEWAY in kinds
+    assert RowKind.INCIDENT_OPENED not in kinds
+
+
+async def test_gateway_order_that_a_crash_left_and_that_filled_is_an_incident(tmp_path: Path) -> None:
+    await write_rows(tmp_path, (RowKind.ORDER_INTENT, dict(intent_fields(tracked("T1a", intent=order_intent())))))
+    filled = {"orderLinkId": "T1a", "orderId": "x1", "orderStatus": "Filled", "cumExecQty": "0.01"}
+    async with running(tmp_path, Exchange(orders=[filled])) as it:
+        await it.until(lambda: it.state["working_orders"] == 0)
+    incidents = [row for row in await rows_in(tmp_path) if row.kind is RowKind.INCIDENT_OPENED]
+    assert [row.fields["filled"] for row in incidents] == ["0.01"]
+
+
+async def test_gateway_with_an_order_that_cannot_be_resolved_stays_reduce_only(tmp_path: Path) -> None:
+    await write_rows(tmp_path, (RowKind.ORDER_INTENT, dict(intent_fields(tracked("T1a", intent=order_intent())))))
+    async with running(tmp_path, Exchange(is_down=True)) as it:
+        assert it.state["unknown_outcomes"] == ["T1a"]
+        assert Fault.ORDERS_UNRECONCILED.value in it.state["holders"]["own_faults"]["reason"]
+
+
+async def test_gateway_start_and_end_are_rows(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
+        shown = await it.gateway.rows(0, 1)
+        assert shown[0]["kind"] == "process:started"
+    rows = await rows_in(tmp_path)
+    assert (rows[0].kind, rows[-1].kind) == (RowKind.PROCESS_STARTED, RowKind.PROCESS_STOPPED)
+    assert [row.seq for row in rows] == list(range(len(rows)))
+
+
+@pytest.mark.parametrize("leap_ns", [-3600 * NS_PER_S, 3600 * NS_PER_S])
+async def test_gateway_clock_that_leaps_is_reduce_only(tmp_path: Path, leap_ns: int) -> None:
+    async with running(tmp_path) as it:
+        await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
+        it.clock.leap_ns = leap_ns
+        await it.until(lambda: Fault.CLOCK_LEAPT.value in it.state["holders"]["own_faults"]["reason"])
+        await it.gateway.accept_lease(it.lease(lives_ms=2 * 3_600_000))
+        assert it.state["trading_state"] == "REDUCE_ONLY"
+
+
+async def test_gateway_loop_that_breaks_begins_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with running(tmp_path) as it:
+        it.clock.is_broken = True
+        await it.until(lambda: "begins again" in caplog.text)
+        await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
