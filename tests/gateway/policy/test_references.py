@@ -1,0 +1,101 @@
+"""The reference: index with mark beside it, a second venue where there is one, and the last good price."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from trade_core.clock import NS_PER_S
+from trade_gateway.policy.references import (
+    SECOND_MAX_AGE_S,
+    Flaw,
+    Observation,
+    Reference,
+    ReferenceInputs,
+    Source,
+    Unusable,
+    Usable,
+    judge_reference,
+    last_good_after,
+)
+
+
+def seen(price: str, *, age_ns: int = 0) -> Observation:
+    return Observation(price=Decimal(price), age_ns=age_ns)
+
+
+INPUTS = ReferenceInputs(has_index=True, index=seen("100"), mark=seen("100.1"), second=None)
+ALONE = ReferenceInputs(has_index=False, index=None, mark=None, second=seen("7"))
+
+
+def judged(inputs: ReferenceInputs = INPUTS, **changes: Any) -> Reference:
+    return judge_reference(replace(inputs, **changes), max_age_s=5, max_divergence=Decimal("0.01"))
+
+
+def test_reference_is_the_index_price() -> None:
+    assert judged() == Usable(price=Decimal(100))
+    assert judged(second=seen("99.5")) == Usable(price=Decimal(100))
+
+
+@pytest.mark.parametrize(
+    ("age_ns", "is_usable"),
+    [
+        (0, True),
+        (5 * NS_PER_S - 1, True),
+        (5 * NS_PER_S, True),
+        (5 * NS_PER_S + 1, False),
+        (3600 * NS_PER_S, False),
+        (-1, False),
+    ],
+)
+@pytest.mark.parametrize(("name", "source"), [("index", Source.INDEX), ("mark", Source.MARK)])
+def test_reference_bounds_the_age_of_index_and_mark(name: str, source: Source, age_ns: int, *, is_usable: bool) -> None:
+    result = judged(**{name: seen("100", age_ns=age_ns)})
+    assert result == (Usable(price=Decimal(100)) if is_usable else Unusable(flaw=Flaw.STALE, source=source))
+
+
+@pytest.mark.parametrize(("name", "source"), [("index", Source.INDEX), ("mark", Source.MARK)])
+def test_reference_without_index_or_mark_is_missing(name: str, source: Source) -> None:
+    assert judged(**{name: None}) == Unusable(flaw=Flaw.MISSING, source=source)
+    # A second venue does not stand in for a feed that has fallen silent.
+    assert judged(**{name: None, "second": seen("100")}) == Unusable(flaw=Flaw.MISSING, source=source)
+
+
+@pytest.mark.parametrize("price", ["0", "-1", "NaN", "sNaN", "Infinity"])
+@pytest.mark.parametrize(("name", "source"), [("index", Source.INDEX), ("mark", Source.MARK)])
+def test_reference_of_nonsense_is_invalid(name: str, source: Source, price: str) -> None:
+    assert judged(**{name: seen(price)}) == Unusable(flaw=Flaw.INVALID, source=source)
+    assert judged(ALONE, second=seen(price)) == Unusable(flaw=Flaw.INVALID, source=Source.SECOND)
+
+
+@pytest.mark.parametrize(
+    ("price", "is_near"),
+    [("100", True), ("101", True), ("99", True), ("101.000001", False), ("98.999999", False), ("200", False)],
+)
+def test_reference_bounds_the_divergence_of_mark_and_second(price: str, *, is_near: bool) -> None:
+    usable = Usable(price=Decimal(100))
+    assert judged(mark=seen(price)) == (usable if is_near else Unusable(flaw=Flaw.DIVERGES, source=Source.MARK))
+    assert judged(second=seen(price)) == (usable if is_near else Unusable(flaw=Flaw.DIVERGES, source=Source.SECOND))
+
+
+@pytest.mark.parametrize("second", [seen("200", age_ns=SECOND_MAX_AGE_S * NS_PER_S + 1), seen("0"), seen("NaN")])
+def test_reference_ignores_a_second_venue_that_is_old_or_nonsense(second: Observation) -> None:
+    assert judged(second=second) == Usable(price=Decimal(100))
+
+
+def test_reference_of_a_coin_without_index_is_the_second_venue() -> None:
+    assert judged(ALONE) == Usable(price=Decimal(7))
+    assert judged(ALONE, second=None) == Unusable(flaw=Flaw.MISSING, source=Source.SECOND)
+    at, past = SECOND_MAX_AGE_S * NS_PER_S, SECOND_MAX_AGE_S * NS_PER_S + 1
+    assert judged(ALONE, second=seen("7", age_ns=at)) == Usable(price=Decimal(7))
+    assert judged(ALONE, second=seen("7", age_ns=past)) == Unusable(flaw=Flaw.STALE, source=Source.SECOND)
+
+
+def test_last_good_reference_stays_until_there_is_a_better_one() -> None:
+    flawed = Unusable(flaw=Flaw.STALE, source=Source.INDEX)
+    assert last_good_after(None, flawed) is None
+    assert last_good_after(Decimal(3), flawed) == 3
+    assert last_good_after(Decimal(3), Usable(price=Decimal(4))) == 4

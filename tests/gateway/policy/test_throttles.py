@@ -1,0 +1,162 @@
+"""The throttles: levels met exactly, latches that only a person lifts, bounded memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from trade_core.clock import NS_PER_S
+from trade_gateway.policy.throttles import (
+    MAX_REMEMBERED,
+    MessageLevel,
+    MessageThrottle,
+    RecentKeys,
+    RepeatedExecutionThrottle,
+)
+from trade_gateway.wire.intents import Category, Side
+
+BTC = (Category.LINEAR, "BTCUSDT")
+ETH = (Category.LINEAR, "ETHUSDT")
+FREE, DENY, TERMINATE = MessageLevel.FREE, MessageLevel.DENY, MessageLevel.TERMINATE
+
+
+def throttle(*, is_terminated: bool = False) -> MessageThrottle:
+    return MessageThrottle(deny_above=2, terminate_above=4, is_terminated=is_terminated)
+
+
+def test_messages_meet_each_level_just_past_its_bound() -> None:
+    counted = throttle()
+    levels = [counted.count(at_ns=5) for _ in range(7)]
+    assert levels == [FREE, FREE, DENY, DENY, TERMINATE, TERMINATE, TERMINATE]
+
+
+@pytest.mark.parametrize(("gap_ns", "level"), [(NS_PER_S - 1, DENY), (NS_PER_S, FREE), (9 * NS_PER_S, FREE)])
+def test_messages_are_forgotten_after_a_second(gap_ns: int, level: MessageLevel) -> None:
+    counted = throttle()
+    counted.count(at_ns=0)
+    counted.count(at_ns=0)
+    assert counted.count(at_ns=gap_ns) is level
+
+
+def test_messages_that_were_denied_count_towards_termination() -> None:
+    counted = throttle()
+    for at_ns in range(4):
+        counted.count(at_ns=at_ns)
+    assert not counted.is_terminated
+    assert counted.count(at_ns=4) is TERMINATE
+    assert counted.is_terminated
+
+
+def test_termination_stays_until_a_person_lifts_it() -> None:
+    counted = throttle()
+    for _ in range(5):
+        counted.count(at_ns=0)
+    assert counted.count(at_ns=3600 * NS_PER_S) is FREE
+    assert counted.is_terminated
+    counted.rearm()
+    assert not counted.is_terminated
+    assert counted.count(at_ns=3600 * NS_PER_S) is FREE
+
+
+def test_termination_survives_a_restart() -> None:
+    assert throttle(is_terminated=True).is_terminated
+    assert not throttle().is_terminated
+
+
+def test_messages_do_not_profit_from_a_clock_that_goes_back() -> None:
+    counted = throttle()
+    for at_ns in (10 * NS_PER_S, 3 * NS_PER_S, 10 * NS_PER_S):
+        level = counted.count(at_ns=at_ns)
+    assert level is DENY
+
+
+def executions(*, tripped: frozenset[tuple[Category, str]] = frozenset()) -> RepeatedExecutionThrottle:
+    return RepeatedExecutionThrottle(limit=3, window_s=10, tripped=tripped)
+
+
+def test_executions_trip_exactly_at_the_limit() -> None:
+    counted = executions()
+    assert not counted.count(BTC, Side.BUY, order="a", at_ns=0)
+    assert not counted.count(BTC, Side.BUY, order="b", at_ns=1)
+    assert counted.tripped_symbols == frozenset()
+    assert counted.count(BTC, Side.BUY, order="c", at_ns=2)
+    assert counted.tripped_symbols == {BTC}
+
+
+def test_executions_trip_once_and_stay_tripped() -> None:
+    counted = executions()
+    tripped = [counted.count(BTC, Side.BUY, order=name, at_ns=0) for name in "abcdef"]
+    assert tripped == [False, False, True, False, False, False]
+    counted.count(BTC, Side.BUY, order="z", at_ns=10**6 * NS_PER_S)
+    assert counted.tripped_symbols == {BTC}
+
+
+def test_executions_of_one_order_count_once() -> None:
+    counted = executions()
+    assert not any(counted.count(BTC, Side.BUY, order="a", at_ns=at_ns) for at_ns in range(50))
+
+
+def test_executions_of_other_sides_and_symbols_count_apart() -> None:
+    counted = executions()
+    for symbol in (BTC, ETH):
+        for side in Side:
+            for name in "ab":
+                assert not counted.count(symbol, side, order=f"{name}{side}", at_ns=0)
+    assert counted.count(ETH, Side.SELL, order="c", at_ns=0)
+    assert counted.tripped_symbols == {ETH}
+
+
+@pytest.mark.parametrize(("later_ns", "is_tripped"), [(10 * NS_PER_S, True), (10 * NS_PER_S + 1, False)])
+def test_executions_are_forgotten_after_the_window(later_ns: int, *, is_tripped: bool) -> None:
+    counted = executions()
+    counted.count(BTC, Side.BUY, order="a", at_ns=0)
+    counted.count(BTC, Side.BUY, order="b", at_ns=NS_PER_S)
+    assert counted.count(BTC, Side.BUY, order="c", at_ns=later_ns) is is_tripped
+
+
+def test_executions_do_not_profit_from_a_clock_that_goes_back() -> None:
+    counted = executions()
+    counted.count(BTC, Side.BUY, order="a", at_ns=50 * NS_PER_S)
+    counted.count(BTC, Side.BUY, order="b", at_ns=0)
+    assert counted.count(BTC, Side.BUY, order="c", at_ns=55 * NS_PER_S)
+
+
+def test_executions_are_rearmed_symbol_by_symbol_and_begin_anew() -> None:
+    counted = executions(tripped=frozenset({BTC, ETH}))
+    assert counted.tripped_symbols == {BTC, ETH}
+    for name in "ab":
+        counted.count(BTC, Side.SELL, order=name, at_ns=0)
+    counted.rearm(BTC)
+    assert counted.tripped_symbols == {ETH}
+    assert not counted.count(BTC, Side.SELL, order="c", at_ns=0)
+
+
+def test_recent_keys_last_for_the_window() -> None:
+    recent: RecentKeys[str] = RecentKeys(window_s=10)
+    recent.acknowledge("a", at_ns=0)
+    assert recent.keys(at_ns=10 * NS_PER_S - 1) == {"a"}
+    assert recent.keys(at_ns=10 * NS_PER_S) == frozenset()
+
+
+def test_recent_keys_are_renewed_and_do_not_come_back() -> None:
+    recent: RecentKeys[str] = RecentKeys(window_s=10)
+    recent.acknowledge("a", at_ns=0)
+    recent.acknowledge("b", at_ns=NS_PER_S)
+    recent.acknowledge("a", at_ns=5 * NS_PER_S)
+    assert recent.keys(at_ns=12 * NS_PER_S) == {"a"}
+    assert recent.keys(at_ns=0) == {"a"}
+    assert recent.keys(at_ns=15 * NS_PER_S) == frozenset()
+
+
+def test_recent_keys_of_an_order_that_ended_are_free_again() -> None:
+    recent: RecentKeys[str] = RecentKeys(window_s=10)
+    recent.acknowledge("a", at_ns=0)
+    recent.finish("a")
+    recent.finish("never seen")
+    assert recent.keys(at_ns=1) == frozenset()
+
+
+def test_recent_keys_are_bounded() -> None:
+    recent: RecentKeys[int] = RecentKeys(window_s=10)
+    for key in range(MAX_REMEMBERED + 5):
+        recent.acknowledge(key, at_ns=key)
+    assert recent.keys(at_ns=MAX_REMEMBERED) == frozenset(range(5, MAX_REMEMBERED + 5))
