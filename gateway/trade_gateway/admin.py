@@ -54,6 +54,10 @@ class Controlled(Protocol):
         """Verify and hold a lease. Raises NotTrusted."""
         ...
 
+    async def accept_release(self, raw: bytes) -> dict[str, Any]:
+        """Verify and announce a release warrant. Raises NotTrusted."""
+        ...
+
     async def rows(self, from_seq: int, limit: int) -> list[dict[str, Any]]:
         """Durable rows in order."""
         ...
@@ -118,6 +122,14 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
         raw = await _bounded_body(request)
         try:
             return await gateway.accept_lease(raw)
+        except NotTrusted as error:
+            raise HTTPException(409, str(error)) from error
+
+    @app.post("/release", dependencies=[Depends(allow(frozenset({Role.OPERATOR})))])
+    async def release(request: Request) -> dict[str, Any]:
+        raw = await _bounded_body(request)
+        try:
+            return await gateway.accept_release(raw)
         except NotTrusted as error:
             raise HTTPException(409, str(error)) from error
 

@@ -26,6 +26,7 @@ from trade_gateway.guarded_protocol import guarded_protocol
 from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity
 from trade_gateway.listener import BotListener
 from trade_gateway.policy.limits import Policy, parse_policy, policy_hash
+from trade_gateway.release_command import release
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.stream_frames import MAX_FRAME_CHARACTERS
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _init(settings, options.watchdog_public)
             case "freqtrade-config":
                 return _freqtrade_config(settings, Mode(options.mode), options.api_port)
+            case "release":
+                print(release(settings, key_file=options.key, reason=options.reason, is_confirmed=options.yes))
+                return EXIT_CLEAN
             case _:
                 exit_code: int = uvloop.run(_run(settings))
                 return exit_code
@@ -81,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     printing.add_argument(
         "--api-port", type=int, default=8080, metavar="PORT", help="loopback port of freqtrade's own control (8080)"
     )
+    releasing = commands.add_parser("release", help="lift the HALTED latch with the operator's key")
+    releasing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
+    releasing.add_argument("--reason", required=True, help="why it is safe again; journaled")
+    releasing.add_argument("--key", type=Path, metavar="FILE", help="the operator's key, when it is kept elsewhere")
+    releasing.add_argument("--yes", action="store_true", help="sign without asking at the terminal")
     return parser
 
 

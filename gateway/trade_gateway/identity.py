@@ -22,6 +22,7 @@ from trade_gateway.settings import GatewaySettings
 
 IDENTITY_FILE = "identity.json"
 HANDOVER_FOLDER = "handover"
+OPERATOR_KEY_FILE = "operator-key.json"
 
 
 class Role(Enum):
@@ -57,6 +58,7 @@ def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str) -
             raise ConfigurationError(f"{existing}: exists already; a deployment is initialised once")
     key_id(lease_key)
     content = _new_identity()
+    operator_key = new_private_key()
     ring = KeyRing(
         version=FIRST_VERSION,
         previous_hash="",
@@ -65,11 +67,14 @@ def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str) -
         account=settings.account,
         gateway_key=public_text(load_private_key(str(content["private_key"]))),
         lease_key=lease_key,
+        operator_key=public_text(load_private_key(operator_key)),
         tag_key_id=tag_key_id(bytes.fromhex(str(content["tag_key"]))),
         policy_hash=policy_hash,
     )
     write_secret_file(path, {**content, "ring_hash": ring_hash(ring)})
     _hand_over(settings, content)
+    # The operator's private half is not the gateway's: whoever keeps this file offline keeps releases in his hand.
+    write_secret_file(settings.state_dir / HANDOVER_FOLDER / OPERATOR_KEY_FILE, {"operator_key": operator_key})
     settings.ring_file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.ring_file, ring_bytes(ring), mode=0o644)
     return ring

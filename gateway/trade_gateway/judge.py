@@ -7,7 +7,7 @@ deny code, recorded once, and nothing of it goes upstream.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import assert_never
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
@@ -31,6 +31,7 @@ from trade_gateway.wire.refusal import Refusal, refuse
 from trade_gateway.wire.render import denied_answer, envelope, local_read_answer, pinned_answer
 from trade_gateway.wire.request import RawRequest, check_framing
 from trade_gateway.wire.routes import Kind, Route, match_route
+from trade_gateway.wire.triggers import is_trigger
 from trade_journal.rows import Fields, RowKind
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,9 @@ class BotJudge:
         recorder: Recorder,
         metrics: Metrics,
         clock: Clock,
+        halt: Callable[[str], Awaitable[None]],
     ) -> None:
+        self._halt = halt
         self._virtual_keys = virtual_keys
         self._policy = policy
         self._desk = desk
@@ -94,12 +97,24 @@ class BotJudge:
         verdict = authenticate(request, virtual_keys=self._virtual_keys, now_ms=self._now_ms(), spent=self._spent)
         is_authenticated = not isinstance(verdict, AuthenticationFailure)
         if isinstance(route, Refusal):
+            if is_authenticated and is_trigger(request.method, request.raw_path):
+                return await self._triggered(request)
             return self._denied(route, route=None, is_authenticated=is_authenticated)
         if framing is not None:
             return self._denied(framing, route=route, is_authenticated=is_authenticated)
         if isinstance(verdict, AuthenticationFailure):
             return self._unauthenticated(verdict)
         return await self._authenticated(request, route)
+
+    async def _triggered(self, request: RawRequest) -> Answer:
+        """No working bot ever calls such a path: its host is taken for compromised, and trading halts."""
+        refusal = refuse(DenyCode.PATH_FORBIDDEN, path=request.raw_path)
+        answer = self._denied(refusal, route=None, is_authenticated=True)
+        path = dict(refusal.detail)["path"]
+        await self._halt(f"the bot's credential called {path}")
+        incident: Fields = {"type": "forbidden endpoint called", "severity": "critical", "path": path}
+        self._recorder.append_later(RowKind.INCIDENT_OPENED, incident)
+        return answer
 
     async def _authenticated(self, request: RawRequest, route: Route) -> Answer:
         match route.kind:

@@ -234,8 +234,8 @@ def disown_order(order: TrackedOrder) -> Flow[None]:
     yield from report_unknown_fill(order, filled=order.filled)
 
 
-def withdraw_order(order: TrackedOrder, *, ledger: OrderLedger) -> Flow[None]:
-    """Cancel a working order that the bot does not know, and open an incident for what it filled.
+def withdraw_order(order: TrackedOrder, *, ledger: OrderLedger, reason: str) -> Flow[None]:
+    """Cancel a working order on the gateway's own account; what one that the bot does not know fills is an incident.
 
     Run again until the order has ended: one try may fail.
     """
@@ -244,7 +244,7 @@ def withdraw_order(order: TrackedOrder, *, ledger: OrderLedger) -> Flow[None]:
     began_ns: int = yield Wait(until_ns=0)
     yield AppendDurable(
         kind=RowKind.ORDER_CANCELED_BY_GATEWAY,
-        fields={"tag": order.tag, "order_id": order.order_id, "symbol": order.intent.symbol},
+        fields={"tag": order.tag, "order_id": order.order_id, "symbol": order.intent.symbol, "reason": reason},
     )
     result = yield from _send_cancel(order, no_try_after_ns=began_ns + _CANCEL_WITHIN_NS)
     yield AppendLater(

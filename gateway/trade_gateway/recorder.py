@@ -46,15 +46,18 @@ class Recorder:
 
     async def append_durable(self, kind: RowKind, fields: Fields) -> bool:
         """Write a row and wait for the disk. False when it is not known to be durable."""
+        return await self.append_numbered(kind, fields) is not None
+
+    async def append_numbered(self, kind: RowKind, fields: Fields) -> int | None:
+        """Write a row, wait for the disk, and return its sequence number; None when it is not known to be durable."""
         try:
-            await self._journal.append(self._entry(kind, fields))
+            return await self._journal.append(self._entry(kind, fields))
         except JournalUnavailable as error:
             log.warning("row %s is not durable: %s", kind.value, error)
             self.on_unwritable()
             if kind in REQUEST_KINDS:
                 self.count("JOURNAL_UNAVAILABLE")
-            return False
-        return True
+            return None
 
     def append_later(self, kind: RowKind, fields: Fields) -> None:
         """Write a row with the next commit; when the queue is full a request is at least counted."""

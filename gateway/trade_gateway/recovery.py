@@ -6,8 +6,10 @@ as anyone can know, never answered to the bot: it is resolved on the normal path
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Protocol
 
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
@@ -29,15 +31,26 @@ class Recovered:
     orders: dict[str, TrackedOrder] = field(default_factory=dict)
     latch: TradingState = TradingState.ACTIVE
     latch_reason: str = ""
+    latch_sequence: int | None = None
     rows: int = 0
 
 
-async def recover(journal: JournalWriter, ledger: OrderLedger, *, started_at_ns: int) -> Recovered:
+class ReleaseJudge(Protocol):
+    """Who tells whether a warrant in the journal really lifted the latch of a row."""
+
+    def __call__(self, raw: bytes, *, latch_sequence: int) -> bool:
+        """Verify the warrant again."""
+        ...
+
+
+async def recover(
+    journal: JournalWriter, ledger: OrderLedger, *, started_at_ns: int, is_release: ReleaseJudge
+) -> Recovered:
     """Read the whole journal in order and put into the ledger what still counts."""
     recovered = Recovered()
     while rows := await journal.read(recovered.rows, _PAGE):
         for row in rows:
-            _apply(recovered, row)
+            _apply(recovered, row, is_release)
         recovered.rows = rows[-1].seq + 1
     for order in recovered.orders.values():
         # Whatever was signed, was signed before this start.
@@ -51,7 +64,7 @@ async def recover(journal: JournalWriter, ledger: OrderLedger, *, started_at_ns:
     return recovered
 
 
-def _apply(recovered: Recovered, row: Row) -> None:
+def _apply(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> None:
     match row.kind:
         case RowKind.ORDER_INTENT:
             order = _order_from(row.fields)
@@ -59,11 +72,24 @@ def _apply(recovered: Recovered, row: Row) -> None:
         case RowKind.ORDER_OUTCOME | RowKind.ORDER_RESOLVED:
             _apply_outcome(recovered, row.fields)
         case RowKind.STATE_CHANGED if row.fields.get("holder") == LATCH_HOLDER:
-            ceiling = TradingState[str(row.fields["ceiling"])]
-            if ceiling > recovered.latch:
-                recovered.latch, recovered.latch_reason = ceiling, str(row.fields.get("reason", ""))
+            _apply_latch(recovered, row, is_release)
         case _:
             pass
+
+
+def _apply_latch(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> None:
+    ceiling = TradingState[str(row.fields["ceiling"])]
+    if ceiling >= recovered.latch and ceiling > TradingState.ACTIVE:
+        recovered.latch, recovered.latch_sequence = ceiling, row.seq
+        recovered.latch_reason = str(row.fields.get("reason", ""))
+        return
+    parts = row.fields.get("warrant")
+    if ceiling is not TradingState.ACTIVE or recovered.latch_sequence is None or not isinstance(parts, list):
+        return
+    raw = base64.b64decode("".join(str(part) for part in parts))
+    # A row alone releases nothing: the warrant in it is verified again.
+    if is_release(raw, latch_sequence=recovered.latch_sequence):
+        recovered.latch, recovered.latch_reason, recovered.latch_sequence = TradingState.ACTIVE, "", None
 
 
 def _apply_outcome(recovered: Recovered, fields: Fields) -> None:

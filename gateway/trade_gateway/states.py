@@ -2,7 +2,7 @@
 
 Guarantees
 - Without a fresh lease the state is REDUCE_ONLY or worse, asked at the moment of each decision.
-- The operator latch only tightens here; nothing in this module lifts it.
+- The operator latch only tightens, but for `release`, which only the state keeper calls, with a warrant in hand.
 - Own faults come and go by themselves and never go beyond REDUCE_ONLY.
 """
 
@@ -58,6 +58,10 @@ class StateBoard:
             return False
         self._latch = Hold(ceiling=ceiling, reason=reason, since_ns=at_ns)
         return True
+
+    def release(self, *, at_ns: int) -> None:
+        """Lift the operator latch."""
+        self._latch = Hold(ceiling=TradingState.ACTIVE, reason="", since_ns=at_ns)
 
     def set_watchdog_ceiling(self, ceiling: TradingState, *, reason: str, at_ns: int) -> bool:
         """Take over the ceiling of a valid lease. Returns whether it changed."""

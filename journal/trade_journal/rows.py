@@ -62,6 +62,12 @@ class RowKind(Enum):
     KEY_VERIFIED = "key:verified"
     KEY_REFUSED = "key:refused"
     STATE_CHANGED = "state:changed"
+    RELEASE_ANNOUNCED = "release:announced"
+    RELEASE_VOIDED = "release:voided"
+    RELEASE_REFUSED = "release:refused"
+    POLICY_CHANGED = "policy:changed"
+    POLICY_REFUSED = "policy:refused"
+    BASELINE_TAKEN = "baseline:taken"
     LEASE_GAINED = "lease:gained"
     LEASE_LOST = "lease:lost"
     LEASE_REFUSED = "lease:refused"
@@ -69,7 +75,12 @@ class RowKind(Enum):
     ORDER_DENIED = "order:denied"
     ORDER_OUTCOME = "order:outcome"
     ORDER_RESOLVED = "order:resolved"
+    ORDER_FILLED = "order:filled"  # more of an order filled: what turnover and throttles are rebuilt from
     ORDER_CANCELED_BY_GATEWAY = "order:canceled_by_gateway"
+    THROTTLE_TRIPPED = "throttle:tripped"  # a latch: `throttle` says which, with category and symbol if it has one
+    THROTTLE_REARMED = "throttle:rearmed"  # the same fields: a person has released it
+    ACCOUNT_TRUSTED = "account:trusted"
+    ACCOUNT_DISTRUSTED = "account:distrusted"  # with the reason: new risk is denied until it is trusted again
     CANCEL_INTENT = "cancel:intent"
     CANCEL_ANSWERED = "cancel:answered"
     CANCEL_OUTCOME = "cancel:outcome"

@@ -83,6 +83,7 @@ class House:
     clock: ManualClock
     state: list[TradingState]
     scale: list[Decimal]
+    halts: list[str]
     answers: dict[str, bytes | None] = field(default_factory=dict)
     coins: list[dict[str, str]] = field(default_factory=lambda: [{"coin": "BTC", "walletBalance": "1"}])
     placed: int = 0
@@ -183,6 +184,11 @@ async def house(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> Asy
             account_id=ACCOUNT,
         )
         desk.instruments = {(category, "BTCUSDT"): instrument(category) for category in Category}
+        halts: list[str] = []
+
+        async def halt(reason: str) -> None:
+            halts.append(reason)
+
         judge = BotJudge(
             virtual_keys={KEY: Secret(SECRET)},
             policy=POLICY,
@@ -191,6 +197,7 @@ async def house(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> Asy
             recorder=recorder,
             metrics=metrics,
             clock=clock,
+            halt=halt,
         )
         made = House(
             double=double,
@@ -204,6 +211,7 @@ async def house(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> Asy
             clock=clock,
             state=state,
             scale=scale,
+            halts=halts,
         )
         double.answer = made.answer
         await account.read()

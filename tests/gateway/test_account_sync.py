@@ -111,8 +111,10 @@ async def account(recorder: Recorder, clock: ManualClock, *categories: Category)
             clock=clock,
             categories=frozenset(categories or [Category.SPOT]),
         )
-        yield Account(sync=sync, ledger=ledger, exchange=exchange, double=double)
-        await client.aclose()
+        try:
+            yield Account(sync=sync, ledger=ledger, exchange=exchange, double=double)
+        finally:
+            await client.aclose()
 
 
 async def test_account_never_read_is_stale_and_not_trusted(recorder: Recorder, clock: ManualClock) -> None:
@@ -349,15 +351,24 @@ async def test_account_endless_pages_of_orders_are_refused(recorder: Recorder, c
             await it.sync.read()
 
 
-async def test_account_is_read_again_at_most_once_a_second(recorder: Recorder, clock: ManualClock) -> None:
+async def test_account_reading_out_of_turn_begins_after_the_question(recorder: Recorder, clock: ManualClock) -> None:
     async with account(recorder, clock) as it:
-        assert not await it.sync.read_again()
         await it.sync.read()
-        clock.advance(NS_PER_S - 1)
-        assert not await it.sync.read_again()
-        clock.advance(1)
+        clock.advance(NS_PER_S)
         assert await it.sync.read_again()
         assert it.sync.age_s() == 0.0
+
+
+async def test_account_readings_out_of_turn_are_shared(recorder: Recorder, clock: ManualClock) -> None:
+    async with account(recorder, clock) as it:
+        await it.sync.read()
+        clock.advance(NS_PER_S)
+        before = len(it.double.asked)
+        assert all(await asyncio.gather(*(it.sync.read_again() for _ in range(20))))
+        one_reading = len(it.double.asked) - before
+        clock.advance(NS_PER_S)
+        await it.sync.read()
+        assert len(it.double.asked) - before == 2 * one_reading
 
 
 @pytest.mark.parametrize("raw", [HANG, reply(b"", status=500), envelope({"list": [{"coin": [1]}]})])

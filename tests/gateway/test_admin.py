@@ -262,7 +262,7 @@ async def test_admin_metrics_are_of_the_gateways_registry() -> None:
         assert "trade_gateway_requests_total" in (await client.get("/metrics")).text
 
 
-@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/redoc", "/", "/release", "/v5/order/create"])
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/redoc", "/", "/v5/order/create"])
 async def test_admin_nothing_else_is_there(path: str) -> None:
     async with admin(Role.WATCHDOG) as (client, _):
         assert (await client.get(path)).status_code == 404

@@ -22,6 +22,7 @@ RING = KeyRing(
     account="1002",
     gateway_key=public_text(STRANGER),
     lease_key=public_text(KEY),
+    operator_key=public_text(KEY),
     tag_key_id="t",
     policy_hash="a" * 64,
 )

@@ -438,21 +438,22 @@ def test_fill_that_the_bot_knows_is_not_reported() -> None:
 def test_withdraw_order_that_does_not_work_does_nothing(phase: Phase) -> None:
     order, ledger = working()
     order.phase = phase
-    assert Dialogue(withdraw_order(order, ledger=ledger)).is_over
+    assert Dialogue(withdraw_order(order, ledger=ledger, reason="a test")).is_over
 
 
 def test_withdraw_order_without_an_exchange_id_does_nothing() -> None:
     order, ledger = working()
     order.order_id = None
-    assert Dialogue(withdraw_order(order, ledger=ledger)).is_over
+    assert Dialogue(withdraw_order(order, ledger=ledger, reason="a test")).is_over
 
 
 def withdrawing(order: TrackedOrder, ledger: OrderLedger, *, is_durable: bool = True) -> Dialogue:
     """A withdrawal up to its cancel."""
     order.is_disowned = True
-    talk = Dialogue(withdraw_order(order, ledger=ledger)).hear(T0)
+    talk = Dialogue(withdraw_order(order, ledger=ledger, reason="a test")).hear(T0)
     assert talk.said == AppendDurable(
-        kind=RowKind.ORDER_CANCELED_BY_GATEWAY, fields={"tag": "T1tag", "order_id": "x1", "symbol": "BTCUSDT"}
+        kind=RowKind.ORDER_CANCELED_BY_GATEWAY,
+        fields={"tag": "T1tag", "order_id": "x1", "symbol": "BTCUSDT", "reason": "a test"},
     )
     return talk.hear(is_durable)
 

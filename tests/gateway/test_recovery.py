@@ -24,7 +24,9 @@ async def recovered(journal: JournalWriter, rows: Rows) -> tuple[Recovered, Orde
     if rows:
         await journal.append_many([Entry(at_ns=1, kind=kind, actor="gateway", fields=fields) for kind, fields in rows])
     ledger = OrderLedger()
-    return await recover(journal, ledger, started_at_ns=STARTED_NS), ledger
+    return await recover(
+        journal, ledger, started_at_ns=STARTED_NS, is_release=lambda raw, *, latch_sequence: False
+    ), ledger
 
 
 def intent_row(tag: str = "a", **options: Any) -> tuple[RowKind, dict[str, Any]]:

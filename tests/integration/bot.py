@@ -11,6 +11,10 @@ from typing import Any
 import httpx
 
 
+PRICE_DIGITS = {"BTCUSDT": 0, "ETHUSDT": 1, "XRPUSDT": 3}
+QUANTITY_DIGITS = {"BTCUSDT": 3, "ETHUSDT": 2, "XRPUSDT": 0}
+
+
 class Bot:
     """Sends signed requests to the gateway over one kept connection."""
 
@@ -51,7 +55,7 @@ def resting_order(stack: Any, *, category: str = "spot", symbol: str = "XRPUSDT"
     """A post-only buy far enough below the market to rest, of about `usdt`."""
     query = {"category": category, "symbol": symbol}
     ticker = httpx.get(stack.simulator["url"] + "/v5/market/tickers", params=query).json()["result"]["list"][0]
-    price = round(float(ticker["lastPrice"]) * 0.97, 3)
+    price = round(float(ticker["lastPrice"]) * 0.97, PRICE_DIGITS[symbol])
     return {
         "category": category,
         "symbol": symbol,
@@ -59,5 +63,5 @@ def resting_order(stack: Any, *, category: str = "spot", symbol: str = "XRPUSDT"
         "orderType": "Limit",
         "timeInForce": "PostOnly",
         "price": str(price),
-        "qty": str(int(usdt / price)),
+        "qty": str(round(usdt / price, QUANTITY_DIGITS[symbol])),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
 import time
 from typing import Any
@@ -88,7 +89,7 @@ def test_watchdog_silent_makes_the_gateway_reduce_only_within_the_lease(
     stack.kill("watchdog", number)
     expires_in_s = stack.state()["lease"]["expires_in_s"]
     stack.wait_for_state("REDUCE_ONLY", within_s=expires_in_s + 1)
-    answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=100) | {"qty": "0.02"})
+    answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=64))
     assert (answer["retCode"], answer["retMsg"].split(":")[0]) == (110066, "STATE_REDUCE_ONLY")
     if number is signal.SIGSTOP:
         stack.kill("watchdog", signal.SIGCONT)
@@ -139,9 +140,41 @@ def test_halt_denies_new_risk_lets_cancels_pass_and_outlives_a_restart(own_stack
     assert stack.admin.post("/halt", json={"reason": "a test"}).json()["trading_state"] == "HALTED"
     assert bot.post("/v5/order/create", order)["retMsg"].startswith("STATE_HALTED")
     cancel = {"category": "spot", "symbol": order["symbol"], "orderId": order_id}
-    assert bot.post("/v5/order/cancel", cancel)["retCode"] == 0
+    # The gateway cancels it by itself meanwhile; whoever comes second finds it gone.
+    assert bot.post("/v5/order/cancel", cancel)["retCode"] in (0, 170213)
+    wait_until(lambda: not working_at_exchange(stack), within_s=1, what="no working order")
     stack.kill("gateway")
     stack.restart("gateway")
     stack.wait_for_state("HALTED")
     assert stack.state()["holders"]["operator_latch"]["reason"] == "a test"
     bot.close()
+
+
+def test_entering_reduce_only_cancels_what_adds_risk_within_a_second(own_stack: Stack) -> None:
+    stack = own_stack
+    bot = Bot(stack.gateway)
+    for symbol in ("XRPUSDT", "ETHUSDT", "BTCUSDT"):
+        assert bot.post("/v5/order/create", resting_order(stack, symbol=symbol, usdt=64))["retCode"] == 0
+    assert len(working_at_exchange(stack)) == 3
+    stack.admin.post("/halt", json={"reason": "a test"})
+    wait_until(lambda: not working_at_exchange(stack), within_s=1, what="no working order that adds risk")
+    bot.close()
+
+
+def test_release_by_the_operator_takes_effect_after_a_minute_and_is_remembered(own_stack: Stack) -> None:
+    stack = own_stack
+    stack.admin.post("/halt", json={"reason": "a test"})
+    command = stack.description["processes"]["gateway"]["command"]
+    config = command[command.index("--config") + 1]
+    release = [command[0], "release", "--config", config, "--reason", "the test is over", "--yes"]
+    announced = subprocess.run(release, capture_output=True, text=True, check=True)
+    assert "takes effect in 60 s" in announced.stdout
+    assert stack.state()["trading_state"] == "HALTED"
+    again = subprocess.run(release, capture_output=True, text=True, check=True)
+    assert "takes effect in 60 s" in again.stdout
+    stack.wait_for_state("ACTIVE", within_s=75)
+    stack.kill("gateway")
+    stack.restart("gateway")
+    stack.wait_for_state("ACTIVE")
+    refused = subprocess.run(release, capture_output=True, text=True, check=False)
+    assert (refused.returncode, "nothing to release" in refused.stderr) == (1, True)

@@ -273,6 +273,7 @@ def deployment(tmp_path: Path, exchange: ExchangeDouble, gateway: GatewayDouble)
         account=ACCOUNT,
         gateway_key=public_text(load_private_key(new_private_key())),
         lease_key=public_text(identity.lease_key),
+        operator_key=public_text(identity.lease_key),
         tag_key_id="t1",
         policy_hash="p" * 64,
     )

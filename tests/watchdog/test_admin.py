@@ -29,6 +29,7 @@ RING = KeyRing(
     account="1002",
     gateway_key="g",
     lease_key="l",
+    operator_key="l",
     tag_key_id="t",
     policy_hash="p",
 )

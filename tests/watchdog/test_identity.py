@@ -56,6 +56,7 @@ def ring(settings: WatchdogSettings) -> KeyRing:
         account="1002",
         gateway_key=public_text(load_private_key(new_private_key())),
         lease_key=public_text(load_identity(settings).lease_key),
+        operator_key=public_text(load_identity(settings).lease_key),
         tag_key_id="t1",
         policy_hash="p",
     )

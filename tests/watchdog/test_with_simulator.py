@@ -108,6 +108,7 @@ async def initialised(folder: Path, gateway: Any, admin_port: int) -> Scene:
         account=account,
         gateway_key=public_text(load_private_key(new_private_key())),
         lease_key=public["lease_key"],
+        operator_key=public["lease_key"],
         tag_key_id="t1",
         policy_hash="p" * 64,
     )

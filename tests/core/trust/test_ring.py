@@ -22,6 +22,7 @@ RING = KeyRing(
     account="1002",
     gateway_key=some_key(),
     lease_key=some_key(),
+    operator_key=some_key(),
     tag_key_id="0123456789abcdef",
     policy_hash="a" * 64,
 )
@@ -33,6 +34,7 @@ OTHER = {
     "account": "1003",
     "gateway_key": some_key(),
     "lease_key": some_key(),
+    "operator_key": some_key(),
     "tag_key_id": "f",
     "policy_hash": "b" * 64,
 }

@@ -1,0 +1,90 @@
+"""`trade-gateway release`: a person reads what is held and why, signs, and hands the warrant to the gateway."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from trade_core.errors import ConfigurationError, TradeError
+from trade_core.logs import neutralise
+from trade_core.secrets import read_secret_file, secret_text
+from trade_core.trust.keys import load_private_key
+from trade_core.trust.ring import read_ring, ring_hash
+from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, sign_warrant
+from trade_gateway.identity import HANDOVER_FOLDER, OPERATOR_KEY_FILE
+from trade_gateway.settings import GatewaySettings
+from trade_gateway.state_keeper import AUDIENCE
+
+WARRANT_LIFETIME_MS = 120_000
+_TIMEOUT_S = 5.0
+_CONFIRMATION = "release"
+
+
+class ReleaseFailed(TradeError):
+    """The gateway could not be asked, or did not take the warrant; the message says why."""
+
+
+def release(settings: GatewaySettings, *, key_file: Path | None, reason: str, is_confirmed: bool) -> str:
+    """Release the gateway's HALTED latch and return what to tell the person. Raises ReleaseFailed, TradeError."""
+    folder = settings.state_dir / HANDOVER_FOLDER
+    access = read_secret_file(folder / "operator.json")
+    path = key_file if key_file is not None else folder / OPERATOR_KEY_FILE
+    key = load_private_key(secret_text(read_secret_file(path), "operator_key", path=path).reveal())
+    headers = {"Authorization": f"Bearer {access['admin_token']}"}
+    with httpx.Client(base_url=str(access["admin_url"]), headers=headers, timeout=_TIMEOUT_S, trust_env=False) as http:
+        state = _ask(http, "GET", "/state", None)
+        subject = state.get("latch_subject")
+        if not isinstance(subject, str):
+            raise ReleaseFailed(f"nothing to release: the gateway is {state.get('trading_state')} and not latched")
+        words = _words(state, reason)
+        if not is_confirmed and not _is_confirmed(words):
+            raise ReleaseFailed("not released: it was not confirmed")
+        answer = _ask(http, "POST", "/release", sign_warrant(_warrant(settings, subject, words), key))
+    return f"announced: {words}; it takes effect in {answer['takes_effect_in_s']} s unless the gateway halts again"
+
+
+def _words(state: dict[str, Any], reason: str) -> str:
+    held = state["holders"]["operator_latch"]
+    text = f"release {held['ceiling']} (held because: {held['reason']}); reason given: {reason}"
+    return neutralise(text, limit=380)
+
+
+def _is_confirmed(words: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigurationError("there is no terminal to confirm at; pass --yes to sign without asking")
+    print(words)
+    return input(f'type "{_CONFIRMATION}" to sign: ').strip() == _CONFIRMATION
+
+
+def _warrant(settings: GatewaySettings, subject: str, words: str) -> Warrant:
+    ring = read_ring(settings.ring_file)
+    return Warrant(
+        purpose=WarrantPurpose.RELEASE.value,
+        version=WARRANT_VERSION,
+        deployment=ring.deployment,
+        environment=ring.environment,
+        audience=AUDIENCE,
+        account=ring.account,
+        ring_hash=ring_hash(ring),
+        subject=subject,
+        nonce=secrets.token_hex(16),
+        words=words,
+        expires_at_ms=time.time_ns() // 1_000_000 + WARRANT_LIFETIME_MS,
+    )
+
+
+def _ask(http: httpx.Client, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+    try:
+        answer = http.request(method, path, content=body)
+        content = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise ReleaseFailed(f"the gateway's admin listener did not answer: {type(error).__name__}") from error
+    if answer.status_code != httpx.codes.OK or not isinstance(content, dict):
+        detail = content.get("detail") if isinstance(content, dict) else ""
+        raise ReleaseFailed(f"the gateway answered {answer.status_code}: {detail}")
+    return content

@@ -1,0 +1,276 @@
+"""Keeps the trading state: leases, latches, faults and releases, each change a row.
+
+Guarantees
+- A latch counts from the moment it is set; its row follows and is tried again until it is durable.
+- Nothing but a warrant lifts the operator latch: signed by the ring's operator key, naming the latch row that it
+  lifts, in time, by a trusted clock. It takes effect only RELEASE_DELAY_S after it was announced, and any halt in
+  between voids it.
+- KILLED is not lifted here at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time, check_warrant, open_warrant
+from trade_gateway.clock_watch import ClockWatch
+from trade_gateway.lease_keeper import LeaseKeeper
+from trade_gateway.policy.trading_state import TradingState
+from trade_gateway.recorder import Recorder
+from trade_gateway.recovery import LATCH_HOLDER, Recovered
+from trade_gateway.states import Fault, Hold, Holder, StateBoard
+from trade_journal.rows import STRING_CHARACTERS_MAX, Fields, RowKind
+
+RELEASE_DELAY_S = 60
+AUDIENCE = "gateway"
+log = logging.getLogger(__name__)
+
+
+def latch_subject(sequence: int) -> str:
+    """The subject of a warrant that lifts the latch whose row has this sequence number."""
+    return f"latch:{sequence}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingRelease:
+    """A release that was announced and has not taken effect. `due_at_ns` is monotonic."""
+
+    warrant: Warrant
+    raw: bytes
+    due_at_ns: int
+
+
+class StateKeeper:
+    """The four holders, and everything that may change them."""
+
+    def __init__(self, *, ring: KeyRing, policy_hash: str, boot_nonce: str, clock: Clock, recorder: Recorder) -> None:
+        self._ring = ring
+        self._clock = clock
+        self._recorder = recorder
+        self._board = StateBoard(at_ns=clock.wall_ns())
+        self._clock_watch = ClockWatch(clock=clock)
+        self.lease = LeaseKeeper(ring=ring, policy_hash=policy_hash, boot_nonce=boot_nonce, clock=clock)
+        self._unrecorded: Fields | None = None
+        self._recording = asyncio.Lock()
+        self._latch_sequence: int | None = None
+        self._pending: PendingRelease | None = None
+        self._last_state: TradingState | None = None
+        self._was_lease_fresh = False
+        self._lease_lapsed_at_ns = clock.wall_ns()
+        self.reduced = asyncio.Event()  # set while the state is REDUCE_ONLY or worse
+
+    def trading_state(self) -> TradingState:
+        """The effective state at this moment."""
+        return self._board.effective(is_lease_fresh=self.lease.is_fresh())
+
+    def permits(self, adds_risk: bool) -> bool:
+        """The last question before a write: does the state still allow an order of this kind?"""
+        limit = TradingState.TRIMMED if adds_risk else TradingState.HALTED
+        return self.trading_state() <= limit
+
+    def holds(self) -> dict[Holder, Hold]:
+        """Every holder's ceiling with its reason."""
+        return self._board.holds(is_lease_fresh=self.lease.is_fresh(), lease_lapsed_at_ns=self._lease_lapsed_at_ns)
+
+    def latched(self) -> TradingState:
+        """The operator latch's own ceiling."""
+        return self.holds()[Holder.OPERATOR_LATCH].ceiling
+
+    def restore(self, recovered: Recovered) -> None:
+        """Take over the latch that the journal knows."""
+        if recovered.latch > TradingState.ACTIVE:
+            self._board.latch(recovered.latch, reason=recovered.latch_reason, at_ns=self._clock.wall_ns())
+            self._latch_sequence = recovered.latch_sequence
+
+    async def latch(self, ceiling: TradingState, *, reason: str, by: str) -> None:
+        """Tighten the latch at once; the row follows. A halt while a release is pending voids that release."""
+        now_ns = self._clock.wall_ns()
+        was_changed = self._board.latch(ceiling, reason=reason, at_ns=now_ns)
+        was_pending, self._pending = self._pending is not None, None
+        if not was_changed and not was_pending:
+            return
+        log.warning("latched %s by %s: %s", self.latched().name, by, reason)
+        # A new row makes a warrant for the old one worthless.
+        self._unrecorded = {"holder": LATCH_HOLDER, "ceiling": self.latched().name, "reason": reason, "by": by}
+        self._latch_sequence = None
+        self.note()
+        await self._record_latch()
+        if was_pending:
+            self._recorder.append_later(RowKind.RELEASE_VOIDED, {"reason": reason, "by": by})
+
+    async def accept_lease(self, raw: bytes) -> dict[str, Any]:
+        """Verify and hold a lease. Raises NotTrusted, after a row that says why."""
+        try:
+            lease = self.lease.accept(raw)
+        except NotTrusted as error:
+            self._recorder.append_later(RowKind.LEASE_REFUSED, {"reason": str(error)[:200]})
+            log.warning("lease refused: %s", error)
+            raise
+        ceiling = TradingState[lease.ceiling]
+        reason = "" if ceiling is TradingState.ACTIVE else f"the watchdog's lease says {lease.ceiling}"
+        if ceiling is TradingState.HALTED and self.latched() < TradingState.HALTED:
+            await self.latch(ceiling, reason=reason, by="watchdog")
+        self._board.set_watchdog_ceiling(ceiling, reason=reason, at_ns=self._clock.wall_ns())
+        self.note()
+        return {"generation": lease.generation, "trading_state": self.trading_state().name}
+
+    async def accept_release(self, raw: bytes) -> dict[str, Any]:
+        """Verify a release warrant and announce it. Raises NotTrusted, after a row that says why."""
+        try:
+            warrant = self._checked_release(raw)
+        except NotTrusted as error:
+            self._recorder.append_later(RowKind.RELEASE_REFUSED, {"reason": str(error)[:200]})
+            log.warning("release refused: %s", error)
+            raise
+        announced: Fields = {"subject": warrant.subject, "words": warrant.words, "delay_s": RELEASE_DELAY_S}
+        if not await self._recorder.append_durable(RowKind.RELEASE_ANNOUNCED, announced):
+            raise NotTrusted("release: it cannot be announced while the journal cannot be written")
+        due_at_ns = self._clock.monotonic_ns() + RELEASE_DELAY_S * NS_PER_S
+        self._pending = PendingRelease(warrant=warrant, raw=raw, due_at_ns=due_at_ns)
+        log.warning("release announced, in effect in %d s unless halted again: %s", RELEASE_DELAY_S, warrant.words)
+        return {"trading_state": self.trading_state().name, "takes_effect_in_s": RELEASE_DELAY_S}
+
+    def _checked_release(self, raw: bytes) -> Warrant:
+        warrant = open_warrant(raw, operator_key=self._ring.operator_key)
+        if self.latched() is not TradingState.HALTED:
+            raise NotTrusted(f"release: the latch is {self.latched().name}, only HALTED can be released")
+        if self._latch_sequence is None:
+            raise NotTrusted("release: the latch has no durable row yet")
+        self._check_names(warrant, latch_subject(self._latch_sequence))
+        if not self._clock_watch.is_trusted():
+            raise NotTrusted("release: the clock is not trusted, so the warrant's time cannot be judged")
+        check_in_time(warrant, now_ms=self._clock.wall_ns() // NS_PER_MS)
+        return warrant
+
+    def is_release(self, raw: bytes, *, latch_sequence: int) -> bool:
+        """Tell whether a warrant found in the journal really lifted the latch of a row; its time has been judged."""
+        try:
+            self._check_names(open_warrant(raw, operator_key=self._ring.operator_key), latch_subject(latch_sequence))
+        except NotTrusted as error:
+            log.warning("a release in the journal is not believed: %s", error)
+            return False
+        return True
+
+    def _check_names(self, warrant: Warrant, subject: str) -> None:
+        check_warrant(
+            warrant,
+            purpose=WarrantPurpose.RELEASE,
+            deployment=self._ring.deployment,
+            environment=self._ring.environment,
+            audience=AUDIENCE,
+            account=self._ring.account,
+            ring_hash=ring_hash(self._ring),
+            subject=subject,
+        )
+
+    async def work(self, *, is_journal_writable: bool) -> None:
+        """Do what time alone brings: lapsed leases, leaps of the clock, rows owed, a release that is due."""
+        self.set_fault(Fault.CLOCK_LEAPT, is_there=not self._clock_watch.is_trusted())
+        self.set_fault(Fault.JOURNAL_UNWRITABLE, is_there=not is_journal_writable)
+        if is_journal_writable:
+            await self._record_latch()
+        pending = self._pending
+        if pending is not None and self._clock.monotonic_ns() >= pending.due_at_ns:
+            await self._release(pending)
+        self.note()
+
+    async def _release(self, pending: PendingRelease) -> None:
+        fields: Fields = {
+            "holder": LATCH_HOLDER,
+            "ceiling": TradingState.ACTIVE.name,
+            "reason": pending.warrant.words,
+            "by": "warrant",
+            "warrant": warrant_parts(pending.raw),
+        }
+        # Durable first: a release that a restart would forget is no release. A halt may arrive while we wait.
+        if not await self._recorder.append_durable(RowKind.STATE_CHANGED, fields):
+            return
+        if self._pending is not pending:
+            # The row says released, and a halt came meanwhile; that halt's own row is written after it.
+            return
+        self._pending = None
+        self._latch_sequence = None
+        self._board.release(at_ns=self._clock.wall_ns())
+        log.warning("released: %s", pending.warrant.words)
+
+    async def _record_latch(self) -> None:
+        # One at a time: a second row of one latch would be the one that a restart knows, and no warrant names it.
+        async with self._recording:
+            fields = self._unrecorded
+            if fields is None:
+                return
+            sequence = await self._recorder.append_numbered(RowKind.STATE_CHANGED, fields)
+            if sequence is not None and self._unrecorded is fields:
+                self._unrecorded = None
+                self._latch_sequence = sequence
+
+    def set_fault(self, fault: Fault, *, is_there: bool) -> None:
+        """Raise or clear one of the gateway's own faults."""
+        if is_there and self._board.raise_fault(fault, at_ns=self._clock.wall_ns()):
+            log.info("fault: %s", fault.value)
+            self.note()
+        elif not is_there and self._board.clear_fault(fault):
+            log.info("no longer: %s", fault.value)
+            self.note()
+
+    def note(self) -> None:
+        """Write a row when the effective state, or the presence of a lease, is not what it was."""
+        is_fresh = self.lease.is_fresh()
+        if is_fresh != self._was_lease_fresh:
+            self._was_lease_fresh = is_fresh
+            self._lease_lapsed_at_ns = self._clock.wall_ns()
+            kind = RowKind.LEASE_GAINED if is_fresh else RowKind.LEASE_LOST
+            self._recorder.append_later(kind, {"generation": self.lease.generation})
+        state = self.trading_state()
+        if state >= TradingState.REDUCE_ONLY:
+            self.reduced.set()
+        else:
+            self.reduced.clear()
+        if state is self._last_state:
+            return
+        before, self._last_state = self._last_state, state
+        reasons = "; ".join(hold.reason for hold in self.holds().values() if hold.ceiling is state and hold.reason)
+        fields: Fields = {
+            "holder": "effective",
+            "before": before.name if before is not None else None,
+            "ceiling": state.name,
+            "reason": reasons[:400],
+        }
+        self._recorder.append_later(RowKind.STATE_CHANGED, fields)
+        log.info("trading state %s%s", state.name, f": {reasons}" if reasons else "")
+
+    def describe(self) -> dict[str, Any]:
+        """What /state says of the trading state."""
+        held = self.lease.held
+        pending = self._pending
+        now_ns = self._clock.monotonic_ns()
+        return {
+            "trading_state": self.trading_state().name,
+            "holders": {
+                holder.value: {"ceiling": hold.ceiling.name, "reason": hold.reason, "since_ns": str(hold.since_ns)}
+                for holder, hold in self.holds().items()
+            },
+            "latch_subject": latch_subject(self._latch_sequence) if self._latch_sequence is not None else None,
+            "release_pending": None
+            if pending is None
+            else {"words": pending.warrant.words, "in_s": max(0, pending.due_at_ns - now_ns) / NS_PER_S},
+            "lease": {
+                "generation": self.lease.generation,
+                "age_s": self.lease.age_s(),
+                "expires_in_s": self.lease.expires_in_s(),
+                "ceiling": held.lease.ceiling if held is not None else None,
+            },
+        }
+
+
+def warrant_parts(raw: bytes) -> list[str]:
+    """Cut a warrant into texts that a row may hold."""
+    text = base64.b64encode(raw).decode("ascii")
+    return [text[start : start + STRING_CHARACTERS_MAX] for start in range(0, len(text), STRING_CHARACTERS_MAX)]
