@@ -2,6 +2,8 @@
 
 Guarantees
 - An order counts from `reserve`, before the first byte leaves, until a terminal state is known.
+- What an order has filled never goes back, whatever arrives late; its fills stay claimed until a reading of holdings
+  and positions that was asked for after they were known, so that nothing is missing in between.
 - Names that the bot uses (exchange order id, its own order link id) lead to an order of ours or to nothing.
 
 Pure bookkeeping: no clock, no network. What is finished is kept for translation, up to a bound.
@@ -10,7 +12,7 @@ Pure bookkeeping: no clock, no network. What is finished is kept for translation
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
@@ -45,11 +47,32 @@ class TrackedOrder:
     fill_reported: Decimal = field(default_factory=Decimal)  # of it an incident has told already
     status: str = ""
     filled: Decimal = field(default_factory=Decimal)
+    notional_usdt: Decimal | None = None  # what the whole order uses of the turnover; its own price when not given
+    reference_price: Decimal | None = None  # at acceptance
+    filled_value: Decimal = field(default_factory=Decimal)  # quote coin that the fills took, as far as it was told
+    executed: Decimal = field(default_factory=Decimal)  # sum of the executions that were seen one by one
+    settled: Decimal = field(default_factory=Decimal)  # fills that the last reading of holdings contains
+    told: Decimal = field(default_factory=Decimal)  # fills that the stream has told
+    is_end_told: bool = False
+    is_end_shown: bool = False  # the exchange itself showed a terminal state: nothing that is late revives it
 
     @property
     def remaining(self) -> Decimal:
         """The quantity that may still fill."""
         return max(self.intent.quantity - self.filled, Decimal(0))
+
+    @property
+    def turnover_usdt(self) -> Decimal:
+        """What the whole order uses of the turnover."""
+        if self.notional_usdt is not None:
+            return self.notional_usdt
+        return self.intent.quantity * self.intent.price
+
+    @property
+    def claim(self) -> Decimal:
+        """Base coin that may still change hands, or did and is in no reading yet."""
+        total = self.filled if self.phase is Phase.FINISHED else max(self.intent.quantity, self.filled)
+        return max(total - self.settled, Decimal(0))
 
 
 class OrderLedger:
@@ -58,6 +81,7 @@ class OrderLedger:
     def __init__(self) -> None:
         self._open: dict[str, TrackedOrder] = {}
         self._finished: OrderedDict[str, TrackedOrder] = OrderedDict()
+        self._unsettled: dict[str, TrackedOrder] = {}  # finished, with fills that no reading contains yet
         self._by_order_id: dict[str, str] = {}
         self._by_alias: dict[str, str] = {}
 
@@ -83,11 +107,15 @@ class OrderLedger:
         self._by_order_id[order_id] = tag
 
     def observe(self, tag: str, *, status: str, filled: Decimal) -> None:
-        """Note what the exchange says of a working order."""
-        order = self._open.get(tag)
-        if order is not None:
+        """Note what the exchange says of an order; what it filled never goes back, and may rise after its end."""
+        order = self.get(tag)
+        if order is None:
+            return
+        if order.phase is not Phase.FINISHED:
             order.status = status
-            order.filled = filled
+        order.filled = max(order.filled, filled)
+        if order.phase is Phase.FINISHED and order.claim > 0:
+            self._unsettled[tag] = order
 
     def finish(self, tag: str, *, status: str) -> None:
         """Stop counting an order whose terminal state is known."""
@@ -97,8 +125,42 @@ class OrderLedger:
         order.phase = Phase.FINISHED
         order.status = status
         self._finished[tag] = order
+        if order.claim > 0:
+            self._unsettled[tag] = order
         while len(self._finished) > MAX_FINISHED:
             self._forget_names(self._finished.popitem(last=False)[1])
+
+    def revive(self, tag: str, order_id: str) -> bool:
+        """Count an order again that was taken for ended and that the exchange shows live. Returns whether it did."""
+        order = self._finished.get(tag)
+        if order is None or order.is_end_shown:
+            return False
+        del self._finished[tag]
+        self._unsettled.pop(tag, None)
+        order.phase = Phase.UNRESOLVED
+        order.is_disowned = True
+        order.is_in_flow = False
+        self._open[tag] = order
+        self.acknowledge(tag, order_id)
+        return True
+
+    def fill_marks(self) -> dict[str, Decimal]:
+        """Return what every order has filled by now, to be settled by a reading that is asked for from now on."""
+        return {o.tag: o.filled for o in self.claims() if o.filled > o.settled}
+
+    def settle(self, marks: Mapping[str, Decimal]) -> None:
+        """Note that a reading of holdings and positions contains these fills."""
+        for tag, filled in marks.items():
+            order = self.get(tag) or self._unsettled.get(tag)
+            if order is None:
+                continue
+            order.settled = max(order.settled, filled)
+            if order.claim == 0:
+                self._unsettled.pop(tag, None)
+
+    def claims(self) -> Iterator[TrackedOrder]:
+        """Iterate over all that may still change holdings or positions: open orders, and fills in no reading yet."""
+        return iter([*self._open.values(), *self._unsettled.values()])
 
     def get(self, tag: str) -> TrackedOrder | None:
         """Find an order by its tag, open or finished."""
@@ -137,8 +199,8 @@ class OrderLedger:
         """Base coin that spot sells of a symbol may still use up."""
         return sum(
             (
-                o.remaining
-                for o in self._open.values()
+                o.claim
+                for o in self.claims()
                 if o.intent.category is Category.SPOT and o.intent.side is Side.SELL and o.intent.symbol == symbol
             ),
             Decimal(0),

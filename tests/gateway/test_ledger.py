@@ -172,7 +172,52 @@ def test_ledger_working_sells_are_counted_at_their_worst() -> None:
     ledger.acknowledge("part-filled", "x2")
     ledger.observe("part-filled", status="PartiallyFilled", filled=Decimal("0.004"))
     ledger.finish("finished", status="Cancelled")
+    assert ledger.working_sell_quantity("BTCUSDT") == Decimal("0.03")
+    ledger.settle(ledger.fill_marks())
     assert ledger.working_sell_quantity("BTCUSDT") == Decimal("0.026")
+
+
+def test_ledger_fill_of_an_ended_order_is_claimed_until_a_reading_contains_it() -> None:
+    order = tracked("a", intent=order_intent(side=Side.SELL, quantity="0.01"))
+    ledger = with_orders(order)
+    ledger.observe("a", status="Cancelled", filled=Decimal("0.004"))
+    ledger.finish("a", status="Cancelled")
+    assert ledger.working_sell_quantity("BTCUSDT") == Decimal("0.004")
+    marks = ledger.fill_marks()
+    ledger.observe("a", status="Cancelled", filled=Decimal("0.006"))
+    ledger.settle(marks)
+    assert ledger.working_sell_quantity("BTCUSDT") == Decimal("0.002")
+    ledger.settle(ledger.fill_marks())
+    assert list(ledger.claims()) == []
+    assert order.status == "Cancelled"
+
+
+def test_ledger_fill_never_goes_back() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.observe("a", status="PartiallyFilled", filled=Decimal("0.004"))
+    ledger.observe("a", status="New", filled=Decimal(0))
+    assert order.filled == Decimal("0.004")
+
+
+def test_ledger_order_taken_for_ended_and_shown_live_counts_again_and_is_disowned() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.finish("a", status="NotFound")
+    assert ledger.revive("a", "x1")
+    assert (order.phase, order.is_disowned) == (Phase.WORKING, True)
+    assert ledger.find(order_id="x1", client_link_id=None) is order
+    assert ledger.open_count() == 1
+
+
+def test_ledger_order_that_the_exchange_showed_ended_is_not_revived() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    order.is_end_shown = True
+    ledger.finish("a", status="Cancelled")
+    assert not ledger.revive("a", "x1")
+    assert not ledger.revive("unknown", "x2")
+    assert ledger.open_count() == 0
 
 
 def test_ledger_open_orders_may_be_changed_while_they_are_walked() -> None:

@@ -1,0 +1,192 @@
+"""The shell around the account view: gives it time, writes what changed into the journal, answers what decisions ask.
+
+Every change of trust, every fill and every end is a row. A change that needs a reading asks for one at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any, assert_never
+
+from trade_core.clock import NS_PER_S, Clock
+from trade_core.money import format_decimal
+from trade_gateway.account.activity import Activity, Note
+from trade_gateway.account.messages import NonsenseSaid, OrderSeen, parse_frame
+from trade_gateway.account.trust import Trust, Trusted, Untrusted
+from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled, claimed
+from trade_gateway.commands import AppendLater
+from trade_gateway.ledger import OrderLedger, TrackedOrder
+from trade_gateway.order_flow import report_unknown_fill
+from trade_gateway.policy.facts import AccountFacts, base_coin_of, order_key
+from trade_gateway.policy.model import SymbolKey
+from trade_gateway.policy.throttles import MessageLevel
+from trade_gateway.recorder import Recorder
+from trade_gateway.wire.intents import Category, Side
+from trade_journal.rows import RowKind
+
+_ZERO = Decimal(0)
+log = logging.getLogger(__name__)
+
+
+class AccountKeeper:
+    """One account's view, activity and trust."""
+
+    def __init__(self, *, ledger: OrderLedger, activity: Activity, recorder: Recorder, clock: Clock) -> None:
+        self._ledger = ledger
+        self._recorder = recorder
+        self._clock = clock
+        self.activity = activity
+        self.view = AccountView(ledger=ledger)
+        self._was_trusted = False
+        self.on_news: Callable[[], None] = lambda: None  # a reading is wanted
+
+    def hear_frame(self, text: str) -> None:
+        """Take in one data frame of the private stream; one that cannot be believed is cause for distrust."""
+        try:
+            messages = parse_frame(text)
+        except NonsenseSaid as error:
+            self.distrust(f"the private stream: {error}")
+            return
+        changes: list[Change] = []
+        for seen in messages:
+            changes += self.view.hear(seen, now_ns=self._clock.monotonic_ns())
+        self.apply(changes)
+        if any(isinstance(change, Filled) for change in changes):
+            self.on_news()  # until a reading contains the fill, it is claimed twice
+
+    def stream_up(self) -> None:
+        """Note that the stream stands; trust needs a reading from now on."""
+        self.view.trust_keeper.stream_up(at_ns=self._clock.monotonic_ns())
+        self.note_trust()
+        self.on_news()
+
+    def stream_down(self, reason: str) -> None:
+        """Note that the stream is lost."""
+        self.view.trust_keeper.stream_down(reason, at_ns=self._clock.monotonic_ns())
+        self.note_trust()
+
+    def distrust(self, reason: str) -> None:
+        """Distrust the view until a later reading agrees with it."""
+        self.view.trust_keeper.distrust(reason, at_ns=self._clock.monotonic_ns())
+        self.note_trust()
+        self.on_news()
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Write rows of what changed, and count it."""
+        for change in changes:
+            match change:
+                case Filled():
+                    self._write(self.activity.count_fill(change, at_ns=self._clock.wall_ns()))
+                    for row in report_unknown_fill(change.order, filled=change.total):
+                        if isinstance(row, AppendLater):
+                            self._recorder.append_later(row.kind, row.fields)
+                case Ended():
+                    self._resolved(change.order, "ended", change.status)
+                case Appeared():
+                    self._resolved(change.order, "found", change.status)
+                case _:
+                    assert_never(change)
+
+    def count_message(self) -> MessageLevel:
+        """Count one order message of the bot."""
+        level, notes = self.activity.count_message(at_ns=self._clock.wall_ns())
+        self._write(notes)
+        return level
+
+    def trust(self) -> Trust:
+        """Tell whether the view may be believed at this moment."""
+        return self.view.trust(now_ns=self._clock.monotonic_ns())
+
+    def note_trust(self) -> Trust:
+        """Write a row when trust was lost or came back."""
+        trust = self.trust()
+        is_trusted = isinstance(trust, Trusted)
+        if is_trusted is not self._was_trusted:
+            self._was_trusted = is_trusted
+            if isinstance(trust, Untrusted):
+                self._recorder.append_later(RowKind.ACCOUNT_DISTRUSTED, {"reason": trust.reason[:200]})
+                log.warning("the account view is not trusted: %s", trust.reason)
+                self.on_news()
+            else:
+                self._recorder.append_later(RowKind.ACCOUNT_TRUSTED, {})
+                log.info("the account view is trusted")
+        return trust
+
+    def age_s(self) -> float | None:
+        """Seconds since the last complete reading began."""
+        read_at_ns = self.view.trust_keeper.read_at_ns
+        return None if read_at_ns is None else (self._clock.monotonic_ns() - read_at_ns) / NS_PER_S
+
+    def describe(self) -> dict[str, Any]:
+        """What /state says of the view."""
+        trust = self.trust()
+        return {
+            "is_trusted": isinstance(trust, Trusted),
+            "reason": trust.reason if isinstance(trust, Untrusted) else "",
+            "age_s": self.age_s(),
+        }
+
+    def facts(self, *, unpinned: frozenset[str], message_level: MessageLevel) -> AccountFacts:
+        """Gather what a decision needs to know of the account, worst case."""
+        view, claims = self.view, list(self._ledger.claims())
+        buys, sells = claimed(claims, Side.BUY), claimed(claims, Side.SELL)
+        stops, others = _split(view.foreign_orders)
+        for seen in others:
+            sums = buys if seen.side is Side.BUY else sells
+            key = (seen.category, seen.symbol)
+            sums[key] = sums.get(key, _ZERO) + max(_ZERO, seen.quantity - seen.filled)
+        open_orders = list(self._ledger.open_orders())
+        held = {coin: amount for coin, amount in view.coins.items() if amount > 0}
+        return AccountFacts(
+            is_trusted=isinstance(self.trust(), Trusted),
+            equity_usdt=view.equity_usdt,
+            working_orders=len(open_orders) + len(others),
+            working_stops=len(stops),
+            unresolved_symbols=self._ledger.unresolved_symbols(),
+            held_base=held,
+            sellable_base=_sellable(held, sells),
+            positions=view.positions,
+            working_buys=buys,
+            working_sells=sells,
+            turnover_used_usdt=self.activity.turnover_usdt(open_orders, at_ns=self._clock.wall_ns()),
+            working_keys=frozenset(order_key(order.intent) for order in open_orders),
+            leverage_unpinned_symbols=unpinned,
+            message_level=message_level,
+            is_terminated=self.activity.is_terminated,
+            repeated_execution_symbols=self.activity.tripped_symbols,
+        )
+
+    def _resolved(self, order: TrackedOrder, result: str, status: str) -> None:
+        fields: dict[str, str | bool] = {
+            "tag": order.tag,
+            "result": result,
+            "status": status,
+            "filled": format_decimal(order.filled),
+        }
+        if result == "found":
+            fields |= {"order_id": order.order_id or "", "is_disowned": order.is_disowned}
+        self._recorder.append_later(RowKind.ORDER_RESOLVED, fields)
+
+    def _write(self, notes: Iterable[Note]) -> None:
+        for note in notes:
+            self._recorder.append_later(note.kind, note.fields)
+
+
+def _split(orders: Iterable[OrderSeen]) -> tuple[list[OrderSeen], list[OrderSeen]]:
+    stops: list[OrderSeen] = []
+    others: list[OrderSeen] = []
+    for seen in orders:
+        is_stop = seen.is_conditional and seen.is_reducing and seen.category is Category.LINEAR
+        (stops if is_stop else others).append(seen)
+    return stops, others
+
+
+def _sellable(held: dict[str, Decimal], sells: dict[SymbolKey, Decimal]) -> dict[str, Decimal]:
+    sellable = dict(held)
+    for (category, symbol), quantity in sells.items():
+        coin = base_coin_of(symbol)
+        if category is Category.SPOT and coin in sellable:
+            sellable[coin] = max(_ZERO, sellable[coin] - quantity)
+    return sellable

@@ -1,0 +1,261 @@
+"""Parses what the exchange says of the account, by stream or by REST, into domain types. Pure.
+
+Guarantees: a message becomes facts only when every part that the gateway relies on is there, finite and plain;
+anything else is NonsenseSaid. Products that the gateway does not trade, and topics that it does not know, are None.
+
+Source of the field names: Bybit V5, websocket/private/{order,execution,position,wallet} and the REST pages of
+order/realtime, execution/list, position/list and account/wallet-balance.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from trade_core.errors import ExchangeAnswerInvalid, InvalidNumber
+from trade_core.money import parse_exchange_decimal
+from trade_gateway.wire.intents import Category, Side
+
+MAX_ITEMS = 1_000  # of one message or page
+_MAX_WORD = 64
+_TRADE_TYPE = "Trade"
+_CATEGORIES = {category.value: category for category in Category}
+_SIDES = {side.value: side for side in Side}
+
+
+class NonsenseSaid(ExchangeAnswerInvalid):
+    """A message about the account that cannot be believed; the text is our own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderSeen:
+    """One order as the exchange shows it. `value` is the quote coin that its fills took, where it is told."""
+
+    category: Category
+    symbol: str
+    order_id: str
+    tag: str
+    side: Side
+    status: str
+    quantity: Decimal
+    price: Decimal
+    filled: Decimal
+    value: Decimal | None
+    is_reducing: bool
+    is_conditional: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionSeen:
+    """One execution. `is_trade` is False for what no order of anybody did: liquidation, ADL, settlement."""
+
+    execution_id: str
+    category: Category
+    symbol: str
+    order_id: str
+    tag: str
+    quantity: Decimal
+    price: Decimal
+    is_trade: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletSeen:
+    """Coins and total equity at a time of the exchange's clock. A stream may name only what changed."""
+
+    coins: Mapping[str, Decimal]
+    equity_usdt: Decimal | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionSeen:
+    """One linear position, signed: above zero is long. `sequence` grows with each change of the symbol."""
+
+    symbol: str
+    size: Decimal
+    sequence: int
+
+
+Seen = OrderSeen | ExecutionSeen | WalletSeen | PositionSeen
+
+
+class Topic(Enum):
+    """The topics of the private stream that the view is made of; the value is the exchange's own word."""
+
+    ORDER = "order"
+    EXECUTION = "execution"
+    WALLET = "wallet"
+    POSITION = "position"
+
+
+_TOPICS = {topic.value: topic for topic in Topic}
+
+
+def parse_frame(text: str) -> tuple[Seen, ...]:
+    """Parse one data frame of the private stream; empty for topics that are not followed. Raises NonsenseSaid."""
+    content = parse_object(text)
+    name = content.get("topic")
+    topic = _TOPICS.get(name) if isinstance(name, str) else None
+    if topic is None:
+        return ()
+    rows = content.get("data")
+    if not isinstance(rows, list) or len(rows) > MAX_ITEMS:
+        raise NonsenseSaid(f"a message of the topic {topic.value} has no list of data")
+    created_ms = content.get("creationTime")
+    if type(created_ms) is not int:
+        raise NonsenseSaid(f"a message of the topic {topic.value} has no time")
+    return tuple(seen for row in rows if (seen := _parse_row(topic, row, created_ms)) is not None)
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """Parse a frame into one JSON object. Raises NonsenseSaid."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise NonsenseSaid("a frame is not JSON") from None
+    if not isinstance(content, dict):
+        raise NonsenseSaid("a frame is not a JSON object")
+    return content
+
+
+def _parse_row(topic: Topic, row: object, created_ms: int) -> Seen | None:
+    match topic:
+        case Topic.ORDER:
+            return parse_order(row)
+        case Topic.EXECUTION:
+            return parse_execution(row)
+        case Topic.WALLET:
+            return parse_wallet(row, at_ms=created_ms)
+        case Topic.POSITION:
+            return parse_position(row)
+
+
+def parse_order(row: object, category: Category | None = None) -> OrderSeen | None:
+    """Parse one order; REST lists do not repeat their category. Raises NonsenseSaid."""
+    item = _object(row)
+    category = category or _category(item)
+    if category is None:
+        return None
+    value = item.get("cumExecValue")
+    return OrderSeen(
+        category=category,
+        symbol=_word(item, "symbol"),
+        order_id=_word(item, "orderId"),
+        tag=_text(item, "orderLinkId"),
+        side=_side(item),
+        status=_word(item, "orderStatus"),
+        quantity=_amount(item, "qty"),
+        price=_amount(item, "price", empty=Decimal(0)),
+        filled=_amount(item, "cumExecQty", empty=Decimal(0)),
+        value=None if value in {None, ""} else _amount(item, "cumExecValue"),
+        is_reducing=item.get("reduceOnly") is True,
+        is_conditional=_text(item, "stopOrderType") not in {"", "UNKNOWN"},
+    )
+
+
+def parse_execution(row: object, category: Category | None = None) -> ExecutionSeen | None:
+    """Parse one execution; funding moves no quantity and is None. Raises NonsenseSaid."""
+    item = _object(row)
+    category = category or _category(item)
+    kind = _text(item, "execType")
+    if category is None or kind == "Funding":
+        return None
+    return ExecutionSeen(
+        execution_id=_word(item, "execId"),
+        category=category,
+        symbol=_word(item, "symbol"),
+        order_id=_text(item, "orderId"),
+        tag=_text(item, "orderLinkId"),
+        quantity=_amount(item, "execQty"),
+        price=_amount(item, "execPrice"),
+        is_trade=kind == _TRADE_TYPE,
+    )
+
+
+def parse_wallet(row: object, *, at_ms: int) -> WalletSeen | None:
+    """Parse the unified wallet. Raises NonsenseSaid."""
+    item = _object(row)
+    if item.get("accountType", "UNIFIED") != "UNIFIED":
+        return None
+    rows = item.get("coin")
+    if not isinstance(rows, list) or len(rows) > MAX_ITEMS:
+        raise NonsenseSaid("a wallet has no list of coins")
+    coins = {}
+    for entry in map(_object, rows):
+        coins[_word(entry, "coin")] = _number(entry, "walletBalance")
+    equity = item.get("totalEquity")
+    return WalletSeen(
+        coins=coins, equity_usdt=None if equity in {None, ""} else _number(item, "totalEquity"), at_ms=at_ms
+    )
+
+
+def parse_position(row: object) -> PositionSeen | None:
+    """Parse one position. Raises NonsenseSaid, for hedge mode too: it is not what the gateway pinned."""
+    item = _object(row)
+    if item.get("category", "linear") != "linear":
+        return None
+    if item.get("positionIdx", 0) != 0:
+        raise NonsenseSaid("a position of hedge mode")
+    size = _amount(item, "size")
+    sequence = item.get("seq", -1)
+    if type(sequence) is not int:
+        raise NonsenseSaid("a position without a sequence number")
+    if size != 0 and item.get("side") not in _SIDES:
+        raise NonsenseSaid("a position without a side")
+    signed = -size if item.get("side") == Side.SELL.value else size
+    return PositionSeen(symbol=_word(item, "symbol"), size=signed, sequence=sequence)
+
+
+def _object(row: object) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise NonsenseSaid("an item is not a JSON object")
+    return row
+
+
+def _category(item: Mapping[str, Any]) -> Category | None:
+    name = item.get("category")
+    if not isinstance(name, str):
+        raise NonsenseSaid("an item without a category")
+    return _CATEGORIES.get(name)
+
+
+def _side(item: Mapping[str, Any]) -> Side:
+    side = _SIDES.get(_text(item, "side"))
+    if side is None:
+        raise NonsenseSaid("an order without a side")
+    return side
+
+
+def _text(item: Mapping[str, Any], name: str) -> str:
+    value = item.get(name, "")
+    if not isinstance(value, str) or len(value) > _MAX_WORD or not value.isascii() or not (value or "x").isprintable():
+        raise NonsenseSaid(f"{name} is not a short plain text")
+    return value
+
+
+def _word(item: Mapping[str, Any], name: str) -> str:
+    value = _text(item, name)
+    if not value:
+        raise NonsenseSaid(f"{name} is missing")
+    return value
+
+
+def _number(item: Mapping[str, Any], name: str) -> Decimal:
+    try:
+        return parse_exchange_decimal(item.get(name))
+    except InvalidNumber:
+        raise NonsenseSaid(f"{name} is not a plain number") from None
+
+
+def _amount(item: Mapping[str, Any], name: str, *, empty: Decimal | None = None) -> Decimal:
+    if empty is not None and item.get(name, "") == "":
+        return empty
+    amount = _number(item, name)
+    if amount < 0:
+        raise NonsenseSaid(f"{name} is below zero")
+    return amount

@@ -1,0 +1,226 @@
+"""Index and mark prices of the linear contracts of the policy's coins, from the public ticker stream and by REST.
+
+Guarantees
+- Only index and mark are read: no traded price, no book.
+- A price is as old as the last message that confirmed it: a ticker delta confirms what it names, a snapshot or an
+  answer by REST all that it contains. Ages run on the monotonic clock.
+- Nothing that a message leaves out, or says nonsensically, becomes a price.
+
+REST is asked at start, whenever the stream is down, and every few seconds besides: a delta names only what changed,
+so a price that stands still must be confirmed by somebody. Second prices are passed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from trade_core.bybit.client import BybitClient
+from trade_core.clock import NS_PER_S, Clock
+from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
+from trade_core.money import parse_exchange_decimal
+from trade_gateway.account.messages import NonsenseSaid, parse_object
+from trade_gateway.account.stream import Operation, Stream
+from trade_gateway.policy.facts import CoinMarket, MarketFacts, base_coin_of
+from trade_gateway.policy.model import SymbolKey
+from trade_gateway.policy.references import (
+    Observation,
+    Reference,
+    ReferenceInputs,
+    Source,
+    Usable,
+    judge_reference,
+    last_good_after,
+)
+
+PUBLIC_LINEAR_PATH = "/v5/public/linear"
+TICKERS_PATH = "/v5/market/tickers"
+READ_EVERY_S = 2.0
+READ_TIMEOUT_S = 2.0
+_TOPIC = "tickers."
+_FIELDS = {Source.INDEX: "indexPrice", Source.MARK: "markPrice"}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondPrice:
+    """A price of another venue, as the lease brought it. `at_ns` is monotonic."""
+
+    price: Decimal
+    at_ns: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _Price:
+    price: Decimal
+    at_ns: int
+
+
+class ReferenceFeed:
+    """The prices of each coin, and what they are worth as a reference."""
+
+    def __init__(
+        self,
+        *,
+        symbols: Iterable[SymbolKey],
+        client: BybitClient,
+        clock: Clock,
+        max_age_s: int,
+        max_divergence: Decimal,
+        second_prices: Callable[[], Mapping[str, SecondPrice]] = dict,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._max_age_s = max_age_s
+        self._max_divergence = max_divergence
+        self._second_prices = second_prices
+        self._contracts = {base_coin_of(symbol): symbol for _, symbol in symbols}
+        self._prices: dict[tuple[str, Source], _Price] = {}
+        self._unlisted: set[str] = set()
+        self._last_good: dict[str, Decimal] = {}
+
+    @property
+    def coins(self) -> tuple[str, ...]:
+        """The base coins that are followed, sorted."""
+        return tuple(sorted(self._contracts))
+
+    def stream(self, *, exchange_ws_url: str, is_simulated: bool) -> Stream:
+        """Make the stream that feeds this; it starts with `run`."""
+        return Stream(
+            name="ticker",
+            url=exchange_ws_url.rstrip("/") + PUBLIC_LINEAR_PATH,
+            is_simulated=is_simulated,
+            clock=self._clock,
+            operations=self._operations,
+            on_frame=self.hear_frame,
+            on_up=lambda: None,
+            on_down=lambda _: None,  # the prices age by themselves
+        )
+
+    def _operations(self) -> tuple[Operation, ...]:
+        # A contract that does not exist would have the whole subscription refused.
+        topics = sorted(_TOPIC + symbol for coin, symbol in self._contracts.items() if coin not in self._unlisted)
+        return (Operation(op="subscribe", args=tuple(topics)),) if topics else ()
+
+    def hear_frame(self, text: str) -> None:
+        """Take in one frame of the ticker stream."""
+        try:
+            content = parse_object(text)
+        except NonsenseSaid as error:
+            log.warning("ticker stream: %s", error)
+            return
+        topic, data = content.get("topic"), content.get("data")
+        if isinstance(topic, str) and topic.startswith(_TOPIC) and isinstance(data, dict):
+            self._take(topic.removeprefix(_TOPIC), data, at_ns=self._clock.monotonic_ns())
+
+    async def read(self) -> None:
+        """Ask for every contract's prices by REST. Raises ExchangeUnavailable, ExchangeAnswerInvalid."""
+        for coin, symbol in sorted(self._contracts.items()):
+            at_ns = self._clock.monotonic_ns()  # before asking: the answer is no younger than that
+            answer = await self._client.get_public(
+                TICKERS_PATH, f"category=linear&symbol={symbol}", timeout_s=READ_TIMEOUT_S
+            )
+            items = answer.result.get("list")
+            if answer.ret_code == 10001 or (answer.is_ok and items == []):
+                if (coin, Source.INDEX) not in self._prices:  # an answer that is empty for once changes nothing
+                    self._unlisted.add(coin)
+                continue
+            if not answer.is_ok or not isinstance(items, list):
+                raise ExchangeAnswerInvalid(f"no ticker of {symbol} (code {answer.ret_code})")
+            self._unlisted.discard(coin)
+            for item in items:
+                if isinstance(item, dict) and item.get("symbol") == symbol:
+                    self._take(symbol, item, at_ns=at_ns)
+
+    async def keep_reading(self) -> None:
+        """Read by REST for ever; trouble is logged once and shows as age."""
+        was_down = False
+        while True:
+            try:
+                await self.read()
+            except (ExchangeUnavailable, ExchangeAnswerInvalid) as error:
+                if not was_down:
+                    log.warning("prices cannot be read: %s", error)
+                was_down = True
+            else:
+                was_down = False
+            await asyncio.sleep(READ_EVERY_S)
+
+    def judge(self) -> dict[str, Reference]:
+        """Judge every coin's reference now, and remember those that are good."""
+        references: dict[str, Reference] = {}
+        for coin in self._contracts:
+            judged = judge_reference(self._inputs(coin), max_age_s=self._max_age_s, max_divergence=self._max_divergence)
+            references[coin] = judged
+            last_good = last_good_after(self._last_good.get(coin), judged)
+            if last_good is not None:
+                self._last_good[coin] = last_good
+        return references
+
+    def facts(self) -> MarketFacts:
+        """What a decision needs to know of prices."""
+        return MarketFacts(
+            coins={
+                coin: CoinMarket(reference=reference, last_good=self._last_good.get(coin), mark=self._mark(coin))
+                for coin, reference in self.judge().items()
+            }
+        )
+
+    def are_usable(self) -> bool:
+        """Tell whether every coin has a usable reference."""
+        return all(isinstance(reference, Usable) for reference in self.judge().values())
+
+    def age_s(self, coin: str) -> float | None:
+        """Seconds since the index price was last confirmed; None when it never was."""
+        seen = self._prices.get((coin, Source.INDEX))
+        return None if seen is None else (self._clock.monotonic_ns() - seen.at_ns) / NS_PER_S
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """What /state says of the references."""
+        described: dict[str, dict[str, Any]] = {}
+        for coin, judged in sorted(self.judge().items()):
+            seen = self._prices.get((coin, Source.INDEX))
+            described[coin] = {
+                "price": None if seen is None else str(seen.price),
+                "age_s": self.age_s(coin),
+                "status": "usable" if isinstance(judged, Usable) else f"{judged.source.value} {judged.flaw.value}",
+            }
+        return described
+
+    def _take(self, symbol: str, item: Mapping[str, Any], *, at_ns: int) -> None:
+        coin = base_coin_of(symbol)
+        if self._contracts.get(coin) != symbol:
+            return
+        for source, name in _FIELDS.items():
+            text = item.get(name)
+            if text is None:
+                continue  # a delta names only what changed
+            try:
+                price = parse_exchange_decimal(text)
+            except InvalidNumber:
+                price = Decimal(0)  # judged as no price; what was there before must not outlive it
+            held = self._prices.get((coin, source))
+            if held is None or at_ns >= held.at_ns:
+                self._prices[coin, source] = _Price(price=price, at_ns=at_ns)
+
+    def _inputs(self, coin: str) -> ReferenceInputs:
+        now_ns = self._clock.monotonic_ns()
+        second = self._second_prices().get(coin)
+        return ReferenceInputs(
+            has_index=coin not in self._unlisted,
+            index=self._observation(coin, Source.INDEX, now_ns),
+            mark=self._observation(coin, Source.MARK, now_ns),
+            second=None if second is None else Observation(price=second.price, age_ns=now_ns - second.at_ns),
+        )
+
+    def _observation(self, coin: str, source: Source, now_ns: int) -> Observation | None:
+        seen = self._prices.get((coin, source))
+        return None if seen is None else Observation(price=seen.price, age_ns=now_ns - seen.at_ns)
+
+    def _mark(self, coin: str) -> Decimal | None:
+        seen = self._prices.get((coin, Source.MARK))
+        return seen.price if seen is not None and seen.price > 0 else None
