@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -24,9 +25,11 @@ async def recovered(journal: JournalWriter, rows: Rows) -> tuple[Recovered, Orde
     if rows:
         await journal.append_many([Entry(at_ns=1, kind=kind, actor="gateway", fields=fields) for kind, fields in rows])
     ledger = OrderLedger()
-    return await recover(
-        journal, ledger, started_at_ns=STARTED_NS, is_release=lambda raw, *, latch_sequence: False
-    ), ledger
+    return await recover(journal, ledger, started_at_ns=STARTED_NS, is_release=is_believed), ledger
+
+
+def is_believed(raw: bytes, *, latch_sequence: int) -> bool:
+    return raw == b"warrant for %d" % latch_sequence
 
 
 def intent_row(tag: str = "a", **options: Any) -> tuple[RowKind, dict[str, Any]]:
@@ -160,3 +163,39 @@ async def test_recovery_reads_past_one_page(journal: JournalWriter, monkeypatch:
     monkeypatch.setattr(recovery, "_PAGE", 2)
     found, ledger = await recovered(journal, [intent_row(tag) for tag in "abcde"])
     assert (found.rows, ledger.open_count()) == (5, 5)
+
+
+def latch_row(ceiling: str, *, warrant: bytes | None = None) -> tuple[RowKind, dict[str, Any]]:
+    fields: dict[str, Any] = {"holder": "operator_latch", "ceiling": ceiling, "reason": f"{ceiling} row", "by": "x"}
+    if warrant is not None:
+        text = base64.b64encode(warrant).decode()
+        fields["warrant"] = [text[:8], text[8:]]
+    return RowKind.STATE_CHANGED, fields
+
+
+@pytest.mark.parametrize(
+    ("rows", "latch", "sequence"),
+    [
+        ([latch_row("HALTED")], TradingState.HALTED, 0),
+        ([latch_row("HALTED"), latch_row("HALTED")], TradingState.HALTED, 1),
+        ([latch_row("HALTED"), latch_row("ACTIVE")], TradingState.HALTED, 0),
+        ([latch_row("HALTED"), latch_row("ACTIVE", warrant=b"forged")], TradingState.HALTED, 0),
+        ([latch_row("HALTED"), latch_row("ACTIVE", warrant=b"warrant for 0")], TradingState.ACTIVE, None),
+        (
+            [latch_row("HALTED"), latch_row("HALTED"), latch_row("ACTIVE", warrant=b"warrant for 0")],
+            TradingState.HALTED,
+            1,
+        ),
+        (
+            [latch_row("HALTED"), latch_row("ACTIVE", warrant=b"warrant for 0"), latch_row("HALTED")],
+            TradingState.HALTED,
+            2,
+        ),
+        ([latch_row("KILLED"), latch_row("HALTED")], TradingState.KILLED, 0),
+    ],
+)
+async def test_recovery_latch_is_lifted_only_by_a_warrant_for_its_own_row(
+    journal: JournalWriter, rows: Rows, latch: TradingState, sequence: int | None
+) -> None:
+    found, _ = await recovered(journal, rows)
+    assert (found.latch, found.latch_sequence) == (latch, sequence)

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 
-
 PRICE_DIGITS = {"BTCUSDT": 0, "ETHUSDT": 1, "XRPUSDT": 3}
 QUANTITY_DIGITS = {"BTCUSDT": 3, "ETHUSDT": 2, "XRPUSDT": 0}
 
