@@ -165,7 +165,7 @@ async def test_recovery_reads_past_one_page(journal: JournalWriter, monkeypatch:
     assert (found.rows, ledger.open_count()) == (5, 5)
 
 
-def latch_row(ceiling: str, *, warrant: bytes | None = None) -> tuple[RowKind, dict[str, Any]]:
+def warranted_row(ceiling: str, *, warrant: bytes | None = None) -> tuple[RowKind, dict[str, Any]]:
     fields: dict[str, Any] = {"holder": "operator_latch", "ceiling": ceiling, "reason": f"{ceiling} row", "by": "x"}
     if warrant is not None:
         text = base64.b64encode(warrant).decode()
@@ -176,22 +176,22 @@ def latch_row(ceiling: str, *, warrant: bytes | None = None) -> tuple[RowKind, d
 @pytest.mark.parametrize(
     ("rows", "latch", "sequence"),
     [
-        ([latch_row("HALTED")], TradingState.HALTED, 0),
-        ([latch_row("HALTED"), latch_row("HALTED")], TradingState.HALTED, 1),
-        ([latch_row("HALTED"), latch_row("ACTIVE")], TradingState.HALTED, 0),
-        ([latch_row("HALTED"), latch_row("ACTIVE", warrant=b"forged")], TradingState.HALTED, 0),
-        ([latch_row("HALTED"), latch_row("ACTIVE", warrant=b"warrant for 0")], TradingState.ACTIVE, None),
+        ([warranted_row("HALTED")], TradingState.HALTED, 0),
+        ([warranted_row("HALTED"), warranted_row("HALTED")], TradingState.HALTED, 1),
+        ([warranted_row("HALTED"), warranted_row("ACTIVE")], TradingState.HALTED, 0),
+        ([warranted_row("HALTED"), warranted_row("ACTIVE", warrant=b"forged")], TradingState.HALTED, 0),
+        ([warranted_row("HALTED"), warranted_row("ACTIVE", warrant=b"warrant for 0")], TradingState.ACTIVE, None),
         (
-            [latch_row("HALTED"), latch_row("HALTED"), latch_row("ACTIVE", warrant=b"warrant for 0")],
+            [warranted_row("HALTED"), warranted_row("HALTED"), warranted_row("ACTIVE", warrant=b"warrant for 0")],
             TradingState.HALTED,
             1,
         ),
         (
-            [latch_row("HALTED"), latch_row("ACTIVE", warrant=b"warrant for 0"), latch_row("HALTED")],
+            [warranted_row("HALTED"), warranted_row("ACTIVE", warrant=b"warrant for 0"), warranted_row("HALTED")],
             TradingState.HALTED,
             2,
         ),
-        ([latch_row("KILLED"), latch_row("HALTED")], TradingState.KILLED, 0),
+        ([warranted_row("KILLED"), warranted_row("HALTED")], TradingState.KILLED, 0),
     ],
 )
 async def test_recovery_latch_is_lifted_only_by_a_warrant_for_its_own_row(
