@@ -13,6 +13,7 @@ from trade_core.settings import Settings
 from trade_gateway.metrics import Metrics
 from trade_gateway.policy.limits import parse_policy
 from trade_gateway.settings import GatewaySettings
+from trade_journal.rows import REQUEST_KINDS, RowKind
 from trade_simulator.settings import SimulatorSettings
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.settings import WatchdogSettings
@@ -87,3 +88,9 @@ def test_readme_commands_are_targets_of_the_makefile() -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
     assert commands[1].split("\n")[:-1] == ["make demo", "make test"]
     assert {"demo", "test"} <= set(targets)
+
+
+def test_journal_table_lists_every_kind_of_row_and_which_are_requests() -> None:
+    table = first_column((ROOT / "docs/journal.md").read_text())
+    assert table.keys() == {kind.value for kind in RowKind}
+    assert {name for name, cells in table.items() if cells[0] == "yes"} == {kind.value for kind in REQUEST_KINDS}
