@@ -47,7 +47,7 @@ check: .venv/tests/.ready
 
 test: check setup
 	tests/system-packages
-	$(TESTS)/pytest -q -m slow --durations=10
+	$(TESTS)/pytest -q -m slow -n 2 --dist loadfile --durations=12
 	@echo "Nothing was left out: no test of this version needs a cluster, a secret server or a security key."
 
 format: .venv/tests/.ready
