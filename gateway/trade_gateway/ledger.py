@@ -49,6 +49,7 @@ class TrackedOrder:
     filled: Decimal = field(default_factory=Decimal)
     notional_usdt: Decimal | None = None  # what the whole order uses of the turnover; its own price when not given
     reference_price: Decimal | None = None  # at acceptance
+    counted: Decimal = field(default_factory=Decimal)  # fills that turnover and throttles have counted
     filled_value: Decimal = field(default_factory=Decimal)  # quote coin that the fills took, as far as it was told
     executed: Decimal = field(default_factory=Decimal)  # sum of the executions that were seen one by one
     settled: Decimal = field(default_factory=Decimal)  # fills that the last reading of holdings contains
@@ -67,6 +68,12 @@ class TrackedOrder:
         if self.notional_usdt is not None:
             return self.notional_usdt
         return self.intent.quantity * self.intent.price
+
+    @property
+    def uncounted(self) -> Decimal:
+        """The quantity that the turnover has still to reckon with: what may fill, and fills not counted yet."""
+        total = self.filled if self.phase is Phase.FINISHED else max(self.intent.quantity, self.filled)
+        return max(total - self.counted, Decimal(0))
 
     @property
     def claim(self) -> Decimal:

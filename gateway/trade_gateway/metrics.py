@@ -36,6 +36,15 @@ class Metrics:
         self.working_orders = Gauge(
             "trade_gateway_working_orders", "Orders that count as open.", registry=self.registry
         )
+        self.account_trusted = Gauge(
+            "trade_gateway_account_trusted", "1 while the account view is trusted.", registry=self.registry
+        )
+        self.reference_age_seconds = Gauge(
+            "trade_gateway_reference_age_seconds",
+            "Since the coin's index price was last confirmed; infinite before the first time.",
+            ["coin"],
+            registry=self.registry,
+        )
         self.trading_state = Gauge(
             "trade_gateway_trading_state",
             "Effective trading state: 0 ACTIVE, 1 TRIMMED, 2 REDUCE_ONLY, 3 HALTED, 4 KILLED.",

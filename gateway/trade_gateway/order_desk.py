@@ -12,7 +12,7 @@ from typing import assert_never
 from trade_core.clock import Clock
 from trade_core.money import format_decimal
 from trade_core.trust.tag import NONCE_BYTES, TaggedOrder, make_tag
-from trade_gateway.account_sync import AccountSync
+from trade_gateway.account.resync import AccountSync
 from trade_gateway.conductor import Conductor, TooManyFlows
 from trade_gateway.egress import EgressBudget
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder

@@ -90,6 +90,8 @@ def intent_fields(order: TrackedOrder) -> Fields:
         "price": format_decimal(intent.price),
         "reduce_only": intent.reduce_only,
         "adds_risk": order.adds_risk,
+        "notional_usdt": format_decimal(order.turnover_usdt),
+        "reference_price": None if order.reference_price is None else format_decimal(order.reference_price),
         "client_link_id": intent.client_link_id,
     }
 
@@ -160,11 +162,15 @@ def _ask_until(order: TrackedOrder, *, deadline_ns: int) -> Flow[Found | NotFoun
     final_after_ns = order.signed_at_ns + NOT_FOUND_IS_FINAL_AFTER_NS
     now_ns: int = yield Wait(until_ns=0)
     for _ in range(_MAX_ASKS):
+        if (known := _shown(order, now_ns)) is not None:
+            return known
         if now_ns >= deadline_ns:
             return None
         asked: AskResult = yield AskOrder(
             category=order.intent.category, symbol=order.intent.symbol, tag=order.tag, deadline_ns=deadline_ns
         )
+        if not isinstance(asked, Found) and (known := _shown(order, now_ns)) is not None:
+            return known  # the private stream showed it while we asked: an older "not found" must not end it
         match asked:
             case Found():
                 return asked
@@ -175,6 +181,13 @@ def _ask_until(order: TrackedOrder, *, deadline_ns: int) -> Flow[Found | NotFoun
             case _:
                 assert_never(asked)
     return None
+
+
+def _shown(order: TrackedOrder, now_ns: int) -> Found | None:
+    """What the private stream has shown of an order whose answer was lost."""
+    if order.order_id is None or order.phase is Phase.UNRESOLVED:
+        return None
+    return Found(order_id=order.order_id, status=order.status, filled=format_decimal(order.filled), asked_at_ns=now_ns)
 
 
 def resolve_order(order: TrackedOrder, *, ledger: OrderLedger, deadline_ns: int) -> Flow[bool]:

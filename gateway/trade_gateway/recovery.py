@@ -1,4 +1,4 @@
-"""Rebuilds the order ledger and the operator latch from the journal after a restart.
+"""Rebuilds the order ledger, the counters of activity and the operator latch from the journal after a restart.
 
 Every intent whose end is not in the journal counts again. One whose acknowledgement is not there either was, as far
 as anyone can know, never answered to the bot: it is resolved on the normal path and, if found live, cancelled.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
+from trade_gateway.account.activity import Activity
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
 from trade_gateway.policy.trading_state import TradingState
@@ -44,13 +45,19 @@ class ReleaseJudge(Protocol):
 
 
 async def recover(
-    journal: JournalWriter, ledger: OrderLedger, *, started_at_ns: int, is_release: ReleaseJudge
+    journal: JournalWriter,
+    ledger: OrderLedger,
+    *,
+    activity: Activity,
+    started_at_ns: int,
+    is_release: ReleaseJudge,
 ) -> Recovered:
     """Read the whole journal in order and put into the ledger what still counts."""
     recovered = Recovered()
     while rows := await journal.read(recovered.rows, _PAGE):
         for row in rows:
             _apply(recovered, row, is_release)
+            activity.replay(row)
         recovered.rows = rows[-1].seq + 1
     for order in recovered.orders.values():
         # Whatever was signed, was signed before this start.
@@ -71,6 +78,8 @@ def _apply(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> None:
             recovered.orders[order.tag] = order
         case RowKind.ORDER_OUTCOME | RowKind.ORDER_RESOLVED:
             _apply_outcome(recovered, row.fields)
+        case RowKind.ORDER_FILLED:
+            _apply_fill(recovered, row.fields)
         case RowKind.STATE_CHANGED if row.fields.get("holder") == LATCH_HOLDER:
             _apply_latch(recovered, row, is_release)
         case _:
@@ -90,6 +99,14 @@ def _apply_latch(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> No
     # A row alone releases nothing: the warrant in it is verified again.
     if is_release(raw, latch_sequence=recovered.latch_sequence):
         recovered.latch, recovered.latch_reason, recovered.latch_sequence = TradingState.ACTIVE, "", None
+
+
+def _apply_fill(recovered: Recovered, fields: Fields) -> None:
+    order = recovered.orders.get(str(fields["tag"]))
+    if order is not None:
+        # Counted before the restart: what the exchange shows beyond it is news.
+        order.counted = order.filled = max(order.filled, Decimal(str(fields["filled"])))
+        order.filled_value += Decimal(str(fields["quantity"])) * Decimal(str(fields["price"]))
 
 
 def _apply_outcome(recovered: Recovered, fields: Fields) -> None:
@@ -120,4 +137,14 @@ def _order_from(fields: Fields) -> TrackedOrder:
         reduce_only=bool(fields["reduce_only"]),
         client_link_id=None if alias is None else str(alias),
     )
-    return TrackedOrder(tag=str(fields["tag"]), intent=intent, adds_risk=bool(fields["adds_risk"]))
+    return TrackedOrder(
+        tag=str(fields["tag"]),
+        intent=intent,
+        adds_risk=bool(fields["adds_risk"]),
+        notional_usdt=_optional(fields.get("notional_usdt")),
+        reference_price=_optional(fields.get("reference_price")),
+    )
+
+
+def _optional(value: object) -> Decimal | None:
+    return None if value is None else Decimal(str(value))

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import Clock
 from trade_core.secrets import Secret
 from trade_core.trust.ring import KeyRing, ring_hash
-from trade_gateway.account_sync import AccountSync
+from trade_gateway.account.activity import Activity, ActivityLimits
+from trade_gateway.account.keeper import AccountKeeper
+from trade_gateway.account.private_stream import private_stream
+from trade_gateway.account.reference_feed import ReferenceFeed
+from trade_gateway.account.resync import AccountSync
 from trade_gateway.conductor import Conductor
 from trade_gateway.egress import EgressBudget
 from trade_gateway.identity import Identity, Role
@@ -42,6 +48,15 @@ from trade_journal.writer import JournalWriter
 
 _RETRY_S = 1.0
 ORDER_TIME_TO_LIVE_S = 3600
+# The thin policy does not name these; the full one does.
+ACTIVITY_LIMITS = ActivityLimits(
+    messages_per_s_deny=10,
+    messages_per_s_terminate=100,
+    repeated_execution_limit=1000,
+    repeated_execution_window_s=60,
+)
+REFERENCE_MAX_AGE_S = 10
+REFERENCE_MAX_DIVERGENCE = Decimal("0.02")
 _INSTRUMENTS_EVERY_S = 3600
 _WATCH_STATE_EVERY_S = 0.25
 _STOP_FLOWS_WITHIN_S = 2.0
@@ -84,11 +99,31 @@ class Gateway:
         self._public = BybitClient(base_url=settings.exchange_url, clock=clock, is_simulated=is_simulated)
         upstream = Upstream(client=self._private, clock=clock)
         self._conductor = Conductor(recorder=self.recorder, upstream=upstream, clock=clock, permits=self.states.permits)
+        self._activity = Activity(limits=ACTIVITY_LIMITS)
+        self._keeper = AccountKeeper(ledger=self._ledger, activity=self._activity, recorder=self.recorder, clock=clock)
+        self._private_stream = private_stream(
+            exchange_ws_url=settings.exchange_ws_url,
+            is_simulated=is_simulated,
+            clock=clock,
+            key=key,
+            secret=secret,
+            keeper=self._keeper,
+        )
+        self._references = ReferenceFeed(
+            symbols=policy.symbols,
+            client=self._public,
+            clock=clock,
+            max_age_s=REFERENCE_MAX_AGE_S,
+            max_divergence=REFERENCE_MAX_DIVERGENCE,
+        )
+        self._ticker_stream = self._references.stream(
+            exchange_ws_url=settings.exchange_ws_url, is_simulated=is_simulated
+        )
         self._account = AccountSync(
             client=self._private,
             upstream=upstream,
             ledger=self._ledger,
-            recorder=self.recorder,
+            keeper=self._keeper,
             clock=clock,
             categories=frozenset(category for category, _ in policy.symbols),
         )
@@ -145,6 +180,7 @@ class Gateway:
         recovered = await recover(
             self._journal,
             self._ledger,
+            activity=self._activity,
             started_at_ns=self._clock.monotonic_ns(),
             is_release=self.states.is_release,
         )
@@ -163,6 +199,9 @@ class Gateway:
                 self.states.set_fault(fault, is_there=True)
         loops: list[Callable[[], Awaitable[None]]] = [
             self._prove_exchange,
+            self._private_stream.run,
+            self._ticker_stream.run,
+            self._references.keep_reading,
             self._keep_account,
             self._keep_resolving,
             self._keep_withdrawing,
@@ -218,7 +257,8 @@ class Gateway:
             "limits": self._limits(),
             "policy_hash": self._policy_hash,
             "ring_hash": self._ring_hash,
-            "account_view": {"is_trusted": not self._account.is_stale(), "age_s": self._account.age_s()},
+            "account_view": self._keeper.describe(),
+            "references": self._references.describe(),
             "unknown_outcomes": [o.tag for o in self._ledger.open_orders() if o.phase is Phase.UNRESOLVED],
             "working_orders": self._ledger.open_count(),
             "journal": {
@@ -243,6 +283,10 @@ class Gateway:
         self.metrics.trading_state.set(int(self.states.trading_state()))
         self.metrics.lease_remaining_seconds.set(self.states.lease.expires_in_s())
         self.metrics.working_orders.set(self._ledger.open_count())
+        self.metrics.account_trusted.set(1 if self._keeper.describe()["is_trusted"] else 0)
+        for coin in self._references.coins:
+            age_s = self._references.age_s(coin)
+            self.metrics.reference_age_seconds.labels(coin=coin).set(math.inf if age_s is None else age_s)
         unknown = sum(1 for o in self._ledger.open_orders() if o.phase is Phase.UNRESOLVED)
         self.metrics.unknown_outcomes.set(unknown)
         self.metrics.journal_rows.set(self._journal.size)
@@ -316,7 +360,7 @@ class Gateway:
                 if was_down:
                     log.info("the account can be read again")
                 was_down = False
-            self.states.set_fault(Fault.ACCOUNT_STALE, is_there=self._account.is_stale())
+            self._note_account()
             await self._account.wait_for_turn()
 
     async def _keep_resolving(self) -> None:
@@ -330,8 +374,15 @@ class Gateway:
             await self._care.withdraw_round()
             await self._care.wait_for_round()
 
+    def _note_account(self) -> None:
+        """Raise or clear what streams and readings are the cause of. An unknown outcome denies, it is no fault."""
+        self._keeper.note_trust()
+        self.states.set_fault(Fault.ACCOUNT_UNTRUSTED, is_there=self._keeper.is_blind())
+        self.states.set_fault(Fault.REFERENCES_STALE, is_there=self._references.is_stale())
+
     async def _watch_state(self) -> None:
         while not self._stop.is_set():
+            self._note_account()
             await self.states.work(is_journal_writable=self._journal.is_writable)
             await asyncio.sleep(_WATCH_STATE_EVERY_S)
 

@@ -28,7 +28,8 @@ class Fault(Enum):
 
     KEY_UNVERIFIED = "the exchange key has not been checked yet"
     INSTRUMENTS_MISSING = "the exchange's instrument filters are not known"
-    ACCOUNT_STALE = "the account at the exchange has not been read recently"
+    ACCOUNT_UNTRUSTED = "the account view is not trusted"
+    REFERENCES_STALE = "a reference price is missing or stale"
     ORDERS_UNRECONCILED = "orders from before the restart are not reconciled yet"
     SETTINGS_UNPINNED = "leverage, margin or position mode is not confirmed by the exchange"
     JOURNAL_UNWRITABLE = "the journal cannot be written"

@@ -17,7 +17,9 @@ from http_double import HANG, Asked, HttpDouble, envelope, http_double
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import NS_PER_MS, ManualClock, SystemClock
 from trade_core.secrets import Secret
-from trade_gateway.account_sync import AccountSync
+from trade_gateway.account.activity import Activity, ActivityLimits
+from trade_gateway.account.keeper import AccountKeeper
+from trade_gateway.account.resync import AccountSync
 from trade_gateway.conductor import Conductor
 from trade_gateway.egress import EgressBudget
 from trade_gateway.judge import BotJudge
@@ -42,6 +44,12 @@ POLICY = Policy(
     min_order_notional_usdt=Decimal(10),
     max_open_orders=5,
     leverage=2,
+)
+LIMITS = ActivityLimits(
+    messages_per_s_deny=1000,
+    messages_per_s_terminate=1000,
+    repeated_execution_limit=1000,
+    repeated_execution_window_s=60,
 )
 ORDER = {
     "category": "spot",
@@ -164,7 +172,7 @@ async def house(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> Asy
             client=private,
             upstream=upstream,
             ledger=ledger,
-            recorder=recorder,
+            keeper=AccountKeeper(ledger=ledger, activity=Activity(limits=LIMITS), recorder=recorder, clock=clock),
             clock=clock,
             categories=frozenset({Category.SPOT}),
         )
@@ -214,6 +222,7 @@ async def house(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> Asy
             halts=halts,
         )
         double.answer = made.answer
+        account.keeper.stream_up()
         await account.read()
         double.asked.clear()
         yield made

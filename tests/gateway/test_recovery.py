@@ -6,9 +6,11 @@ import base64
 from typing import Any
 
 import pytest
+from gateway.house import LIMITS
 from gateway.parts import order_intent, tracked
 
 from trade_gateway import recovery
+from trade_gateway.account.activity import Activity
 from trade_gateway.ledger import OrderLedger, Phase
 from trade_gateway.order_flow import intent_fields
 from trade_gateway.policy.trading_state import TradingState
@@ -25,7 +27,14 @@ async def recovered(journal: JournalWriter, rows: Rows) -> tuple[Recovered, Orde
     if rows:
         await journal.append_many([Entry(at_ns=1, kind=kind, actor="gateway", fields=fields) for kind, fields in rows])
     ledger = OrderLedger()
-    return await recover(journal, ledger, started_at_ns=STARTED_NS, is_release=is_believed), ledger
+    found = await recover(
+        journal,
+        ledger,
+        activity=Activity(limits=LIMITS),
+        started_at_ns=STARTED_NS,
+        is_release=is_believed,
+    )
+    return found, ledger
 
 
 def is_believed(raw: bytes, *, latch_sequence: int) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from gateway.deployment import LEASE_KEY, LEASE_PRIVATE, deployment
 from gateway.parts import order_intent, tracked
 from http_double import Asked, HttpDouble, envelope, http_double, reply
+from ws_double import WsDouble, ws_double
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, SystemClock
 from trade_core.secrets import Secret
@@ -99,6 +100,10 @@ class Exchange:
                     if order["orderId"] == order_id:
                         order["orderStatus"] = "Cancelled"
                 return envelope({"orderId": order_id})
+            case "/v5/market/tickers":
+                return envelope({"list": [{"symbol": "BTCUSDT", "indexPrice": "30000", "markPrice": "30001"}]})
+            case "/v5/execution/list":
+                return envelope({"list": []})
             case _:
                 return envelope({"list": self.orders})
 
@@ -108,6 +113,7 @@ class Running:
     gateway: Gateway
     exchange: Exchange
     double: HttpDouble
+    streams: WsDouble
     settings: GatewaySettings
     journal: JournalWriter
     stop: asyncio.Event
@@ -160,8 +166,8 @@ async def rows_in(folder: Path) -> list[Row]:
 async def running(folder: Path, exchange: Exchange | None = None) -> AsyncIterator[Running]:
     """Run a gateway; the folder keeps its identity and journal from one run to the next."""
     there = exchange or Exchange()
-    async with http_double(there.answer) as double:
-        settings = deployment(folder, exchange_url=double.url)
+    async with http_double(there.answer) as double, ws_double() as streams:
+        settings = deployment(folder, exchange_url=double.url, exchange_ws_url=streams.url)
         policy = read_policy(settings.policy_file)
         if not identity_path(settings).exists():
             initialise(settings, lease_key=LEASE_KEY, policy_hash=policy_hash(policy))
@@ -184,6 +190,7 @@ async def running(folder: Path, exchange: Exchange | None = None) -> AsyncIterat
                 gateway=gateway,
                 exchange=there,
                 double=double,
+                streams=streams,
                 settings=settings,
                 journal=journal,
                 stop=stop,
@@ -210,7 +217,7 @@ async def test_gateway_at_start_is_held_by_its_faults(tmp_path: Path) -> None:
         reason = it.state["holders"]["own_faults"]["reason"]
         assert Fault.KEY_UNVERIFIED.value in reason
         assert Fault.INSTRUMENTS_MISSING.value in reason
-        assert Fault.ACCOUNT_STALE.value in reason
+        assert Fault.ACCOUNT_UNTRUSTED.value in reason
 
 
 async def test_gateway_with_the_exchange_down_stays_up_and_recovers_by_itself(tmp_path: Path) -> None:
@@ -314,6 +321,9 @@ async def test_gateway_restart_forgets_the_lease(tmp_path: Path) -> None:
             await it.gateway.accept_lease(raw)
 
 
+SHOWN = {"orderLinkId": "T1a", "orderId": "x1", "symbol": "BTCUSDT", "side": "Buy", "qty": "0.01", "price": "30000"}
+
+
 async def write_rows(folder: Path, *rows: tuple[RowKind, dict[str, Any]]) -> None:
     journal = await JournalWriter.open(f"sqlite:///{folder}/gateway.db", origin=ORIGIN, clock=SystemClock())
     await journal.append_many([Entry(at_ns=1, kind=kind, actor="gateway", fields=fields) for kind, fields in rows])
@@ -322,7 +332,7 @@ async def write_rows(folder: Path, *rows: tuple[RowKind, dict[str, Any]]) -> Non
 
 async def test_gateway_order_that_a_crash_left_is_found_and_cancelled(tmp_path: Path) -> None:
     await write_rows(tmp_path, (RowKind.ORDER_INTENT, dict(intent_fields(tracked("T1a", intent=order_intent())))))
-    live = {"orderLinkId": "T1a", "orderId": "x1", "orderStatus": "New", "cumExecQty": "0"}
+    live = {**SHOWN, "orderStatus": "New", "cumExecQty": "0"}
     async with running(tmp_path, Exchange(orders=[live])) as it:
         await it.until(lambda: it.exchange.cancelled != [])
         await it.until(lambda: it.state["working_orders"] == 0)
@@ -334,7 +344,7 @@ async def test_gateway_order_that_a_crash_left_is_found_and_cancelled(tmp_path: 
 
 async def test_gateway_order_that_a_crash_left_and_that_filled_is_an_incident(tmp_path: Path) -> None:
     await write_rows(tmp_path, (RowKind.ORDER_INTENT, dict(intent_fields(tracked("T1a", intent=order_intent())))))
-    filled = {"orderLinkId": "T1a", "orderId": "x1", "orderStatus": "Filled", "cumExecQty": "0.01"}
+    filled = {**SHOWN, "orderStatus": "Filled", "cumExecQty": "0.01"}
     async with running(tmp_path, Exchange(orders=[filled])) as it:
         await it.until(lambda: it.state["working_orders"] == 0)
     incidents = [row for row in await rows_in(tmp_path) if row.kind is RowKind.INCIDENT_OPENED]

@@ -42,7 +42,7 @@ def test_board_effective_state_is_the_most_restrictive_of_all_holders(
     made.latch(latch, reason="r", at_ns=2)
     made.set_watchdog_ceiling(ceiling, reason="r", at_ns=2)
     if has_fault:
-        made.raise_fault(Fault.ACCOUNT_STALE, at_ns=2)
+        made.raise_fault(Fault.ACCOUNT_UNTRUSTED, at_ns=2)
     expected = max(
         latch,
         ceiling,

@@ -142,11 +142,11 @@ class Activity:
             self._executions.rearm(key)
 
     def turnover_usdt(self, orders: Iterable[TrackedOrder], *, at_ns: int) -> Decimal:
-        """Return the adding fills of the window, plus what is left of the open orders that add risk."""
+        """Return the adding fills of the window, plus what orders that add risk may fill or filled uncounted."""
         used = self._turnover.used_usdt(at_ns=at_ns)
         for order in orders:
             if order.adds_risk:
-                used = _EXACT.add(used, _share(order, order.remaining, order.intent.price))
+                used = _EXACT.add(used, _share(order, order.uncounted, order.intent.price))
         return used
 
     def _count(self, key: SymbolKey, side: Side, *, tag: str, notional: Decimal, adds_risk: bool, at_ns: int) -> bool:

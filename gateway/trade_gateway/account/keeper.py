@@ -114,6 +114,11 @@ class AccountKeeper:
                 log.info("the account view is trusted")
         return trust
 
+    def is_blind(self) -> bool:
+        """Tell whether stream or readings fail: more than an outcome that is being asked for."""
+        now_ns = self._clock.monotonic_ns()
+        return isinstance(self.view.trust_keeper.judge(now_ns=now_ns, has_unknown_outcome=False), Untrusted)
+
     def age_s(self) -> float | None:
         """Seconds since the last complete reading began."""
         read_at_ns = self.view.trust_keeper.read_at_ns
@@ -150,7 +155,7 @@ class AccountKeeper:
             positions=view.positions,
             working_buys=buys,
             working_sells=sells,
-            turnover_used_usdt=self.activity.turnover_usdt(open_orders, at_ns=self._clock.wall_ns()),
+            turnover_used_usdt=self.activity.turnover_usdt(claims, at_ns=self._clock.wall_ns()),
             working_keys=frozenset(order_key(order.intent) for order in open_orders),
             leverage_unpinned_symbols=unpinned,
             message_level=message_level,

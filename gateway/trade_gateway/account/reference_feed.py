@@ -28,10 +28,12 @@ from trade_gateway.account.stream import Operation, Stream
 from trade_gateway.policy.facts import CoinMarket, MarketFacts, base_coin_of
 from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.references import (
+    Flaw,
     Observation,
     Reference,
     ReferenceInputs,
     Source,
+    Unusable,
     Usable,
     judge_reference,
     last_good_after,
@@ -170,9 +172,14 @@ class ReferenceFeed:
             }
         )
 
-    def are_usable(self) -> bool:
-        """Tell whether every coin has a usable reference."""
-        return all(isinstance(reference, Usable) for reference in self.judge().values())
+    def is_stale(self) -> bool:
+        """Tell whether the feed fails some coin: no price, a stale one, nonsense. Divergence denies coin by coin."""
+        return any(
+            isinstance(reference, Unusable)
+            and reference.flaw is not Flaw.DIVERGES
+            and reference.source is not Source.SECOND
+            for reference in self.judge().values()
+        )
 
     def age_s(self, coin: str) -> float | None:
         """Seconds since the index price was last confirmed; None when it never was."""

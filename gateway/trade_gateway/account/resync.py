@@ -125,6 +125,7 @@ class AccountSync:
         for category in self._categories:
             await self._read_orders(category, reading)
         await self._read_executions()
+        self.keeper.apply(view.count_fills(now_ns=self._clock.monotonic_ns()))
         marks = self._ledger.fill_marks()
         wallet = await self._read_wallet()
         positions = await self._read_positions() if Category.LINEAR in self._categories else None

@@ -178,6 +178,13 @@ class AccountView:
         """Take in one execution of the exchange's list."""
         return self._execution(seen, Source.READING, now_ns=now_ns)
 
+    def count_fills(self, *, now_ns: int) -> list[Change]:
+        """Count what the flows of orders have found out by asking for them."""
+        changes: list[Change] = []
+        for order in self._ledger.claims():
+            changes += self._fill(order, order.filled, value=None, price=None, now_ns=now_ns)
+        return changes
+
     def end_reading(
         self,
         reading: Reading,
@@ -237,14 +244,15 @@ class AccountView:
     ) -> list[Change]:
         if total > order.intent.quantity:
             self.trust_keeper.distrust("an order filled more than its quantity", at_ns=now_ns)
-        more = total - order.filled
+        self._ledger.observe(order.tag, status=order.status, filled=total)
+        more = total - order.counted
         if more <= 0:
             return []
         if price is None:
             took = _ZERO if value is None else value - order.filled_value
             price = took / more if took > 0 else order.intent.price
+        order.counted = total
         order.filled_value += price * more
-        self._ledger.observe(order.tag, status=order.status, filled=total)
         return [Filled(order=order, quantity=more, price=price, total=total)]
 
     def _end(self, order: TrackedOrder, status: str) -> list[Change]:

@@ -131,10 +131,10 @@ def _deny_oversold(intent: OrderIntent, instrument: Instrument | None, account: 
 def _deny_added_risk(intent: OrderIntent, account: AccountFacts, trading_state: TradingState) -> Deny | None:
     if trading_state > TradingState.TRIMMED:
         return Deny(code=_STATE_CODES[trading_state])
-    if not account.is_trusted:
-        return Deny(code=DenyCode.ACCOUNT_VIEW_UNTRUSTED)
     if (intent.category, intent.symbol) in account.unresolved_symbols:
         return _deny(DenyCode.SYMBOL_OUTCOME_UNRESOLVED, symbol=intent.symbol)
+    if not account.is_trusted:
+        return Deny(code=DenyCode.ACCOUNT_VIEW_UNTRUSTED)
     if intent.category is Category.LINEAR and intent.symbol in account.leverage_unpinned_symbols:
         return _deny(DenyCode.SYMBOL_LEVERAGE_UNPINNED, symbol=intent.symbol)
     return None

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from gateway.house import LIMITS
 from gateway.parts import order_intent, rows_of, tracked
 from http_double import HANG, Asked, HttpDouble, envelope, http_double, reply
 
@@ -17,8 +18,11 @@ from trade_core.bybit.client import BybitClient
 from trade_core.clock import NS_PER_S, ManualClock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_core.secrets import Secret
-from trade_gateway import account_sync
-from trade_gateway.account_sync import STALE_AFTER_NS, AccountSync
+from trade_gateway.account import resync
+from trade_gateway.account.activity import Activity
+from trade_gateway.account.keeper import AccountKeeper
+from trade_gateway.account.resync import AccountSync
+from trade_gateway.account.trust import STALE_AFTER_NS
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
 from trade_gateway.policy.instruments import Instrument
@@ -42,8 +46,18 @@ BTC = Instrument(
 INSTRUMENTS = {(Category.SPOT, "BTCUSDT"): BTC}
 
 
-def shown(tag: str = "a", *, status: str = "New", filled: str = "0") -> dict[str, str]:
-    return {"orderLinkId": tag, "orderId": f"x-{tag}", "orderStatus": status, "cumExecQty": filled}
+def shown(tag: str = "a", *, status: str = "New", filled: str = "0", **changed: str) -> dict[str, str]:
+    return {
+        "orderLinkId": tag,
+        "orderId": f"x-{tag}",
+        "orderStatus": status,
+        "cumExecQty": filled,
+        "symbol": "BTCUSDT",
+        "side": "Buy",
+        "qty": "0.01",
+        "price": "30000",
+        **changed,
+    }
 
 
 @dataclass
@@ -54,6 +68,7 @@ class Exchange:
     history: list[Any] = field(default_factory=list)
     coins: list[Any] = field(default_factory=lambda: [{"coin": "BTC", "walletBalance": "0.5"}])
     positions: list[Any] = field(default_factory=list)
+    executions: list[Any] = field(default_factory=list)
     instead: dict[str, bytes | None] = field(default_factory=dict)
     cursor: str = ""
 
@@ -73,6 +88,8 @@ class Exchange:
                 return envelope({"list": [{"coin": self.coins}]})
             case "/v5/position/list":
                 return envelope({"list": self.positions})
+            case "/v5/execution/list":
+                return envelope({"list": self.executions})
             case _:
                 raise AssertionError(asked.path)
 
@@ -107,10 +124,11 @@ async def account(recorder: Recorder, clock: ManualClock, *categories: Category)
             client=client,
             upstream=Upstream(client=client, clock=clock),
             ledger=ledger,
-            recorder=recorder,
+            keeper=AccountKeeper(ledger=ledger, activity=Activity(limits=LIMITS), recorder=recorder, clock=clock),
             clock=clock,
             categories=frozenset(categories or [Category.SPOT]),
         )
+        sync.keeper.stream_up()
         try:
             yield Account(sync=sync, ledger=ledger, exchange=exchange, double=double)
         finally:
@@ -145,13 +163,13 @@ async def test_account_reading_is_as_old_as_its_beginning(recorder: Recorder, cl
 
         it.double.answer = slow
         await it.sync.read()
-        assert it.sync.age_s() == 4.0
+        assert it.sync.age_s() == 4.0 * len(it.double.asked)
 
 
 async def test_account_holdings_less_working_sells_may_be_sold(recorder: Recorder, clock: ManualClock) -> None:
     async with account(recorder, clock) as it:
         it.working(side=Side.SELL, quantity="0.2")
-        it.exchange.open_orders = [shown()]
+        it.exchange.open_orders = [shown(side="Sell", qty="0.2")]
         await it.sync.read()
         assert it.sellable() == Decimal("0.3")
 
@@ -159,7 +177,7 @@ async def test_account_holdings_less_working_sells_may_be_sold(recorder: Recorde
 async def test_account_oversold_holdings_leave_nothing_to_sell(recorder: Recorder, clock: ManualClock) -> None:
     async with account(recorder, clock) as it:
         it.working(side=Side.SELL, quantity="0.9")
-        it.exchange.open_orders = [shown()]
+        it.exchange.open_orders = [shown(side="Sell", qty="0.9")]
         await it.sync.read()
         assert it.sellable() == 0
 
@@ -180,7 +198,7 @@ async def test_account_positions_are_signed(recorder: Recorder, clock: ManualClo
 async def test_account_of_spot_alone_reads_no_positions(recorder: Recorder, clock: ManualClock) -> None:
     async with account(recorder, clock) as it:
         await it.sync.read()
-        assert it.double.paths() == ["/v5/account/wallet-balance"]
+        assert "/v5/position/list" not in it.double.paths()
 
 
 async def test_account_order_that_is_open_goes_on_counting_with_its_fill(
@@ -202,8 +220,7 @@ async def test_account_order_shown_in_its_end_counts_no_more(
         it.exchange.history = [shown(status=status, filled="0.01")]
         await it.sync.read()
         assert (order.phase, order.status, order.filled) == (Phase.FINISHED, status, Decimal("0.01"))
-        (row,) = await rows_of(journal)
-        assert row.kind is RowKind.ORDER_RESOLVED
+        (row,) = [row for row in await rows_of(journal) if row.kind is RowKind.ORDER_RESOLVED]
         assert row.fields == {"tag": "a", "result": "ended", "status": status, "filled": "0.01"}
 
 
@@ -375,7 +392,7 @@ async def test_account_readings_out_of_turn_are_shared(recorder: Recorder, clock
 async def test_account_reading_out_of_turn_that_fails_says_so(
     recorder: Recorder, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, raw: bytes
 ) -> None:
-    monkeypatch.setattr(account_sync, "_READ_AGAIN_WITHIN_S", 0.1)
+    monkeypatch.setattr(resync, "_READ_AGAIN_WITHIN_S", 0.1)
     async with account(recorder, clock) as it:
         await it.sync.read()
         clock.advance(NS_PER_S)
@@ -386,8 +403,8 @@ async def test_account_reading_out_of_turn_that_fails_says_so(
 async def test_account_turn_comes_when_asked_for(
     recorder: Recorder, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account_sync, "SYNC_EVERY_S", 60)
-    monkeypatch.setattr(account_sync, "_SPACING_S", 0)
+    monkeypatch.setattr(resync, "SYNC_EVERY_S", 60)
+    monkeypatch.setattr(resync, "_SPACING_S", 0)
     async with account(recorder, clock) as it, asyncio.timeout(2):
         turn = asyncio.create_task(it.sync.wait_for_turn())
         await asyncio.sleep(0)
@@ -399,7 +416,7 @@ async def test_account_turn_comes_when_asked_for(
 async def test_account_turn_comes_by_itself(
     recorder: Recorder, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account_sync, "SYNC_EVERY_S", 0.01)
+    monkeypatch.setattr(resync, "SYNC_EVERY_S", 0.01)
     async with account(recorder, clock) as it, asyncio.timeout(2):
         await it.sync.wait_for_turn()
 
@@ -407,7 +424,7 @@ async def test_account_turn_comes_by_itself(
 async def test_account_turns_asked_for_in_a_loop_keep_their_distance(
     recorder: Recorder, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account_sync, "_SPACING_S", 0.05)
+    monkeypatch.setattr(resync, "_SPACING_S", 0.05)
     async with account(recorder, clock) as it:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
