@@ -20,8 +20,10 @@ from trade_core.secrets import read_secret_file, secret_text
 from trade_core.serving import Listener, serve
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
+from trade_core.trust.ring import ring_hash
 from trade_gateway.admin import admin_app
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
+from trade_gateway.genesis import check_genesis, remember_genesis
 from trade_gateway.guarded_protocol import guarded_protocol
 from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity
 from trade_gateway.listener import BotListener
@@ -166,6 +168,11 @@ async def _run(settings: GatewaySettings) -> int:
     clock = SystemClock()
     origin = f"trade/{ring.environment}/{ring.account}/gateway"
     journal = await JournalWriter.open(settings.journal_url, origin=origin, clock=clock)
+    try:
+        await check_genesis(settings.state_dir, journal, ring_hash=ring_hash(ring))
+    except BaseException:
+        await journal.close()
+        raise
     gateway = Gateway(
         settings=settings,
         identity=identity,
@@ -177,6 +184,7 @@ async def _run(settings: GatewaySettings) -> int:
     )
     stop = asyncio.Event()
     await gateway.start(stop=stop)
+    await remember_genesis(settings.state_dir, journal)
     try:
         await serve(_listeners(settings, gateway), stop=stop, on_ready=lambda: log.info("%s", _where(settings)))
     finally:
