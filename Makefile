@@ -8,11 +8,12 @@ ENVIRONMENTS := $(SERVICES) tests
 TESTS := .venv/tests/bin
 ARGS ?=
 
-.PHONY: help setup demo test check format locks clean
+.PHONY: help setup demo test check bench format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
 	@echo "make check  the fast half of it, under 2 minutes"
+	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone"
 	@echo "make locks  resolve requirements/*.txt again"
 
 .venv/uv/.ready: requirements/uv.txt
@@ -49,6 +50,9 @@ test: check setup
 	tests/system-packages
 	$(TESTS)/pytest -q -m slow -n 2 --dist loadfile --durations=12
 	@echo "Nothing was left out: no test of this version needs a cluster, a secret server or a security key."
+
+bench: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
+	$(TESTS)/python loadtests/bench.py $(ARGS)
 
 format: .venv/tests/.ready
 	$(TESTS)/ruff format .
