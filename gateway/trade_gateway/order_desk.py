@@ -25,11 +25,14 @@ from trade_gateway.order_flow import (
     disown_order,
     place_order,
 )
-from trade_gateway.policy.decision import Deny, decide
+from trade_gateway.policy.decision import decide
 from trade_gateway.policy.deny_codes import DenyCode
+from trade_gateway.policy.facts import MarketFacts
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.policy.limits import Policy
+from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
+from trade_gateway.policy.verdicts import Allow, Deny
 from trade_gateway.recorder import Recorder
 from trade_gateway.wire.intents import CancelIntent, Category, OrderIntent
 from trade_gateway.wire.refusal import Detail, Refusal, neutralised, refuse
@@ -90,6 +93,7 @@ class OrderDesk:
         budget: EgressBudget,
         metrics: Metrics,
         clock: Clock,
+        market: Callable[[], MarketFacts],
         trading_state: Callable[[], TradingState],
         trimmed_scale: Callable[[], Decimal],
         tag_key: bytes,
@@ -104,6 +108,7 @@ class OrderDesk:
         self._budget = budget
         self._metrics = metrics
         self._clock = clock
+        self._market = market
         self._trading_state = trading_state
         self._trimmed_scale = trimmed_scale
         self._tag_key = tag_key
@@ -116,14 +121,21 @@ class OrderDesk:
     async def create(self, intent: OrderIntent) -> OrderAnswer:
         """Decide on an order and carry it out."""
         arrived_at_ns = self._clock.monotonic_ns()
-        refusal, adds_risk = self._decide(intent)
-        if refusal is not None and refusal.code in _WORTH_A_SECOND_LOOK and await self._account.read_again():
+        level = self._account.keeper.count_message()
+        decision = self._decide(intent, level)
+        if isinstance(decision, Refusal) and decision.code in _WORTH_A_SECOND_LOOK and await self._account.read_again():
             # An exit right after a fill: the view may be a moment behind, and an exit must not be trapped by that.
-            refusal, adds_risk = self._decide(intent)
-        if refusal is not None:
-            self._deny(intent, refusal)
-            return refusal
-        order = TrackedOrder(tag=self._new_tag(intent), intent=intent, adds_risk=adds_risk)
+            decision = self._decide(intent, level)
+        if isinstance(decision, Refusal):
+            self._deny(intent, decision)
+            return decision
+        order = TrackedOrder(
+            tag=self._new_tag(intent),
+            intent=intent,
+            adds_risk=decision.adds_risk,
+            notional_usdt=decision.notional,
+            reference_price=decision.reference_price,
+        )
         order.signed_at_ns = arrived_at_ns
         self._ledger.reserve(order)  # in the same step as the decision, so that the next one counts it
         try:
@@ -160,22 +172,23 @@ class OrderDesk:
         task.add_done_callback(lambda _: loop.call_later(_CANCEL_ANSWER_LASTS_S, self._cancels.pop, order.tag, None))
         return await asyncio.shield(task)
 
-    def _decide(self, intent: OrderIntent) -> tuple[Refusal | None, bool]:
+    def _decide(self, intent: OrderIntent, level: MessageLevel) -> Allow | Refusal:
         if intent.client_link_id is not None and self._ledger.is_alias_used(intent.client_link_id):
-            return refuse(DenyCode.ORDER_LINK_ID_USED, order_link_id=intent.client_link_id), False
+            return refuse(DenyCode.ORDER_LINK_ID_USED, order_link_id=intent.client_link_id)
         decision = decide(
             intent,
             policy=self._policy,
             instrument=self.instruments.get((intent.category, intent.symbol)),
-            account=self._account.facts(self.instruments, frozenset(self.leverage_unpinned)),
+            account=self._account.facts(frozenset(self.leverage_unpinned), level),
+            market=self._market(),
             trading_state=self._trading_state(),
-            trimmed_scale=self._trimmed_scale(),
+            scale=self._trimmed_scale(),
         )
         if isinstance(decision, Deny):
-            return Refusal(code=decision.code, detail=decision.detail), False
+            return Refusal(code=decision.code, detail=decision.detail)
         if not self._budget.permits_order():
-            return refuse(DenyCode.LIMIT_REQUEST_RATE), False
-        return None, decision.adds_risk
+            return refuse(DenyCode.LIMIT_REQUEST_RATE)
+        return decision
 
     def _deny(self, intent: OrderIntent, refusal: Refusal) -> None:
         self._recorder.deny(

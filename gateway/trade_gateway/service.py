@@ -11,7 +11,6 @@ import logging
 import math
 import secrets
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from typing import Any
 
 from trade_core.bybit.client import BybitClient
@@ -47,16 +46,6 @@ from trade_journal.rows import RowKind
 from trade_journal.writer import JournalWriter
 
 _RETRY_S = 1.0
-ORDER_TIME_TO_LIVE_S = 3600
-# The thin policy does not name these; the full one does.
-ACTIVITY_LIMITS = ActivityLimits(
-    messages_per_s_deny=10,
-    messages_per_s_terminate=100,
-    repeated_execution_limit=1000,
-    repeated_execution_window_s=60,
-)
-REFERENCE_MAX_AGE_S = 10
-REFERENCE_MAX_DIVERGENCE = Decimal("0.02")
 _INSTRUMENTS_EVERY_S = 3600
 _WATCH_STATE_EVERY_S = 0.25
 _STOP_FLOWS_WITHIN_S = 2.0
@@ -99,7 +88,7 @@ class Gateway:
         self._public = BybitClient(base_url=settings.exchange_url, clock=clock, is_simulated=is_simulated)
         upstream = Upstream(client=self._private, clock=clock)
         self._conductor = Conductor(recorder=self.recorder, upstream=upstream, clock=clock, permits=self.states.permits)
-        self._activity = Activity(limits=ACTIVITY_LIMITS)
+        self._activity = Activity(limits=ActivityLimits.of(policy))
         self._keeper = AccountKeeper(ledger=self._ledger, activity=self._activity, recorder=self.recorder, clock=clock)
         self._private_stream = private_stream(
             exchange_ws_url=settings.exchange_ws_url,
@@ -113,8 +102,8 @@ class Gateway:
             symbols=policy.symbols,
             client=self._public,
             clock=clock,
-            max_age_s=REFERENCE_MAX_AGE_S,
-            max_divergence=REFERENCE_MAX_DIVERGENCE,
+            max_age_s=policy.reference_max_age_s,
+            max_divergence=policy.reference_max_divergence,
         )
         self._ticker_stream = self._references.stream(
             exchange_ws_url=settings.exchange_ws_url, is_simulated=is_simulated
@@ -137,6 +126,7 @@ class Gateway:
             budget=budget,
             metrics=self.metrics,
             clock=clock,
+            market=self._references.facts,
             trading_state=self.states.trading_state,
             trimmed_scale=lambda: self.states.lease.scale,
             tag_key=identity.tag_key,
@@ -170,7 +160,7 @@ class Gateway:
             conductor=self._conductor,
             clock=clock,
             reduced=self.states.reduced,
-            time_to_live_s=lambda: ORDER_TIME_TO_LIVE_S,
+            time_to_live_s=lambda: policy.order_time_to_live_s,
             on_changed=self._account.request,
         )
 

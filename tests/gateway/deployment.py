@@ -26,11 +26,32 @@ SETTINGS: dict[str, object] = {
     "ring_file": "ring.json",
 }
 POLICY_TOML = """
+allocated_capital_usdt = "4000"
 max_order_notional_usdt = "1000"
 min_order_notional_usdt = "10"
+max_gross_exposure = "1"
+turnover_budget_24h = "1.5"
+collar = "0.003"
+exit_collar = "0.004"
+fat_finger = "0.2"
+reference_max_age_s = 5
+reference_max_divergence = "0.005"
+messages_per_s_deny = 5
+messages_per_s_terminate = 20
+repeated_execution_limit = 10
+repeated_execution_window_s = 60
+duplicate_window_s = 10
 max_open_orders = 5
 leverage = 2
-symbols = [{category = "spot", symbol = "BTCUSDT"}]
+order_time_to_live_s = 300
+protective_stops = "deny"
+stop_slippage = "0.01"
+stress_gap = "0.15"
+funding_cap = "0.01"
+highest_fee = "0.001"
+symbols = [
+    {category = "spot", symbol = "BTCUSDT", max_order_quantity = "1", max_notional_usdt = "4000"},
+]
 """
 
 

@@ -7,11 +7,13 @@ import hmac
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 from gateway.parts import ACCOUNT
+from gateway.policy.parts import POLICY as WHOLE_POLICY
+from gateway.policy.parts import coin, market
 from http_double import HANG, Asked, HttpDouble, envelope, http_double
 
 from trade_core.bybit.client import BybitClient
@@ -27,7 +29,7 @@ from trade_gateway.ledger import OrderLedger
 from trade_gateway.metrics import Metrics
 from trade_gateway.order_desk import OrderDesk
 from trade_gateway.policy.instruments import Instrument
-from trade_gateway.policy.limits import Policy
+from trade_gateway.policy.model import SymbolLimits
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.reads import Reads
 from trade_gateway.recorder import Recorder
@@ -38,10 +40,12 @@ from trade_gateway.wire.request import RawRequest
 KEY, SECRET = "bot1", "bots-secret"
 TAG_KEY = b"t" * 32
 DEPLOYMENT = "d1"
-POLICY = Policy(
-    symbols=frozenset({(Category.SPOT, "BTCUSDT"), (Category.LINEAR, "BTCUSDT")}),
+_LIMITS = SymbolLimits(max_order_quantity=Decimal(10), max_notional_usdt=Decimal(500_000))
+POLICY = replace(
+    WHOLE_POLICY,
+    allocated_capital_usdt=Decimal(1_000_000),
+    symbols={(Category.SPOT, "BTCUSDT"): _LIMITS, (Category.LINEAR, "BTCUSDT"): _LIMITS},
     max_order_notional_usdt=Decimal(1000),
-    min_order_notional_usdt=Decimal(10),
     max_open_orders=5,
     leverage=2,
 )
@@ -51,6 +55,7 @@ LIMITS = ActivityLimits(
     repeated_execution_limit=1000,
     repeated_execution_window_s=60,
 )
+MARKET = market(BTC=coin("30000", last_good="30000", mark="30000"))
 ORDER = {
     "category": "spot",
     "symbol": "BTCUSDT",
@@ -106,7 +111,7 @@ class House:
             case "/v5/order/cancel":
                 return envelope({"orderId": asked.json()["orderId"]})
             case "/v5/account/wallet-balance":
-                return envelope({"list": [{"coin": self.coins}]})
+                return envelope({"list": [{"totalEquity": "1000000", "coin": self.coins}]})
             case _:
                 return envelope({"list": []})
 
@@ -185,6 +190,7 @@ async def house(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> Asy
             budget=budget,
             metrics=metrics,
             clock=SystemClock(),
+            market=lambda: MARKET,
             trading_state=lambda: state[0],
             trimmed_scale=lambda: scale[0],
             tag_key=TAG_KEY,

@@ -109,7 +109,7 @@ def test_cli_run_before_init_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_cli_run_with_a_changed_policy_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = initialised(tmp_path)
-    (tmp_path / "policy.toml").write_text(POLICY_TOML.replace('"1000"', '"9000"'))
+    (tmp_path / "policy.toml").write_text(POLICY_TOML.replace("max_open_orders = 5", "max_open_orders = 6"))
     assert main(["--config", str(config)]) == 2
     assert "is not the policy that the key ring names" in capsys.readouterr().err
 

@@ -92,7 +92,7 @@ async def test_desk_orders_at_once_never_exceed_the_open_order_limit(
     recorder: Recorder, metrics: Metrics, clock: ManualClock
 ) -> None:
     async with house(recorder, metrics, clock) as it:
-        answers = await asyncio.gather(*(it.desk.create(order_intent()) for _ in range(9)))
+        answers = await asyncio.gather(*(it.desk.create(order_intent(price=f"3000{step}")) for step in range(9)))
         assert sum(isinstance(answer, Placed) for answer in answers) == 5
         assert len(it.sent()) == 5
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,8 +35,8 @@ from trade_gateway.account.view import Reading
 from trade_gateway.commands import AskOrder, CannotAsk, Found, NotFound
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
-from trade_gateway.policy.decision import AccountFacts
-from trade_gateway.policy.instruments import Instrument
+from trade_gateway.policy.facts import AccountFacts
+from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.upstream import ORDER_REALTIME_PATH, Upstream, order_items
 from trade_gateway.wire.intents import Category
 
@@ -151,22 +149,9 @@ class AccountSync:
             elapsed_s = (self._clock.monotonic_ns() - self._read_at_ns) / NS_PER_S
             await asyncio.sleep(max(0.0, _READ_AGAIN_APART_S - elapsed_s))
 
-    def facts(self, instruments: Mapping[tuple[Category, str], Instrument], unpinned: frozenset[str]) -> AccountFacts:
-        """Return what the thin policy needs to know of the account, worst case."""
-        view = self.keeper.view
-        sellable: dict[str, Decimal] = {}
-        for (category, symbol), instrument in instruments.items():
-            if category is Category.SPOT:
-                held = view.coins.get(instrument.base_coin, Decimal(0))
-                sellable[instrument.base_coin] = max(Decimal(0), held - self._ledger.working_sell_quantity(symbol))
-        return AccountFacts(
-            working_orders=self._ledger.open_count(),
-            unresolved_symbols=self._ledger.unresolved_symbols(),
-            sellable_base=sellable,
-            positions=view.positions,
-            leverage_unpinned_symbols=unpinned,
-            is_trusted=isinstance(self.keeper.trust(), Trusted),
-        )
+    def facts(self, unpinned: frozenset[str], message_level: MessageLevel) -> AccountFacts:
+        """Return what the policy needs to know of the account, worst case."""
+        return self.keeper.facts(unpinned=unpinned, message_level=message_level)
 
     async def _read_orders(self, category: Category, reading: Reading) -> None:
         tracked = [o for o in self._ledger.open_orders() if o.intent.category is category and o.phase is Phase.WORKING]

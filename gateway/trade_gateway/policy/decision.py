@@ -5,34 +5,41 @@ Rules
   sells, and is denied beyond. A linear order reduces when it is sent with reduceOnly, which the exchange enforces; it
   must meet an opposite position at least as large, unless the account view is not trusted: then the exchange's
   enforcement alone counts, because an exit must not be trapped by our own blindness.
-- An order that adds risk needs a permitted symbol, ACTIVE or TRIMMED, a trusted account view, no unresolved order on
-  the symbol, the pinned leverage, known instrument facts, and sizes inside all limits.
-- An order that reduces risk needs a permitted symbol (the bot may not sell coins that it does not trade) and numbers
-  on the instrument's grid. It may exceed the open-order limit by as many orders again, so that exits are not trapped
-  by entries and the number of working orders is bounded all the same.
-- Cancels are not decided here: they pass in every state.
+- An order that adds risk passes every check of ADDING; the first that fails names the denial. Limits that are
+  multiples apply to min(equity, allocated capital); the per-order, per-symbol and gross limits are multiplied by the
+  scale while TRIMMED.
+- An order that reduces risk passes every check of REDUCING. It needs a permitted symbol (the bot may not sell coins
+  that it does not trade), numbers on the instrument's grid and a price within the exit collar. It is never held to
+  turnover, exposure, equity, duplicates or latches. It may exceed the open-order limit by as many orders again, so
+  that exits are not trapped by entries and the number of working orders is bounded all the same.
+- Cancels are not decided here: they pass in every state. Protective stops are decided in `stops`.
 
-Does not yet know prices: collar, exposure and turnover are the full policy's.
+Each check is a named function of one Question, so that `explain` can tell the result of all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 
 from trade_core.money import is_multiple
+from trade_gateway.policy.collar import check_adding_price, check_reducing_price, exit_reference
 from trade_gateway.policy.deny_codes import DenyCode
+from trade_gateway.policy.exact import EXACT, ONE, ZERO
+from trade_gateway.policy.exposure import Candidate, exposures
+from trade_gateway.policy.facts import AccountFacts, CoinMarket, MarketFacts, base_coin_of, order_key
 from trade_gateway.policy.instruments import Instrument
-from trade_gateway.policy.limits import Policy
+from trade_gateway.policy.model import Policy, SymbolKey
+from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
+from trade_gateway.policy.turnover import turnover_notional
+from trade_gateway.policy.verdicts import Allow, Deny, deny
 from trade_gateway.wire.intents import Category, OrderIntent, Side
-from trade_gateway.wire.refusal import Detail, detail_of
 
 DEFAULT_TRIMMED_SCALE = Decimal("0.5")
 REDUCING_ORDERS_FACTOR = 2
 """Reducing orders may bring the working orders up to this multiple of max_open_orders."""
-_EXACT = Context(prec=64)  # quantity and price have 24 digits each, so that their product is exact
 
 _STATE_CODES = {
     TradingState.REDUCE_ONLY: DenyCode.STATE_REDUCE_ONLY,
@@ -42,30 +49,52 @@ _STATE_CODES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountFacts:
-    """What the gateway knows of the account, worst case. Positions are signed: above zero is long."""
+class Question:
+    """One order with everything that a check may look at, as `ask` puts it together.
 
-    working_orders: int
-    unresolved_symbols: frozenset[tuple[Category, str]]
-    sellable_base: Mapping[str, Decimal]
-    positions: Mapping[str, Decimal]
-    leverage_unpinned_symbols: frozenset[str]
-    is_trusted: bool
+    `scale` is 1 unless TRIMMED; `coin` has the prices of the coin in question; `notional` is quantity x the greater
+    of price and reference.
+    """
+
+    intent: OrderIntent
+    policy: Policy
+    instrument: Instrument | None
+    account: AccountFacts
+    market: MarketFacts
+    trading_state: TradingState
+    scale: Decimal
+    key: SymbolKey
+    coin: CoinMarket | None
+    notional: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allow:
-    """The order may be journaled and sent."""
+def ask(
+    intent: OrderIntent,
+    *,
+    policy: Policy,
+    instrument: Instrument | None,
+    account: AccountFacts,
+    market: MarketFacts,
+    trading_state: TradingState,
+    scale: Decimal,
+) -> Question:
+    """Put a question together; what several checks need is computed once."""
+    coin = market.coins.get(base_coin_of(intent.symbol))
+    return Question(
+        intent=intent,
+        policy=policy,
+        instrument=instrument,
+        account=account,
+        market=market,
+        trading_state=trading_state,
+        scale=scale if trading_state is TradingState.TRIMMED else ONE,
+        key=(intent.category, intent.symbol),
+        coin=coin,
+        notional=turnover_notional(quantity=intent.quantity, price=intent.price, reference_price=exit_reference(coin)),
+    )
 
-    adds_risk: bool
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deny:
-    """The order must not leave."""
-
-    code: DenyCode
-    detail: Detail = ()
+Check = Callable[[Question], Deny | None]
 
 
 def decide(
@@ -74,106 +103,294 @@ def decide(
     policy: Policy,
     instrument: Instrument | None,
     account: AccountFacts,
+    market: MarketFacts,
     trading_state: TradingState,
-    trimmed_scale: Decimal = DEFAULT_TRIMMED_SCALE,
+    scale: Decimal = DEFAULT_TRIMMED_SCALE,
 ) -> Allow | Deny:
-    """Decide on one order. `trimmed_scale` counts only while TRIMMED and lies above 0 and at most at 1."""
-    if trading_state >= TradingState.KILLED:
-        return Deny(code=DenyCode.STATE_KILLED)
-    if not policy.permits(intent.category, intent.symbol):
-        return _deny(DenyCode.SYMBOL_NOT_PERMITTED, category=intent.category.value, symbol=intent.symbol)
-    if _claims_reduction(intent):
-        denied = (
-            _deny_false_reduction(intent, instrument, account)
-            or _deny_off_grid(intent, instrument)
-            or _deny_open_orders(account, policy.max_open_orders * REDUCING_ORDERS_FACTOR)
-        )
-        return denied or Allow(adds_risk=False)
-    scale = trimmed_scale if trading_state is TradingState.TRIMMED else Decimal(1)
-    denied = (
-        _deny_added_risk(intent, account, trading_state)
-        or _deny_off_grid(intent, instrument)
-        or _deny_sizes(intent, instrument, policy, scale)
-        or _deny_open_orders(account, policy.max_open_orders)
+    """Decide on one order. `scale` counts only while TRIMMED and must lie above 0 and at most at 1."""
+    question = ask(
+        intent,
+        policy=policy,
+        instrument=instrument,
+        account=account,
+        market=market,
+        trading_state=trading_state,
+        scale=scale,
     )
-    return denied or Allow(adds_risk=True)
+    adds_risk = not claims_reduction(intent)
+    for check in ADDING.values() if adds_risk else REDUCING.values():
+        denied = check(question)
+        if denied is not None:
+            return denied
+    return Allow(adds_risk=adds_risk, reference_price=exit_reference(question.coin), notional=question.notional)
 
 
-def _claims_reduction(intent: OrderIntent) -> bool:
+def claims_reduction(intent: OrderIntent) -> bool:
+    """Tell which checks an order has to pass: those of an exit, or those of an entry."""
     if intent.category is Category.SPOT:
         return intent.side is Side.SELL  # whatever the bot calls it: the exchange knows no reduce-only on spot
     return intent.reduce_only
 
 
-def _deny_false_reduction(intent: OrderIntent, instrument: Instrument | None, account: AccountFacts) -> Deny | None:
-    if intent.category is Category.SPOT:
-        return _deny_oversold(intent, instrument, account)
+def _killed(question: Question) -> Deny | None:
+    return deny(DenyCode.STATE_KILLED) if question.trading_state >= TradingState.KILLED else None
+
+
+def _symbol(question: Question) -> Deny | None:
+    if question.key in question.policy.symbols:
+        return None
+    category, symbol = question.key
+    return deny(DenyCode.SYMBOL_NOT_PERMITTED, category=category.value, symbol=symbol)
+
+
+def _state(question: Question) -> Deny | None:
+    state = question.trading_state
+    return deny(_STATE_CODES[state]) if state > TradingState.TRIMMED else None
+
+
+def _terminated(question: Question) -> Deny | None:
+    account = question.account
+    if account.is_terminated or account.message_level >= MessageLevel.TERMINATE:
+        return deny(DenyCode.LIMIT_MESSAGES_TERMINATED, limit=question.policy.messages_per_s_terminate)
+    return None
+
+
+def _messages(question: Question) -> Deny | None:
+    if question.account.message_level is MessageLevel.FREE:
+        return None
+    return deny(DenyCode.LIMIT_MESSAGES, limit=question.policy.messages_per_s_deny)
+
+
+def _trusted(question: Question) -> Deny | None:
+    return None if question.account.is_trusted else deny(DenyCode.ACCOUNT_VIEW_UNTRUSTED)
+
+
+def _equity(question: Question) -> Deny | None:
+    equity = question.account.equity_usdt
+    if equity is None or not equity.is_finite() or equity <= 0:
+        return deny(DenyCode.EQUITY_UNKNOWN, equity="unknown" if equity is None else equity)
+    return None
+
+
+def _unresolved(question: Question) -> Deny | None:
+    if question.key in question.account.unresolved_symbols:
+        return deny(DenyCode.SYMBOL_OUTCOME_UNRESOLVED, symbol=question.intent.symbol)
+    return None
+
+
+def _repeated_execution(question: Question) -> Deny | None:
+    if question.key in question.account.repeated_execution_symbols:
+        return deny(DenyCode.LIMIT_REPEATED_EXECUTION, symbol=question.intent.symbol)
+    return None
+
+
+def _leverage(question: Question) -> Deny | None:
+    is_unpinned = question.intent.symbol in question.account.leverage_unpinned_symbols
+    if question.intent.category is Category.LINEAR and is_unpinned:
+        return deny(DenyCode.SYMBOL_LEVERAGE_UNPINNED, symbol=question.intent.symbol)
+    return None
+
+
+def _duplicate(question: Question) -> Deny | None:
+    if order_key(question.intent) in question.account.working_keys:
+        return deny(DenyCode.ORDER_DUPLICATE, symbol=question.intent.symbol, price=question.intent.price)
+    return None
+
+
+def _instrument(question: Question) -> Deny | None:
+    """Deny without instrument facts, and when they are of another coin than the one whose prices would be used."""
+    instrument = question.instrument
+    if instrument is None or instrument.base_coin != base_coin_of(question.intent.symbol):
+        return deny(DenyCode.SYMBOL_INSTRUMENT_UNKNOWN, symbol=question.intent.symbol)
+    return None
+
+
+def _exit_instrument(question: Question) -> Deny | None:
+    # A linear reduce-only order needs none: the exchange checks grid and position by itself.
+    return None if question.intent.category is Category.LINEAR else _instrument(question)
+
+
+def _tick(question: Question) -> Deny | None:
+    instrument, price = question.instrument, question.intent.price
+    if instrument is None or is_multiple(price, instrument.tick_size):
+        return None
+    return deny(DenyCode.ORDER_PRICE_OFF_TICK, price=price, tick_size=instrument.tick_size)
+
+
+def _step(question: Question) -> Deny | None:
+    instrument, quantity = question.instrument, question.intent.quantity
+    if instrument is None or is_multiple(quantity, instrument.quantity_step):
+        return None
+    return deny(DenyCode.ORDER_QUANTITY_OFF_STEP, quantity=quantity, step=instrument.quantity_step)
+
+
+def _largest_quantity(question: Question) -> Deny | None:
+    instrument, quantity = question.instrument, question.intent.quantity
+    if instrument is None or quantity <= instrument.max_quantity:
+        return None
+    return deny(DenyCode.ORDER_QUANTITY_ABOVE_MAXIMUM, quantity=quantity, maximum=instrument.max_quantity)
+
+
+def _smallest_quantity(question: Question) -> Deny | None:
+    instrument, quantity = question.instrument, question.intent.quantity
+    if instrument is None or quantity >= instrument.min_quantity:
+        return None
+    return deny(DenyCode.ORDER_QUANTITY_BELOW_MINIMUM, quantity=quantity, minimum=instrument.min_quantity)
+
+
+def _smallest_notional(question: Question) -> Deny | None:
+    """Compare quantity x price, as the exchange does."""
+    instrument, minimum = question.instrument, question.policy.min_order_notional_usdt
+    if instrument is not None and instrument.min_notional > minimum:
+        minimum = instrument.min_notional
+    notional = EXACT.multiply(question.intent.quantity, question.intent.price)
+    if notional >= minimum:
+        return None
+    return deny(DenyCode.ORDER_NOTIONAL_BELOW_MINIMUM, notional=notional, minimum=minimum)
+
+
+def _scale(question: Question) -> Deny | None:
+    if ZERO < question.scale <= ONE:
+        return None
+    return deny(DenyCode.GATEWAY_FAULT, scale=question.scale)
+
+
+def _quantity(question: Question) -> Deny | None:
+    limits = question.policy.symbols.get(question.key)
+    if limits is None:
+        return _symbol(question)
+    limit = EXACT.multiply(limits.max_order_quantity, question.scale)
+    if question.intent.quantity <= limit:
+        return None
+    return deny(DenyCode.LIMIT_ORDER_QUANTITY, quantity=question.intent.quantity, limit=limit)
+
+
+def _notional(question: Question) -> Deny | None:
+    limit = EXACT.multiply(question.policy.max_order_notional_usdt, question.scale)
+    if question.notional <= limit:
+        return None
+    return deny(DenyCode.ORDER_NOTIONAL_ABOVE_MAXIMUM, notional=question.notional, maximum=limit)
+
+
+def _adding_price(question: Question) -> Deny | None:
+    return check_adding_price(question.intent, question.coin, question.policy)
+
+
+def _reducing_price(question: Question) -> Deny | None:
+    return check_reducing_price(question.intent, question.coin, question.policy)
+
+
+def _turnover(question: Question) -> Deny | None:
+    used = EXACT.add(question.account.turnover_used_usdt, question.notional)
+    limit = EXACT.multiply(question.policy.turnover_budget_24h, _base(question))
+    if used <= limit:
+        return None
+    return deny(DenyCode.LIMIT_TURNOVER, would_be=used, limit=limit)
+
+
+def _exposure(question: Question) -> Deny | None:
+    intent = question.intent
+    limits = question.policy.symbols.get(question.key)
+    if limits is None:
+        return _symbol(question)
+    candidate = Candidate(key=question.key, side=intent.side, quantity=intent.quantity, price=intent.price)
+    worst = exposures(question.account, question.market, known=question.policy.symbols.keys(), candidate=candidate)
+    if worst.unpriced:
+        return deny(DenyCode.REFERENCE_MISSING, coins=" ".join(worst.unpriced))
+    limit = EXACT.multiply(limits.max_notional_usdt, question.scale)
+    if worst.by_symbol[question.key] > limit:
+        return deny(DenyCode.LIMIT_SYMBOL_EXPOSURE, would_be=worst.by_symbol[question.key], limit=limit)
+    multiple = EXACT.multiply(question.policy.max_gross_exposure, question.scale)
+    limit = EXACT.multiply(multiple, _base(question))
+    if worst.gross > limit:
+        return deny(DenyCode.LIMIT_GROSS_EXPOSURE, would_be=worst.gross, limit=limit)
+    return None
+
+
+def _open_orders(question: Question) -> Deny | None:
+    return _count_open_orders(question, question.policy.max_open_orders)
+
+
+def _open_exits(question: Question) -> Deny | None:
+    return _count_open_orders(question, question.policy.max_open_orders * REDUCING_ORDERS_FACTOR)
+
+
+def _count_open_orders(question: Question, limit: int) -> Deny | None:
+    if question.account.working_orders < limit:
+        return None
+    return deny(DenyCode.LIMIT_OPEN_ORDERS, working_orders=question.account.working_orders, limit=limit)
+
+
+def _reduction(question: Question) -> Deny | None:
+    if question.intent.category is Category.SPOT:
+        return _oversold(question)
+    return deny_unmatched(
+        question.intent.side, question.intent.quantity, symbol=question.intent.symbol, account=question.account
+    )
+
+
+def deny_unmatched(side: Side, quantity: Decimal, *, symbol: str, account: AccountFacts) -> Deny | None:
+    """Deny a linear reduction that meets no opposite position as large; an untrusted view leaves it to the exchange."""
     if not account.is_trusted:
         return None
-    position = account.positions.get(intent.symbol, Decimal(0))
-    opposite = position if intent.side is Side.SELL else -position
+    position = account.positions.get(symbol, ZERO)
+    opposite = position if side is Side.SELL else -position
     if opposite <= 0:
-        return _deny(DenyCode.ORDER_REDUCES_NOTHING, side=intent.side.value, position=position)
-    if intent.quantity > opposite:
-        return _deny(DenyCode.ORDER_REDUCES_TOO_MUCH, quantity=intent.quantity, position=position)
+        return deny(DenyCode.ORDER_REDUCES_NOTHING, side=side.value, position=position)
+    if quantity > opposite:
+        return deny(DenyCode.ORDER_REDUCES_TOO_MUCH, quantity=quantity, position=position)
     return None
 
 
-def _deny_oversold(intent: OrderIntent, instrument: Instrument | None, account: AccountFacts) -> Deny | None:
-    if instrument is None:
-        return _deny(DenyCode.SYMBOL_INSTRUMENT_UNKNOWN, symbol=intent.symbol)
-    sellable = account.sellable_base.get(instrument.base_coin, Decimal(0))
-    if intent.quantity > sellable:
-        return _deny(DenyCode.ORDER_SELL_EXCEEDS_HOLDINGS, quantity=intent.quantity, sellable=sellable)
-    return None
+def _oversold(question: Question) -> Deny | None:
+    sellable = question.account.sellable_base.get(base_coin_of(question.intent.symbol), ZERO)
+    if question.intent.quantity <= sellable:
+        return None
+    return deny(DenyCode.ORDER_SELL_EXCEEDS_HOLDINGS, quantity=question.intent.quantity, sellable=sellable)
 
 
-def _deny_added_risk(intent: OrderIntent, account: AccountFacts, trading_state: TradingState) -> Deny | None:
-    if trading_state > TradingState.TRIMMED:
-        return Deny(code=_STATE_CODES[trading_state])
-    if (intent.category, intent.symbol) in account.unresolved_symbols:
-        return _deny(DenyCode.SYMBOL_OUTCOME_UNRESOLVED, symbol=intent.symbol)
-    if not account.is_trusted:
-        return Deny(code=DenyCode.ACCOUNT_VIEW_UNTRUSTED)
-    if intent.category is Category.LINEAR and intent.symbol in account.leverage_unpinned_symbols:
-        return _deny(DenyCode.SYMBOL_LEVERAGE_UNPINNED, symbol=intent.symbol)
-    return None
+def _base(question: Question) -> Decimal:
+    equity = question.account.equity_usdt
+    return ZERO if equity is None else question.policy.base_usdt(equity)
 
 
-def _deny_off_grid(intent: OrderIntent, instrument: Instrument | None) -> Deny | None:
-    if instrument is None:
-        # A linear reduce-only order needs none: the exchange checks grid and position by itself.
-        is_exit = intent.reduce_only and intent.category is Category.LINEAR
-        return None if is_exit else _deny(DenyCode.SYMBOL_INSTRUMENT_UNKNOWN, symbol=intent.symbol)
-    if not is_multiple(intent.price, instrument.tick_size):
-        return _deny(DenyCode.ORDER_PRICE_OFF_TICK, price=intent.price, tick_size=instrument.tick_size)
-    if not is_multiple(intent.quantity, instrument.quantity_step):
-        return _deny(DenyCode.ORDER_QUANTITY_OFF_STEP, quantity=intent.quantity, step=instrument.quantity_step)
-    if intent.quantity > instrument.max_quantity:
-        return _deny(DenyCode.ORDER_QUANTITY_ABOVE_MAXIMUM, quantity=intent.quantity, maximum=instrument.max_quantity)
-    return None
-
-
-def _deny_sizes(intent: OrderIntent, instrument: Instrument | None, policy: Policy, scale: Decimal) -> Deny | None:
-    if instrument is None or not 0 < scale <= 1:
-        return _deny(DenyCode.GATEWAY_FAULT, scale=scale)
-    if intent.quantity < instrument.min_quantity:
-        return _deny(DenyCode.ORDER_QUANTITY_BELOW_MINIMUM, quantity=intent.quantity, minimum=instrument.min_quantity)
-    notional = _EXACT.multiply(intent.quantity, intent.price)
-    minimum = max(policy.min_order_notional_usdt, instrument.min_notional)
-    if notional < minimum:
-        return _deny(DenyCode.ORDER_NOTIONAL_BELOW_MINIMUM, notional=notional, minimum=minimum)
-    maximum = _EXACT.multiply(policy.max_order_notional_usdt, scale)
-    if notional > maximum:
-        return _deny(DenyCode.ORDER_NOTIONAL_ABOVE_MAXIMUM, notional=notional, maximum=maximum)
-    return None
-
-
-def _deny_open_orders(account: AccountFacts, limit: int) -> Deny | None:
-    if account.working_orders >= limit:
-        return _deny(DenyCode.LIMIT_OPEN_ORDERS, working_orders=account.working_orders, limit=limit)
-    return None
-
-
-def _deny(code: DenyCode, **values: object) -> Deny:
-    return Deny(code=code, detail=detail_of(**values))
+ADDING: dict[str, Check] = {
+    "not killed": _killed,
+    "symbol permitted": _symbol,
+    "state permits new risk": _state,
+    "messages not terminated": _terminated,
+    "message rate": _messages,
+    "symbol resolved": _unresolved,
+    "account view trusted": _trusted,
+    "equity known": _equity,
+    "no repeated execution": _repeated_execution,
+    "leverage pinned": _leverage,
+    "no duplicate": _duplicate,
+    "instrument known": _instrument,
+    "price on tick": _tick,
+    "quantity on step": _step,
+    "quantity at most the instrument's": _largest_quantity,
+    "price in collar": _adding_price,
+    "scale valid": _scale,
+    "quantity at least the minimum": _smallest_quantity,
+    "notional at least the minimum": _smallest_notional,
+    "quantity at most the policy's": _quantity,
+    "notional at most the policy's": _notional,
+    "turnover budget": _turnover,
+    "exposure limits": _exposure,
+    "open orders": _open_orders,
+}
+"""What an order that adds risk must pass, cheap and general checks first."""
+REDUCING: dict[str, Check] = {
+    "not killed": _killed,
+    "symbol permitted": _symbol,
+    "message rate": _messages,
+    "instrument known": _exit_instrument,
+    "within holdings or position": _reduction,
+    "price on tick": _tick,
+    "quantity on step": _step,
+    "quantity at most the instrument's": _largest_quantity,
+    "price in exit collar": _reducing_price,
+    "open orders": _open_exits,
+}
+"""What an order that reduces risk must pass."""

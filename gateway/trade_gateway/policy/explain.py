@@ -19,17 +19,17 @@ from pydantic import Field, ValidationError
 from trade_core.errors import ConfigurationError, InvalidNumber
 from trade_core.money import parse_decimal, parse_exchange_decimal
 from trade_core.settings import Settings
-from trade_gateway.policy.exact import ONE, ZERO
-from trade_gateway.policy.facts import QUOTE_COIN, AccountFacts, CoinMarket, MarketFacts, base_coin_of
-from trade_gateway.policy.instruments import Instrument
-from trade_gateway.policy.model import Policy, SymbolKey
-from trade_gateway.policy.next_decision import (
+from trade_gateway.policy.decision import (
     ADDING,
     DEFAULT_TRIMMED_SCALE,
     REDUCING,
-    Question,
+    ask,
     claims_reduction,
 )
+from trade_gateway.policy.exact import ZERO
+from trade_gateway.policy.facts import QUOTE_COIN, AccountFacts, CoinMarket, MarketFacts, base_coin_of
+from trade_gateway.policy.instruments import Instrument
+from trade_gateway.policy.model import Policy, SymbolKey
 from trade_gateway.policy.references import Usable
 from trade_gateway.policy.stops import STOP, StopQuestion
 from trade_gateway.policy.throttles import MessageLevel
@@ -173,12 +173,7 @@ def _explain_order(
     intent: OrderIntent, *, instruments: Mapping[SymbolKey, Instrument], scale: Decimal, facts: dict[str, Any]
 ) -> Explanation:
     is_exit = claims_reduction(intent)
-    question = Question(
-        intent=intent,
-        instrument=instruments.get((intent.category, intent.symbol)),
-        scale=scale if facts["trading_state"] is TradingState.TRIMMED else ONE,
-        **facts,
-    )
+    question = ask(intent, instrument=instruments.get((intent.category, intent.symbol)), scale=scale, **facts)
     checks = REDUCING if is_exit else ADDING
     results = [(name, check(question)) for name, check in checks.items()]
     return Explanation(kind="reduces risk" if is_exit else "adds risk", checks=tuple(_results(results)))

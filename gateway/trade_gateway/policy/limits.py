@@ -1,105 +1,135 @@
 """The policy file: every limit is required, typed and bounded, and one hash names the whole.
 
-Guarantees: a Policy exists only when each key was present, of its type and inside the bounds below; there is no
-default, no way to switch a limit off, and no key that is silently ignored. Two files that say the same have one hash.
+Guarantees
+- A Policy exists only when each key was present, of its type, inside the bounds of `bounds`, and in agreement with the
+  others. There is no default, no way to switch a limit off, and no key that is silently ignored.
+- All faults of a file are named at once, each with the value found.
+- Two files that say the same have one hash.
 
-The bounds on the limits are constants: a typing mistake by a factor of ten should meet one of them.
+The one optional table, [disaster_stop], is not a limit: it makes the gateway itself place a stop for each linear
+position. Without it nothing that a bot sends is permitted that would be denied with it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, cast
 
 from trade_core.canonical import canonical_json
 from trade_core.errors import ConfigurationError, InvalidNumber
 from trade_core.money import format_decimal, parse_decimal
+from trade_gateway.policy import bounds
+from trade_gateway.policy.bounds import MAX_POLICY_BYTES, MAX_SYMBOLS
+from trade_gateway.policy.facts import QUOTE_COIN
+from trade_gateway.policy.model import Policy, ProtectiveStops, SymbolKey, SymbolLimits
 from trade_gateway.wire.fields import SYMBOL
 from trade_gateway.wire.intents import Category
 
-QUOTE_COIN = "USDT"
-"""One quote coin a gateway: the limits are amounts of it."""
-MAX_POLICY_BYTES = 64 * 1024
-MAX_SYMBOLS = 50
-"""Each symbol is one more instrument, position and reference to watch; a swing bot trades a handful."""
-LOWEST_ORDER_NOTIONAL_USDT = Decimal(1)
-"""Below this an order is dust that only burns the exchange's request limits."""
-HIGHEST_ORDER_NOTIONAL_USDT = Decimal(100_000)
-"""An order above this belongs to no account that this product is for."""
-HIGHEST_OPEN_ORDERS = 100
-"""Far below the 500 up to which the exchange cancels everything at once."""
-HIGHEST_LEVERAGE = 10
+__all__ = ["MAX_POLICY_BYTES", "MAX_SYMBOLS", "QUOTE_COIN", "Policy", "PolicyError", "parse_policy", "policy_hash"]
+
 _SHOWN_CHARACTERS = 60
-_HASH_VERSION = 1
-_SYMBOL_KEYS = frozenset({"category", "symbol"})
+_HASH_VERSION = 2
+_NUMBERS: Mapping[str, tuple[Decimal, Decimal]] = {**bounds.MONEY, **bounds.MULTIPLES, **bounds.FRACTIONS}
+_SYMBOL_KEYS = frozenset({"category", "symbol", *bounds.SYMBOL_AMOUNTS})
+_DISASTER_STOP_KEYS = frozenset({"fraction"})
+KEYS = frozenset({"symbols", "protective_stops", "disaster_stop", *_NUMBERS, *bounds.COUNTS})
+"""Every key that a policy file may have."""
 
 
 class PolicyError(ConfigurationError):
     """A policy that the gateway refuses to trade with; the message names each key and the value found."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """The limits of one gateway. Money is in USDT; leverage is the one pinned for linear symbols."""
-
-    symbols: frozenset[tuple[Category, str]]
-    max_order_notional_usdt: Decimal
-    min_order_notional_usdt: Decimal
-    max_open_orders: int
-    leverage: int
-
-    def permits(self, category: Category, symbol: str) -> bool:
-        """Tell whether a symbol may be traded in a category."""
-        return (category, symbol) in self.symbols
-
-
 def parse_policy(raw: bytes) -> Policy:
     """Parse a policy file's bytes. Raises PolicyError that names every fault at once."""
     content = _read_toml(raw)
-    faults: list[str] = []
-    known = frozenset({"symbols", *_MONEY_BOUNDS, *_COUNT_BOUNDS})
-    faults += [f"{key}: unknown key (value {_shown(content[key])})" for key in sorted(content.keys() - known)]
+    faults = [f"{key}: unknown key (value {_shown(content[key])})" for key in sorted(content.keys() - KEYS)]
     symbols = _symbols(content, faults)
-    money = {key: _money(content, key, faults) for key in _MONEY_BOUNDS}
-    counts = {key: _count(content, key, faults) for key in _COUNT_BOUNDS}
-    lowest, highest = money["min_order_notional_usdt"], money["max_order_notional_usdt"]
-    if not faults and lowest > highest:
-        faults.append(f"min_order_notional_usdt: {lowest} is above max_order_notional_usdt, {highest}")
+    values: dict[str, Any] = {key: _number(content, key, limits, faults) for key, limits in _NUMBERS.items()}
+    values |= {key: _count(content, key, limits, faults) for key, limits in bounds.COUNTS.items()}
+    policy = Policy(
+        symbols=MappingProxyType(symbols),
+        protective_stops=_protective_stops(content, faults),
+        disaster_stop_fraction=_disaster_stop(content, faults),
+        **values,
+    )
+    if not faults:
+        faults += _contradictions(policy)
     if faults:
         raise PolicyError("policy: " + "; ".join(faults))
-    return Policy(
-        symbols=symbols,
-        max_order_notional_usdt=highest,
-        min_order_notional_usdt=lowest,
-        max_open_orders=counts["max_open_orders"],
-        leverage=counts["leverage"],
-    )
+    return policy
 
 
 def policy_hash(policy: Policy) -> str:
-    """Return the SHA-256 (hex) of the policy's canonical form (RFC 8785, symbols sorted, money as plain text)."""
+    """Return the SHA-256 (hex) of the policy's canonical form (RFC 8785, symbols sorted, numbers as plain text)."""
     content = {
         "version": _HASH_VERSION,
-        "symbols": sorted([category.value, symbol] for category, symbol in policy.symbols),
-        "max_order_notional_usdt": format_decimal(policy.max_order_notional_usdt),
-        "min_order_notional_usdt": format_decimal(policy.min_order_notional_usdt),
-        "max_open_orders": policy.max_open_orders,
-        "leverage": policy.leverage,
+        "symbols": sorted(
+            [
+                category.value,
+                symbol,
+                *(format_decimal(getattr(limits, name)) for name in sorted(bounds.SYMBOL_AMOUNTS)),
+            ]
+            for (category, symbol), limits in policy.symbols.items()
+        ),
+        "protective_stops": policy.protective_stops.value,
+        "disaster_stop_fraction": (
+            None if policy.disaster_stop_fraction is None else format_decimal(policy.disaster_stop_fraction)
+        ),
+        **{key: format_decimal(getattr(policy, key)) for key in _NUMBERS},
+        **{key: getattr(policy, key) for key in bounds.COUNTS},
     }
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
-_MONEY_BOUNDS: Mapping[str, tuple[Decimal, Decimal]] = {
-    "max_order_notional_usdt": (LOWEST_ORDER_NOTIONAL_USDT, HIGHEST_ORDER_NOTIONAL_USDT),
-    "min_order_notional_usdt": (LOWEST_ORDER_NOTIONAL_USDT, HIGHEST_ORDER_NOTIONAL_USDT),
-}
-_COUNT_BOUNDS: Mapping[str, tuple[int, int]] = {
-    "max_open_orders": (1, HIGHEST_OPEN_ORDERS),
-    "leverage": (1, HIGHEST_LEVERAGE),
-}
+def _contradictions(policy: Policy) -> Iterator[str]:
+    """Yield each pair of limits of which one could never be reached, or would undo the other."""
+    gross = policy.max_gross_exposure * policy.allocated_capital_usdt
+    turnover = policy.turnover_budget_24h * policy.allocated_capital_usdt
+    lowest, highest = policy.min_order_notional_usdt, policy.max_order_notional_usdt
+    if lowest > highest:
+        yield f"min_order_notional_usdt: {lowest} is above max_order_notional_usdt, {highest}"
+    if highest > turnover:
+        yield f"max_order_notional_usdt: {highest} is above the whole turnover budget, {format_decimal(turnover)}"
+    for (category, symbol), limits in policy.symbols.items():
+        name = f"symbols {category.value} {symbol}: max_notional_usdt: {limits.max_notional_usdt}"
+        if limits.max_notional_usdt < highest:
+            yield f"{name} is below max_order_notional_usdt, {highest}"
+        if limits.max_notional_usdt > gross:
+            yield f"{name} is above the gross exposure limit, {format_decimal(gross)}"
+    if policy.max_gross_exposure > policy.leverage:
+        yield f"max_gross_exposure: {policy.max_gross_exposure} cannot be reached with leverage {policy.leverage}"
+    if policy.exit_collar < policy.collar:
+        yield f"exit_collar: {policy.exit_collar} is below collar, {policy.collar}: exits would be harder than entries"
+    if policy.fat_finger <= policy.exit_collar:
+        yield f"fat_finger: {policy.fat_finger} is not above exit_collar, {policy.exit_collar}"
+    if policy.stop_slippage > policy.stress_gap:
+        yield f"stop_slippage: {policy.stop_slippage} is above stress_gap, {policy.stress_gap}"
+    if policy.messages_per_s_terminate <= policy.messages_per_s_deny:
+        yield (
+            f"messages_per_s_terminate: {policy.messages_per_s_terminate} is not above messages_per_s_deny, "
+            f"{policy.messages_per_s_deny}"
+        )
+    if policy.duplicate_window_s > policy.order_time_to_live_s:
+        yield (
+            f"duplicate_window_s: {policy.duplicate_window_s} is above order_time_to_live_s, "
+            f"{policy.order_time_to_live_s}: the order would be gone before its window"
+        )
+    yield from _disaster_contradictions(policy)
+
+
+def _disaster_contradictions(policy: Policy) -> Iterator[str]:
+    fraction = policy.disaster_stop_fraction
+    if fraction is None:
+        return
+    if not any(category is Category.LINEAR for category, _ in policy.symbols):
+        yield "disaster_stop: there is no linear symbol that it could protect"
+    if fraction * policy.leverage >= 1:
+        yield f"disaster_stop: fraction {fraction} is beyond liquidation with leverage {policy.leverage}"
 
 
 def _read_toml(raw: bytes) -> dict[str, object]:
@@ -111,27 +141,32 @@ def _read_toml(raw: bytes) -> dict[str, object]:
         raise PolicyError(f"policy: not TOML: {_shown(error)}") from error
 
 
-def _symbols(content: Mapping[str, object], faults: list[str]) -> frozenset[tuple[Category, str]]:
+def _symbols(content: Mapping[str, object], faults: list[str]) -> dict[SymbolKey, SymbolLimits]:
     tables = content.get("symbols")
     if not isinstance(tables, list) or not 1 <= len(tables) <= MAX_SYMBOLS:
         faults.append(f"symbols: must be 1 to {MAX_SYMBOLS} tables, found {_shown(tables)}")
-        return frozenset()
-    permitted: set[tuple[Category, str]] = set()
+        return {}
+    permitted: dict[SymbolKey, SymbolLimits] = {}
     for index, table in enumerate(tables):
+        name = f"symbols[{index}]"
         symbol = _symbol(table)
         if symbol is None:
             faults.append(
-                f"symbols[{index}]: must have exactly category (spot or linear) and symbol (of {QUOTE_COIN}), "
-                f"found {_shown(table)}"
+                f"{name}: must have exactly {', '.join(sorted(_SYMBOL_KEYS))}, with category spot or linear and a "
+                f"symbol of {QUOTE_COIN}, found {_shown(table)}"
             )
         elif symbol in permitted:
-            faults.append(f"symbols[{index}]: stands there twice, found {_shown(table)}")
+            faults.append(f"{name}: stands there twice, found {_shown(table)}")
         else:
-            permitted.add(symbol)
-    return frozenset(permitted)
+            amounts = {
+                key: _number(cast("Mapping[str, object]", table), key, limits, faults, prefix=f"{name}.")
+                for key, limits in bounds.SYMBOL_AMOUNTS.items()
+            }
+            permitted[symbol] = SymbolLimits(**amounts)
+    return permitted
 
 
-def _symbol(table: object) -> tuple[Category, str] | None:
+def _symbol(table: object) -> SymbolKey | None:
     if not isinstance(table, dict) or table.keys() != _SYMBOL_KEYS:
         return None
     category, symbol = table["category"], table["symbol"]
@@ -142,23 +177,51 @@ def _symbol(table: object) -> tuple[Category, str] | None:
     return (known[category], symbol) if is_tradable else None
 
 
-def _money(content: Mapping[str, object], key: str, faults: list[str]) -> Decimal:
-    lowest, highest = _MONEY_BOUNDS[key]
+def _protective_stops(content: Mapping[str, object], faults: list[str]) -> ProtectiveStops:
+    value = content.get("protective_stops")
+    for choice in ProtectiveStops:
+        if isinstance(value, str) and value == choice.value:
+            return choice
+    words = " or ".join(f'"{choice.value}"' for choice in ProtectiveStops)
+    faults.append(f"protective_stops: must be {words}, found {_found(content, 'protective_stops')}")
+    return ProtectiveStops.DENY
+
+
+def _disaster_stop(content: Mapping[str, object], faults: list[str]) -> Decimal | None:
+    if "disaster_stop" not in content:
+        return None
+    table = content["disaster_stop"]
+    if not isinstance(table, dict) or table.keys() != _DISASTER_STOP_KEYS:
+        faults.append(f"disaster_stop: must be a table with exactly fraction, found {_shown(table)}")
+        return None
+    return _number(table, "fraction", bounds.DISASTER_STOP, faults, prefix="disaster_stop.")
+
+
+def _number(
+    content: Mapping[str, object],
+    key: str,
+    limits: tuple[Decimal, Decimal],
+    faults: list[str],
+    *,
+    prefix: str = "",
+) -> Decimal:
+    lowest, highest = limits
     value = content.get(key)
     try:
-        amount = parse_decimal(value) if isinstance(value, str) else None
+        number = parse_decimal(value) if isinstance(value, str) else None
     except InvalidNumber:
-        amount = None
-    if amount is None or not lowest <= amount <= highest:
+        number = None
+    if number is None or not lowest <= number <= highest:
         faults.append(
-            f'{key}: must be an amount in quotes from "{lowest}" to "{highest}", found {_found(content, key)}'
+            f'{prefix}{key}: must be a number in quotes from "{format_decimal(lowest)}" to '
+            f'"{format_decimal(highest)}", found {_found(content, key)}'
         )
         return lowest
-    return amount
+    return number
 
 
-def _count(content: Mapping[str, object], key: str, faults: list[str]) -> int:
-    lowest, highest = _COUNT_BOUNDS[key]
+def _count(content: Mapping[str, object], key: str, limits: tuple[int, int], faults: list[str]) -> int:
+    lowest, highest = limits
     value = content.get(key)
     if type(value) is not int or not lowest <= value <= highest:
         faults.append(f"{key}: must be a whole number from {lowest} to {highest}, found {_found(content, key)}")

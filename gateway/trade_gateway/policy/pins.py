@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from trade_gateway.policy.decision import Deny
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.limits import Policy
+from trade_gateway.policy.verdicts import Deny
 from trade_gateway.wire.intents import (
     Category,
     MarginMode,

@@ -21,12 +21,12 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from trade_core.money import is_multiple
 from trade_gateway.policy.collar import exit_reference
+from trade_gateway.policy.decision import deny_unmatched
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.exact import EXACT, ONE
 from trade_gateway.policy.facts import AccountFacts, MarketFacts, base_coin_of
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.policy.model import Policy, ProtectiveStops
-from trade_gateway.policy.next_decision import deny_unmatched
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy.verdicts import Deny, deny

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from decimal import Decimal
 
 from trade_core.clock import NS_PER_S
+from trade_gateway.policy.exact import EXACT
 
 WINDOW_MINUTES = 24 * 60
 NS_PER_MINUTE = 60 * NS_PER_S
@@ -24,7 +25,7 @@ def turnover_notional(*, quantity: Decimal, price: Decimal, reference_price: Dec
 
     A short sale below the reference would otherwise count less than what its collar is a fraction of.
     """
-    return quantity * (price if reference_price is None else max(price, reference_price))
+    return EXACT.multiply(quantity, price if reference_price is None else max(price, reference_price))
 
 
 class Turnover:

@@ -15,12 +15,18 @@ class Category(Enum):
     SPOT = "spot"
     LINEAR = "linear"
 
+    # Members are singletons and equal only to themselves. Enum's own hash is a call into Python, and every decision
+    # looks up dozens of keys that contain a category and a side.
+    __hash__ = object.__hash__
+
 
 class Side(Enum):
     """The side of an order; the value is the exchange's own word."""
 
     BUY = "Buy"
     SELL = "Sell"
+
+    __hash__ = object.__hash__
 
 
 class OrderFilter(Enum):

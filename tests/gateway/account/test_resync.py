@@ -26,6 +26,7 @@ from trade_gateway.account.trust import STALE_AFTER_NS
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
 from trade_gateway.policy.instruments import Instrument
+from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.recorder import Recorder
 from trade_gateway.upstream import Upstream
 from trade_gateway.wire.intents import Category, Side
@@ -85,7 +86,7 @@ class Exchange:
                     {"list": [i for i in self.history if i["orderLinkId"] == asked.parameter("orderLinkId")]}
                 )
             case "/v5/account/wallet-balance":
-                return envelope({"list": [{"coin": self.coins}]})
+                return envelope({"list": [{"totalEquity": "4000", "coin": self.coins}]})
             case "/v5/position/list":
                 return envelope({"list": self.positions})
             case "/v5/execution/list":
@@ -109,10 +110,10 @@ class Account:
         return order
 
     def sellable(self) -> Decimal:
-        return self.sync.facts(INSTRUMENTS, frozenset()).sellable_base["BTC"]
+        return self.sync.facts(frozenset(), MessageLevel.FREE).sellable_base.get("BTC", Decimal(0))
 
     def is_trusted(self) -> bool:
-        return self.sync.facts(INSTRUMENTS, frozenset()).is_trusted
+        return self.sync.facts(frozenset(), MessageLevel.FREE).is_trusted
 
 
 @asynccontextmanager
@@ -190,7 +191,7 @@ async def test_account_positions_are_signed(recorder: Recorder, clock: ManualClo
             {"symbol": "XRPUSDT", "side": "", "size": "0"},
         ]
         await it.sync.read()
-        facts = it.sync.facts({}, frozenset({"BTCUSDT"}))
+        facts = it.sync.facts(frozenset({"BTCUSDT"}), MessageLevel.FREE)
         assert facts.positions == {"BTCUSDT": Decimal("0.3"), "ETHUSDT": Decimal(-2)}
         assert facts.leverage_unpinned_symbols == {"BTCUSDT"}
 

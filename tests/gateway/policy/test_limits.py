@@ -1,50 +1,42 @@
-"""The policy file: complete, typed, bounded, and named by one hash."""
+"""The policy file: complete, typed, bounded, free of contradictions, and named by one hash."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from gateway.policy.parts import LINEAR_BTC, LINEAR_ETH, POLICY, POLICY_TOML, SPOT_BTC, SYMBOLS_TOML
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trade_gateway.policy.limits import (
-    MAX_POLICY_BYTES,
-    MAX_SYMBOLS,
-    Policy,
-    PolicyError,
-    parse_policy,
-    policy_hash,
-)
+from trade_core.money import format_decimal
+from trade_gateway.policy import bounds
+from trade_gateway.policy.limits import KEYS, MAX_POLICY_BYTES, MAX_SYMBOLS, PolicyError, parse_policy, policy_hash
+from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.wire.intents import Category
 
-LINES = {
-    "max_order_notional_usdt": 'max_order_notional_usdt = "500"',
-    "min_order_notional_usdt": 'min_order_notional_usdt = "10.50"',
-    "max_open_orders": "max_open_orders = 6",
-    "leverage": "leverage = 3",
-}
-SYMBOLS = """
-[[symbols]]
-category = "spot"
-symbol = "BTCUSDT"
-[[symbols]]
-category = "linear"
-symbol = "BTCUSDT"
-"""
-POLICY = Policy(
-    symbols=frozenset({(Category.SPOT, "BTCUSDT"), (Category.LINEAR, "BTCUSDT")}),
-    max_order_notional_usdt=Decimal(500),
-    min_order_notional_usdt=Decimal("10.50"),
-    max_open_orders=6,
-    leverage=3,
-)
+LINES = {line.partition(" = ")[0]: line for line in POLICY_TOML.strip().splitlines()}
+NUMBERS = {**bounds.MONEY, **bounds.MULTIPLES, **bounds.FRACTIONS}
+DISASTER = '\n[disaster_stop]\nfraction = "0.1"\n'
 
 
-def text(*, symbols: str = SYMBOLS, extra: str = "", **changes: str | None) -> bytes:
+def text(*, symbols: str = SYMBOLS_TOML, extra: str = "", tables: str = "", **changes: str | None) -> bytes:
     lines = {**LINES, **{key: None if value is None else f"{key} = {value}" for key, value in changes.items()}}
-    return ("\n".join([extra, *(line for line in lines.values() if line is not None)]) + symbols).encode()
+    return ("\n".join([extra, *(line for line in lines.values() if line is not None)]) + symbols + tables).encode()
+
+
+def one_symbol(**changes: str) -> str:
+    fields = {
+        "category": '"spot"',
+        "symbol": '"BTCUSDT"',
+        "max_order_quantity": '"2"',
+        "max_notional_usdt": '"2000"',
+        **changes,
+    }
+    return "\n[[symbols]]\n" + "".join(f"{key} = {value}\n" for key, value in fields.items() if value)
 
 
 def fault(raw: bytes) -> str:
@@ -53,21 +45,50 @@ def fault(raw: bytes) -> str:
     return str(caught.value)
 
 
+def complaint(raw: bytes) -> str:
+    """Return what is said of a policy that may contradict itself; nothing when it does not."""
+    try:
+        parse_policy(raw)
+    except PolicyError as error:
+        return str(error)
+    return ""
+
+
 def test_policy_of_a_complete_file_is_parsed() -> None:
     assert parse_policy(text()) == POLICY
+    with_stop = replace(POLICY, disaster_stop_fraction=Decimal("0.1"))
+    assert parse_policy(text(tables=DISASTER)) == with_stop
+    permitting = replace(POLICY, protective_stops=ProtectiveStops.REDUCE_ONLY)
+    assert parse_policy(text(protective_stops='"reduce_only"')) == permitting
 
 
 def test_policy_permits_its_symbols_in_their_category_only() -> None:
-    policy = parse_policy(text(symbols='\n[[symbols]]\ncategory = "spot"\nsymbol = "BTCUSDT"\n'))
+    policy = parse_policy(text(symbols=one_symbol()))
     assert policy.permits(Category.SPOT, "BTCUSDT")
     assert not policy.permits(Category.LINEAR, "BTCUSDT")
     assert not policy.permits(Category.SPOT, "ETHUSDT")
+    assert list(policy.symbols) == [SPOT_BTC]
+
+
+def test_policy_cannot_be_changed_once_it_is_parsed() -> None:
+    symbols: Any = parse_policy(text()).symbols
+    with pytest.raises(TypeError):
+        symbols[LINEAR_ETH] = symbols[LINEAR_BTC]
+
+
+def test_every_number_of_the_policy_has_bounds() -> None:
+    assert KEYS - {"symbols", "disaster_stop"} == LINES.keys()
+    assert NUMBERS.keys() | bounds.COUNTS.keys() | {"protective_stops"} == LINES.keys()
+    for lowest, highest in [*NUMBERS.values(), *bounds.SYMBOL_AMOUNTS.values(), bounds.DISASTER_STOP]:
+        assert 0 < lowest < highest
+    for low, high in bounds.COUNTS.values():
+        assert 0 < low < high
 
 
 @pytest.mark.parametrize("key", sorted(LINES))
 def test_policy_without_a_key_is_refused_by_name(key: str) -> None:
     absent: dict[str, Any] = {key: None}
-    assert f"{key}: must be" in fault(text(**absent))
+    assert re.search(rf"(^|[ ;]){key}: must be", fault(text(**absent)))
     assert "nothing (the key is missing)" in fault(text(**absent))
 
 
@@ -82,73 +103,135 @@ def test_policy_with_an_unknown_key_is_refused_by_name_and_value() -> None:
 
 
 def test_policy_with_several_faults_names_them_all() -> None:
-    message = fault(text(leverage="0", max_open_orders="-1", extra="x = 1"))
-    assert all(f"{name}: " in message for name in ("leverage", "max_open_orders", "x"))
+    message = fault(text(leverage="0", max_open_orders="-1", collar='"0"', extra="x = 1"))
+    assert all(f"{name}: " in message for name in ("leverage", "max_open_orders", "collar", "x"))
 
 
-@pytest.mark.parametrize("key", ["max_order_notional_usdt", "min_order_notional_usdt"])
+@pytest.mark.parametrize("key", sorted(NUMBERS))
 @pytest.mark.parametrize(
     "value",
-    ["500", "500.0", '"0"', '"0.99"', '"100000.01"', '"-5"', '"1e3"', '"NaN"', '"inf"', "inf", "nan", '""', '" 5"',
-     "true", '["500"]', '"1_000"', '"9999999999999999"'],
+    ["1", "0.5", '"0"', '"0.0"', '"-5"', '"1e-3"', '"NaN"', '"inf"', "inf", "nan", '""', '" 0.1"', "true", '["0.1"]',
+     '"0_1"', '"99999999999"', '"9999999999999999"', '".5"', '"+1"'],
 )  # fmt: skip
-def test_policy_with_absurd_money_is_refused_by_name(key: str, value: str) -> None:
-    assert f"{key}: must be an amount in quotes" in fault(text(**{key: value}))
+def test_policy_with_an_absurd_number_is_refused_by_name(key: str, value: str) -> None:
+    assert f"{key}: must be a number in quotes" in fault(text(**{key: value}))
 
 
-@pytest.mark.parametrize(
-    ("edge", "is_valid"), [("1", True), ("100000", True), ("0.999999", False), ("100000.000001", False)]
-)
-def test_policy_bounds_money(edge: str, *, is_valid: bool) -> None:
-    raw = text(max_order_notional_usdt=f'"{edge}"', min_order_notional_usdt=f'"{edge}"')
-    if is_valid:
-        assert parse_policy(raw).max_order_notional_usdt == Decimal(edge)
-    else:
-        assert edge in fault(raw)
+@pytest.mark.parametrize("key", sorted(NUMBERS))
+def test_policy_bounds_every_number_exactly(key: str) -> None:
+    lowest, highest = NUMBERS[key]
+    step = Decimal("0.000000000001")
+    for inside in (lowest, highest):
+        changed: dict[str, Any] = {key: f'"{format_decimal(inside)}"'}
+        assert f"{key}: must be" not in complaint(text(**changed))
+    for outside in (lowest - step, highest + step):
+        changed = {key: f'"{format_decimal(outside)}"'}
+        assert f"{key}: must be a number in quotes" in fault(text(**changed))
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "is_valid"),
-    [
-        ("leverage", "1", True), ("leverage", "10", True), ("leverage", "0", False), ("leverage", "11", False),
-        ("leverage", "100", False), ("leverage", "-1", False), ("leverage", "3.0", False), ("leverage", '"3"', False),
-        ("leverage", "true", False), ("leverage", "inf", False),
-        ("max_open_orders", "1", True), ("max_open_orders", "100", True), ("max_open_orders", "0", False),
-        ("max_open_orders", "101", False), ("max_open_orders", "500", False), ("max_open_orders", "true", False),
-    ],
-)  # fmt: skip
-def test_policy_bounds_counts(key: str, value: str, *, is_valid: bool) -> None:
-    if is_valid:
-        assert getattr(parse_policy(text(**{key: value})), key) == int(value)
-    else:
-        assert f"{key}: must be a whole number from 1 to" in fault(text(**{key: value}))
+@pytest.mark.parametrize("key", sorted(bounds.COUNTS))
+def test_policy_bounds_every_count_exactly(key: str) -> None:
+    lowest, highest = bounds.COUNTS[key]
+    for inside in (lowest, highest):
+        changed: dict[str, Any] = {key: str(inside)}
+        assert f"{key}: must be" not in complaint(text(**changed))
+    for outside in (str(lowest - 1), str(highest + 1), "-1", "0", f'"{lowest}"', f"{lowest}.0", "true", "inf", "nan"):
+        changed = {key: outside}
+        assert f"{key}: must be a whole number from {lowest} to {highest}" in fault(text(**changed))
 
 
-def test_policy_with_a_minimum_above_the_maximum_is_refused() -> None:
-    assert "min_order_notional_usdt: 501 is above" in fault(text(min_order_notional_usdt='"501"'))
-    assert parse_policy(text(min_order_notional_usdt='"500"')).min_order_notional_usdt == 500
+@pytest.mark.parametrize("value", ['"off"', '"DENY"', '""', "false", "0", '["deny"]'])
+def test_policy_with_another_choice_of_stops_is_refused(value: str) -> None:
+    assert 'protective_stops: must be "deny" or "reduce_only"' in fault(text(protective_stops=value))
 
 
 @pytest.mark.parametrize(
     "table",
     [
-        'category = "spot"',
-        'symbol = "BTCUSDT"',
-        'category = "inverse"\nsymbol = "BTCUSDT"',
-        'category = "Spot"\nsymbol = "BTCUSDT"',
-        'category = 1\nsymbol = "BTCUSDT"',
-        'category = "spot"\nsymbol = "btcusdt"',
-        'category = "spot"\nsymbol = "BTCUSDC"',
-        'category = "spot"\nsymbol = "USDT"',
-        'category = "spot"\nsymbol = ""',
-        'category = "spot"\nsymbol = "BTC/USDT"',
-        'category = "spot"\nsymbol = 7',
-        'category = "spot"\nsymbol = "*"',
-        'category = "spot"\nsymbol = "BTCUSDT"\nmax = 1',
+        '\n[disaster_stop]\nfraction = "0"\n', '\n[disaster_stop]\nfraction = "0.019999"\n',
+        '\n[disaster_stop]\nfraction = "0.500001"\n', "\n[disaster_stop]\nfraction = 0.1\n",
+    ],
+)  # fmt: skip
+def test_policy_with_an_absurd_disaster_stop_is_refused(table: str) -> None:
+    assert 'disaster_stop.fraction: must be a number in quotes from "0.02" to "0.5"' in fault(text(tables=table))
+
+
+@pytest.mark.parametrize(
+    "table", ["\n[disaster_stop]\n", '\n[disaster_stop]\nfraction = "0.1"\nx = 1\n', '\n[disaster_stop]\noff = "1"\n']
+)
+def test_policy_with_a_malformed_disaster_stop_is_refused(table: str) -> None:
+    assert "disaster_stop: must be a table with exactly fraction" in fault(text(tables=table))
+    assert "disaster_stop: must be a table with exactly fraction" in fault(text(extra='disaster_stop = "off"'))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"min_order_notional_usdt": '"500.01"'}, "min_order_notional_usdt: 500.01 is above max_order_notional_usdt"),
+        ({"max_order_notional_usdt": '"2000.01"'}, "2000 is below max_order_notional_usdt, 2000.01"),
+        ({"max_gross_exposure": '"0.499999"'}, "2000 is above the gross exposure limit, 1999.996"),
+        ({"turnover_budget_24h": '"0.1249"'}, "max_order_notional_usdt: 500 is above the whole turnover budget, 499.6"),
+        ({"leverage": "1", "max_gross_exposure": '"1.01"'}, "max_gross_exposure: 1.01 cannot be reached"),
+        ({"exit_collar": '"0.0029"'}, "exit_collar: 0.0029 is below collar, 0.003"),
+        ({"fat_finger": '"0.01"', "exit_collar": '"0.01"'}, "fat_finger: 0.01 is not above exit_collar, 0.01"),
+        ({"stop_slippage": '"0.06"', "stress_gap": '"0.05"'}, "stop_slippage: 0.06 is above stress_gap, 0.05"),
+        ({"messages_per_s_terminate": "5"}, "messages_per_s_terminate: 5 is not above messages_per_s_deny, 5"),
+        ({"duplicate_window_s": "301"}, "duplicate_window_s: 301 is above order_time_to_live_s, 300"),
+        ({"leverage": "10", "tables": DISASTER}, "disaster_stop: fraction 0.1 is beyond liquidation with leverage 10"),
+        ({"symbols": one_symbol(), "tables": DISASTER}, "disaster_stop: there is no linear symbol"),
     ],
 )
-def test_policy_with_a_bad_symbol_is_refused(table: str) -> None:
-    assert "symbols[0]: must have exactly category" in fault(text(symbols="\n[[symbols]]\n" + table))
+def test_policy_that_contradicts_itself_is_refused(changes: dict[str, str], sentence: str) -> None:
+    assert sentence in fault(text(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"min_order_notional_usdt": '"500"'},
+        {"max_order_notional_usdt": '"2000"'},
+        {"max_gross_exposure": '"0.5"'},
+        {"turnover_budget_24h": '"0.125"'},
+        {"leverage": "1"},
+        {"exit_collar": '"0.003"'},
+        {"fat_finger": '"0.01"', "exit_collar": '"0.009999"'},
+        {"stop_slippage": '"0.05"', "stress_gap": '"0.05"'},
+        {"messages_per_s_terminate": "6"},
+        {"duplicate_window_s": "300"},
+        {"leverage": "9", "tables": DISASTER},
+    ],
+)
+def test_policy_just_short_of_a_contradiction_is_permitted(changes: dict[str, str]) -> None:
+    parse_policy(text(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"category": ""},
+        {"symbol": ""},
+        {"max_order_quantity": ""},
+        {"max_notional_usdt": ""},
+        {"category": '"inverse"'},
+        {"category": '"Spot"'},
+        {"category": "1"},
+        {"symbol": '"btcusdt"'},
+        {"symbol": '"BTCUSDC"'},
+        {"symbol": '"USDT"'},
+        {"symbol": '"BTC/USDT"'},
+        {"symbol": "7"},
+        {"symbol": '"*"'},
+        {"max": "1"},
+    ],
+)
+def test_policy_with_a_bad_symbol_is_refused(changes: dict[str, str]) -> None:
+    assert "symbols[0]: must have exactly category, max_notional_usdt" in fault(text(symbols=one_symbol(**changes)))
+
+
+@pytest.mark.parametrize("key", ["max_order_quantity", "max_notional_usdt"])
+@pytest.mark.parametrize("value", ['"0"', "5", '"-1"', '"NaN"', '"999999999999"', '"all"'])
+def test_policy_with_an_absurd_limit_of_a_symbol_is_refused(key: str, value: str) -> None:
+    assert f"symbols[0].{key}: must be a number in quotes" in fault(text(symbols=one_symbol(**{key: value})))
 
 
 def test_policy_with_a_list_of_plain_symbols_is_refused() -> None:
@@ -156,12 +239,12 @@ def test_policy_with_a_list_of_plain_symbols_is_refused() -> None:
 
 
 def test_policy_with_a_symbol_twice_is_refused() -> None:
-    assert "symbols[2]: stands there twice" in fault(text(symbols=SYMBOLS + SYMBOLS))
+    assert "symbols[3]: stands there twice" in fault(text(symbols=SYMBOLS_TOML + SYMBOLS_TOML))
 
 
 @pytest.mark.parametrize(("count", "is_valid"), [(MAX_SYMBOLS, True), (MAX_SYMBOLS + 1, False)])
 def test_policy_bounds_the_number_of_symbols(count: int, *, is_valid: bool) -> None:
-    tables = "".join(f'\n[[symbols]]\ncategory = "spot"\nsymbol = "C{index}USDT"' for index in range(count))
+    tables = "".join(one_symbol(symbol=f'"C{index}USDT"') for index in range(count))
     if is_valid:
         assert len(parse_policy(text(symbols=tables)).symbols) == count
     else:
@@ -176,6 +259,13 @@ def test_policy_that_is_no_toml_is_refused(raw: bytes) -> None:
     assert fault(raw).startswith("policy: not TOML: ")
 
 
+@pytest.mark.parametrize("length", range(0, 700, 23))
+def test_policy_that_is_half_written_is_refused(length: int) -> None:
+    raw = text()
+    assert len(raw) > 800
+    assert fault(raw[:length])
+
+
 def test_policy_bounds_its_file() -> None:
     padding = MAX_POLICY_BYTES - len(text())
     assert parse_policy(text() + b"\n" * padding) == POLICY
@@ -183,32 +273,37 @@ def test_policy_bounds_its_file() -> None:
 
 
 def test_policy_hash_of_one_meaning_is_one_hash() -> None:
-    reordered = "\n".join(reversed(LINES.values())).replace('"10.50"', '"10.5"')
-    tables = '\n# a comment\n[[symbols]]\nsymbol = "BTCUSDT"\ncategory = "linear"\n' + SYMBOLS.split("[[symbols]]")[
-        1
-    ].join(["[[symbols]]", ""])
+    reordered = "\n".join(reversed(LINES.values())).replace('"0.003"', '"0.0030"')
+    tables = "".join("\n# a comment\n[[symbols]]" + part for part in reversed(SYMBOLS_TOML.split("[[symbols]]")[1:]))
     assert policy_hash(parse_policy((reordered + tables).encode())) == policy_hash(POLICY)
 
 
 def test_policy_hash_is_the_one_that_rows_carry() -> None:
     # Fixed: a change of the canonical form would orphan every hash in every journal.
-    assert policy_hash(POLICY) == "06ed674c2afd46ff1c49dd1b3b64f2ad82aa7ea861473a94b67f8814ae5089ce"
+    assert policy_hash(POLICY) == "002657f38b0fea0c048b6349c0e270f66dd5891322c0c9f6058ecf4f0ffe9404"
+
+
+@pytest.mark.parametrize("key", sorted(LINES.keys() - {"protective_stops"}))
+def test_policy_hash_covers_every_number(key: str) -> None:
+    changes: dict[str, Any] = {key: getattr(POLICY, key) + 1}
+    assert policy_hash(replace(POLICY, **changes)) != policy_hash(POLICY)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"max_order_notional_usdt": '"500.01"'},
-        {"min_order_notional_usdt": '"10"'},
-        {"max_open_orders": "7"},
-        {"leverage": "2"},
-        {"symbols": '\n[[symbols]]\ncategory = "spot"\nsymbol = "BTCUSDT"'},
-        {"symbols": SYMBOLS.replace("linear", "spot").replace("BTC", "ETH", 1)},
+        {"symbols": one_symbol()},
+        {"symbols": SYMBOLS_TOML.replace("ETH", "XRP")},
+        {"symbols": SYMBOLS_TOML.replace('"2000"', '"1999"', 1)},
+        {"symbols": SYMBOLS_TOML.replace('"2"', '"3"', 1)},
+        {"protective_stops": '"reduce_only"'},
+        {"tables": DISASTER},
+        {"tables": DISASTER.replace("0.1", "0.2")},
     ],
 )
 def test_policy_hash_of_another_meaning_differs(changes: dict[str, str]) -> None:
-    symbols = changes.pop("symbols", SYMBOLS)
-    assert policy_hash(parse_policy(text(symbols=symbols, **changes))) != policy_hash(POLICY)
+    hashes = {policy_hash(parse_policy(text(**changes))), policy_hash(POLICY), policy_hash(parse_policy(text()))}
+    assert len(hashes) == 2
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from gateway.policy.parts import POLICY as WHOLE_POLICY
+from gateway.policy.parts import SYMBOL_LIMITS
 
-from trade_gateway.policy.decision import Deny
 from trade_gateway.policy.deny_codes import DenyCode
-from trade_gateway.policy.limits import Policy
 from trade_gateway.policy.pins import decide_pin
+from trade_gateway.policy.verdicts import Deny
 from trade_gateway.wire.intents import (
     Category,
     MarginMode,
@@ -19,11 +21,9 @@ from trade_gateway.wire.intents import (
     SetLeverageIntent,
 )
 
-POLICY = Policy(
-    symbols=frozenset({(Category.LINEAR, "BTCUSDT"), (Category.SPOT, "ETHUSDT")}),
-    max_order_notional_usdt=Decimal(500),
-    min_order_notional_usdt=Decimal(10),
-    max_open_orders=6,
+POLICY = replace(
+    WHOLE_POLICY,
+    symbols=dict.fromkeys([(Category.LINEAR, "BTCUSDT"), (Category.SPOT, "ETHUSDT")], SYMBOL_LIMITS),
     leverage=3,
 )
 
