@@ -152,7 +152,7 @@ def parse_order(row: object, category: Category | None = None) -> OrderSeen | No
         quantity=_amount(item, "qty"),
         price=_amount(item, "price", empty=Decimal(0)),
         filled=_amount(item, "cumExecQty", empty=Decimal(0)),
-        value=None if value in {None, ""} else _amount(item, "cumExecValue"),
+        value=None if _is_unset(value) else _amount(item, "cumExecValue"),
         is_reducing=item.get("reduceOnly") is True,
         is_conditional=_text(item, "stopOrderType") not in {"", "UNKNOWN"},
     )
@@ -189,9 +189,7 @@ def parse_wallet(row: object, *, at_ms: int) -> WalletSeen | None:
     for entry in map(_object, rows):
         coins[_word(entry, "coin")] = _number(entry, "walletBalance")
     equity = item.get("totalEquity")
-    return WalletSeen(
-        coins=coins, equity_usdt=None if equity in {None, ""} else _number(item, "totalEquity"), at_ms=at_ms
-    )
+    return WalletSeen(coins=coins, equity_usdt=None if _is_unset(equity) else _number(item, "totalEquity"), at_ms=at_ms)
 
 
 def parse_position(row: object) -> PositionSeen | None:
@@ -205,10 +203,15 @@ def parse_position(row: object) -> PositionSeen | None:
     sequence = item.get("seq", -1)
     if type(sequence) is not int:
         raise NonsenseSaid("a position without a sequence number")
-    if size != 0 and item.get("side") not in _SIDES:
+    side = _SIDES.get(_text(item, "side"))
+    if size != 0 and side is None:
         raise NonsenseSaid("a position without a side")
-    signed = -size if item.get("side") == Side.SELL.value else size
+    signed = -size if side is Side.SELL else size
     return PositionSeen(symbol=_word(item, "symbol"), size=signed, sequence=sequence)
+
+
+def _is_unset(value: object) -> bool:
+    return value is None or value == ""
 
 
 def _object(row: object) -> dict[str, Any]:

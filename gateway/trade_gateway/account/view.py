@@ -220,14 +220,10 @@ class AccountView:
 
     def _own(self, order: TrackedOrder, shown: OwnOrderShown, *, now_ns: int) -> list[Change]:
         is_end = shown.status in TERMINAL_STATUSES
-        changes: list[Change] = []
-        if order.phase is Phase.UNRESOLVED:
-            was_awaited = order.is_in_flow
-            self._ledger.acknowledge(order.tag, shown.order_id)
-            if not was_awaited:
-                changes.append(Appeared(order=order, status=shown.status))
-        elif order.phase is Phase.FINISHED and not is_end and self._ledger.revive(order.tag, shown.order_id):
-            changes.append(Appeared(order=order, status=shown.status))
+        is_live_or_was = not is_end or shown.filled > 0
+        changes = self._appear(order, shown.order_id, status=shown.status) if is_live_or_was else []
+        if not is_live_or_was and order.phase is Phase.UNRESOLVED:
+            self._ledger.acknowledge(order.tag, shown.order_id)  # so that the bot finds it by its id
         changes += self._fill(order, shown.filled, value=shown.value, price=None, now_ns=now_ns)
         if is_end:
             changes += self._end(order, shown.status)
@@ -238,6 +234,16 @@ class AccountView:
             order.is_end_told = order.is_end_told or is_end
         self._compare_own(order, shown.source, has_changed=bool(changes), now_ns=now_ns)
         return changes
+
+    def _appear(self, order: TrackedOrder, order_id: str, *, status: str) -> list[Change]:
+        """Note that the exchange knows an order: it counts as working, whatever was believed before."""
+        if order.phase is Phase.UNRESOLVED:
+            was_awaited = order.is_in_flow
+            self._ledger.acknowledge(order.tag, order_id)
+            return [] if was_awaited else [Appeared(order=order, status=status)]
+        if self._ledger.revive(order.tag, order_id):
+            return [Appeared(order=order, status=status)]
+        return []
 
     def _fill(
         self, order: TrackedOrder, total: Decimal, *, value: Decimal | None, price: Decimal | None, now_ns: int
@@ -270,7 +276,8 @@ class AccountView:
         if is_news:
             _remember(self._executions, seen.execution_id)
             order.executed += seen.quantity
-        changes = self._fill(order, order.executed, value=None, price=seen.price, now_ns=now_ns)
+        changes = self._appear(order, seen.order_id, status=order.status) if seen.order_id else []
+        changes += self._fill(order, order.executed, value=None, price=seen.price, now_ns=now_ns)
         if order.filled >= order.intent.quantity and order.phase is Phase.WORKING:
             changes += self._end(order, "Filled")
         if source is Source.STREAM and is_news:

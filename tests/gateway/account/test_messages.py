@@ -1,0 +1,229 @@
+"""What the exchange may say of the account, and what is not believed."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from trade_gateway.account.messages import (
+    MAX_ITEMS,
+    ExecutionSeen,
+    NonsenseSaid,
+    OrderSeen,
+    PositionSeen,
+    WalletSeen,
+    parse_frame,
+    parse_order,
+)
+from trade_gateway.wire.intents import Category, Side
+
+ORDER: dict[str, Any] = {
+    "category": "linear",
+    "symbol": "BTCUSDT",
+    "orderId": "x1",
+    "orderLinkId": "T1",
+    "side": "Sell",
+    "orderStatus": "PartiallyFilled",
+    "qty": "0.5",
+    "price": "30000",
+    "cumExecQty": "0.2",
+    "cumExecValue": "6000",
+    "reduceOnly": True,
+    "stopOrderType": "",
+}
+EXECUTION: dict[str, Any] = {
+    "category": "spot",
+    "symbol": "BTCUSDT",
+    "execId": "e1",
+    "orderId": "x1",
+    "orderLinkId": "T1",
+    "execQty": "0.2",
+    "execPrice": "30000",
+    "execType": "Trade",
+}
+WALLET: dict[str, Any] = {
+    "accountType": "UNIFIED",
+    "totalEquity": "4000.5",
+    "coin": [{"coin": "BTC", "walletBalance": "-0.1"}, {"coin": "USDT", "walletBalance": "7"}],
+}
+POSITION: dict[str, Any] = {
+    "category": "linear",
+    "symbol": "BTCUSDT",
+    "side": "Sell",
+    "size": "0.3",
+    "positionIdx": 0,
+    "seq": 12,
+}
+ROWS = {"order": ORDER, "execution": EXECUTION, "wallet": WALLET, "position": POSITION}
+
+
+def frame(topic: str, *rows: Any, **changed: Any) -> str:
+    return json.dumps({"id": "1", "topic": topic, "creationTime": 1700, "data": list(rows), **changed})
+
+
+def without(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
+
+
+def test_messages_order_is_read_whole() -> None:
+    assert parse_frame(frame("order", ORDER)) == (
+        OrderSeen(
+            category=Category.LINEAR,
+            symbol="BTCUSDT",
+            order_id="x1",
+            tag="T1",
+            side=Side.SELL,
+            status="PartiallyFilled",
+            quantity=Decimal("0.5"),
+            price=Decimal(30000),
+            filled=Decimal("0.2"),
+            value=Decimal(6000),
+            is_reducing=True,
+            is_conditional=False,
+        ),
+    )
+
+
+def test_messages_order_with_unset_numbers_is_unfilled_and_without_price() -> None:
+    (seen,) = parse_frame(frame("order", {**ORDER, "price": "", "cumExecQty": "", "cumExecValue": ""}))
+    assert isinstance(seen, OrderSeen)
+    assert (seen.price, seen.filled, seen.value) == (0, 0, None)
+
+
+@pytest.mark.parametrize(("kind", "is_conditional"), [("", False), ("UNKNOWN", False), ("Stop", True)])
+def test_messages_order_that_waits_for_a_trigger_is_told_apart(kind: str, is_conditional: bool) -> None:
+    seen = parse_order({**ORDER, "stopOrderType": kind})
+    assert seen is not None
+    assert seen.is_conditional is is_conditional
+
+
+def test_messages_rest_list_lends_its_category_to_its_orders() -> None:
+    seen = parse_order(without(ORDER, "category"), Category.SPOT)
+    assert seen is not None
+    assert seen.category is Category.SPOT
+
+
+def test_messages_execution_is_read_whole() -> None:
+    assert parse_frame(frame("execution", EXECUTION)) == (
+        ExecutionSeen(
+            execution_id="e1",
+            category=Category.SPOT,
+            symbol="BTCUSDT",
+            order_id="x1",
+            tag="T1",
+            quantity=Decimal("0.2"),
+            price=Decimal(30000),
+            is_trade=True,
+        ),
+    )
+
+
+@pytest.mark.parametrize("kind", ["BustTrade", "AdlTrade", "Settle"])
+def test_messages_execution_that_nobody_ordered_is_no_trade(kind: str) -> None:
+    (seen,) = parse_frame(frame("execution", {**EXECUTION, "execType": kind, "orderLinkId": ""}))
+    assert isinstance(seen, ExecutionSeen)
+    assert not seen.is_trade
+
+
+def test_messages_wallet_is_read_with_its_time() -> None:
+    assert parse_frame(frame("wallet", WALLET)) == (
+        WalletSeen(coins={"BTC": Decimal("-0.1"), "USDT": Decimal(7)}, equity_usdt=Decimal("4000.5"), at_ms=1700),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "size"),
+    [({}, "-0.3"), ({"side": "Buy"}, "0.3"), ({"side": "", "size": "0"}, "0"), ({"side": "None", "size": "0"}, "0")],
+)
+def test_messages_position_is_signed(changed: dict[str, Any], size: str) -> None:
+    assert parse_frame(frame("position", {**POSITION, **changed})) == (
+        PositionSeen(symbol="BTCUSDT", size=Decimal(size), sequence=12),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        frame("greeks", {"anything": 1}),
+        json.dumps({"topic": 5, "data": []}),
+        json.dumps({"success": True}),
+        frame("order", {**ORDER, "category": "option"}),
+        frame("execution", {**EXECUTION, "execType": "Funding"}),
+        frame("position", {**POSITION, "category": "inverse"}),
+        frame("wallet", {**WALLET, "accountType": "FUND"}),
+        frame("order"),
+    ],
+)
+def test_messages_that_do_not_concern_the_view_are_nothing(text: str) -> None:
+    assert parse_frame(text) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "[1]",
+        "[" * 100_000,
+        frame("order", ORDER, data=None),
+        frame("order", ORDER, data={"a": 1}),
+        frame("order", ORDER, creationTime="soon"),
+        frame("order", *[1]),
+        frame("wallet", *[{"coin": []}] * (MAX_ITEMS + 1)),
+        *[
+            frame(topic, without(ROWS[topic], name))
+            for topic, name in [
+                ("order", "category"),
+                ("order", "symbol"),
+                ("order", "orderId"),
+                ("order", "side"),
+                ("order", "orderStatus"),
+                ("order", "qty"),
+                ("execution", "category"),
+                ("execution", "execId"),
+                ("execution", "execQty"),
+                ("execution", "execPrice"),
+                ("wallet", "coin"),
+                ("position", "symbol"),
+                ("position", "size"),
+            ]
+        ],
+        *[
+            frame(topic, {**ROWS[topic], name: value})
+            for topic, name, value in [
+                ("order", "qty", "NaN"),
+                ("order", "qty", 1),
+                ("order", "qty", "1e3"),
+                ("order", "qty", "-1"),
+                ("order", "cumExecQty", "-1"),
+                ("order", "cumExecValue", "-0.5"),
+                ("order", "price", "Infinity"),
+                ("order", "side", "Hold"),
+                ("order", "symbol", "X" * 65),
+                ("order", "symbol", "\u0661"),
+                ("order", "orderStatus", "New\n"),
+                ("order", "orderLinkId", 5),
+                ("execution", "execQty", "-1"),
+                ("wallet", "totalEquity", "much"),
+                ("wallet", "coin", [{"coin": "BTC"}]),
+                ("wallet", "coin", [5]),
+                ("order", "cumExecValue", {}),
+                ("order", "side", []),
+                ("order", "category", []),
+                ("wallet", "totalEquity", []),
+                ("position", "side", {}),
+                ("position", "positionIdx", []),
+                ("position", "size", "-1"),
+                ("position", "side", "Long"),
+                ("position", "positionIdx", 1),
+                ("position", "seq", "12"),
+            ]
+        ],
+    ],
+)
+def test_messages_nonsense_is_refused(text: str) -> None:
+    with pytest.raises(NonsenseSaid):
+        parse_frame(text)

@@ -1,0 +1,281 @@
+"""Single turns of the account view; its whole behaviour is in test_view_model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from gateway.account.model import seen_of
+from gateway.parts import order_intent, tracked
+
+from trade_core.clock import NS_PER_S
+from trade_gateway.account import view as view_module
+from trade_gateway.account.messages import ExecutionSeen, OrderSeen, PositionSeen, WalletSeen
+from trade_gateway.account.trust import SETTLE_NS, Trusted, Untrusted
+from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled
+from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
+from trade_gateway.wire.intents import Category, Side
+
+NOW_NS = NS_PER_S
+WALLET = WalletSeen(coins={"BTC": Decimal(1), "USDT": Decimal(100)}, equity_usdt=Decimal(130), at_ms=1000)
+
+
+class Scene:
+    """A view that is trusted, over one order of ours."""
+
+    def __init__(self, *, phase: Phase = Phase.WORKING, is_in_flow: bool = False) -> None:
+        self.ledger = OrderLedger()
+        self.view = AccountView(ledger=self.ledger)
+        self.order: TrackedOrder = tracked("T1", intent=order_intent(quantity="1", price="100"))
+        self.order.is_in_flow = is_in_flow
+        self.ledger.reserve(self.order)
+        if phase is Phase.WORKING:
+            self.ledger.acknowledge("T1", "x1")
+        self.view.trust_keeper.stream_up(at_ns=NOW_NS)
+        self.read()
+
+    def seen(self, status: str = "New", filled: str = "0", **changed: object) -> OrderSeen:
+        seen = replace(seen_of(self.order.intent, "T1", "x1"), status=status, filled=Decimal(filled), value=None)
+        return replace(seen, **changed)  # type: ignore[arg-type]
+
+    def hear(self, seen: OrderSeen | ExecutionSeen | WalletSeen | PositionSeen) -> list[Change]:
+        return self.view.hear(seen, now_ns=NOW_NS)
+
+    def read(
+        self, *, wallet: WalletSeen = WALLET, positions: tuple[PositionSeen, ...] = (), at_ns: int = NOW_NS
+    ) -> None:
+        reading = self.view.begin_reading(now_ns=at_ns)
+        self.view.end_reading(reading, wallet=wallet, positions=positions, marks=self.ledger.fill_marks(), now_ns=at_ns)
+
+    def is_trusted(self, *, at_ns: int = NOW_NS) -> bool:
+        return isinstance(self.view.trust(now_ns=at_ns), Trusted)
+
+
+def execution(number: int = 1, quantity: str = "0.4", **changed: object) -> ExecutionSeen:
+    seen = ExecutionSeen(
+        execution_id=f"e{number}",
+        category=Category.SPOT,
+        symbol="BTCUSDT",
+        order_id="x1",
+        tag="T1",
+        quantity=Decimal(quantity),
+        price=Decimal(99),
+        is_trade=True,
+    )
+    return replace(seen, **changed)  # type: ignore[arg-type]
+
+
+def quantities(changes: list[Change]) -> list[Decimal]:
+    return [change.quantity for change in changes if isinstance(change, Filled)]
+
+
+def test_view_fill_is_told_once_whoever_tells_it() -> None:
+    it = Scene()
+    assert quantities(it.hear(it.seen("PartiallyFilled", "0.4"))) == [Decimal("0.4")]
+    assert it.hear(execution(1)) == []
+    assert it.hear(it.seen("PartiallyFilled", "0.4")) == []
+    assert quantities(it.hear(execution(2, "0.3"))) == [Decimal("0.3")]
+    assert it.hear(execution(2, "0.3")) == []
+    assert it.order.filled == Decimal("0.7")
+
+
+def test_view_fill_has_the_price_of_its_execution() -> None:
+    it = Scene()
+    (change,) = it.hear(execution())
+    assert isinstance(change, Filled)
+    assert change.price == Decimal(99)
+
+
+def test_view_fill_told_by_the_order_has_the_price_of_its_value() -> None:
+    it = Scene()
+    (first,) = it.hear(it.seen("PartiallyFilled", "0.5", value=Decimal(49)))
+    (second,) = it.hear(it.seen("PartiallyFilled", "0.75", value=Decimal(74)))
+    assert isinstance(first, Filled)
+    assert isinstance(second, Filled)
+    assert (first.price, second.price) == (Decimal(98), Decimal(100))
+
+
+def test_view_order_whose_executions_are_its_whole_has_ended() -> None:
+    it = Scene()
+    changes = it.hear(execution(1, "1"))
+    assert [type(change) for change in changes] == [Filled, Ended]
+    assert it.order.phase is Phase.FINISHED
+    assert it.hear(it.seen("Filled", "1")) == []
+
+
+def test_view_late_new_does_not_revive_an_ended_order() -> None:
+    it = Scene()
+    it.hear(it.seen("Cancelled"))
+    assert it.hear(it.seen("New")) == []
+    assert it.ledger.open_count() == 0
+
+
+def test_view_fill_after_the_end_still_counts() -> None:
+    it = Scene()
+    it.hear(it.seen("Cancelled"))
+    assert quantities(it.hear(execution())) == [Decimal("0.4")]
+    assert [order.claim for order in it.ledger.claims()] == [Decimal("0.4")]
+
+
+@pytest.mark.parametrize("is_in_flow", [True, False])
+def test_view_unknown_order_that_the_stream_shows_works(is_in_flow: bool) -> None:
+    it = Scene(phase=Phase.UNRESOLVED, is_in_flow=is_in_flow)
+    it.order.is_outcome_unknown = True
+    assert not it.is_trusted()
+    changes = it.hear(it.seen())
+    assert it.order.phase is Phase.WORKING
+    assert it.order.order_id == "x1"
+    assert [type(change) for change in changes] == ([] if is_in_flow else [Appeared])
+    assert it.is_trusted()
+
+
+def test_view_unknown_order_that_the_stream_shows_cancelled_has_ended() -> None:
+    it = Scene(phase=Phase.UNRESOLVED)
+    assert [type(change) for change in it.hear(it.seen("Cancelled"))] == [Ended]
+    assert it.ledger.find(order_id="x1", client_link_id=None) is it.order
+
+
+def test_view_order_taken_for_not_placed_and_shown_live_appears_and_is_disowned() -> None:
+    it = Scene(phase=Phase.UNRESOLVED)
+    it.ledger.finish("T1", status="NotFound")
+    assert [type(change) for change in it.hear(it.seen())] == [Appeared]
+    assert it.order.is_disowned
+
+
+def test_view_order_rejected_at_once_and_shown_so_later_changes_nothing() -> None:
+    it = Scene(phase=Phase.UNRESOLVED)
+    it.ledger.finish("T1", status="Rejected")
+    assert it.hear(it.seen("Rejected")) == []
+    assert not it.order.is_disowned
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"symbol": "ETHUSDT"},
+        {"side": Side.SELL},
+        {"quantity": Decimal(2)},
+        {"price": Decimal(101)},
+        {"category": Category.LINEAR},
+        {"filled": Decimal("1.1")},
+    ],
+)
+def test_view_order_shown_otherwise_than_it_was_sent_is_distrusted(changed: dict[str, object]) -> None:
+    it = Scene()
+    it.hear(it.seen(**changed))  # type: ignore[arg-type]
+    assert not it.is_trusted()
+
+
+def test_view_executions_beyond_the_quantity_are_distrusted() -> None:
+    it = Scene()
+    it.hear(execution(1, "1.1"))
+    assert not it.is_trusted()
+
+
+@pytest.mark.parametrize("changed", [{"tag": ""}, {"tag": "unknown"}, {"is_trade": False}, {"symbol": "ETHUSDT"}])
+def test_view_execution_of_nobody_here_changes_nothing(changed: dict[str, object]) -> None:
+    it = Scene()
+    assert it.hear(execution(**changed)) == []  # type: ignore[arg-type]
+    assert it.order.filled == 0
+
+
+def test_view_wallet_keeps_coins_that_a_message_leaves_out() -> None:
+    it = Scene()
+    it.hear(WalletSeen(coins={"USDT": Decimal(50)}, equity_usdt=None, at_ms=1001))
+    assert it.view.coins == {"BTC": Decimal(1), "USDT": Decimal(50)}
+    assert it.view.equity_usdt == Decimal(130)
+
+
+def test_view_wallet_that_is_older_than_what_is_known_is_ignored() -> None:
+    it = Scene()
+    it.hear(WalletSeen(coins={"BTC": Decimal(9)}, equity_usdt=Decimal(9), at_ms=999))
+    assert it.view.coins["BTC"] == 1
+    assert it.view.equity_usdt == Decimal(130)
+
+
+def test_view_position_that_is_older_than_what_is_known_is_ignored() -> None:
+    it = Scene()
+    it.hear(PositionSeen(symbol="BTCUSDT", size=Decimal(1), sequence=8))
+    it.hear(PositionSeen(symbol="BTCUSDT", size=Decimal(5), sequence=7))
+    assert it.view.positions == {"BTCUSDT": Decimal(1)}
+    it.hear(PositionSeen(symbol="BTCUSDT", size=Decimal(0), sequence=9))
+    assert it.view.positions == {}
+
+
+def test_view_reading_replaces_what_the_stream_had_lost() -> None:
+    it = Scene()
+    it.hear(PositionSeen(symbol="BTCUSDT", size=Decimal(1), sequence=8))
+    it.read(wallet=replace(WALLET, coins={"USDT": Decimal(7)}), at_ns=2 * NOW_NS)
+    assert it.view.coins == {"USDT": Decimal(7)}
+    assert it.view.positions == {}
+
+
+def test_view_reading_keeps_what_the_stream_said_meanwhile_and_newer() -> None:
+    it = Scene()
+    reading = it.view.begin_reading(now_ns=2 * NOW_NS)
+    it.hear(WalletSeen(coins={"BTC": Decimal(3)}, equity_usdt=None, at_ms=2001))
+    it.hear(PositionSeen(symbol="BTCUSDT", size=Decimal(3), sequence=9))
+    it.view.end_reading(
+        reading,
+        wallet=replace(WALLET, at_ms=2000),
+        positions=(PositionSeen(symbol="BTCUSDT", size=Decimal(2), sequence=8),),
+        marks={},
+        now_ns=2 * NOW_NS,
+    )
+    assert it.view.coins["BTC"] == 3
+    assert it.view.positions == {"BTCUSDT": Decimal(3)}
+    assert it.is_trusted(at_ns=2 * NOW_NS + 2 * SETTLE_NS)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_view_reading_that_the_stream_does_not_confirm_is_a_gap(is_told: bool) -> None:
+    it = Scene()
+    told = replace(WALLET, coins={"BTC": Decimal(2), "USDT": Decimal(100)}, at_ms=2000)
+    it.read(wallet=told, at_ns=2 * NOW_NS)
+    assert it.is_trusted(at_ns=2 * NOW_NS)
+    if is_told:
+        it.hear(replace(told, at_ms=1999))
+    assert it.is_trusted(at_ns=2 * NOW_NS + SETTLE_NS + 1) is is_told
+
+
+def test_view_gap_ends_with_a_reading_that_agrees() -> None:
+    it = Scene()
+    it.read(positions=(PositionSeen(symbol="BTCUSDT", size=Decimal(1), sequence=1),), at_ns=2 * NOW_NS)
+    trust = it.view.trust(now_ns=4 * NOW_NS)
+    assert isinstance(trust, Untrusted)
+    assert "position BTCUSDT" in trust.reason
+    it.read(positions=(PositionSeen(symbol="BTCUSDT", size=Decimal(1), sequence=1),), at_ns=5 * NOW_NS)
+    assert it.is_trusted(at_ns=5 * NOW_NS)
+
+
+def test_view_order_of_somebody_else_counts_until_its_end() -> None:
+    it = Scene()
+    other = replace(it.seen(), tag="", order_id="y1")
+    it.hear(other)
+    it.hear(replace(other, status="PartiallyFilled", filled=Decimal("0.2")))
+    it.hear(other)
+    (held,) = it.view.foreign_orders
+    assert held.filled == Decimal("0.2")
+    it.hear(replace(other, status="Cancelled"))
+    it.hear(other)
+    assert it.view.foreign_orders == ()
+
+
+def test_view_too_many_orders_of_others_are_distrusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_module, "MAX_FOREIGN_ORDERS", 2)
+    it = Scene()
+    for number in range(2):
+        it.hear(replace(it.seen(), tag="", order_id=f"y{number}"))
+    assert it.is_trusted()
+    it.hear(replace(it.seen(), tag="", order_id="y9"))
+    assert not it.is_trusted()
+
+
+def test_view_remembers_executions_up_to_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_module, "MAX_REMEMBERED", 2)
+    it = Scene()
+    for number in range(3):
+        it.hear(execution(number, "0.1"))
+    assert it.hear(execution(2, "0.1")) == []
+    assert it.hear(execution(1, "0.1")) == []
