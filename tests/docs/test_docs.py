@@ -9,9 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from trade_core.clock import ManualClock
+from trade_core.money import format_decimal
 from trade_core.settings import Settings
 from trade_gateway.metrics import Metrics
-from trade_gateway.policy.limits import parse_policy
+from trade_gateway.policy import bounds
+from trade_gateway.policy.limits import KEYS, parse_policy
 from trade_gateway.settings import GatewaySettings
 from trade_journal.rows import REQUEST_KINDS, RowKind
 from trade_simulator.settings import SimulatorSettings
@@ -48,6 +50,20 @@ def test_policy_example_in_the_docs_is_a_policy() -> None:
     example = re.search(r"```toml\n(.*?)```", section((ROOT / "docs/settings.md").read_text(), "Policy"), re.S)
     assert example is not None
     assert parse_policy(example[1].encode()).max_open_orders == 6
+
+
+def test_policy_table_lists_every_key_with_its_bounds() -> None:
+    table = first_column(section((ROOT / "docs/settings.md").read_text(), "Policy"))
+    symbol_keys = {f"symbols.{key}" for key in ("category", "symbol", *bounds.SYMBOL_AMOUNTS)}
+    plain = KEYS - {"symbols", "disaster_stop"}
+    assert table.keys() == plain | symbol_keys | {"[[symbols]]", "[disaster_stop]", "disaster_stop.fraction"}
+    amounts = {**bounds.MONEY, **bounds.MULTIPLES, **bounds.FRACTIONS}
+    amounts |= {f"symbols.{key}": limits for key, limits in bounds.SYMBOL_AMOUNTS.items()}
+    amounts["disaster_stop.fraction"] = bounds.DISASTER_STOP
+    for key, (lowest, highest) in amounts.items():
+        assert table[key][0] == f'`"{format_decimal(lowest)}"` to `"{format_decimal(highest)}"`', key
+    for key, (least, most) in bounds.COUNTS.items():
+        assert table[key][0] == f"{least} to {most}", key
 
 
 def names_of(registry: CollectorRegistry) -> set[str]:

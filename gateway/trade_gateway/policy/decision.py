@@ -20,8 +20,8 @@ Each check is a named function of one Question, so that `explain` can tell the r
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from trade_core.money import is_multiple
 from trade_gateway.policy.collar import check_adding_price, check_reducing_price, exit_reference
@@ -48,8 +48,7 @@ _STATE_CODES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(NamedTuple):
     """One order with everything that a check may look at, as `ask` puts it together.
 
     `scale` is 1 unless TRIMMED; `coin` has the prices of the coin in question; `notional` is quantity x the greater

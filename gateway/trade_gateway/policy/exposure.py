@@ -16,8 +16,8 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
+from typing import NamedTuple
 
 from trade_gateway.policy.exact import EXACT, ZERO
 from trade_gateway.policy.facts import QUOTE_COIN, AccountFacts, MarketFacts, base_coin_of
@@ -25,9 +25,10 @@ from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.references import Usable
 from trade_gateway.wire.intents import Category, Side
 
+_SPOT, _LINEAR = Category.SPOT, Category.LINEAR  # looked up dozens of times a decision
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+
+class Candidate(NamedTuple):
     """The order in question, as something that may fill whole."""
 
     key: SymbolKey
@@ -36,8 +37,7 @@ class Candidate:
     price: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exposures:
+class Exposures(NamedTuple):
     """Worst case exposure. `unpriced` names the coins that have one which cannot be valued."""
 
     by_symbol: dict[SymbolKey, Decimal]
@@ -51,21 +51,23 @@ def exposures(
     """Add up all exposure, with a candidate order when there is one. `known` are the policy's symbols."""
     by_symbol: dict[SymbolKey, Decimal] = {}
     unpriced: list[str] = []
-    gross = ZERO
-    for key, quantity in _worst_quantities(account, candidate).items():
-        if quantity == 0:
-            continue
-        coin = base_coin_of(key[1])
-        price = coin_price(market, coin)
-        if price is None:
-            if not _may_leave_out(key, account, known):
-                unpriced.append(coin)
-            continue
-        if candidate is not None and key == candidate.key and candidate.price > price:
-            price = candidate.price
-        value = EXACT.multiply(quantity, price)
-        by_symbol[key] = value
-        gross = EXACT.add(gross, value)
+    prices: dict[str, Decimal | None] = {}
+    with localcontext(EXACT):  # operators within it cost half of its methods, and this is the hot part of a decision
+        worst = _worst_quantities(account, candidate)
+        for key, quantity in worst.items():
+            if not quantity:
+                continue
+            symbol = key[1]
+            if symbol not in prices:
+                prices[symbol] = coin_price(market, base_coin_of(symbol))
+            price = prices[symbol]
+            if price is not None:
+                by_symbol[key] = quantity * price
+            elif not _may_leave_out(key, account, known):
+                unpriced.append(base_coin_of(symbol))
+        if candidate is not None and candidate.key in by_symbol:
+            by_symbol[candidate.key] = max(by_symbol[candidate.key], worst[candidate.key] * candidate.price)
+        gross = sum(by_symbol.values(), ZERO)
     return Exposures(by_symbol=by_symbol, gross=gross, unpriced=tuple(unpriced))
 
 
@@ -81,26 +83,31 @@ def coin_price(market: MarketFacts, coin: str) -> Decimal | None:
 
 
 def _worst_quantities(account: AccountFacts, candidate: Candidate | None) -> dict[SymbolKey, Decimal]:
+    """Return base quantities, never below zero but for nonsense; computed in the caller's decimal context."""
     buys, sells = account.working_buys, account.working_sells
     if candidate is not None:
         side = buys if candidate.side is Side.BUY else sells
-        changed = {**side, candidate.key: EXACT.add(side.get(candidate.key, ZERO), candidate.quantity)}
+        changed = {**side, candidate.key: side.get(candidate.key, ZERO) + candidate.quantity}
         buys, sells = (changed, sells) if candidate.side is Side.BUY else (buys, changed)
     worst: dict[SymbolKey, Decimal] = {}
     for coin, held in account.held_base.items():
         if coin != QUOTE_COIN:
-            worst[(Category.SPOT, coin + QUOTE_COIN)] = held
+            worst[(_SPOT, coin + QUOTE_COIN)] = held
+    linear: dict[SymbolKey, Decimal] = {(_LINEAR, symbol): position for symbol, position in account.positions.items()}
     for key, quantity in buys.items():
-        if key[0] is Category.SPOT:
-            worst[key] = EXACT.add(worst.get(key, ZERO), quantity)
-    linear = [(Category.LINEAR, symbol) for symbol in account.positions]
-    for key in {*linear, *(k for k in buys if k[0] is Category.LINEAR), *(k for k in sells if k[0] is Category.LINEAR)}:
-        position = account.positions.get(key[1], ZERO)
-        longest = EXACT.add(position, buys.get(key, ZERO)).copy_abs()
-        shortest = EXACT.subtract(position, sells.get(key, ZERO)).copy_abs()
-        worst[key] = max(longest, shortest)
+        if key[0] is _SPOT:
+            worst[key] = worst.get(key, ZERO) + quantity
+        elif key not in linear:
+            linear[key] = ZERO
+    for key in sells:
+        if key[0] is _LINEAR and key not in linear:
+            linear[key] = ZERO
+    for key, position in linear.items():
+        bought = position + buys.get(key, ZERO)
+        sold = sells.get(key, ZERO) - position
+        worst[key] = bought if bought >= sold else sold  # -sold never lies above bought, so no other sign matters
     return worst
 
 
 def _may_leave_out(key: SymbolKey, account: AccountFacts, known: Set[SymbolKey]) -> bool:
-    return key[0] is Category.SPOT and key not in known and not account.working_buys.get(key, ZERO)
+    return key[0] is _SPOT and key not in known and not account.working_buys.get(key, ZERO)
