@@ -11,13 +11,3 @@ from decimal import ROUND_UP, Context, Decimal
 EXACT = Context(prec=72, rounding=ROUND_UP)
 ZERO = Decimal(0)
 ONE = Decimal(1)
-
-
-def times(first: Decimal, second: Decimal) -> Decimal:
-    """Multiply exactly."""
-    return EXACT.multiply(first, second)
-
-
-def plus(first: Decimal, second: Decimal) -> Decimal:
-    """Add exactly."""
-    return EXACT.add(first, second)

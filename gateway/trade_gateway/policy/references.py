@@ -78,19 +78,18 @@ Reference = Usable | Unusable
 
 def judge_reference(inputs: ReferenceInputs, *, max_age_s: int, max_divergence: Decimal) -> Reference:
     """Judge one coin's reference. An age exactly at the bound is fresh, a divergence exactly at it is near."""
+    second = _seen(inputs.second, Source.SECOND, max_age_s=SECOND_MAX_AGE_S)
     if not inputs.has_index:
-        return _flaw(inputs.second, Source.SECOND, max_age_s=SECOND_MAX_AGE_S) or _usable(inputs.second)
-    flawed = _flaw(inputs.index, Source.INDEX, max_age_s=max_age_s) or _flaw(
-        inputs.mark, Source.MARK, max_age_s=max_age_s
-    )
-    if flawed is not None:
-        return flawed
-    index = _usable(inputs.index)
-    if _diverges(inputs.mark, index.price, max_divergence):
+        return second
+    index = _seen(inputs.index, Source.INDEX, max_age_s=max_age_s)
+    mark = _seen(inputs.mark, Source.MARK, max_age_s=max_age_s)
+    if isinstance(index, Unusable):
+        return index
+    if isinstance(mark, Unusable):
+        return mark
+    if _diverges(mark.price, index.price, max_divergence):
         return Unusable(flaw=Flaw.DIVERGES, source=Source.MARK)
-    if _flaw(inputs.second, Source.SECOND, max_age_s=SECOND_MAX_AGE_S) is None and _diverges(
-        inputs.second, index.price, max_divergence
-    ):
+    if isinstance(second, Usable) and _diverges(second.price, index.price, max_divergence):
         return Unusable(flaw=Flaw.DIVERGES, source=Source.SECOND)
     return index
 
@@ -100,23 +99,15 @@ def last_good_after(previous: Decimal | None, judged: Reference) -> Decimal | No
     return judged.price if isinstance(judged, Usable) else previous
 
 
-def _flaw(seen: Observation | None, source: Source, *, max_age_s: int) -> Unusable | None:
+def _seen(seen: Observation | None, source: Source, *, max_age_s: int) -> Reference:
     if seen is None:
         return Unusable(flaw=Flaw.MISSING, source=source)
     if not seen.price.is_finite() or seen.price <= 0:
         return Unusable(flaw=Flaw.INVALID, source=source)
     if not 0 <= seen.age_ns <= max_age_s * NS_PER_S:
         return Unusable(flaw=Flaw.STALE, source=source)
-    return None
-
-
-def _usable(seen: Observation | None) -> Usable:
-    if seen is None:
-        raise ValueError("a missing price is a flaw")
     return Usable(price=seen.price)
 
 
-def _diverges(seen: Observation | None, index: Decimal, max_divergence: Decimal) -> bool:
-    if seen is None:
-        return False
-    return abs(_EXACT.subtract(seen.price, index)) > _EXACT.multiply(index, max_divergence)
+def _diverges(price: Decimal, index: Decimal, max_divergence: Decimal) -> bool:
+    return abs(_EXACT.subtract(price, index)) > _EXACT.multiply(index, max_divergence)
