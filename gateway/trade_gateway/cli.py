@@ -26,7 +26,9 @@ from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_con
 from trade_gateway.genesis import check_genesis, remember_genesis
 from trade_gateway.guarded_protocol import guarded_protocol
 from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity
+from trade_gateway.limits_view import require_bounded_loss
 from trade_gateway.listener import BotListener
+from trade_gateway.policy.explain import explain_request
 from trade_gateway.policy.limits import Policy, parse_policy, policy_hash
 from trade_gateway.release_command import release
 from trade_gateway.service import Gateway
@@ -57,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _init(settings, options.watchdog_public)
             case "freqtrade-config":
                 return _freqtrade_config(settings, Mode(options.mode), options.api_port)
+            case "explain":
+                return _explain(settings, options.request)
             case "release":
                 print(release(settings, key_file=options.key, reason=options.reason, is_confirmed=options.yes))
                 return EXIT_CLEAN
@@ -87,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     printing.add_argument(
         "--api-port", type=int, default=8080, metavar="PORT", help="loopback port of freqtrade's own control (8080)"
     )
+    explaining = commands.add_parser("explain", help="say what the policy would answer to an order, check by check")
+    explaining.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
+    explaining.add_argument("request", type=Path, metavar="REQUEST.json", help='{"body": {...}, "assume": {...}}')
     releasing = commands.add_parser("release", help="lift the HALTED latch with the operator's key")
     releasing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     releasing.add_argument("--reason", required=True, help="why it is safe again; journaled")
@@ -118,6 +125,20 @@ def _init(settings: GatewaySettings, watchdog_public: Path) -> int:
     print(f"key ring: {settings.ring_file}")
     print(f"handover files for watchdog, operator and freqtrade: {settings.state_dir / 'handover'}")
     return EXIT_CLEAN
+
+
+def _explain(settings: GatewaySettings, request: Path) -> int:
+    try:
+        document = request.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{request}: cannot be read: {error.strerror}") from error
+    explanation = explain_request(document, policy=read_policy(settings.policy_file))
+    print(f"{'allowed' if explanation.is_allowed else 'denied'}: the order {explanation.kind}")
+    for check in explanation.checks:
+        print(f"  {'pass' if check.has_passed else 'DENY'}  {check.name}{': ' + check.reason if check.reason else ''}")
+    for assumption in explanation.assumed:
+        print(f"  assumed: {assumption}")
+    return EXIT_CLEAN if explanation.is_allowed else EXIT_FAILURE
 
 
 def _freqtrade_config(settings: GatewaySettings, mode: Mode, api_port: int) -> int:
@@ -160,6 +181,7 @@ async def _run(settings: GatewaySettings) -> int:
             f"{settings.policy_file}: is not the policy that the key ring names; "
             "a changed policy needs a new deployment in this version"
         )
+    require_bounded_loss(policy)
     content = read_secret_file(settings.secrets_file)
     order_key = (
         secret_text(content, "exchange_key", path=settings.secrets_file),

@@ -53,6 +53,14 @@ class Metrics:
         self.lease_remaining_seconds = Gauge(
             "trade_gateway_lease_remaining_seconds", "How long the lease still lives.", registry=self.registry
         )
+        self.hostile_loss_usdt = Gauge(
+            "trade_gateway_hostile_loss_usdt",
+            "The most that a fully hostile bot loses in 24 hours under the policy.",
+            registry=self.registry,
+        )
+        self.stress_loss_usdt = Gauge(
+            "trade_gateway_stress_loss_usdt", "The loss of one market gap at full exposure.", registry=self.registry
+        )
         self.journal_rows = Gauge("trade_gateway_journal_rows", "Durable rows.", registry=self.registry)
         self.journal_is_writable = Gauge(
             "trade_gateway_journal_writable", "1 while rows can be written.", registry=self.registry

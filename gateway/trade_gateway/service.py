@@ -27,10 +27,12 @@ from trade_gateway.egress import EgressBudget
 from trade_gateway.identity import Identity, Role
 from trade_gateway.judge import BotJudge
 from trade_gateway.ledger import OrderLedger, Phase
+from trade_gateway.limits_view import limits_in_use, losses, shown_loss
 from trade_gateway.metrics import Metrics
 from trade_gateway.order_care import OrderCare
 from trade_gateway.order_desk import OrderDesk
 from trade_gateway.policy.limits import Policy, policy_hash
+from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.reads import Reads
 from trade_gateway.recorder import Recorder
@@ -187,6 +189,13 @@ class Gateway:
         for fault in Fault:
             if fault not in {Fault.JOURNAL_UNWRITABLE, Fault.CLOCK_LEAPT}:
                 self.states.set_fault(fault, is_there=True)
+        hostile, stress = losses(self._policy, equity_usdt=None)
+        log.info(
+            "at %s USDT a hostile bot loses at most %s USDT a day, and one market gap %s USDT",
+            self._policy.allocated_capital_usdt,
+            shown_loss(hostile)["usdt"],
+            shown_loss(stress)["usdt"],
+        )
         loops: list[Callable[[], Awaitable[None]]] = [
             self._prove_exchange,
             self._private_stream.run,
@@ -237,6 +246,10 @@ class Gateway:
 
     def state(self) -> dict[str, Any]:
         """Everything a person or the watchdog wants to know; also brings the gauges up to date."""
+        facts = self._account.facts(frozenset(self._desk.leverage_unpinned), MessageLevel.FREE)
+        hostile, stress = losses(self._policy, equity_usdt=facts.equity_usdt)
+        self.metrics.hostile_loss_usdt.set(float(hostile.usdt))
+        self.metrics.stress_loss_usdt.set(float(stress.usdt))
         self._update_gauges()
         return {
             "environment": self._settings.environment,
@@ -244,7 +257,9 @@ class Gateway:
             "account": self._settings.account,
             "boot_nonce": self._boot_nonce,
             **self.states.describe(),
-            "limits": self._limits(),
+            "limits": limits_in_use(self._policy, facts, self._references.facts()),
+            "max_hostile_loss": shown_loss(hostile),
+            "stress_loss": shown_loss(stress),
             "policy_hash": self._policy_hash,
             "ring_hash": self._ring_hash,
             "account_view": self._keeper.describe(),
@@ -257,16 +272,6 @@ class Gateway:
                 "pending": self._journal.pending,
                 "pending_count": self.recorder.pending_count,
             },
-        }
-
-    def _limits(self) -> dict[str, dict[str, str]]:
-        return {
-            "max_open_orders": {
-                "value": str(self._policy.max_open_orders),
-                "use": str(self._ledger.open_count()),
-            },
-            "max_order_notional_usdt": {"value": str(self._policy.max_order_notional_usdt), "use": ""},
-            "min_order_notional_usdt": {"value": str(self._policy.min_order_notional_usdt), "use": ""},
         }
 
     def _update_gauges(self) -> None:
