@@ -80,6 +80,9 @@ class Exchange:
 
     key_facts: dict[str, Any] = field(default_factory=lambda: dict(KEY_FACTS))
     orders: list[dict[str, str]] = field(default_factory=list)
+    ticker: dict[str, str] = field(
+        default_factory=lambda: {"symbol": "BTCUSDT", "indexPrice": "30000", "markPrice": "30001"}
+    )
     is_down: bool = False
     cancelled: list[str] = field(default_factory=list)
 
@@ -101,7 +104,7 @@ class Exchange:
                         order["orderStatus"] = "Cancelled"
                 return envelope({"orderId": order_id})
             case "/v5/market/tickers":
-                return envelope({"list": [{"symbol": "BTCUSDT", "indexPrice": "30000", "markPrice": "30001"}]})
+                return envelope({"list": [self.ticker]})
             case "/v5/execution/list":
                 return envelope({"list": []})
             case _:
@@ -383,3 +386,39 @@ async def test_gateway_loop_that_breaks_begins_again(tmp_path: Path, caplog: pyt
         it.clock.is_broken = True
         await it.until(lambda: "begins again" in caplog.text)
         await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
+
+
+async def test_gateway_without_its_private_stream_is_reduce_only_until_it_is_read_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.gateway.accept_lease(it.lease())
+        await it.until_state("ACTIVE")
+        it.streams.is_refusing = True
+        await it.streams.drop()
+        await it.until_state("REDUCE_ONLY")
+        assert Fault.ACCOUNT_UNTRUSTED.value in it.state["holders"]["own_faults"]["reason"]
+        assert "private stream" in it.state["account_view"]["reason"]
+        assert not it.state["account_view"]["is_trusted"]
+        assert it.gateway.metrics.registry.get_sample_value("trade_gateway_account_trusted") == 0
+        it.streams.is_refusing = False
+        await it.until_state("ACTIVE")
+        assert it.state["account_view"]["reason"] == ""
+        assert it.gateway.metrics.registry.get_sample_value("trade_gateway_account_trusted") == 1
+
+
+async def test_gateway_with_stale_references_is_reduce_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path) as it:
+        await it.gateway.accept_lease(it.lease())
+        await it.until_state("ACTIVE")
+        reference = it.state["references"]["BTC"]
+        assert (reference["price"], reference["status"]) == ("30000", "usable")
+        frame = {"topic": "tickers.BTCUSDT", "data": {"indexPrice": "nonsense"}}
+        monkeypatch.setattr(it.exchange, "ticker", {"symbol": "BTCUSDT", "indexPrice": "", "markPrice": "30001"})
+        await it.streams.say(frame, path="/v5/public/linear")
+        await it.until_state("REDUCE_ONLY")
+        assert Fault.REFERENCES_STALE.value in it.state["holders"]["own_faults"]["reason"]
+        assert it.state["references"]["BTC"]["status"] == "index invalid"
+        await it.streams.say({"topic": "tickers.BTCUSDT", "data": {"indexPrice": "30002"}}, path="/v5/public/linear")
+        await it.until_state("ACTIVE")
+        age_s = it.gateway.metrics.registry.get_sample_value("trade_gateway_reference_age_seconds", {"coin": "BTC"})
+        assert age_s is not None
+        assert 0 <= age_s < 10

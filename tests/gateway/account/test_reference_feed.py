@@ -1,0 +1,259 @@
+"""Prices from a small exchange's REST and stream, on a clock in the test's hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from http_double import Asked, envelope, http_double, reply
+from ws_double import ws_double
+
+from trade_core.bybit.client import BybitClient
+from trade_core.clock import NS_PER_S, ManualClock
+from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
+from trade_gateway.account import reference_feed
+from trade_gateway.account.reference_feed import PUBLIC_LINEAR_PATH, ReferenceFeed, SecondPrice
+from trade_gateway.policy.references import Flaw, Source, Unusable, Usable
+from trade_gateway.wire.intents import Category
+
+SYMBOLS = [(Category.SPOT, "BTCUSDT"), (Category.LINEAR, "BTCUSDT"), (Category.SPOT, "ETHUSDT")]
+MAX_AGE_S = 5
+
+
+@dataclass
+class Feed:
+    feed: ReferenceFeed
+    clock: ManualClock
+    tickers: dict[str, dict[str, Any]]
+    instead: list[bytes | None] = field(default_factory=list)
+    second: dict[str, SecondPrice] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    meanwhile: Callable[[], object] = lambda: None
+
+    def answer(self, asked: Asked) -> bytes | None:
+        self.asked.append(asked)
+        self.meanwhile()
+        if self.instead:
+            return self.instead[0]
+        ticker = self.tickers.get(asked.parameter("symbol") or "")
+        return envelope({"list": [] if ticker is None else [ticker]})
+
+    def say(self, symbol: str = "BTCUSDT", **data: Any) -> None:
+        self.feed.hear_frame(json.dumps({"topic": f"tickers.{symbol}", "type": "delta", "data": data}))
+
+    def judged(self, coin: str = "BTC") -> Any:
+        return self.feed.judge()[coin]
+
+
+def ticker(symbol: str, index: str, mark: str) -> dict[str, Any]:
+    return {"symbol": symbol, "indexPrice": index, "markPrice": mark, "lastPrice": "1", "bid1Price": "1"}
+
+
+@asynccontextmanager
+async def feeding(clock: ManualClock) -> AsyncIterator[Feed]:
+    async with http_double() as double:
+        client = BybitClient(base_url=double.url, clock=clock, is_simulated=True)
+        second: dict[str, SecondPrice] = {}
+        feed = ReferenceFeed(
+            symbols=SYMBOLS,
+            client=client,
+            clock=clock,
+            max_age_s=MAX_AGE_S,
+            max_divergence=Decimal("0.01"),
+            second_prices=lambda: second,
+        )
+        made = Feed(
+            feed=feed,
+            clock=clock,
+            tickers={
+                "BTCUSDT": ticker("BTCUSDT", "30000", "30010"),
+                "ETHUSDT": ticker("ETHUSDT", "2000", "2001"),
+            },
+            second=second,
+        )
+        double.answer = made.answer
+        try:
+            yield made
+        finally:
+            await client.aclose()
+
+
+async def test_feed_has_nothing_before_it_was_told(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        assert it.judged() == Unusable(flaw=Flaw.MISSING, source=Source.INDEX)
+        assert it.feed.is_stale()
+        assert it.feed.age_s("BTC") is None
+        assert it.feed.coins == ("BTC", "ETH")
+
+
+async def test_feed_reads_index_and_mark_and_no_traded_price(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        facts = it.feed.facts()
+        assert facts.coins["BTC"].reference == Usable(price=Decimal(30000))
+        assert facts.coins["BTC"].mark == Decimal(30010)
+        assert facts.coins["ETH"].reference == Usable(price=Decimal(2000))
+        assert not it.feed.is_stale()
+        assert {asked.parameter("category") for asked in it.asked} == {"linear"}
+
+
+@pytest.mark.parametrize(("age_ns", "is_usable"), [(MAX_AGE_S * NS_PER_S, True), (MAX_AGE_S * NS_PER_S + 1, False)])
+async def test_feed_prices_age(clock: ManualClock, age_ns: int, is_usable: bool) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        clock.advance(age_ns)
+        assert isinstance(it.judged(), Usable) is is_usable
+        assert it.feed.is_stale() is not is_usable
+        assert it.feed.facts().coins["BTC"].last_good == (Decimal(30000) if is_usable else None)
+        assert it.feed.age_s("BTC") == age_ns / NS_PER_S
+
+
+async def test_feed_remembers_the_last_good_reference(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        it.feed.judge()
+        clock.advance(3600 * NS_PER_S)
+        coin = it.feed.facts().coins["BTC"]
+        assert coin.reference == Unusable(flaw=Flaw.STALE, source=Source.INDEX)
+        assert coin.last_good == Decimal(30000)
+
+
+async def test_feed_delta_confirms_only_what_it_names(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        clock.advance(MAX_AGE_S * NS_PER_S)
+        it.say(indexPrice="30020", lastPrice="5")
+        clock.advance(NS_PER_S)
+        assert it.judged() == Unusable(flaw=Flaw.STALE, source=Source.MARK)
+        it.say(markPrice="30021")
+        assert it.judged() == Usable(price=Decimal(30020))
+
+
+async def test_feed_answer_that_was_slow_is_older_than_what_the_stream_said_meanwhile(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        it.meanwhile = lambda: (clock.advance(NS_PER_S), it.say(indexPrice="30100", markPrice="30100"))
+        await it.feed.read()
+        assert it.judged() == Usable(price=Decimal(30100))
+
+
+@pytest.mark.parametrize("text", ["NaN", "", "-1", "0", "1e5", 30000, None, {}])
+async def test_feed_nonsense_is_no_price(clock: ManualClock, text: Any) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        it.say(indexPrice=text)
+        if text is None:  # as if it was not named
+            assert isinstance(it.judged(), Usable)
+        else:
+            assert it.judged() == Unusable(flaw=Flaw.INVALID, source=Source.INDEX)
+            assert it.feed.is_stale()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "no json",
+        "[]",
+        '{"topic": 5, "data": {"indexPrice": "1"}}',
+        '{"topic": "tickers.BTCUSDT", "data": [1]}',
+        '{"topic": "tickers.DOGEUSDT", "data": {"indexPrice": "1"}}',
+        '{"topic": "orderbook.1.BTCUSDT", "data": {"indexPrice": "1"}}',
+    ],
+)
+async def test_feed_frames_of_other_kinds_change_nothing(clock: ManualClock, frame: str) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        it.feed.hear_frame(frame)
+        assert it.judged() == Usable(price=Decimal(30000))
+
+
+async def test_feed_mark_that_diverges_denies_and_is_not_stale(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        it.say(markPrice="31000")
+        assert it.judged() == Unusable(flaw=Flaw.DIVERGES, source=Source.MARK)
+        assert not it.feed.is_stale()
+        assert it.feed.describe()["BTC"] == {"price": "30000", "age_s": 0.0, "status": "mark diverges"}
+
+
+async def test_feed_second_price_that_diverges_denies(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        it.second["BTC"] = SecondPrice(price=Decimal(31000), at_ns=clock.monotonic_ns())
+        assert it.judged() == Unusable(flaw=Flaw.DIVERGES, source=Source.SECOND)
+
+
+async def test_feed_coin_without_a_contract_lives_on_the_second_price_alone(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        it.tickers.pop("ETHUSDT")
+        await it.feed.read()
+        assert it.judged("ETH") == Unusable(flaw=Flaw.MISSING, source=Source.SECOND)
+        assert not it.feed.is_stale()
+        it.second["ETH"] = SecondPrice(price=Decimal(2000), at_ns=clock.monotonic_ns())
+        assert it.judged("ETH") == Usable(price=Decimal(2000))
+
+
+async def test_feed_contract_that_was_there_once_is_not_forgotten_for_an_empty_answer(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        it.tickers.clear()
+        clock.advance((MAX_AGE_S + 1) * NS_PER_S)
+        await it.feed.read()
+        assert it.judged() == Unusable(flaw=Flaw.STALE, source=Source.INDEX)
+
+
+@pytest.mark.parametrize(
+    ("raw", "error"),
+    [
+        (None, ExchangeUnavailable),
+        (reply(b"", status=503), ExchangeUnavailable),
+        (envelope({"list": None}), ExchangeAnswerInvalid),
+        (envelope({}, ret_code=10016), ExchangeAnswerInvalid),
+    ],
+)
+async def test_feed_that_cannot_be_read_says_so(clock: ManualClock, raw: bytes | None, error: type[TradeError]) -> None:
+    async with feeding(clock) as it:
+        it.instead = [raw]
+        with pytest.raises(error):
+            await it.feed.read()
+
+
+async def test_feed_goes_on_reading_through_trouble(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference_feed, "READ_EVERY_S", 0.01)
+    async with feeding(clock) as it:
+        it.instead = [reply(b"", status=503)]
+        task = asyncio.create_task(it.feed.keep_reading())
+        async with asyncio.timeout(5):
+            while len(it.asked) < 3:  # noqa: ASYNC110 - the loop's doing
+                await asyncio.sleep(0.005)
+            it.instead.clear()
+            while it.feed.is_stale():  # noqa: ASYNC110 - the loop's doing
+                await asyncio.sleep(0.005)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_feed_stream_asks_for_the_tickers_of_contracts_that_exist(clock: ManualClock) -> None:
+    async with feeding(clock) as it, ws_double() as double:
+        it.tickers.pop("ETHUSDT")
+        await it.feed.read()
+        stream = it.feed.stream(exchange_ws_url=double.url, is_simulated=True)
+        task = asyncio.create_task(stream.run())
+        await double.until_heard("subscribe")
+        assert double.heard[0][1]["args"] == ["tickers.BTCUSDT"]
+        await double.say(
+            {"topic": "tickers.BTCUSDT", "type": "snapshot", "data": ticker("BTCUSDT", "30500", "30500")},
+            path=PUBLIC_LINEAR_PATH,
+        )
+        async with asyncio.timeout(5):
+            while it.judged() != Usable(price=Decimal(30500)):  # noqa: ASYNC110 - the stream's doing
+                await asyncio.sleep(0.005)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
