@@ -133,7 +133,7 @@ def _explain(settings: GatewaySettings, request: Path) -> int:
     except OSError as error:
         raise ConfigurationError(f"{request}: cannot be read: {error.strerror}") from error
     explanation = explain_request(document, policy=read_policy(settings.policy_file))
-    print(f"{'allowed' if explanation.is_allowed else 'denied'}: the order {explanation.kind}")
+    print(f"{'allowed' if explanation.is_allowed else 'denied'} ({explanation.kind})")
     for check in explanation.checks:
         print(f"  {'pass' if check.has_passed else 'DENY'}  {check.name}{': ' + check.reason if check.reason else ''}")
     for assumption in explanation.assumed:
