@@ -17,12 +17,13 @@ _MAX_WAITING_READS = 200
 
 
 class TokenBucket:
-    """Permits `rate` requests a second on average and a burst of the same number."""
+    """Permits `rate` requests a second on average, and a burst of the same number unless another is named."""
 
-    def __init__(self, *, rate: int, clock: Clock) -> None:
+    def __init__(self, *, rate: float, clock: Clock, burst: int | None = None) -> None:
         self._rate = rate
+        self._burst = float(rate if burst is None else burst)
         self._clock = clock
-        self._tokens = float(rate)
+        self._tokens = self._burst
         self._filled_at_ns = clock.monotonic_ns()
 
     def take_now(self) -> bool:
@@ -41,7 +42,7 @@ class TokenBucket:
     def _fill(self) -> None:
         now_ns = self._clock.monotonic_ns()
         elapsed_s = (now_ns - self._filled_at_ns) / NS_PER_S
-        self._tokens = min(float(self._rate), self._tokens + elapsed_s * self._rate)
+        self._tokens = min(self._burst, self._tokens + elapsed_s * self._rate)
         self._filled_at_ns = now_ns
 
 

@@ -34,6 +34,7 @@ from trade_gateway.wire.routes import Kind, Route, match_route
 from trade_gateway.wire.triggers import is_trigger
 from trade_journal.rows import Fields, RowKind
 
+MAX_INCIDENT_PATHS = 128  # more than the list of forbidden paths has; the names of algorithms are the client's own
 log = logging.getLogger(__name__)
 
 
@@ -61,6 +62,7 @@ class BotJudge:
         self._metrics = metrics
         self._clock = clock
         self._spent = SpentSignatures()
+        self._incident_paths: set[str] = set()
 
     async def answer(self, request: RawRequest) -> Answer:
         """Answer one whole request; a fault of our own is a refusal too."""
@@ -112,8 +114,11 @@ class BotJudge:
         answer = self._denied(refusal, route=None, is_authenticated=True)
         path = dict(refusal.detail)["path"]
         await self._halt(f"the bot's credential called {path}")
-        incident: Fields = {"type": "forbidden endpoint called", "severity": "critical", "path": path}
-        self._recorder.append_later(RowKind.INCIDENT_OPENED, incident)
+        if path not in self._incident_paths and len(self._incident_paths) < MAX_INCIDENT_PATHS:
+            # One incident a path: further hits are denials like any other, and a flood of them must not fill the disk.
+            self._incident_paths.add(path)
+            incident: Fields = {"type": "forbidden endpoint called", "severity": "critical", "path": path}
+            self._recorder.append_later(RowKind.INCIDENT_OPENED, incident)
         return answer
 
     async def _authenticated(self, request: RawRequest, route: Route) -> Answer:
@@ -209,10 +214,11 @@ class BotJudge:
         self._metrics.requests.labels(outcome="pin").inc()
         refusal = self._pin_refusal(intent)
         fields: Fields = {"route": route.name, "is_pinned_value": refusal is None}
-        self._recorder.append_later(RowKind.PIN_ANSWERED, fields)
         if refusal is not None:
-            self._metrics.denials.labels(code=refusal.code.name).inc()
+            # A flood of these is counted like one of denials.
+            self._recorder.deny(RowKind.PIN_ANSWERED, code=refusal.code.name, fields=fields, is_authenticated=True)
             return self._refusal_answer(refusal, route)
+        self._recorder.append_later(RowKind.PIN_ANSWERED, fields)
         return Answer(body=pinned_answer(route, now_ms=self._now_ms()))
 
     def _pin_refusal(self, intent: PinIntent) -> Refusal | None:

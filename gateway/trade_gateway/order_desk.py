@@ -223,7 +223,8 @@ class OrderDesk:
         )
 
     def _order_answer(self, order: TrackedOrder, placement: Placement) -> OrderAnswer:
-        detail: Detail = (("order", order.tag),)
+        # The rows name the tag; the bot is told its own name for the order, if it gave one.
+        detail = _named(order)
         match placement.result:
             case PlaceResult.PLACED:
                 return Placed(
@@ -275,6 +276,12 @@ class OrderDesk:
             case CancelResult.GONE | CancelResult.REJECTED:
                 return RejectedByExchange(ret_code=cancellation.ret_code, ret_msg=neutralised(cancellation.ret_msg))
             case CancelResult.UNAVAILABLE:
-                return Refusal(code=DenyCode.EXCHANGE_UNREACHABLE, detail=(("order", order.tag),))
+                return Refusal(code=DenyCode.EXCHANGE_UNREACHABLE, detail=_named(order))
             case _:
                 assert_never(cancellation.result)
+
+
+def _named(order: TrackedOrder) -> Detail:
+    """Name an order to the bot without its tag."""
+    alias = order.intent.client_link_id
+    return () if alias is None else (("order_link_id", alias),)

@@ -17,6 +17,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from trade_core.bybit.client import ENVIRONMENT_HEADER, SIMULATED_MARK
+from trade_core.clock import Clock
+from trade_gateway.egress import TokenBucket
 from trade_gateway.metrics import Metrics
 from trade_gateway.recorder import Recorder
 from trade_gateway.stream_frames import STREAM_PATHS, FrameRefused, parse_client_frame
@@ -27,6 +29,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_STREAMS = 32
+# More than 500 connections in 5 minutes get the address banned: 32 at once and 0.5 a second are 182.
+OPENINGS_PER_S = 0.5
+OPENINGS_AT_ONCE = 32
+# Frames are not requests, but a flood of them would be the gateway's own doing.
+FRAMES_PER_S = 20
 _CONNECT_TIMEOUT_S = 5.0
 _SEND_TIMEOUT_S = 10.0  # an end that does not read for this long is given up
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -38,19 +45,23 @@ log = logging.getLogger(__name__)
 class Relay:
     """The public streams of one gateway."""
 
-    def __init__(self, *, exchange_ws_url: str, is_simulated: bool, recorder: Recorder, metrics: Metrics) -> None:
+    def __init__(
+        self, *, exchange_ws_url: str, is_simulated: bool, recorder: Recorder, metrics: Metrics, clock: Clock
+    ) -> None:
         self._exchange_ws_url = exchange_ws_url
         self._is_simulated = is_simulated
         self._recorder = recorder
         self._metrics = metrics
+        self._clock = clock
         self._open = 0
+        self._openings = TokenBucket(rate=OPENINGS_PER_S, burst=OPENINGS_AT_ONCE, clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket of the bot."""
         raw_path = bytes(scope.get("raw_path") or b"").decode("latin-1")
         has_query = bool(scope.get("query_string"))
         category = None if has_query else STREAM_PATHS.get(raw_path)
-        if category is None or self._open >= MAX_STREAMS:
+        if category is None or self._open >= MAX_STREAMS or not self._openings.take_now():
             await self._refuse(send, code="STREAM_PATH_UNKNOWN" if category is None else "STREAM_TOO_MANY")
             return
         self._open += 1  # in the same step as the check
@@ -123,7 +134,12 @@ class Relay:
                     await send({"type": "websocket.send", "text": text})
 
     async def _upstream(self, upstream: ClientConnection, receive: Receive, send: Send) -> None:
+        frames = TokenBucket(rate=FRAMES_PER_S, clock=self._clock)
         while (event := await receive())["type"] == "websocket.receive":
+            if not frames.take_now():
+                # A bot that sends without pause is slowed by not being read.
+                await asyncio.sleep(frames.seconds_to_next())
+                frames.take_now()
             text = event.get("text")
             try:
                 frame = parse_client_frame(text if isinstance(text, str) else "")

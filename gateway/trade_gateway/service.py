@@ -151,6 +151,7 @@ class Gateway:
             is_simulated=is_simulated,
             recorder=self.recorder,
             metrics=self.metrics,
+            clock=clock,
         )
         self.admin_tokens: dict[Role, Secret] = dict(identity.admin_tokens)
         self.fatal: KeyRefused | None = None

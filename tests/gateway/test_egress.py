@@ -92,3 +92,11 @@ async def test_budget_refuses_reads_at_once_when_too_many_wait(monkeypatch: pyte
     clock.advance(NS_PER_S)
     assert await asyncio.gather(*waiting) == [True, True]
     assert await budget.wait_for_read()
+
+
+def test_bucket_of_a_slow_rate_holds_its_own_burst() -> None:
+    clock = ManualClock()
+    bucket = TokenBucket(rate=0.5, burst=3, clock=clock)
+    assert taken(bucket, 50) == 3
+    clock.advance(2 * 10**9)
+    assert taken(bucket, 50) == 1

@@ -13,6 +13,7 @@ from gateway.parts import rows_of, value_of
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from trade_core.clock import SystemClock
 from trade_gateway import relay as relay_module
 from trade_gateway.metrics import Metrics
 from trade_gateway.recorder import Recorder
@@ -79,7 +80,9 @@ class Bot:
 
 
 def relay_to(url: str, recorder: Recorder, metrics: Metrics, *, is_simulated: bool = True) -> Relay:
-    return Relay(exchange_ws_url=url, is_simulated=is_simulated, recorder=recorder, metrics=metrics)
+    return Relay(
+        exchange_ws_url=url, is_simulated=is_simulated, recorder=recorder, metrics=metrics, clock=SystemClock()
+    )
 
 
 @asynccontextmanager
