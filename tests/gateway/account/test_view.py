@@ -279,3 +279,24 @@ def test_view_remembers_executions_up_to_its_bound(monkeypatch: pytest.MonkeyPat
         it.hear(execution(number, "0.1"))
     assert it.hear(execution(2, "0.1")) == []
     assert it.hear(execution(1, "0.1")) == []
+
+
+def test_view_fill_that_came_while_the_wallet_was_asked_for_is_claimed_on() -> None:
+    it = Scene()
+    reading = it.view.begin_reading(now_ns=NOW_NS)
+    marks = it.ledger.fill_marks()
+    it.hear(it.seen("Filled", "1"))
+    it.view.end_reading(reading, wallet=WALLET, positions=(), marks=marks, now_ns=NOW_NS)
+    assert [order.claim for order in it.ledger.claims()] == [Decimal(1)]
+    it.read()
+    assert list(it.ledger.claims()) == []
+
+
+def test_view_order_of_somebody_else_that_came_while_orders_were_asked_for_stays() -> None:
+    it = Scene()
+    reading = it.view.begin_reading(now_ns=NOW_NS)
+    it.hear(replace(it.seen(), tag="", order_id="y1"))
+    it.view.read_open_orders(Category.SPOT, [], reading, now_ns=NOW_NS)
+    assert [order.order_id for order in it.view.foreign_orders] == ["y1"]
+    it.view.read_open_orders(Category.SPOT, [], it.view.begin_reading(now_ns=NOW_NS), now_ns=NOW_NS)
+    assert it.view.foreign_orders == ()

@@ -19,7 +19,7 @@ from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.wire.intents import Category, Side
 
 QUANTITIES = st.sampled_from([Decimal("0.1"), Decimal("0.3"), Decimal("0.5"), Decimal(1)])
-STEPS = st.lists(st.sampled_from(["fill", "cancel", "deliver", "drop", "double", "late"]), max_size=4)
+STEPS = st.lists(st.sampled_from(["fill", "fill told", "cancel", "deliver", "drop", "double", "late"]), max_size=4)
 
 
 class ViewAgainstModel(RuleBasedStateMachine):
@@ -46,13 +46,15 @@ class ViewAgainstModel(RuleBasedStateMachine):
         """Do one thing that may happen at any moment."""
         self.now_ns += 1_000_000
         working, said = self.exchange.working(), self.exchange.said
-        if name in {"fill", "cancel"} and working:
+        if name in {"fill", "fill told", "cancel"} and working:
             order = working[choose % len(working)]
-            if name == "fill":
-                self.exchange.fill(order.order_id, quantity)
-            else:
+            if name == "cancel":
                 self.exchange.cancel(order.order_id)
-        elif said and name not in {"fill", "cancel"}:
+            else:
+                self.exchange.fill(order.order_id, quantity)
+            if name == "fill told":  # the order is told at once, and what it did to the account is on its way
+                self.apply(self.view.hear(self.exchange.orders[order.order_id], now_ns=self.now_ns))
+        elif said and name not in {"fill", "fill told", "cancel"}:
             at = choose % len(said) if name == "late" else 0
             message = said[at] if name == "double" else said.pop(at)
             if name != "drop":
