@@ -87,7 +87,6 @@ def test_ccxt_own_order_link_id_is_an_alias(stack: Stack, exchange: ccxt.bybit) 
         ("ORDER_NOT_MAKER", ("XRP/USDT", "market", "buy", 20, 0.5)),
         ("ORDER_NOT_MAKER", ("XRP/USDT", "limit", "buy", 20, 0.5)),
         ("ORDER_NOT_MAKER", ("XRP/USDT", "limit", "buy", 20, 0.5, {"timeInForce": "IOC"})),
-        ("ORDER_NOTIONAL_ABOVE_MAXIMUM", ("BTC/USDT", "limit", "buy", 1, 30_000, {"postOnly": True})),
         ("ORDER_FIELD_FORBIDDEN", ("XRP/USDT", "limit", "buy", 20, 0.5, {"postOnly": True, "triggerPrice": "1"})),
     ],
 )
@@ -99,6 +98,16 @@ def test_ccxt_forbidden_order_is_denied_and_never_reaches_the_exchange(
         exchange.create_order(*arguments)
     assert at_exchange(stack) == before
     wait_until(lambda: stack.rows()[-1]["fields"].get("code") == code, within_s=3, what="the denial's row")
+
+
+def test_ccxt_oversized_order_is_denied_and_never_reaches_the_exchange(stack: Stack, exchange: ccxt.bybit) -> None:
+    before = at_exchange(stack)
+    price = order_price(exchange, "XRP/USDT", 0.97)
+    with pytest.raises(ccxt.ExchangeError, match="ORDER_NOTIONAL_ABOVE_MAXIMUM"):
+        exchange.create_order("XRP/USDT", "limit", "buy", 500, price, {"postOnly": True})
+    with pytest.raises(ccxt.ExchangeError, match="LIMIT_ORDER_QUANTITY"):
+        exchange.create_order("XRP/USDT", "limit", "buy", 5000, price, {"postOnly": True})
+    assert at_exchange(stack) == before
 
 
 def test_ccxt_unlisted_symbol_is_denied_and_never_reaches_the_exchange(stack: Stack, exchange: ccxt.bybit) -> None:
