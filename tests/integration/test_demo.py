@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
+from trade_demo.policy import demo_policy
+
 pytestmark = pytest.mark.slow
 
 DEMO = Path(sys.prefix).parent / "demo" / "bin" / "trade-demo"
@@ -202,7 +204,7 @@ def test_demo_interrupted_while_starting_leaves_nothing(tmp_path: Path) -> None:
 
 def test_demo_policy_that_the_gateway_refuses_ends_with_its_message(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
-    policy.write_text('max_order_notional_usdt = "inf"\n')
+    policy.write_text(demo_policy().replace('max_order_notional_usdt = "250"', 'max_order_notional_usdt = "inf"'))
     with demo(tmp_path, "--policy", str(policy)) as running:
         summary = running.wait_for("summary", "", within_s=READY_S)
         assert running.process.wait(timeout=END_S) == 2
