@@ -26,7 +26,7 @@ from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_con
 from trade_gateway.genesis import check_genesis, remember_genesis
 from trade_gateway.guarded_protocol import guarded_protocol
 from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity
-from trade_gateway.limits_view import require_bounded_loss
+from trade_gateway.limits_view import require_available, require_bounded_loss
 from trade_gateway.listener import BotListener
 from trade_gateway.policy.explain import explain_request
 from trade_gateway.policy.limits import Policy, parse_policy, policy_hash
@@ -181,6 +181,7 @@ async def _run(settings: GatewaySettings) -> int:
             f"{settings.policy_file}: is not the policy that the key ring names; "
             "a changed policy needs a new deployment in this version"
         )
+    require_available(policy)
     require_bounded_loss(policy)
     content = read_secret_file(settings.secrets_file)
     order_key = (

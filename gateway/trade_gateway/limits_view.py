@@ -10,7 +10,7 @@ from trade_core.money import format_decimal
 from trade_gateway.policy.exposure import exposures
 from trade_gateway.policy.facts import AccountFacts, MarketFacts
 from trade_gateway.policy.hostile_loss import HostileLoss, StressLoss, check_start, hostile_loss, stress_loss
-from trade_gateway.policy.model import Policy
+from trade_gateway.policy.model import Policy, ProtectiveStops
 
 _CENT = Decimal("0.01")
 _FRACTION = Decimal("0.0001")
@@ -25,6 +25,14 @@ def require_bounded_loss(policy: Policy) -> None:
     refusal = check_start(policy, equity_usdt=policy.allocated_capital_usdt)
     if refusal is not None:
         raise ConfigurationError(refusal)
+
+
+def require_available(policy: Policy) -> None:
+    """Refuse a choice that this version cannot carry out yet, rather than ignore it. Raises ConfigurationError."""
+    if policy.protective_stops is not ProtectiveStops.DENY:
+        raise ConfigurationError('protective_stops: this version can only "deny" them; set "deny"')
+    if policy.disaster_stop_fraction is not None:
+        raise ConfigurationError("disaster_stop: this version cannot place one; leave the table out")
 
 
 def losses(policy: Policy, *, equity_usdt: Decimal | None) -> tuple[HostileLoss, StressLoss]:
