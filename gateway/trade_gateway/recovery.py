@@ -33,6 +33,7 @@ class Recovered:
     latch: TradingState = TradingState.ACTIVE
     latch_reason: str = ""
     latch_sequence: int | None = None
+    releases: int = 0
     rows: int = 0
 
 
@@ -56,8 +57,11 @@ async def recover(
     recovered = Recovered()
     while rows := await journal.read(recovered.rows, _PAGE):
         for row in rows:
+            releases = recovered.releases
             _apply(recovered, row, is_release)
             activity.replay(row)
+            if recovered.releases > releases:
+                activity.rearm_all()  # its rows were written when it happened
         recovered.rows = rows[-1].seq + 1
     for order in recovered.orders.values():
         # Whatever was signed, was signed before this start.
@@ -95,10 +99,14 @@ def _apply_latch(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> No
     parts = row.fields.get("warrant")
     if ceiling is not TradingState.ACTIVE or recovered.latch_sequence is None or not isinstance(parts, list):
         return
-    raw = base64.b64decode("".join(str(part) for part in parts))
+    try:
+        raw = base64.b64decode("".join(str(part) for part in parts), validate=True)
+    except ValueError:
+        return
     # A row alone releases nothing: the warrant in it is verified again.
     if is_release(raw, latch_sequence=recovered.latch_sequence):
         recovered.latch, recovered.latch_reason, recovered.latch_sequence = TradingState.ACTIVE, "", None
+        recovered.releases += 1
 
 
 def _apply_fill(recovered: Recovered, fields: Fields) -> None:

@@ -158,6 +158,7 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self.recorder.on_unwritable = lambda: self.states.set_fault(Fault.JOURNAL_UNWRITABLE, is_there=True)
+        self.states.on_released = self._rearm
         self._care = OrderCare(
             ledger=self._ledger,
             conductor=self._conductor,
@@ -240,6 +241,10 @@ class Gateway:
     async def accept_release(self, raw: bytes) -> dict[str, Any]:
         """Verify and announce a release. Raises NotTrusted."""
         return await self.states.accept_release(raw)
+
+    def _rearm(self) -> None:
+        for note in self._activity.rearm_all():
+            self.recorder.append_later(note.kind, note.fields)
 
     async def rows(self, from_seq: int, limit: int) -> list[dict[str, Any]]:
         """Durable rows as the admin listener shows them."""

@@ -6,6 +6,7 @@ Guarantees
   lifts, in time, by a trusted clock. It takes effect only RELEASE_DELAY_S after it was announced, and any halt in
   between voids it.
 - KILLED is not lifted here at all.
+- A release re-arms the throttles too: they wait for a person, and this is that person.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +66,7 @@ class StateKeeper:
         self._last_state: TradingState | None = None
         self._was_lease_fresh = False
         self._lease_lapsed_at_ns = clock.wall_ns()
+        self.on_released: Callable[[], None] = lambda: None  # for what a person re-arms with the release
         self.reduced = asyncio.Event()  # set while the state is REDUCE_ONLY or worse
 
     def trading_state(self) -> TradingState:
@@ -198,6 +201,7 @@ class StateKeeper:
         self._pending = None
         self._latch_sequence = None
         self._board.release(at_ns=self._clock.wall_ns())
+        self.on_released()
         log.warning("released: %s", pending.warrant.words)
 
     async def _record_latch(self) -> None:

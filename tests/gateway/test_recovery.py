@@ -262,3 +262,18 @@ async def test_recovery_of_ten_thousand_rows_is_ready_in_less_than_five_seconds(
     assert (found.rows, ledger.open_count()) == (len(entries), 10)
     expected = 1_990 * Decimal(300) + 10 * Decimal(300)
     assert activity.turnover_usdt(ledger.claims(), at_ns=at_ns) == expected
+
+
+async def test_recovery_believed_release_rearms_the_throttles_and_a_forged_one_does_not(journal: JournalWriter) -> None:
+    tripped = (RowKind.THROTTLE_TRIPPED, {"throttle": "messages"})
+    rows = [latch_row("HALTED"), tripped, warranted_row("ACTIVE", warrant=b"forged")]
+    assert (await activity_after(journal, rows)).is_terminated
+    rows = [warranted_row("ACTIVE", warrant=b"warrant for 0")]
+    assert not (await activity_after(journal, rows)).is_terminated
+
+
+async def activity_after(journal: JournalWriter, rows: Rows) -> Activity:
+    await journal.append_many([Entry(at_ns=1, kind=kind, actor="gateway", fields=fields) for kind, fields in rows])
+    activity = Activity(limits=LIMITS)
+    await recover(journal, OrderLedger(), activity=activity, started_at_ns=1, is_release=is_believed)
+    return activity

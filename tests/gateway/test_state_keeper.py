@@ -72,10 +72,12 @@ async def test_keeper_release_takes_effect_only_after_the_announced_delay(
 ) -> None:
     await keeper.latch(TradingState.HALTED, reason="x", by="operator")
     await keeper.accept_release(warrant(keeper, clock))
+    released: list[bool] = []
+    keeper.on_released = lambda: released.append(True)
     await work_after(keeper, clock, RELEASE_DELAY_S - 1)
-    assert keeper.latched() is TradingState.HALTED
+    assert (keeper.latched(), released) == (TradingState.HALTED, [])
     await work_after(keeper, clock, 1)
-    assert keeper.latched() is TradingState.ACTIVE
+    assert (keeper.latched(), released) == (TradingState.ACTIVE, [True])
 
 
 async def test_keeper_halt_while_a_release_is_pending_voids_it_and_its_warrant(

@@ -126,20 +126,27 @@ class Activity:
                 )
             case RowKind.THROTTLE_TRIPPED:
                 self._trip(row.fields)
-            case RowKind.THROTTLE_REARMED:
-                self.rearm(row.fields)
             case _:
+                # A row that says rearmed lifts nothing: replay believes the release beside it, with its warrant.
                 pass
 
-    def rearm(self, fields: Fields) -> None:
-        """Lift a latch, as its row says: a person has released it."""
-        if fields["throttle"] == Throttle.MESSAGES.value:
-            self._is_terminated = False
-            self._messages.rearm()
-        else:
-            key = (Category(str(fields["category"])), str(fields["symbol"]))
-            self._tripped.discard(key)
+    def rearm_all(self) -> list[Note]:
+        """Lift every throttle's latch, since a person has released the gateway; returns the rows that say so."""
+        notes = []
+        if self.is_terminated:
+            notes.append(Note(kind=RowKind.THROTTLE_REARMED, fields={"throttle": Throttle.MESSAGES.value}))
+        self._is_terminated = False
+        self._messages.rearm()
+        for key in sorted(self.tripped_symbols, key=lambda item: (item[0].value, item[1])):
+            fields: Fields = {
+                "throttle": Throttle.REPEATED_EXECUTION.value,
+                "category": key[0].value,
+                "symbol": key[1],
+            }
+            notes.append(Note(kind=RowKind.THROTTLE_REARMED, fields=fields))
             self._executions.rearm(key)
+        self._tripped.clear()
+        return notes
 
     def turnover_usdt(self, orders: Iterable[TrackedOrder], *, at_ns: int) -> Decimal:
         """Return the adding fills of the window, plus what orders that add risk may fill or filled uncounted."""

@@ -109,7 +109,10 @@ def test_activity_tripped_symbol_comes_back_from_its_row_and_goes_when_rearmed()
     activity.replay(tripped)
     assert activity.tripped_symbols == {BTC}
     activity.replay(rearmed)
+    assert activity.tripped_symbols == {BTC}, "a row alone re-arms nothing"
+    assert [(note.kind, note.fields) for note in activity.rearm_all()] == [(RowKind.THROTTLE_REARMED, fields)]
     assert activity.tripped_symbols == frozenset()
+    assert activity.rearm_all() == []
 
 
 def test_activity_messages_meet_their_levels_and_the_last_one_latches_with_one_row() -> None:
@@ -129,8 +132,7 @@ def test_activity_termination_comes_back_from_its_row_and_goes_when_rearmed() ->
     activity.replay(tripped)
     assert activity.is_terminated
     assert activity.count_message(at_ns=1)[1] == []
-    (rearmed,) = rows([Note(kind=RowKind.THROTTLE_REARMED, fields=fields)], at_ns=2)
-    activity.replay(rearmed)
+    assert [(note.kind, note.fields) for note in activity.rearm_all()] == [(RowKind.THROTTLE_REARMED, fields)]
     assert not activity.is_terminated
 
 
