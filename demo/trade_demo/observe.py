@@ -109,9 +109,16 @@ def note_gateway_state(state: Mapping[str, Any], view: View) -> None:
     view.note_state(trading_state, reasons if trading_state != "ACTIVE" else ())
     lease = state.get("lease")
     view.lease_age_s = _decimal(lease.get("age_s")) if isinstance(lease, dict) else None
+    view.hostile_loss_usdt = _loss_usdt(state.get("max_hostile_loss"))
+    view.stress_loss_usdt = _loss_usdt(state.get("stress_loss"))
     journal = state.get("journal")
     if isinstance(journal, dict) and isinstance(journal.get("size"), int):
         view.journal_rows = journal["size"]
+
+
+def _loss_usdt(loss: object) -> str:
+    usdt = loss.get("usdt") if isinstance(loss, dict) else None
+    return clean(usdt) if isinstance(usdt, str) else "unknown"
 
 
 def note_row(kind: str, fields: Mapping[str, Any], *, at_ns: int, view: View) -> None:

@@ -138,12 +138,14 @@ def _cells(view: View) -> list[tuple[str, Text]]:
     return [
         ("state", state),
         ("prices", Text("  ".join(f"{symbol} {price:f}" for symbol, price in sorted(view.prices.items())))),
-        ("equity", Text(f"{_shown(view.equity_usdt)} USDT   start {_shown(view.first_equity_usdt)}")),
+        ("equity", Text(f"{_cents(view.equity_usdt)} USDT   start {_cents(view.first_equity_usdt)}")),
+        ("at most lost", Text(f"{view.hostile_loss_usdt} USDT a day to a hostile bot   "
+                              f"{view.stress_loss_usdt} USDT to one market gap")),
         ("orders", Text(f"{counts.orders_acknowledged} placed   {view.working_orders} working   "
                         f"{counts.cancels} cancels")),
         ("fills", Text(f"{counts.entry_fills} entry   {counts.exit_fills} exit", style="green")),
         ("denials", Text(denials, style="magenta" if counts.denials else "")),
-        ("journal", Text(f"{view.journal_rows} rows   lease {_shown(view.lease_age_s)} s old")),
+        ("journal", Text(f"{view.journal_rows} rows   lease {_tenths(view.lease_age_s)} s old")),
         ("freqtrade", Text(view.freqtrade_state)),
         ("processes", processes),
     ]  # fmt: skip
@@ -190,6 +192,14 @@ def status_line(view: View) -> str:
 def clock_time(at_ns: int) -> str:
     """Return the UTC time of day."""
     return datetime.fromtimestamp(at_ns // NS_PER_S, UTC).strftime("%H:%M:%S")
+
+
+def _cents(value: Decimal | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _tenths(value: Decimal | None) -> str:
+    return "unknown" if value is None else f"{value:.1f}"
 
 
 def _shown(value: Decimal | None) -> str:

@@ -88,6 +88,8 @@ class View:
         self.trading_state = "not started"
         self.reasons: tuple[str, ...] = ()
         self.lease_age_s: Decimal | None = None
+        self.hostile_loss_usdt = "unknown"
+        self.stress_loss_usdt = "unknown"
         self.equity_usdt: Decimal | None = None
         self.first_equity_usdt: Decimal | None = None
         self.working_orders = 0

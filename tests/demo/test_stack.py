@@ -146,6 +146,7 @@ def test_freqtrade_config_other_output_is_refused(output: bytes, files: Files) -
     assert not files.freqtrade_config.exists()
 
 
+@pytest.mark.slow  # looks for the services' environments, which `make check` does without
 def test_specs_name_no_secret_and_run_from_the_service_s_own_environment(
     files: Files, credentials: dict[str, Any]
 ) -> None:
