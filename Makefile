@@ -8,12 +8,13 @@ ENVIRONMENTS := $(SERVICES) tests
 TESTS := .venv/tests/bin
 ARGS ?=
 
-.PHONY: help setup demo test check bench format locks clean
+.PHONY: help setup demo test check redteam bench format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
 	@echo "make check  the fast half of it, under 2 minutes"
 	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone"
+	@echo "make redteam  100,000 hostile requests against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make locks  resolve requirements/*.txt again"
 
 .venv/uv/.ready: requirements/uv.txt
@@ -53,6 +54,9 @@ test: check setup
 
 bench: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
 	$(TESTS)/python loadtests/bench.py $(ARGS)
+
+redteam: setup
+	PYTHONPATH=tests $(TESTS)/python -m redteam.fuzz --count 100000 $(ARGS)
 
 format: .venv/tests/.ready
 	$(TESTS)/ruff format .

@@ -1,0 +1,39 @@
+"""Stacks, and an attacker who holds the bot's credential."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from integration.conftest import own_stack
+from integration.stack import Stack
+from redteam.attacker import Attacker
+
+__all__ = ["own_stack"]
+
+
+@pytest.fixture(scope="package")
+def standing_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack for all attacks that leave it as they found it: ACTIVE."""
+    running = Stack(tmp_path_factory.mktemp("standing"))
+    try:
+        running.wait_for_state("ACTIVE")
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def attacker(standing_stack: Stack) -> Iterator[Attacker]:
+    """Someone with the virtual key."""
+    someone = Attacker(standing_stack)
+    yield someone
+    someone.close()
+
+
+@pytest.fixture
+def own_attacker(own_stack: Stack) -> Iterator[Attacker]:
+    """Someone with the virtual key on a stack of the test's own."""
+    someone = Attacker(own_stack)
+    yield someone
+    someone.close()
