@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from integration.bot import Bot, resting_order
+import httpx
+from integration.bot import Bot
 from integration.stack import Stack, wait_until
 
 from trade_journal.rows import REQUEST_KINDS
@@ -44,15 +45,25 @@ class Attacker:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.bot = Bot(stack.gateway)
+        self._exchange = httpx.Client(base_url=stack.simulator["url"], timeout=5)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self.bot.close()
+        self._exchange.close()
 
     def order(self, **changes: Any) -> dict[str, Any]:
         """An order that would pass, with changes; a value of None leaves the key out."""
-        order = resting_order(self.stack) | changes
-        return {key: value for key, value in order.items() if value is not None}
+        query = {"category": "spot", "symbol": "XRPUSDT"}
+        ticker = self._exchange.get("/v5/market/tickers", params=query).json()["result"]["list"][0]
+        order = query | {
+            "side": "Buy",
+            "orderType": "Limit",
+            "timeInForce": "PostOnly",
+            "price": f"{float(ticker['lastPrice']) * 0.97:.3f}",
+            "qty": "10",
+        }
+        return {key: value for key, value in (order | changes).items() if value is not None}
 
     def facts(self) -> Facts:
         """Count what is on record, once everything seen so far is."""
@@ -70,8 +81,13 @@ class Attacker:
         )
 
     @contextmanager
-    def denied(self, code: str, *, path: str = CREATE, state: str = "ACTIVE", times: int = 1) -> Iterator[None]:
-        """Assert that what happens inside is denied with this code, on record once each, and never left."""
+    def denied(
+        self, code: str, *, path: str = CREATE, query: str | None = None, state: str = "ACTIVE", times: int = 1
+    ) -> Iterator[None]:
+        """Assert that what happens inside is denied with this code, on record once each, and never left.
+
+        `query` tells an attacked read from those that the gateway itself asks for on the same path.
+        """
         before = self.facts()
         yield
         after = self.facts()
@@ -79,8 +95,12 @@ class Attacker:
         assert after.seen == before.seen + times
         risen = {name: count - before.denials.get(name, 0) for name, count in after.denials.items()}
         assert {name: count for name, count in risen.items() if count} == {code: times}
-        received = received_since(self.stack, before.received)
-        assert [item for item in received if item["method"] == "POST" or item["path"] == path] == []
+        left = [
+            item
+            for item in received_since(self.stack, before.received)
+            if item["method"] == "POST" or (item["path"] == path and query in (None, item["query"]))
+        ]
+        assert left == []
         # A busy machine may let a lease or price lapse for a moment, which clears by itself; a latch never does.
         self.stack.wait_for_state(state, within_s=10)
 
@@ -100,7 +120,7 @@ class Attacker:
 
     def denied_get(self, code: str, path: str, query: str = "") -> None:
         """Send a signed read that must be denied with this code."""
-        with self.denied(code, path=path):
+        with self.denied(code, path=path, query=query):
             answer = self.bot.get(path, query)
         assert (answer["retCode"] != 0, answer["retMsg"].split(":")[0]) == (True, code)
 

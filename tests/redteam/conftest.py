@@ -23,7 +23,7 @@ def standing_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         running.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def attacker(standing_stack: Stack) -> Iterator[Attacker]:
     """Someone with the virtual key."""
     someone = Attacker(standing_stack)

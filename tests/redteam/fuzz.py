@@ -264,7 +264,7 @@ class Magazine:
         self, dice: random.Random, *, method: str, target: str, body: bytes, lines: list[str], is_signed: bool
     ) -> bytes:
         at_ms = str(time.time_ns() // 1_000_000 - (dice.choice((0, 0, 0, 8_000, -8_000)) if lines else 0))
-        payload = body if method == "POST" else target.partition("?")[2].encode("latin-1")
+        payload = body if method == "POST" else target.partition("?")[2].encode("latin-1", "replace")
         text = (at_ms + self._key + "5000").encode() + payload
         sign = hmac.new(self._secret.encode(), text, hashlib.sha256).hexdigest() if is_signed else "ab" * 32
         head = [
@@ -279,7 +279,7 @@ class Magazine:
         ]
         if body:
             head.append(f"Content-Length: {len(body)}")
-        return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
+        return "\r\n".join(head).encode("latin-1", "replace") + b"\r\n\r\n" + body
 
 
 def _query(dice: random.Random) -> str:

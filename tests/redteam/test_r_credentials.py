@@ -6,19 +6,33 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from integration.bot import Bot
-from integration.stack import ROOT, wait_until
+from integration.stack import ROOT, Stack, wait_until
 from redteam.attacker import Attacker, orders_at_exchange
 
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.lease import Lease, sign_lease
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacker]:
+    """An attacker of a stack whose watchdog will be dead."""
+    stack = Stack(tmp_path_factory.mktemp("lonely"))
+    someone = Attacker(stack)
+    try:
+        stack.wait_for_state("ACTIVE")
+        yield someone
+    finally:
+        someone.close()
+        stack.stop()
 
 
 def service_folder(attacker: Attacker, name: str) -> Path:
@@ -90,17 +104,6 @@ def test_r33_virtual_key_is_worth_nothing_at_the_exchange(attacker: Attacker) ->
         assert bot.get("/v5/account/wallet-balance", "accountType=UNIFIED")["retCode"] == 10003
     finally:
         bot.close()
-
-
-def test_r41_gateway_refuses_to_run_with_the_watchdogs_reading_key(own_attacker: Attacker) -> None:
-    stack = own_attacker.stack
-    secrets = service_folder(own_attacker, "gateway") / "secrets.json"
-    reading = (service_folder(own_attacker, "watchdog") / "secrets.json").read_text()
-    stack.kill("gateway")
-    secrets.write_text(reading)
-    process = stack.restart("gateway")
-    assert process.wait(timeout=30) == 2
-    assert "read-only" in (stack.folder / "gateway-restarted.log").read_text()
 
 
 def test_r46_order_with_a_spare_key_behind_the_gateway_is_not_taken_for_the_bots(attacker: Attacker) -> None:
@@ -181,30 +184,43 @@ def test_r39_old_foreign_or_endless_lease_is_refused(attacker: Attacker) -> None
     assert attacker.stack.state()["lease"]["generation"] < generation + 50
 
 
-def test_r39_lease_that_claims_to_live_for_a_year_lives_thirty_seconds(own_attacker: Attacker) -> None:
-    stack = own_attacker.stack
-    stack.kill("watchdog")
-    raw = signed_lease(own_attacker, expires_at_ms=time.time_ns() // 1_000_000 + 365 * 86_400_000)
-    assert send_lease(own_attacker, raw).status_code == 200
-    assert stack.state()["lease"]["expires_in_s"] <= 30
-    assert send_lease(own_attacker, raw).status_code == 409, "a replay must not prolong it"
+# The tests below share a stack and stand in order: its watchdog dies first, its gateway last.
 
 
-def test_r36_owned_watchdog_halts_and_cannot_take_it_back(own_attacker: Attacker) -> None:
-    stack = own_attacker.stack
-    for _ in range(50):
-        assert send_lease(own_attacker, signed_lease(own_attacker, ceiling="HALTED")).status_code == 200
-    latched = [row for row in stack.rows() if row["fields"].get("holder") == "operator_latch"]
-    assert len(latched) == 1
-    assert send_lease(own_attacker, signed_lease(own_attacker, ceiling="ACTIVE")).status_code == 200
-    assert stack.state_name() == "HALTED"
-    own_attacker.denied_order("STATE_HALTED", own_attacker.order(), state="HALTED")
-
-
-def test_r38_silent_watchdog_ends_new_risk_when_its_lease_does(own_attacker: Attacker) -> None:
-    stack = own_attacker.stack
+def test_r38_silent_watchdog_ends_new_risk_when_its_lease_does(lonely: Attacker) -> None:
+    stack = lonely.stack
     stack.kill("watchdog")
     left_s = float(stack.state()["lease"]["expires_in_s"])
     assert left_s <= 30
     wait_until(lambda: stack.state_name() == "REDUCE_ONLY", within_s=left_s + 2, what="REDUCE_ONLY")
-    own_attacker.denied_order("STATE_REDUCE_ONLY", own_attacker.order(), state="REDUCE_ONLY")
+    lonely.denied_order("STATE_REDUCE_ONLY", lonely.order(), state="REDUCE_ONLY")
+
+
+def test_r39_lease_that_claims_to_live_for_a_year_lives_thirty_seconds(lonely: Attacker) -> None:
+    stack = lonely.stack
+    raw = signed_lease(lonely, expires_at_ms=time.time_ns() // 1_000_000 + 365 * 86_400_000)
+    assert send_lease(lonely, raw).status_code == 200
+    assert stack.state()["lease"]["expires_in_s"] <= 30
+    assert send_lease(lonely, raw).status_code == 409, "a replay must not prolong it"
+
+
+def test_r36_owned_watchdog_halts_and_cannot_take_it_back(lonely: Attacker) -> None:
+    stack = lonely.stack
+    for _ in range(50):
+        assert send_lease(lonely, signed_lease(lonely, ceiling="HALTED")).status_code == 200
+    latched = [row for row in stack.rows() if row["fields"].get("holder") == "operator_latch"]
+    assert len(latched) == 1
+    assert send_lease(lonely, signed_lease(lonely, ceiling="ACTIVE")).status_code == 200
+    assert stack.state_name() == "HALTED"
+    lonely.denied_order("STATE_HALTED", lonely.order(), state="HALTED")
+
+
+def test_r41_gateway_refuses_to_run_with_the_watchdogs_reading_key(lonely: Attacker) -> None:
+    stack = lonely.stack
+    secrets = service_folder(lonely, "gateway") / "secrets.json"
+    reading = (service_folder(lonely, "watchdog") / "secrets.json").read_text()
+    stack.kill("gateway")
+    secrets.write_text(reading)
+    process = stack.restart("gateway")
+    assert process.wait(timeout=30) == 2
+    assert "read-only" in (stack.folder / "gateway-restarted.log").read_text()

@@ -1,0 +1,255 @@
+"""Halts, broken disks, wrong files, doubled processes, death half-way, clocks: nothing gets looser by any of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from integration.stack import Stack, wait_until
+from redteam.attacker import CREATE, Attacker, dumps, orders_at_exchange, received_since, working_ids
+
+pytestmark = pytest.mark.slow
+
+
+def folder_of(stack: Stack) -> Path:
+    command = stack.description["processes"]["gateway"]["command"]
+    return Path(command[command.index("--config") + 1]).parent
+
+
+def with_free_ports(text: str) -> str:
+    """Give the listeners of a configuration ports that are free at the moment."""
+    with socket.socket() as one, socket.socket() as two:
+        for taken in (one, two):
+            taken.bind(("127.0.0.1", 0))
+        for name, taken in (("listen_port", one), ("admin_port", two)):
+            text = re.sub(rf"{name} = \d+", f"{name} = {taken.getsockname()[1]}", text)
+    return text
+
+
+def run_copy(stack: Stack, change: Callable[[Path], None], *, name: str) -> subprocess.CompletedProcess[str]:
+    """Run a second gateway from a changed copy of the first one's folder, on ports of its own."""
+    copy = stack.folder / name
+    shutil.copytree(folder_of(stack), copy)
+    config = copy / "gateway.toml"
+    text = config.read_text().replace(str(folder_of(stack)), str(copy))
+    config.write_text(with_free_ports(text))
+    change(copy)
+    command = [stack.description["processes"]["gateway"]["command"][0], "--config", str(config)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def rewrite(path: Path, pattern: str, by: str) -> None:
+    text = path.read_text()
+    changed = re.sub(pattern, by, text, count=1, flags=re.M | re.S)
+    assert changed != text, pattern
+    path.write_text(changed)
+
+
+@pytest.fixture(scope="module")
+def breaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacker]:
+    """An attacker of a stack that is broken test by test, in the order in which the tests stand."""
+    stack = Stack(tmp_path_factory.mktemp("breaking"))
+    someone = Attacker(stack)
+    try:
+        stack.wait_for_state("ACTIVE")
+        yield someone
+    finally:
+        someone.close()
+        stack.stop()
+
+
+POLICY_FAULTS = {
+    "max_order_notional_usdt": (r'^(max_order_notional_usdt = )"[^"]*"', r'\1"inf"'),
+    "collar": (r'^collar = "[^"]*"\n', ""),
+    "leverage": (r"^(leverage = )\d+", r"\g<1>100"),
+    "turnover_budget_24h": (r'^(turnover_budget_24h = )"[^"]*"', r'\1"-1.5"'),
+    "max_gross_exposure": (r'^(max_gross_exposure = )"[^"]*"', r'\1"0"'),
+    "symbols": (r"^\[\[symbols\]\].*", ""),
+}
+
+
+def test_r45_policy_with_an_absurd_or_missing_limit_is_refused(attacker: Attacker) -> None:
+    stack = attacker.stack
+    policy = Path(stack.gateway["policy"])
+    for number, (key, (pattern, by)) in enumerate(POLICY_FAULTS.items()):
+
+        def spoil(copy: Path, pattern: str = pattern, by: str = by) -> None:
+            shutil.copy(policy, copy / "spoiled.toml")
+            rewrite(copy / "spoiled.toml", pattern, by)
+            rewrite(copy / "gateway.toml", r'^policy_file = "[^"]*"', f'policy_file = "{copy}/spoiled.toml"')
+
+        ended = run_copy(stack, spoil, name=f"policy-{number}")
+        assert ended.returncode == 2, (key, ended.stderr)
+        assert key in ended.stderr
+
+
+def test_r45_policy_that_is_in_bounds_and_not_the_approved_one_is_refused(attacker: Attacker) -> None:
+    def loosen(copy: Path) -> None:
+        shutil.copy(attacker.stack.gateway["policy"], copy / "loose.toml")
+        rewrite(copy / "loose.toml", r"^(max_open_orders = )\d+", r"\g<1>40")
+        rewrite(copy / "gateway.toml", r'^policy_file = "[^"]*"', f'policy_file = "{copy}/loose.toml"')
+
+    ended = run_copy(attacker.stack, loosen, name="loosened")
+    assert (ended.returncode, "policy" in ended.stderr) == (2, True), ended.stderr
+
+
+def drop_journal(copy: Path) -> None:
+    for file in copy.glob("gateway.db*"):
+        file.unlink()
+
+
+WRONG_FILES: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "secrets readable by others": ("secrets.json", lambda copy: (copy / "secrets.json").chmod(0o644)),
+    "another environment": (
+        "environment",
+        lambda copy: rewrite(copy / "gateway.toml", r'^environment = "simulated"', 'environment = "testnet"'),
+    ),
+    "another account": ("account", lambda copy: rewrite(copy / "gateway.toml", r'^account = "[^"]*"', 'account = "1"')),
+    "a key nobody knows": ("unknown_key", lambda copy: rewrite(copy / "gateway.toml", r"^", "unknown_key = 1\n")),
+    "a wiped journal": ("journal", drop_journal),
+}
+
+
+def test_wrong_files_and_lax_modes_are_refused(attacker: Attacker) -> None:
+    for number, (what, (said, change)) in enumerate(WRONG_FILES.items()):
+        ended = run_copy(attacker.stack, change, name=f"wrong-{number}")
+        assert ended.returncode == 2, (what, ended.stderr)
+        assert said in ended.stderr, (what, ended.stderr)
+
+
+def test_r47_second_gateway_on_one_journal_is_refused(attacker: Attacker) -> None:
+    stack = attacker.stack
+    config = stack.folder / "second.toml"
+    text = (folder_of(stack) / "gateway.toml").read_text()
+    config.write_text(with_free_ports(text))
+    command = [stack.description["processes"]["gateway"]["command"][0], "--config", str(config)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode != 0
+    assert "journal" in ended.stderr or "gateway.db" in ended.stderr
+    assert stack.state_name() == "ACTIVE"
+
+
+def test_r54_full_disk_no_order_leaves_and_cancels_pass(breaker: Attacker) -> None:
+    stack = breaker.stack
+    resting = breaker.place(qty="28")
+    order = breaker.order(qty="29")
+    before = breaker.facts().received
+    pid = int(stack.description["processes"]["gateway"]["pid"])
+    limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        codes = {breaker.bot.post(CREATE, order)["retMsg"].split(":")[0] for _ in range(5)}
+        assert codes <= {"JOURNAL_NOT_WRITABLE", "STATE_REDUCE_ONLY"}
+        assert [item for item in received_since(stack, before) if item["path"] == CREATE] == []
+        assert breaker.cancel(resting)["retCode"] in (0, 170213)
+        wait_until(lambda: not working_ids(stack), within_s=5, what="no working order")
+        stack.wait_for_state("REDUCE_ONLY", within_s=5)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+    stack.wait_for_state("ACTIVE", within_s=40)
+    sequence = [row["seq"] for row in stack.rows()]
+    assert sequence == list(range(len(sequence)))
+
+
+def test_r56_exchange_clock_that_leaps_freezes_new_risk_and_recovers(breaker: Attacker) -> None:
+    stack = breaker.stack
+    stack.control.post("/clock", json={"offset_ms": 600_000}).raise_for_status()
+    stack.wait_for_state("REDUCE_ONLY", within_s=30)
+    stack.control.post("/clock", json={"offset_ms": 0}).raise_for_status()
+    stack.wait_for_state("ACTIVE", within_s=40)
+    times = [int(row["at_ns"]) for row in stack.rows()]
+    assert [row["seq"] for row in stack.rows()] == list(range(len(times)))
+
+
+@pytest.mark.parametrize("fault", ["delay", "lose_response"])
+def test_r55_death_between_send_and_answer_leaves_no_order_nobody_knows_of(breaker: Attacker, fault: str) -> None:
+    stack = breaker.stack
+    before = breaker.facts().received
+    wanted = {"path": CREATE, "mode": fault, "count": 1} | ({"ms": 3000} if fault == "delay" else {})
+    stack.control.post("/faults", json=wanted).raise_for_status()
+    data = breaker.signed_bytes(dumps(breaker.order(qty="31")))
+    host, port = breaker.address
+    with subprocess.Popen(["bash", "-c", f"exec 3<>/dev/tcp/{host}/{port}; cat >&3; sleep 9"], stdin=-1) as client:
+        assert client.stdin is not None
+        client.stdin.write(data)
+        client.stdin.close()
+        wait_until(
+            lambda: [item for item in received_since(stack, before) if item["path"] == CREATE],
+            within_s=5,
+            what="the order at the exchange",
+        )
+        stack.kill("gateway")
+        client.kill()
+    stack.restart("gateway")
+    stack.wait_for_state("ACTIVE", within_s=40)
+    wait_until(lambda: not working_ids(stack), within_s=10, what="no order that nobody was told of")
+    tags = {row["fields"]["tag"] for row in stack.rows() if row["kind"] == "order:intent"}
+    assert {o["orderLinkId"] for o in orders_at_exchange(stack) if o["orderLinkId"].startswith("T1")} <= tags
+
+
+def test_r35_halted_denies_an_increase_lets_a_cancel_and_a_held_coin_s_sale_pass(breaker: Attacker) -> None:
+    stack = breaker.stack
+    stack.control.post("/flow", json={"coin": "XRP", "amount": "30"}).raise_for_status()
+    resting = breaker.place(qty="25")
+    stack.admin.post("/halt", json={"reason": "a test"}).raise_for_status()
+    assert breaker.cancel(resting)["retCode"] in (0, 170213)
+    wait_until(lambda: not working_ids(stack), within_s=5, what="no working order")
+    wait_until(lambda: stack.state()["working_orders"] == 0, within_s=5, what="nothing left to withdraw")
+    breaker.denied_order("STATE_HALTED", breaker.order(qty="26"), state="HALTED")
+    exit_order = breaker.order(side="Sell", qty="10")
+    exit_order["price"] = f"{float(exit_order['price']) * 1.04:.3f}"
+    answer = wait_until(
+        lambda: (found := breaker.bot.post(CREATE, exit_order))["retCode"] == 0 and found,
+        within_s=10,
+        what="the exit placed",
+    )
+    breaker.denied_order("ORDER_SELL_EXCEEDS_HOLDINGS", exit_order | {"qty": "9999"}, state="HALTED")
+    assert breaker.cancel(exit_order | answer["result"])["retCode"] == 0
+
+
+def test_r34_bot_that_ignores_a_halt_gets_nowhere(breaker: Attacker) -> None:
+    stack = breaker.stack
+    order = breaker.order()
+    assert stack.state_name() == "HALTED"
+    with breaker.denied("STATE_HALTED", state="HALTED", times=60):
+        for number in range(60):  # the same bytes within a millisecond would have one signature
+            breaker.bot.post(CREATE, order | {"qty": str(100 + number)})
+
+
+def test_r53_order_key_is_bound_to_its_address_and_to_trading(breaker: Attacker) -> None:
+    stack = breaker.stack
+    keys = {key["role"]: key for key in stack.control.get("/state").json()["keys"]}
+    assert keys["order"]["ips"]
+    wide = {"uid": keys["order"]["uid"], "permissions": {"Spot": ["SpotTrade"]}, "ips": []}
+    unbound = stack.control.post("/key", json=wide).raise_for_status().json()
+    stack.kill("gateway", signal.SIGTERM)
+    wait_until(lambda: stack.state_name() == "unreachable", within_s=10, what="the gateway ended")
+    secrets = folder_of(stack) / "secrets.json"
+    own = secrets.read_text()
+    secrets.write_text(json.dumps({"exchange_key": unbound["key"], "exchange_secret": unbound["secret"]}))
+    assert stack.restart("gateway").wait(timeout=30) == 2
+    secrets.write_text(own)
+    assert "address" in (stack.folder / "gateway-restarted.log").read_text()
+
+
+def test_r52_journal_edited_under_a_dead_gateway_is_refused_at_the_next_start(breaker: Attacker) -> None:
+    stack = breaker.stack  # its gateway is dead, and has its own key again
+    with sqlite3.connect(folder_of(stack) / "gateway.db") as database:
+        with pytest.raises(sqlite3.DatabaseError):
+            database.execute("DELETE FROM rows WHERE seq = 3")
+        triggers = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
+        for trigger in triggers:
+            database.execute(f"DROP TRIGGER {trigger}")
+        database.execute("DELETE FROM rows WHERE seq = 3")
+    database.close()
+    assert stack.restart("gateway").wait(timeout=30) != 0
+    assert "gateway.db" in (stack.folder / "gateway-restarted.log").read_text()
