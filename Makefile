@@ -14,7 +14,7 @@ help:
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
 	@echo "make check  the fast half of it, under 2 minutes"
 	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone"
-	@echo "make redteam  100,000 hostile requests against a real gateway (ARGS=\"--count N --seed N\")"
+	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make locks  resolve requirements/*.txt again"
 
 .venv/uv/.ready: requirements/uv.txt
@@ -49,13 +49,15 @@ check: .venv/tests/.ready
 
 test: check setup
 	tests/system-packages
-	$(TESTS)/pytest -q -m slow -n 2 --dist loadfile --durations=12
-	@echo "Nothing was left out: no test of this version needs a cluster, a secret server or a security key."
+	$(TESTS)/pytest -q -m "slow and not attack" -n 2 --dist loadfile --durations=12
+	@echo "Left out: the attacks on a running stack (tests/redteam), which take minutes: make redteam"
+	@echo "No test of this version needs a cluster, a secret server or a security key."
 
 bench: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
 	$(TESTS)/python loadtests/bench.py $(ARGS)
 
 redteam: setup
+	$(TESTS)/pytest -q -m attack -n 2 --dist loadfile tests/redteam
 	PYTHONPATH=tests $(TESTS)/python -m redteam.fuzz --count 100000 $(ARGS)
 
 format: .venv/tests/.ready

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from integration.conftest import own_stack
@@ -10,6 +11,14 @@ from integration.stack import Stack
 from redteam.attacker import Attacker
 
 __all__ = ["own_stack"]
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The attacks take minutes: `make redteam` runs them, `make test` names them as left out."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.attack)
 
 
 @pytest.fixture(scope="package")
