@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 from dataclasses import dataclass, fields
 
 from trade_core.errors import ConfigurationError
 
 HOST = "127.0.0.1"
+# Below the range from which systems take the ports of outgoing connections: one of those may take a port in the
+# seconds between its choice here and its listener's start.
+_LOWEST, _HIGHEST = 20_000, 32_000
+_TRIES = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +38,22 @@ def choose_ports(base_port: int | None) -> Ports:
     may still take a free port before its listener does; that listener then says so itself.
     """
     with contextlib.ExitStack() as held:
-        # All are held at once, so that the system cannot hand out one of them twice.
+        # All are held at once, so that none is chosen twice.
         numbers = [
-            held.enter_context(_held(name, 0 if base_port is None else base_port + offset)).getsockname()[1]
+            held.enter_context(_any_held(name) if base_port is None else _held(name, base_port + offset)).getsockname()[
+                1
+            ]
             for offset, name in enumerate(PORT_NAMES)
         ]
     return Ports(**dict(zip(PORT_NAMES, numbers, strict=True)))
+
+
+def _any_held(name: str) -> socket.socket:
+    choice = random.SystemRandom()
+    for _ in range(_TRIES):
+        with contextlib.suppress(ConfigurationError):
+            return _held(name, choice.randrange(_LOWEST, _HIGHEST))
+    return _held(name, 0)
 
 
 def _held(name: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from ports import free_ports
 
 from trade_core.errors import ConfigurationError
 from trade_core.serving import Listener, PortTaken, serve
@@ -19,14 +20,6 @@ from trade_core.serving import Listener, PortTaken, serve
 async def hello(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
     await send({"type": "http.response.body", "body": b"hello"})
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def listener(port: int, *, host: str = "127.0.0.1", app: Any = hello, setting: str = "listen_port") -> Listener:

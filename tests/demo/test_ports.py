@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from ports import free_port_run
 
 from trade_core.errors import ConfigurationError
 from trade_demo.ports import HOST, PORT_NAMES, choose_ports
@@ -11,17 +12,6 @@ from trade_demo.ports import HOST, PORT_NAMES, choose_ports
 def numbers(base_port: int | None) -> list[int]:
     ports = choose_ports(base_port)
     return [getattr(ports, name) for name in PORT_NAMES]
-
-
-def free_run(length: int) -> int:
-    """Find a base whose run of ports is free at this moment."""
-    for base in range(30_000, 32_000, length):
-        try:
-            numbers(base)
-        except ConfigurationError:
-            continue
-        return base
-    raise AssertionError("no run of free ports")
 
 
 def test_ports_without_base_are_free_and_different() -> None:
@@ -33,12 +23,12 @@ def test_ports_without_base_are_free_and_different() -> None:
 
 
 def test_ports_with_base_count_upwards() -> None:
-    base = free_run(len(PORT_NAMES))
+    base = free_port_run(len(PORT_NAMES))
     assert numbers(base) == list(range(base, base + len(PORT_NAMES)))
 
 
 def test_ports_with_base_one_taken_names_port_listener_and_option() -> None:
-    base = free_run(len(PORT_NAMES))
+    base = free_port_run(len(PORT_NAMES))
     with (
         socket.create_server((HOST, base + 3)),
         pytest.raises(ConfigurationError, match=rf"port {base + 3} \(gateway admin\).*--base-port"),

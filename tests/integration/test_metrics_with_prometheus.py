@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
 from integration.stack import Stack, wait_until
+from ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -22,9 +22,7 @@ def test_promtool_finds_no_fault_in_the_gateway_s_metrics(stack: Stack) -> None:
 
 
 def test_prometheus_scrapes_the_gateway(stack: Stack, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     target = httpx.URL(stack.gateway["admin"])
     config = {
         "scrape_configs": [

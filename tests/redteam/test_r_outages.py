@@ -7,7 +7,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from integration.stack import Stack, wait_until
+from ports import free_port
 from redteam.attacker import CREATE, Attacker, dumps, orders_at_exchange, received_since, working_ids
 
 pytestmark = pytest.mark.slow
@@ -27,11 +27,8 @@ def folder_of(stack: Stack) -> Path:
 
 def with_free_ports(text: str) -> str:
     """Give the listeners of a configuration ports that are free at the moment."""
-    with socket.socket() as one, socket.socket() as two:
-        for taken in (one, two):
-            taken.bind(("127.0.0.1", 0))
-        for name, taken in (("listen_port", one), ("admin_port", two)):
-            text = re.sub(rf"{name} = \d+", f"{name} = {taken.getsockname()[1]}", text)
+    for name in ("listen_port", "admin_port"):
+        text = re.sub(rf"{name} = \d+", f"{name} = {free_port()}", text)
     return text
 
 

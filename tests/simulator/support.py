@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+from ports import free_port
 
 from trade_core.clock import Clock
 from trade_simulator.assembly import Simulator, assemble
@@ -133,13 +133,6 @@ class Simulation:
         )
         assert answer.status_code == 200, answer.text
         return answer.json()
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def write_settings(folder: Path, **changed: object) -> Path:

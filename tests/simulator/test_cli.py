@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from simulator.support import command, free_port, running, write_settings
+from ports import free_port
+from simulator.support import command, running, write_settings
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.slow

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import uvicorn
+from ports import free_port
 
 from trade_core.secrets import write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
@@ -206,13 +207,6 @@ class Deployment:
     @property
     def state_dir(self) -> Path:
         return self.settings.state_dir
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def settings_values(folder: Path, *, exchange_url: str) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from http_double import HANG, SIMULATED, HttpDouble, envelope, http_double, reply
+from ports import free_port
 
 from trade_core.bybit import client as client_module
 from trade_core.bybit.client import BybitClient, WrongEnvironment
@@ -51,13 +51,6 @@ async def connected(double: HttpDouble, *, is_simulated: bool = True, url: str =
         yield client
     finally:
         await client.aclose()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 async def test_get_sends_the_query_as_it_was_signed() -> None:
