@@ -8,11 +8,12 @@ ENVIRONMENTS := $(SERVICES) tests
 TESTS := .venv/tests/bin
 ARGS ?=
 
-.PHONY: help setup demo test check redteam bench format locks clean
+.PHONY: help setup demo test check coverage redteam bench format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
 	@echo "make check  the fast half of it, under 2 minutes"
+	@echo "make coverage  which branches of the pure core its own tests leave out; none may be"
 	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone"
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make locks  resolve requirements/*.txt again"
@@ -47,7 +48,15 @@ check: .venv/tests/.ready
 	$(TESTS)/lint-imports
 	$(TESTS)/pytest -q -m "not slow" -n 2
 
-test: check setup
+# Only the pure core's own tests, and of them not the random ones: what luck or other tests touch proves nothing.
+coverage: .venv/tests/.ready
+	mkdir -p build/coverage
+	$(TESTS)/coverage erase
+	$(TESTS)/coverage run -m pytest -q -m "not slow and not hypothesis" -n 2 $$($(TESTS)/python tests/proof/modules.py tests)
+	$(TESTS)/coverage combine --quiet
+	$(TESTS)/coverage report --include=$$($(TESTS)/python tests/proof/modules.py modules)
+
+test: check coverage setup
 	tests/system-packages
 	$(TESTS)/pytest -q -m "slow and not attack" -n 2 --dist loadfile --durations=12
 	@echo "Left out: the attacks on a running stack (tests/redteam), which take minutes: make redteam"

@@ -192,6 +192,16 @@ def test_ledger_fill_of_an_ended_order_is_claimed_until_a_reading_contains_it() 
     assert order.status == "Cancelled"
 
 
+def test_ledger_settling_an_order_that_is_forgotten_changes_nothing_and_settles_the_others() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.observe("a", status="Filled", filled=Decimal("0.01"))
+    ledger.finish("a", status="Filled")
+    ledger.settle({"gone": Decimal(1), "a": Decimal("0.01")})
+    assert order.claim == 0
+    assert list(ledger.claims()) == []
+
+
 def test_ledger_fill_never_goes_back() -> None:
     order = tracked("a")
     ledger = with_orders(order)

@@ -333,6 +333,39 @@ def test_unknown_outcome_waits_no_longer_than_the_bots_deadline() -> None:
     )
 
 
+@pytest.mark.parametrize("answer", [CannotAsk(reason="down"), NotFound(asked_at_ns=T0 + 60 * NS_PER_S)])
+def test_unknown_outcome_that_the_stream_shows_while_it_is_asked_for_is_placed(answer: object) -> None:
+    order, ledger = reserved()
+    talk = unknown(order, ledger).hear(T0)
+    ledger.acknowledge(order.tag, "x1")
+    ledger.observe(order.tag, status="PartiallyFilled", filled=Decimal("0.0040"))
+    talk.hear(answer)
+    (row,) = talk.rows(RowKind.ORDER_RESOLVED)
+    assert (row["result"], row["order_id"], row["status"], row["filled"]) == ("found", "x1", "PartiallyFilled", "0.004")
+    assert talk.hear(None).result == Placement(result=PlaceResult.PLACED, order_id="x1")
+    assert order.phase is Phase.WORKING
+
+
+def test_unknown_outcome_that_the_stream_has_shown_already_is_not_asked_for() -> None:
+    order, ledger = reserved()
+    talk = unknown(order, ledger)
+    ledger.acknowledge(order.tag, "x1")
+    talk.hear(T0)
+    assert not any(isinstance(command, AskOrder) for command in talk.log)
+    assert talk.hear(None).result == Placement(result=PlaceResult.PLACED, order_id="x1")
+
+
+def test_unknown_outcome_that_the_stream_shows_ended_while_it_is_asked_for_stays_ended() -> None:
+    order, ledger = reserved()
+    talk = unknown(order, ledger).hear(T0)
+    ledger.acknowledge(order.tag, "x1")
+    ledger.observe(order.tag, status="Filled", filled=Decimal("0.01"))
+    ledger.finish(order.tag, status="Filled")
+    talk.hear(NotFound(asked_at_ns=T0 + 60 * NS_PER_S)).hear(None)
+    assert talk.result == Placement(result=PlaceResult.PLACED, order_id="x1")
+    assert (order.phase, order.status, order.filled) == (Phase.FINISHED, "Filled", Decimal("0.01"))
+
+
 def test_unknown_outcome_with_a_clock_that_stands_still_is_asked_for_a_bounded_number_of_times() -> None:
     order, ledger = reserved()
     talk = unknown(order, ledger)

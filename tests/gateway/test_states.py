@@ -55,6 +55,15 @@ def test_board_effective_state_is_the_most_restrictive_of_all_holders(
     assert set(holds) == set(Holder)
 
 
+def test_board_released_latch_holds_nothing_and_tells_when() -> None:
+    made = free_board()
+    made.latch(TradingState.HALTED, reason="first", at_ns=5)
+    made.release(at_ns=8)
+    assert made.effective(is_lease_fresh=True) is TradingState.ACTIVE
+    held = made.holds(is_lease_fresh=True, lease_lapsed_at_ns=0)[Holder.OPERATOR_LATCH]
+    assert (held.ceiling, held.reason, held.since_ns) == (TradingState.ACTIVE, "", 8)
+
+
 @pytest.mark.parametrize("looser", [TradingState.ACTIVE, TradingState.TRIMMED, TradingState.REDUCE_ONLY])
 def test_board_latch_is_never_loosened(looser: TradingState) -> None:
     made = free_board()

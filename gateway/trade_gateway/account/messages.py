@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, assert_never
 
 from trade_core.errors import ExchangeAnswerInvalid, InvalidNumber
 from trade_core.money import parse_exchange_decimal
@@ -133,6 +133,8 @@ def _parse_row(topic: Topic, row: object, created_ms: int) -> Seen | None:
             return parse_wallet(row, at_ms=created_ms)
         case Topic.POSITION:
             return parse_position(row)
+        case _:
+            assert_never(topic)
 
 
 def parse_order(row: object, category: Category | None = None) -> OrderSeen | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
 from typing import assert_never
@@ -359,10 +359,7 @@ class AccountView:
             size = _ZERO if seen is None else seen.size
             if not has_moved and size != (_ZERO if held is None else held.size):
                 self._differ(f"position {symbol}", now_ns=now_ns)
-            if seen is not None:
-                self._positions[symbol] = seen
-            elif held is not None:
-                self._positions[symbol] = PositionSeen(symbol=symbol, size=_ZERO, sequence=held.sequence)
+            self._positions[symbol] = replace(self._positions[symbol], size=_ZERO) if seen is None else seen
 
     def _differ(self, what: str, *, now_ns: int) -> None:
         """Note that a reading says otherwise than the view, which the stream has kept."""

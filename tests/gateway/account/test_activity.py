@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from gateway.parts import order_intent, tracked
+from gateway.policy.parts import POLICY
 
 from trade_core.clock import NS_PER_S
 from trade_gateway.account.activity import Activity, ActivityLimits, Note
@@ -21,6 +23,19 @@ BTC = (Category.SPOT, "BTCUSDT")
 LIMITS = ActivityLimits(
     messages_per_s_deny=2, messages_per_s_terminate=4, repeated_execution_limit=3, repeated_execution_window_s=60
 )
+
+
+def test_activity_limits_are_the_policys() -> None:
+    policy = replace(
+        POLICY,
+        messages_per_s_deny=3,
+        messages_per_s_terminate=7,
+        repeated_execution_limit=11,
+        repeated_execution_window_s=13,
+    )
+    assert ActivityLimits.of(policy) == ActivityLimits(
+        messages_per_s_deny=3, messages_per_s_terminate=7, repeated_execution_limit=11, repeated_execution_window_s=13
+    )
 
 
 def order(tag: str = "T1", *, adds_risk: bool = True, **changed: Any) -> TrackedOrder:

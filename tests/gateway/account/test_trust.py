@@ -39,6 +39,13 @@ def test_trust_begins_without_any() -> None:
     assert reason(TrustKeeper()) == NEVER_READ
 
 
+def test_trust_keeper_tells_when_the_last_reading_began() -> None:
+    keeper = TrustKeeper()
+    assert keeper.read_at_ns is None
+    keeper.reading_completed(began_ns=150, differences=0)
+    assert keeper.read_at_ns == 150
+
+
 def test_trust_comes_with_a_reading_made_after_the_stream_was_up(keeper: TrustKeeper) -> None:
     assert judged(keeper) == Trusted()
 

@@ -13,7 +13,7 @@ from trade_core.clock import NS_PER_S
 from trade_gateway.account import view as view_module
 from trade_gateway.account.messages import ExecutionSeen, OrderSeen, PositionSeen, WalletSeen
 from trade_gateway.account.trust import SETTLE_NS, Trusted, Untrusted
-from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled
+from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled, claimed
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.wire.intents import Category, Side
 
@@ -272,6 +272,21 @@ def test_view_too_many_orders_of_others_are_distrusted(monkeypatch: pytest.Monke
     assert not it.is_trusted()
 
 
+def test_view_reading_of_spot_alone_leaves_positions_as_they_were() -> None:
+    it = Scene()
+    it.hear(PositionSeen(symbol="BTCUSDT", size=Decimal(2), sequence=1))
+    reading = it.view.begin_reading(now_ns=NOW_NS)
+    it.view.end_reading(reading, wallet=WALLET, positions=None, marks={}, now_ns=NOW_NS)
+    assert it.view.positions == {"BTCUSDT": Decimal(2)}
+
+
+def test_view_reading_without_an_equity_keeps_the_last_one() -> None:
+    it = Scene()
+    it.read(wallet=replace(WALLET, equity_usdt=None, coins={"BTC": Decimal(2), "USDT": Decimal(100)}))
+    assert it.view.equity_usdt == Decimal(130)
+    assert it.view.coins["BTC"] == 2
+
+
 def test_view_remembers_executions_up_to_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view_module, "MAX_REMEMBERED", 2)
     it = Scene()
@@ -300,3 +315,102 @@ def test_view_order_of_somebody_else_that_came_while_orders_were_asked_for_stays
     assert [order.order_id for order in it.view.foreign_orders] == ["y1"]
     it.view.read_open_orders(Category.SPOT, [], it.view.begin_reading(now_ns=NOW_NS), now_ns=NOW_NS)
     assert it.view.foreign_orders == ()
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_view_fill_that_a_reading_shows_first_must_be_told_by_the_stream(is_told: bool) -> None:
+    it = Scene()
+    reading = it.view.begin_reading(now_ns=NOW_NS)
+    changes = it.view.read_open_orders(
+        Category.SPOT, [it.seen("PartiallyFilled", "0.4", value=Decimal(36))], reading, now_ns=NOW_NS
+    )
+    assert [(change.quantity, change.price) for change in changes if isinstance(change, Filled)] == [
+        (Decimal("0.4"), Decimal(90))
+    ]
+    if is_told:
+        it.hear(it.seen("PartiallyFilled", "0.4"))
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1) is is_told
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_view_execution_that_a_reading_shows_first_must_be_told_by_the_stream(is_told: bool) -> None:
+    it = Scene()
+    assert quantities(it.view.read_execution(execution(), now_ns=NOW_NS)) == [Decimal("0.4")]
+    assert it.view.read_execution(execution(), now_ns=NOW_NS) == []
+    if is_told:
+        it.hear(it.seen("PartiallyFilled", "0.4"))
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1) is is_told
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_view_end_that_a_question_shows_first_must_be_told_by_the_stream(is_told: bool) -> None:
+    it = Scene()
+    changes = it.view.read_order(it.order, order_id="x1", status="Cancelled", filled=Decimal(0), now_ns=NOW_NS)
+    assert changes == [Ended(order=it.order, status="Cancelled")]
+    assert it.ledger.open_count() == 0
+    if is_told:
+        it.hear(it.seen("Cancelled"))
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS)
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1) is is_told
+
+
+def test_view_fill_that_a_flow_found_out_is_counted_once_at_the_orders_price() -> None:
+    it = Scene()
+    it.ledger.observe("T1", status="PartiallyFilled", filled=Decimal("0.4"))
+    (change,) = it.view.count_fills(now_ns=NOW_NS)
+    assert change == Filled(order=it.order, quantity=Decimal("0.4"), price=Decimal(100), total=Decimal("0.4"))
+    assert it.view.count_fills(now_ns=NOW_NS) == []
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_view_order_of_somebody_else_that_a_reading_shows_first_must_be_told_by_the_stream(is_told: bool) -> None:
+    it = Scene()
+    other = replace(it.seen(), tag="", order_id="y1")
+    it.view.read_open_orders(Category.SPOT, [other], it.view.begin_reading(now_ns=NOW_NS), now_ns=NOW_NS)
+    assert it.view.foreign_orders == (other,)
+    if is_told:
+        it.hear(other)
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS)
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1) is is_told
+
+
+def test_view_order_of_somebody_else_that_a_reading_shows_unchanged_is_no_news() -> None:
+    it = Scene()
+    other = replace(it.seen("PartiallyFilled", "0.2"), tag="", order_id="y1")
+    it.hear(other)
+    it.view.read_open_orders(Category.SPOT, [other], it.view.begin_reading(now_ns=NOW_NS), now_ns=NOW_NS)
+    assert it.view.foreign_orders == (other,)
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
+
+
+def test_view_wallet_message_brings_its_equity() -> None:
+    it = Scene()
+    it.hear(WalletSeen(coins={}, equity_usdt=Decimal(77), at_ms=1000))
+    assert it.view.equity_usdt == Decimal(77)
+
+
+def test_view_wallet_read_after_a_message_of_the_meantime_counts_when_it_is_newer() -> None:
+    it = Scene()
+    reading = it.view.begin_reading(now_ns=NOW_NS)
+    it.hear(WalletSeen(coins={"BTC": Decimal(3)}, equity_usdt=None, at_ms=2000))
+    newer = replace(WALLET, coins={"BTC": Decimal(4)}, at_ms=2000)
+    it.view.end_reading(reading, wallet=newer, positions=(), marks={}, now_ns=NOW_NS)
+    assert it.view.coins == {"BTC": Decimal(4)}
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
+
+
+def test_claimed_adds_up_one_side_by_symbol() -> None:
+    orders = [
+        tracked("a", intent=order_intent(quantity="1")),
+        tracked("b", intent=order_intent(quantity="2")),
+        tracked("c", intent=order_intent(quantity="4", symbol="ETHUSDT")),
+        tracked("d", intent=order_intent(quantity="8", category=Category.LINEAR)),
+        tracked("e", intent=order_intent(quantity="16", side=Side.SELL)),
+    ]
+    orders[1].filled = orders[1].settled = Decimal("0.5")
+    assert claimed(orders, Side.BUY) == {
+        (Category.SPOT, "BTCUSDT"): Decimal("2.5"),
+        (Category.SPOT, "ETHUSDT"): Decimal(4),
+        (Category.LINEAR, "BTCUSDT"): Decimal(8),
+    }
+    assert claimed(orders, Side.SELL) == {(Category.SPOT, "BTCUSDT"): Decimal(16)}

@@ -1,0 +1,91 @@
+"""The pure core: the modules whose every branch must be run and whose every mutant must be judged.
+
+Each module stands with the tests that must prove it without help: its mirrored file, or, for a module of shared parts
+that has none, the files of the modules that are built on it. `make coverage` reads this list.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+_POLICY, _WIRE, _ACCOUNT = "gateway/trade_gateway/policy", "gateway/trade_gateway/wire", "gateway/trade_gateway/account"
+_GATEWAY, _CORE = "gateway/trade_gateway", "core/trade_core"
+_BODIES = tuple(f"tests/gateway/wire/test_{name}.py" for name in ("order_bodies", "pin_bodies", "stop_bodies"))
+
+WHOLE_FOLDERS = (_POLICY, _WIRE, f"{_CORE}/trust")
+"""Every module of these folders belongs to the list; a new one without an entry fails a test."""
+
+
+def _tests(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"tests/{folder}/test_{name}.py" for name in names)
+
+
+PURE_CORE: Mapping[str, tuple[str, ...]] = {
+    f"{_POLICY}/decision.py": _tests("gateway/policy", "decision"),
+    f"{_POLICY}/stops.py": _tests("gateway/policy", "stops"),
+    f"{_POLICY}/collar.py": _tests("gateway/policy", "collar"),
+    f"{_POLICY}/exposure.py": _tests("gateway/policy", "exposure"),
+    f"{_POLICY}/turnover.py": _tests("gateway/policy", "turnover"),
+    f"{_POLICY}/throttles.py": _tests("gateway/policy", "throttles"),
+    f"{_POLICY}/hostile_loss.py": _tests("gateway/policy", "hostile_loss"),
+    f"{_POLICY}/references.py": _tests("gateway/policy", "references"),
+    f"{_POLICY}/limits.py": _tests("gateway/policy", "limits"),
+    f"{_POLICY}/bounds.py": _tests("gateway/policy", "limits"),
+    f"{_POLICY}/comparison.py": _tests("gateway/policy", "comparison"),
+    f"{_POLICY}/instruments.py": _tests("gateway/policy", "instruments"),
+    f"{_POLICY}/pins.py": _tests("gateway/policy", "pins"),
+    f"{_POLICY}/deny_codes.py": _tests("gateway/policy", "deny_codes"),
+    f"{_POLICY}/explain.py": _tests("gateway/policy", "explain"),
+    f"{_POLICY}/model.py": _tests("gateway/policy", "decision", "limits", "hostile_loss"),
+    f"{_POLICY}/facts.py": _tests("gateway/policy", "decision", "exposure"),
+    f"{_POLICY}/verdicts.py": _tests("gateway/policy", "decision", "collar"),
+    f"{_POLICY}/exact.py": _tests("gateway/policy", "exposure", "collar", "decision"),
+    f"{_POLICY}/trading_state.py": _tests("gateway/policy", "trading_state"),
+    f"{_GATEWAY}/states.py": _tests("gateway", "states"),
+    f"{_GATEWAY}/order_flow.py": _tests("gateway", "order_flow"),
+    f"{_WIRE}/authentication.py": _tests("gateway/wire", "authentication"),
+    f"{_WIRE}/request.py": _tests("gateway/wire", "request"),
+    f"{_WIRE}/routes.py": _tests("gateway/wire", "routes"),
+    f"{_WIRE}/triggers.py": _tests("gateway/wire", "routes"),
+    f"{_WIRE}/flat_json.py": _tests("gateway/wire", "flat_json"),
+    f"{_WIRE}/fields.py": _BODIES,
+    f"{_WIRE}/intents.py": _BODIES,
+    f"{_WIRE}/parse.py": _BODIES,
+    f"{_WIRE}/order_bodies.py": _tests("gateway/wire", "order_bodies"),
+    f"{_WIRE}/stop_bodies.py": _tests("gateway/wire", "stop_bodies"),
+    f"{_WIRE}/pin_bodies.py": _tests("gateway/wire", "pin_bodies"),
+    f"{_WIRE}/queries.py": _tests("gateway/wire", "queries"),
+    f"{_WIRE}/render.py": _tests("gateway/wire", "render", "order_bodies", "stop_bodies"),
+    f"{_WIRE}/refusal.py": _tests("gateway/wire", "refusal"),
+    f"{_GATEWAY}/ledger.py": _tests("gateway", "ledger"),
+    f"{_GATEWAY}/lease_keeper.py": _tests("gateway", "lease_keeper"),
+    f"{_ACCOUNT}/view.py": _tests("gateway/account", "view", "view_model"),
+    f"{_ACCOUNT}/messages.py": _tests("gateway/account", "messages"),
+    f"{_ACCOUNT}/trust.py": _tests("gateway/account", "trust"),
+    f"{_ACCOUNT}/activity.py": _tests("gateway/account", "activity"),
+    f"{_CORE}/trust/keys.py": _tests("core/trust", "keys"),
+    f"{_CORE}/trust/lease.py": _tests("core/trust", "lease"),
+    f"{_CORE}/trust/ring.py": _tests("core/trust", "ring"),
+    f"{_CORE}/trust/statement.py": _tests("core/trust", "lease", "ring", "warrant"),
+    f"{_CORE}/trust/tag.py": _tests("core/trust", "tag"),
+    f"{_CORE}/trust/warrant.py": _tests("core/trust", "warrant"),
+    f"{_CORE}/money.py": _tests("core", "money"),
+    f"{_CORE}/canonical.py": _tests("core", "canonical"),
+}
+
+
+def all_tests() -> list[str]:
+    """Return every test file of the list once."""
+    return sorted({test for tests in PURE_CORE.values() for test in tests})
+
+
+def main() -> None:
+    """Print the list for the Makefile."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("what", choices=("modules", "tests"))
+    print(",".join(PURE_CORE) if parser.parse_args().what == "modules" else " ".join(all_tests()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The list of the pure core is complete, and each module of it has tests of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from proof.modules import PURE_CORE, WHOLE_FOLDERS, all_tests
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("folder", WHOLE_FOLDERS)
+def test_pure_core_lists_every_module_of_its_folders(folder: str) -> None:
+    written = {f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.py") if path.name != "__init__.py"}
+    assert {module for module in PURE_CORE if module.rpartition("/")[0] == folder} == written
+
+
+def test_pure_core_lists_only_files_that_are_there() -> None:
+    assert [path for path in (*PURE_CORE, *all_tests()) if not (ROOT / path).is_file()] == []
+
+
+@pytest.mark.parametrize("module", PURE_CORE)
+def test_pure_core_module_is_proved_by_its_mirrored_file_when_it_has_one(module: str) -> None:
+    _, _, within = module.split("/", 2)
+    folder = "core" if module.startswith("core/") else "gateway"
+    mirrored = Path("tests", folder, within)
+    mirrored = mirrored.with_name(f"test_{mirrored.name}")
+    assert PURE_CORE[module]
+    if (ROOT / mirrored).is_file():
+        assert str(mirrored) in PURE_CORE[module]
