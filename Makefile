@@ -7,6 +7,8 @@ SERVICES := gateway watchdog simulator demo
 ENVIRONMENTS := $(SERVICES) tests
 TESTS := .venv/tests/bin
 ARGS ?=
+# Containers often set this. Every process that the tests start would then compile its libraries again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test check coverage redteam bench format locks clean
 help:
@@ -24,16 +26,18 @@ help:
 	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
+# Compiled at once: the first starts of several processes would each compile the same, ccxt alone for 20 s.
 # Own packages are installed without dependencies and without a build environment: the lock holds all of it.
 $(ENVIRONMENTS:%=.venv/%/.ready): .venv/%/.ready: requirements/%.txt pyproject.toml .venv/uv/.ready
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
-	$(UV) pip install --quiet --python .venv/$*/bin/python --require-hashes -r requirements/$*.txt
+	$(UV) pip install --quiet --compile-bytecode --python .venv/$*/bin/python --require-hashes -r requirements/$*.txt
 	$(UV) pip install --quiet --python .venv/$*/bin/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
 .venv/freqtrade/.ready: requirements/freqtrade.txt .venv/uv/.ready
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv/freqtrade
 	$(UV) pip install --quiet --python .venv/freqtrade/bin/python --require-hashes -r requirements/freqtrade.txt
+	.venv/freqtrade/bin/python -c 'import freqtrade.worker, freqtrade.rpc.api_server.webserver, ccxt.pro'  # compiles what it needs
 	@touch $@
 
 setup: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/freqtrade/.ready
@@ -58,7 +62,7 @@ coverage: .venv/tests/.ready
 
 test: check coverage setup
 	tests/system-packages
-	$(TESTS)/pytest -q -m "slow and not attack" -n 2 --dist loadfile --durations=12
+	$(TESTS)/pytest -q -m "slow and not attack" -n 2 --dist loadgroup --durations=12
 	@echo "Left out: the attacks on a running stack (tests/redteam), which take minutes: make redteam"
 	@echo "No test of this version needs a cluster, a secret server or a security key."
 
@@ -66,7 +70,7 @@ bench: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
 	$(TESTS)/python loadtests/bench.py $(ARGS)
 
 redteam: setup
-	$(TESTS)/pytest -q -m attack -n 2 --dist loadfile tests/redteam
+	$(TESTS)/pytest -q -m attack -n 2 --dist loadgroup tests/redteam
 	PYTHONPATH=tests $(TESTS)/python -m redteam.fuzz --count 100000 $(ARGS)
 
 format: .venv/tests/.ready
