@@ -13,19 +13,29 @@ from pathlib import Path
 
 import uvloop
 
+from trade_core.bybit.client import BybitClient
 from trade_core.clock import SystemClock
-from trade_core.errors import ConfigurationError, TradeError
+from trade_core.errors import (
+    ConfigurationError,
+    ExchangeAnswerInvalid,
+    ExchangeUnavailable,
+    InvalidNumber,
+    TradeError,
+    UnknownOutcome,
+)
 from trade_core.logs import configure_logging
-from trade_core.secrets import read_secret_file, secret_text
+from trade_core.secrets import Secret, read_secret_file, secret_text
 from trade_core.serving import Listener, serve
 from trade_core.settings import load_settings
-from trade_core.trust.keys import NotTrusted
+from trade_core.trust.baseline import Baseline
+from trade_core.trust.keys import NotTrusted, key_id
 from trade_core.trust.ring import ring_hash
 from trade_gateway.admin import admin_app
+from trade_gateway.baseline import read_baseline
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
 from trade_gateway.genesis import check_genesis, remember_genesis
 from trade_gateway.guarded_protocol import guarded_protocol
-from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity
+from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity, require_uninitialised
 from trade_gateway.limits_view import require_available, require_bounded_loss
 from trade_gateway.listener import BotListener
 from trade_gateway.policy.explain import explain_request
@@ -41,7 +51,12 @@ EXIT_CLEAN = 0
 EXIT_FAILURE = 1
 EXIT_REFUSED = 2
 ADMIN_CONNECTIONS = 64
+BASELINE_WITHIN_S = 20
 log = logging.getLogger("trade_gateway")
+
+
+class BaselineUnavailable(TradeError):
+    """The exchange could not be asked what the account has; nothing was written."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,11 +135,49 @@ def _init(settings: GatewaySettings, watchdog_public: Path) -> int:
         raise ConfigurationError(
             f"{watchdog_public}: is not a watchdog's public.json ({type(error).__name__})"
         ) from None
-    ring = initialise(settings, lease_key=str(lease_key), policy_hash=policy_hash(read_policy(settings.policy_file)))
+    require_uninitialised(settings)
+    key_id(str(lease_key))  # before the exchange is asked: a wrong file is known at once
+    policy = read_policy(settings.policy_file)
+    baseline = asyncio.run(_take_baseline(settings, policy))
+    ring = initialise(settings, lease_key=str(lease_key), policy_hash=policy_hash(policy), baseline=baseline)
     print(f"deployment {ring.deployment} for account {ring.account} ({ring.environment})")
+    print(
+        f"baseline: {len(baseline.orders)} orders, {len(baseline.positions)} positions and {len(baseline.holdings)} "
+        "coins were there before; orders that appear later without the gateway's tag are a stranger's"
+    )
     print(f"key ring: {settings.ring_file}")
     print(f"handover files for watchdog, operator and freqtrade: {settings.state_dir / 'handover'}")
     return EXIT_CLEAN
+
+
+async def _take_baseline(settings: GatewaySettings, policy: Policy) -> Baseline:
+    key, secret = _order_key(settings)
+    client = BybitClient(
+        base_url=settings.exchange_url,
+        clock=SystemClock(),
+        is_simulated=settings.environment == "simulated",
+        key=key,
+        secret=secret,
+    )
+    categories = frozenset(category for category, _ in policy.symbols)
+    try:
+        async with asyncio.timeout(BASELINE_WITHIN_S):
+            return await read_baseline(client, account=settings.account, categories=categories)
+    except (TimeoutError, ExchangeUnavailable, ExchangeAnswerInvalid, UnknownOutcome, InvalidNumber) as error:
+        raise BaselineUnavailable(
+            f"the exchange at {settings.exchange_url} did not tell what the account has ({str(error) or 'in time'}); "
+            "init needs it, so that what is there now is not taken for a stranger's later"
+        ) from error
+    finally:
+        await client.aclose()
+
+
+def _order_key(settings: GatewaySettings) -> tuple[Secret, Secret]:
+    content = read_secret_file(settings.secrets_file)
+    return (
+        secret_text(content, "exchange_key", path=settings.secrets_file),
+        secret_text(content, "exchange_secret", path=settings.secrets_file),
+    )
 
 
 def _explain(settings: GatewaySettings, request: Path) -> int:
@@ -183,11 +236,7 @@ async def _run(settings: GatewaySettings) -> int:
         )
     require_available(policy)
     require_bounded_loss(policy)
-    content = read_secret_file(settings.secrets_file)
-    order_key = (
-        secret_text(content, "exchange_key", path=settings.secrets_file),
-        secret_text(content, "exchange_secret", path=settings.secrets_file),
-    )
+    order_key = _order_key(settings)
     clock = SystemClock()
     origin = f"trade/{ring.environment}/{ring.account}/gateway"
     journal = await JournalWriter.open(settings.journal_url, origin=origin, clock=clock)

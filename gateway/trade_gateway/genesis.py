@@ -1,8 +1,13 @@
 """Ties a state folder to its journal, so that a wiped or foreign one is noticed at start and never begun anew.
 
-The first row's leaf hash is remembered beside the identity. A journal that is empty although one was begun before,
-or that begins with another row, is refused: an empty journal would know of no halt and of no open intent.
-An older copy of the same journal passes here; the witness is who notices that.
+Guarantees
+- A journal is begun once: `init` leaves a permit, and the first start uses it up by writing down the first row's leaf
+  hash in its place. A journal that is empty afterwards, or begins with another row, is refused: it would know of no
+  halt and of no open intent.
+- Without permit or leaf hash nothing starts: a folder from which they are gone has lost more than we can see.
+
+Only `init` permits a beginning, and `init` refuses a folder that has an identity or a ring. An older copy of the same
+journal passes here; the witness is who notices that.
 """
 
 from __future__ import annotations
@@ -25,27 +30,31 @@ async def first_leaf_hash(journal: JournalWriter) -> str | None:
     return leaf_hash(row_bytes(rows[0])).hex() if rows else None
 
 
+def permit_genesis(state_dir: Path) -> None:
+    """Permit one journal to be begun; for `init` alone."""
+    _write(state_dir, None)
+
+
 async def check_genesis(state_dir: Path, journal: JournalWriter, *, ring_hash: str) -> None:
     """Refuse a journal that is not the one this state folder began. Raises ConfigurationError naming both."""
     path = state_dir / GENESIS_FILE
     remembered = _remembered(path)
     found = await first_leaf_hash(journal)
-    if remembered is None and found is not None and await _is_begun_by(journal, ring_hash):
-        return  # we crashed between the first row and the file
-    if remembered is None and found is not None:
-        raise ConfigurationError(f"{path}: not there, but the journal has rows; the state folder is wiped or foreign")
-    if remembered is not None and found is None:
+    if remembered is None:
+        if found is not None and not await _is_begun_by(journal, ring_hash):
+            raise ConfigurationError(f"{path}: permits a first start, but the journal has rows of another deployment")
+        return  # nothing was begun yet, or we crashed between the first row and the file
+    if found is None:
         raise ConfigurationError(f"{path}: says that a journal was begun, but it is empty; it is wiped or elsewhere")
     if remembered != found:
         raise ConfigurationError(f"{path}: the journal begins with another row than it did; it is another's")
 
 
 async def remember_genesis(state_dir: Path, journal: JournalWriter) -> None:
-    """Write down how the journal begins, once it does."""
-    path = state_dir / GENESIS_FILE
+    """Use up the permit: write down how the journal begins, once it does."""
     found = await first_leaf_hash(journal)
-    if found is not None and not path.exists():
-        write_atomically(path, json.dumps({_KEY: found}).encode() + b"\n", mode=0o600)
+    if found is not None and _remembered(state_dir / GENESIS_FILE) is None:
+        _write(state_dir, found)
 
 
 async def _is_begun_by(journal: JournalWriter, ring_hash: str) -> bool:
@@ -53,13 +62,18 @@ async def _is_begun_by(journal: JournalWriter, ring_hash: str) -> bool:
     return first.kind is RowKind.PROCESS_STARTED and first.fields.get("ring_hash") == ring_hash
 
 
+def _write(state_dir: Path, first: str | None) -> None:
+    write_atomically(state_dir / GENESIS_FILE, json.dumps({_KEY: first}).encode() + b"\n", mode=0o600)
+
+
 def _remembered(path: Path) -> str | None:
+    """The leaf hash of row 0, or None when the permit is not used yet. Raises ConfigurationError for anything else."""
     try:
         value = json.loads(path.read_bytes())[_KEY]
     except FileNotFoundError:
-        return None
+        raise ConfigurationError(f"{path}: not there; the state folder is wiped or foreign") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{path}: cannot be read ({type(error).__name__})") from None
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{path}: {_KEY} is not a text")
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(f"{path}: {_KEY} is neither a text nor null")
     return value

@@ -15,9 +15,12 @@ from typing import Any
 
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
+from trade_core.trust.baseline import Baseline
 from trade_core.trust.keys import key_id, load_private_key, new_private_key, public_text
 from trade_core.trust.ring import FIRST_VERSION, KeyRing, read_ring, ring_bytes, ring_hash
+from trade_core.trust.succession import difference
 from trade_core.trust.tag import tag_key_id
+from trade_gateway.genesis import GENESIS_FILE, permit_genesis
 from trade_gateway.settings import GatewaySettings
 
 IDENTITY_FILE = "identity.json"
@@ -43,6 +46,7 @@ class Identity:
     virtual_keys: Mapping[str, Secret]
     admin_tokens: Mapping[Role, Secret]
     ring_hash: str
+    ring_version: int
 
 
 def identity_path(settings: GatewaySettings) -> Path:
@@ -50,12 +54,17 @@ def identity_path(settings: GatewaySettings) -> Path:
     return settings.state_dir / IDENTITY_FILE
 
 
-def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str) -> KeyRing:
-    """Make the identity, the ring and the handover files. Raises ConfigurationError when an identity exists."""
-    path = identity_path(settings)
-    for existing in (path, settings.ring_file):
+def require_uninitialised(settings: GatewaySettings) -> None:
+    """Refuse to begin a deployment where one was begun. Raises ConfigurationError."""
+    for existing in (identity_path(settings), settings.ring_file, settings.state_dir / GENESIS_FILE):
         if existing.exists():
             raise ConfigurationError(f"{existing}: exists already; a deployment is initialised once")
+
+
+def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str, baseline: Baseline) -> KeyRing:
+    """Make the identity, the ring and the handover files. Raises ConfigurationError when an identity exists."""
+    require_uninitialised(settings)
+    path = identity_path(settings)
     key_id(lease_key)
     content = _new_identity()
     operator_key = new_private_key()
@@ -70,8 +79,10 @@ def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str) -
         operator_key=public_text(load_private_key(operator_key)),
         tag_key_id=tag_key_id(bytes.fromhex(str(content["tag_key"]))),
         policy_hash=policy_hash,
+        baseline=baseline,
     )
-    write_secret_file(path, {**content, "ring_hash": ring_hash(ring)})
+    write_secret_file(path, {**content, "ring_hash": ring_hash(ring), "ring_version": ring.version})
+    permit_genesis(settings.state_dir)
     _hand_over(settings, content)
     # The operator's private half is not the gateway's: whoever keeps this file offline keeps releases in his hand.
     write_secret_file(settings.state_dir / HANDOVER_FOLDER / OPERATOR_KEY_FILE, {"operator_key": operator_key})
@@ -121,9 +132,10 @@ def load_identity(settings: GatewaySettings) -> tuple[Identity, KeyRing]:
     for name, wanted in expected.items():
         if getattr(ring, name) != wanted:
             raise ConfigurationError(f"{settings.ring_file}: {name} is not that of {path} and the settings")
-    if ring_hash(ring) != identity.ring_hash:
-        # Another lease key in an otherwise fitting ring would let a stranger vouch for risk.
-        raise ConfigurationError(f"{settings.ring_file}: is not the key ring that `trade-gateway init` made")
+    # Another lease key in an otherwise fitting ring would let a stranger vouch for risk.
+    wrong = difference(ring, pinned_hash=identity.ring_hash, pinned_version=identity.ring_version)
+    if wrong is not None:
+        raise ConfigurationError(f"{settings.ring_file}: is not the key ring that this gateway has pinned: {wrong}")
     return identity, ring
 
 
@@ -137,6 +149,7 @@ def _parse_identity(content: Mapping[str, Any], path: Path) -> Identity:
             virtual_keys={str(key): secret_text(virtual_keys, key, path=path) for key in virtual_keys},
             admin_tokens={role: secret_text(tokens, role.value, path=path) for role in Role},
             ring_hash=str(content["ring_hash"]),
+            ring_version=int(str(content["ring_version"])),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise ConfigurationError(f"{path}: is not a gateway identity ({type(error).__name__})") from None

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trade_gateway.wire.intents import Category
+
 # All that placing and cancelling orders and pinning leverage takes.
 NEEDED = {"ContractTrade": frozenset({"Order", "Position"}), "Spot": frozenset({"SpotTrade"})}
+PERMISSION_GROUPS = {Category.SPOT: "Spot", Category.LINEAR: "ContractTrade"}
 ANY_ADDRESS = frozenset({"*", "0.0.0.0", "0.0.0.0/0", "::/0"})  # noqa: S104 - what an unbound key shows, not a bind
 
 

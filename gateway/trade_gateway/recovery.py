@@ -35,6 +35,7 @@ class Recovered:
     latch_sequence: int | None = None
     releases: int = 0
     rows: int = 0
+    has_baseline: bool = False  # the last of its rows is there
 
 
 class ReleaseJudge(Protocol):
@@ -86,6 +87,8 @@ def _apply(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> None:
             _apply_fill(recovered, row.fields)
         case RowKind.STATE_CHANGED if row.fields.get("holder") == LATCH_HOLDER:
             _apply_latch(recovered, row, is_release)
+        case RowKind.BASELINE_TAKEN:
+            recovered.has_baseline = recovered.has_baseline or row.fields.get("part") == row.fields.get("parts")
         case _:
             pass
 

@@ -22,6 +22,7 @@ from trade_gateway.account.keeper import AccountKeeper
 from trade_gateway.account.private_stream import private_stream
 from trade_gateway.account.reference_feed import ReferenceFeed
 from trade_gateway.account.resync import AccountSync
+from trade_gateway.baseline import Strangers, baseline_rows, shown_baseline, stranger_fields
 from trade_gateway.conductor import Conductor
 from trade_gateway.egress import EgressBudget
 from trade_gateway.identity import Identity, Role
@@ -153,6 +154,7 @@ class Gateway:
             metrics=self.metrics,
             clock=clock,
         )
+        self._strangers = Strangers(ring.baseline)
         self.admin_tokens: dict[Role, Secret] = dict(identity.admin_tokens)
         self.fatal: KeyRefused | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -188,6 +190,10 @@ class Gateway:
                 "latch": self.states.latched().name,
             },
         )
+        if not recovered.has_baseline:
+            # A crash between these rows writes them again: the last one says that they are all there.
+            for fields in baseline_rows(self._ring):
+                await self.recorder.append_durable(RowKind.BASELINE_TAKEN, fields)
         for fault in Fault:
             if fault not in {Fault.JOURNAL_UNWRITABLE, Fault.CLOCK_LEAPT}:
                 self.states.set_fault(fault, is_there=True)
@@ -268,6 +274,7 @@ class Gateway:
             "stress_loss": shown_loss(stress),
             "policy_hash": self._policy_hash,
             "ring_hash": self._ring_hash,
+            "baseline": shown_baseline(self._ring.baseline),
             "account_view": self._keeper.describe(),
             "references": self._references.describe(),
             "unknown_outcomes": [o.tag for o in self._ledger.open_orders() if o.phase is Phase.UNRESOLVED],
@@ -378,6 +385,8 @@ class Gateway:
     def _note_account(self) -> None:
         """Raise or clear what streams and readings are the cause of. An unknown outcome denies, it is no fault."""
         self._keeper.note_trust()
+        for seen in self._strangers.news(self._keeper.view.foreign_orders):
+            self.recorder.append_later(RowKind.INCIDENT_OPENED, stranger_fields(seen))
         self.states.set_fault(Fault.ACCOUNT_UNTRUSTED, is_there=self._keeper.is_blind())
         self.states.set_fault(Fault.REFERENCES_STALE, is_there=self._references.is_stale())
 

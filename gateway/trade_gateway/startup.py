@@ -22,7 +22,7 @@ from trade_core.errors import (
     InvalidNumber,
     UnknownOutcome,
 )
-from trade_gateway.key_check import excess_power
+from trade_gateway.key_check import PERMISSION_GROUPS, excess_power
 from trade_gateway.policy.instruments import Instrument, InstrumentInvalid, parse_instrument
 from trade_gateway.policy.limits import Policy
 from trade_gateway.wire.intents import Category
@@ -37,8 +37,8 @@ class KeyRefused(ConfigurationError):
     """The order key has the wrong power; the gateway does not start with it."""
 
 
-async def verify_key(client: BybitClient, *, account: str) -> None:
-    """Prove with the exchange's own answer what the key may do.
+async def verify_key(client: BybitClient, *, account: str) -> frozenset[Category]:
+    """Prove with the exchange's own answer what the key may do; returns the categories that it may trade.
 
     Raises KeyRefused when it is wrong, ExchangeUnavailable or ExchangeAnswerInvalid when it is not known.
     """
@@ -50,6 +50,8 @@ async def verify_key(client: BybitClient, *, account: str) -> None:
     wrong = excess_power(answer.result, account=account)
     if wrong:
         raise KeyRefused("the order key is refused: " + "; ".join(wrong))
+    permissions: Any = answer.result.get("permissions")
+    return frozenset(category for category, group in PERMISSION_GROUPS.items() if permissions.get(group))
 
 
 async def load_instruments(client: BybitClient, policy: Policy) -> dict[tuple[Category, str], Instrument]:

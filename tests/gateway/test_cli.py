@@ -9,10 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway.deployment import POLICY_TOML, write_deployment
+from gateway.deployment import LEASE_KEY, POLICY_TOML, deployment, write_deployment
+from gateway.exchange_thread import exchange_thread
+from http_double import HANG, Asked, envelope
 
+from trade_core.trust.baseline import baseline_of
+from trade_core.trust.ring import read_ring
 from trade_gateway import cli
-from trade_gateway.cli import main
+from trade_gateway.cli import main, read_policy
+from trade_gateway.identity import initialise
+from trade_gateway.policy.limits import policy_hash
 from trade_journal.errors import JournalUnavailable
 
 
@@ -26,9 +32,37 @@ def root_logger() -> Iterator[None]:
 
 
 def initialised(folder: Path, **changed: object) -> Path:
+    settings = deployment(folder, **changed)
+    hashed = policy_hash(read_policy(settings.policy_file))
+    initialise(settings, lease_key=LEASE_KEY, policy_hash=hashed, baseline=baseline_of(taken_at_ms=1))
+    return folder / "gateway.toml"
+
+
+def init(folder: Path, **changed: object) -> int:
     config = write_deployment(folder, **changed)
-    assert main(["init", "--config", str(config), "--watchdog-public", str(folder / "public.json")]) == 0
-    return config
+    return main(["init", "--config", str(config), "--watchdog-public", str(folder / "public.json")])
+
+
+def account(asked: Asked) -> bytes:
+    """An exchange whose account has two coins and one order."""
+    match asked.path:
+        case "/v5/user/query-api":
+            permissions = {"Spot": ["SpotTrade"]}
+            key = {"userID": 1002, "readOnly": 0, "isMaster": False, "ips": ["127.0.0.1"], "permissions": permissions}
+            return envelope(key)
+        case "/v5/order/realtime":
+            order = {
+                "orderId": "o1",
+                "symbol": "BTCUSDT",
+                "side": "Buy",
+                "orderStatus": "New",
+                "qty": "1",
+                "price": "2",
+            }
+            return envelope({"list": [order]})
+        case _:
+            coins = [{"coin": coin, "walletBalance": "1"} for coin in ("BTC", "USDT")]
+            return envelope({"list": [{"coin": coins}]})
 
 
 @pytest.mark.parametrize(
@@ -49,14 +83,20 @@ def test_cli_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_cli_init_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    initialised(tmp_path)
+    with exchange_thread(account) as exchange:
+        assert init(tmp_path, exchange_url=exchange.url) == 0
     out = capsys.readouterr().out
     assert "for account 1002 (simulated)" in out
+    assert "baseline: 1 orders, 0 positions and 2 coins" in out
     assert str(tmp_path / "ring.json") in out
+    baseline = read_ring(tmp_path / "ring.json").baseline
+    assert [order.order_id for order in baseline.orders] == ["o1"]
+    assert [held.coin for held in baseline.holdings] == ["BTC", "USDT"]
 
 
 def test_cli_init_prints_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    initialised(tmp_path)
+    with exchange_thread(account) as exchange:
+        assert init(tmp_path, exchange_url=exchange.url) == 0
     said = capsys.readouterr()
     identity = json.loads((tmp_path / "state" / "identity.json").read_text())
     secrets = [identity["private_key"], identity["tag_key"], *identity["virtual_keys"].values()]
@@ -64,9 +104,38 @@ def test_cli_init_prints_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture
     assert not [secret for secret in secrets if secret in said.out + said.err]
 
 
-def test_cli_init_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = initialised(tmp_path)
-    assert main(["init", "--config", str(config), "--watchdog-public", str(tmp_path / "public.json")]) == 2
+def test_cli_init_without_the_exchange_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert init(tmp_path) == 1
+    assert "did not tell what the account has (/v5/user/query-api: ConnectError)" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
+    assert not (tmp_path / "ring.json").exists()
+
+
+def test_cli_init_with_an_exchange_that_hangs_ends_in_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "BASELINE_WITHIN_S", 0.05)
+    with exchange_thread(lambda _: HANG) as exchange:
+        assert init(tmp_path, exchange_url=exchange.url) == 1
+    assert "(in time)" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
+
+
+def test_cli_init_with_a_key_of_another_account_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with exchange_thread(account) as exchange:
+        assert init(tmp_path, exchange_url=exchange.url, account="1003") == 2
+    assert "it belongs to another account" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("left", ["state/identity.json", "state/genesis.json", "ring.json"])
+def test_cli_init_where_something_was_begun_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], left: str
+) -> None:
+    initialised(tmp_path)
+    for name in {"state/identity.json", "state/genesis.json", "ring.json"} - {left}:
+        (tmp_path / name).unlink()
+    assert init(tmp_path) == 2
     assert "exists already" in capsys.readouterr().err
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
-from trade_gateway.genesis import GENESIS_FILE, check_genesis, remember_genesis
+from trade_gateway.genesis import GENESIS_FILE, check_genesis, permit_genesis, remember_genesis
 from trade_journal.rows import Entry, RowKind
 from trade_journal.writer import JournalWriter
 
@@ -25,6 +25,7 @@ async def other_journal(folder: Path) -> JournalWriter:
 
 
 async def test_genesis_first_start_and_every_later_one_pass(tmp_path: Path, journal: JournalWriter) -> None:
+    permit_genesis(tmp_path)
     await check_genesis(tmp_path, journal, ring_hash=RING)
     await begin(journal)
     await remember_genesis(tmp_path, journal)
@@ -35,6 +36,7 @@ async def test_genesis_first_start_and_every_later_one_pass(tmp_path: Path, jour
 
 
 async def test_genesis_wiped_journal_is_refused(tmp_path: Path, journal: JournalWriter) -> None:
+    permit_genesis(tmp_path)
     await begin(journal)
     await remember_genesis(tmp_path, journal)
     wiped = await other_journal(tmp_path)
@@ -44,6 +46,7 @@ async def test_genesis_wiped_journal_is_refused(tmp_path: Path, journal: Journal
 
 
 async def test_genesis_journal_of_another_folder_is_refused(tmp_path: Path, journal: JournalWriter) -> None:
+    permit_genesis(tmp_path)
     await begin(journal)
     await remember_genesis(tmp_path, journal)
     foreign = await other_journal(tmp_path)
@@ -56,10 +59,34 @@ async def test_genesis_journal_of_another_folder_is_refused(tmp_path: Path, jour
 async def test_genesis_crash_before_the_file_is_forgiven_and_a_foreign_journal_is_not(
     tmp_path: Path, journal: JournalWriter
 ) -> None:
+    permit_genesis(tmp_path)
     await begin(journal)
     await check_genesis(tmp_path, journal, ring_hash=RING)
-    with pytest.raises(ConfigurationError, match="wiped or foreign"):
+    with pytest.raises(ConfigurationError, match="rows of another deployment"):
         await check_genesis(tmp_path, journal, ring_hash="another")
+
+
+async def test_genesis_without_permit_is_refused_whatever_the_journal_has(
+    tmp_path: Path, journal: JournalWriter
+) -> None:
+    # Wiping the file with the journal must not begin anew: the new journal would know of no halt.
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="wiped or foreign"):
+            await check_genesis(tmp_path, journal, ring_hash=RING)
+        await begin(journal)
+
+
+async def test_genesis_permit_is_used_once(tmp_path: Path, journal: JournalWriter) -> None:
+    permit_genesis(tmp_path)
+    await remember_genesis(tmp_path, journal)  # nothing was begun
+    await begin(journal)
+    await remember_genesis(tmp_path, journal)
+    used = (tmp_path / GENESIS_FILE).read_bytes()
+    wiped = await other_journal(tmp_path)
+    await begin(wiped, boot="second")
+    await remember_genesis(tmp_path, wiped)
+    assert (tmp_path / GENESIS_FILE).read_bytes() == used
+    await wiped.close()
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"first_leaf_hash": 1}', "\x00"])

@@ -11,6 +11,7 @@ from gateway.deployment import LEASE_KEY, deployment
 
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import read_secret_file, write_secret_file
+from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes
 from trade_core.trust.tag import tag_key_id
@@ -18,11 +19,12 @@ from trade_gateway.identity import Role, identity_path, initialise, load_identit
 from trade_gateway.settings import GatewaySettings
 
 POLICY_HASH = "a" * 64
+BASELINE = baseline_of(taken_at_ms=1)
 
 
 def made(folder: Path) -> tuple[GatewaySettings, KeyRing]:
     settings = deployment(folder)
-    return settings, initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH)
+    return settings, initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
 
 
 def test_init_makes_a_ring_that_fits_the_identity(tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_init_a_second_time_is_refused_and_changes_nothing(tmp_path: Path) -> No
     settings, ring = made(tmp_path)
     before = identity_path(settings).read_bytes()
     with pytest.raises(ConfigurationError, match="exists already"):
-        initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH)
+        initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
     assert identity_path(settings).read_bytes() == before
     assert read_ring(settings.ring_file) == ring
 
@@ -90,14 +92,14 @@ def test_init_with_half_a_deployment_is_refused(tmp_path: Path, lost: str) -> No
     settings, _ = made(tmp_path)
     (identity_path(settings) if lost == "identity" else settings.ring_file).unlink()
     with pytest.raises(ConfigurationError, match="exists already"):
-        initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH)
+        initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
 
 
 @pytest.mark.parametrize("lease_key", ["", "AAAA", "nonsense"])
 def test_init_with_a_lease_key_that_is_none_writes_nothing(tmp_path: Path, lease_key: str) -> None:
     settings = deployment(tmp_path)
     with pytest.raises(NotTrusted):
-        initialise(settings, lease_key=lease_key, policy_hash=POLICY_HASH)
+        initialise(settings, lease_key=lease_key, policy_hash=POLICY_HASH, baseline=BASELINE)
     assert not settings.state_dir.exists()
 
 
@@ -105,7 +107,7 @@ def test_two_deployments_share_no_secret(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     one, other = (read_secret_file(identity_path(made(tmp_path / name)[0])) for name in "ab")
-    assert all(one[name] != other[name] for name in one)
+    assert all(one[name] != other[name] for name in one if name != "ring_version")
 
 
 def test_identity_before_init_is_refused_with_the_command(tmp_path: Path) -> None:
@@ -135,6 +137,7 @@ OTHER_KEY = public_text(load_private_key(base64.b64encode(bytes(32)).decode()))
         ("policy_hash", "b" * 64),
         ("version", 2),
         ("previous_hash", "c"),
+        ("baseline", baseline_of(taken_at_ms=2)),
     ],
 )
 def test_identity_beside_a_changed_ring_is_refused(tmp_path: Path, name: str, value: object) -> None:
@@ -180,7 +183,10 @@ def test_identity_that_is_damaged_is_refused_without_its_secrets(tmp_path: Path,
     assert all(str(secret) not in str(caught.value) for secret in (content["tag_key"], content["private_key"]))
 
 
-@pytest.mark.parametrize("name", ["deployment", "private_key", "tag_key", "virtual_keys", "admin_tokens", "ring_hash"])
+@pytest.mark.parametrize(
+    "name",
+    ["deployment", "private_key", "tag_key", "virtual_keys", "admin_tokens", "ring_hash", "ring_version"],
+)
 def test_identity_without_a_part_is_refused(tmp_path: Path, name: str) -> None:
     settings, _ = made(tmp_path)
     content = json.loads(identity_path(settings).read_bytes())

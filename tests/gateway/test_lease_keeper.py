@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
+from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, public_text
 from trade_core.trust.lease import Lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
@@ -25,6 +26,7 @@ RING = KeyRing(
     operator_key=public_text(KEY),
     tag_key_id="t",
     policy_hash="a" * 64,
+    baseline=baseline_of(taken_at_ms=1),
 )
 
 

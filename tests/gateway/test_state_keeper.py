@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
+from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.warrant import Warrant, open_warrant, sign_warrant
@@ -30,6 +31,7 @@ RING = KeyRing(
     operator_key=public_text(OPERATOR),
     tag_key_id="t",
     policy_hash="a" * 64,
+    baseline=baseline_of(taken_at_ms=1),
 )
 
 

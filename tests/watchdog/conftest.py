@@ -19,6 +19,7 @@ import uvicorn
 from ports import free_port
 
 from trade_core.secrets import write_secret_file
+from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.lease import Lease, open_lease
 from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
@@ -270,6 +271,7 @@ def deployment(tmp_path: Path, exchange: ExchangeDouble, gateway: GatewayDouble)
         operator_key=public_text(identity.lease_key),
         tag_key_id="t1",
         policy_hash="p" * 64,
+        baseline=baseline_of(taken_at_ms=1),
     )
     settings.ring_file.write_bytes(ring_bytes(ring))
     write_secret_file(settings.secrets_file, {"exchange_key": KEY, "exchange_secret": SECRET})

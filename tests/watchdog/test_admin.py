@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from trade_core.clock import ManualClock
 from trade_core.secrets import Secret
+from trade_core.trust.baseline import baseline_of
 from trade_core.trust.lease import Lease
 from trade_core.trust.ring import KeyRing
 from trade_watchdog.admin import admin_app
@@ -32,6 +33,7 @@ RING = KeyRing(
     operator_key="l",
     tag_key_id="t",
     policy_hash="p",
+    baseline=baseline_of(taken_at_ms=1),
 )
 
 

@@ -6,13 +6,15 @@ import json
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import read_secret_file, write_secret_file
+from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
-from trade_core.trust.ring import KeyRing, ring_bytes
+from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
 from trade_watchdog.identity import (
     GENERATION_MAX,
     GenerationStore,
@@ -59,6 +61,7 @@ def ring(settings: WatchdogSettings) -> KeyRing:
         operator_key=public_text(load_identity(settings).lease_key),
         tag_key_id="t1",
         policy_hash="p",
+        baseline=baseline_of(taken_at_ms=1),
     )
     settings.ring_file.write_bytes(ring_bytes(made))
     return made
@@ -112,8 +115,56 @@ def test_ring_other_than_the_pinned_one_is_refused(settings: WatchdogSettings, r
     identity = load_identity(settings)
     load_pinned_ring(settings, identity)
     settings.ring_file.write_bytes(ring_bytes(replace(ring, policy_hash="looser", version=2)))
-    with pytest.raises(ConfigurationError, match="not the one this watchdog has pinned"):
+    with pytest.raises(ConfigurationError, match="is not the ring that this watchdog has pinned"):
         load_pinned_ring(settings, identity)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"version": 2}, "version 2 does not follow the pinned version 1"),
+        ({"gateway_key": "other"}, "another ring of version 1"),
+        ({"baseline": baseline_of(taken_at_ms=2)}, "another ring of version 1"),
+    ],
+)
+def test_ring_that_no_warrant_put_there_is_refused_by_name(
+    settings: WatchdogSettings, ring: KeyRing, changed: dict[str, Any], said: str
+) -> None:
+    identity = load_identity(settings)
+    load_pinned_ring(settings, identity)
+    changed = {name: public_text(identity.lease_key) if value == "other" else value for name, value in changed.items()}
+    settings.ring_file.write_bytes(ring_bytes(replace(ring, **changed)))
+    with pytest.raises(ConfigurationError, match=said):
+        load_pinned_ring(settings, identity)
+
+
+def test_ring_that_follows_the_pinned_one_without_a_warrant_is_refused(
+    settings: WatchdogSettings, ring: KeyRing
+) -> None:
+    identity = load_identity(settings)
+    load_pinned_ring(settings, identity)
+    settings.ring_file.write_bytes(ring_bytes(replace(ring, version=2, previous_hash=ring_hash(ring))))
+    with pytest.raises(ConfigurationError, match="no warrant orders it"):
+        load_pinned_ring(settings, identity)
+
+
+def test_ring_older_than_the_pinned_one_is_refused(settings: WatchdogSettings, ring: KeyRing) -> None:
+    identity = load_identity(settings)
+    settings.ring_file.write_bytes(ring_bytes(replace(ring, version=2)))
+    load_pinned_ring(settings, identity)
+    settings.ring_file.write_bytes(ring_bytes(ring))
+    with pytest.raises(ConfigurationError, match="version 1 is older than the pinned version 2"):
+        load_pinned_ring(settings, identity)
+
+
+def test_pinned_ring_gone_after_a_lease_was_sent_is_refused(settings: WatchdogSettings, ring: KeyRing) -> None:
+    identity = load_identity(settings)
+    load_pinned_ring(settings, identity)
+    GenerationStore(settings.state_dir).next_above(0)
+    (settings.state_dir / "ring.json").unlink()
+    with pytest.raises(ConfigurationError, match="has vouched under a pinned ring"):
+        load_pinned_ring(settings, identity)
+    assert not (settings.state_dir / "ring.json").exists()
 
 
 @pytest.mark.parametrize("name", ["environment", "account", "lease_key"])

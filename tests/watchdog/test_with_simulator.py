@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from trade_core.secrets import read_secret_file, write_secret_file
+from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, ring_bytes
 
@@ -111,6 +112,7 @@ async def initialised(folder: Path, gateway: Any, admin_port: int) -> Scene:
         operator_key=public["lease_key"],
         tag_key_id="t1",
         policy_hash="p" * 64,
+        baseline=baseline_of(taken_at_ms=1),
     )
     (folder / "ring.json").write_bytes(ring_bytes(gateway.ring))
     write_secret_file(folder / "handover.json", {"admin_url": gateway.url, "admin_token": "lease-token"})

@@ -2,7 +2,8 @@
 
 Guarantees
 - The private half of the lease key is made here and never leaves the identity file (mode 0600).
-- A ring is pinned at the first start; afterwards another one is refused, whoever put it there.
+- A ring is pinned at the first start; afterwards another one is refused, whoever put it there, and so is a start
+  without the pinned one once a lease was sent.
 - The lease generation is on disk before a lease carries it, so that a restart never goes back.
 """
 
@@ -22,6 +23,7 @@ from trade_core.secrets import Secret, read_secret_file, secret_text, write_atom
 from trade_core.setting_types import loopback_url
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes, ring_hash
+from trade_core.trust.succession import difference
 from trade_watchdog.settings import WatchdogSettings
 
 IDENTITY_FILE: Final = "identity.json"
@@ -113,14 +115,15 @@ def load_pinned_ring(settings: WatchdogSettings, identity: Identity) -> KeyRing:
 
 def _pin(ring: KeyRing, pinned_file: Path, *, source: Path) -> None:
     if not pinned_file.exists():
+        if (pinned_file.parent / GENERATION_FILE).exists():
+            # It has sent leases under a ring: whoever took that one away would choose the next.
+            raise ConfigurationError(f"{pinned_file}: not there, but this watchdog has vouched under a pinned ring")
         write_atomically(pinned_file, ring_bytes(ring), mode=0o600)
         return
     pinned = read_ring(pinned_file)
-    if ring_hash(pinned) != ring_hash(ring):
-        raise ConfigurationError(
-            f"{source}: ring {ring_hash(ring)[:12]} is not the one this watchdog has pinned "
-            f"({ring_hash(pinned)[:12]} in {pinned_file})"
-        )
+    wrong = difference(ring, pinned_hash=ring_hash(pinned), pinned_version=pinned.version)
+    if wrong is not None:
+        raise ConfigurationError(f"{source}: is not the ring that this watchdog has pinned in {pinned_file}: {wrong}")
 
 
 def load_gateway_address(path: Path) -> GatewayAddress:

@@ -1,21 +1,22 @@
 """The key ring: who the processes of one deployment are. Public halves only; each process pins its own copy.
 
-A ring names the deployment, the environment and the account, so that nothing of one can be used in another.
-Later versions chain to the one before by its hash.
+A ring names the deployment, the environment and the account, so that nothing of one can be used in another, and the
+baseline: what the account had before. Later versions chain to the one before by its hash; see `succession`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trade_core.canonical import canonical_json
+from trade_core.trust.baseline import Baseline, parse_baseline
 from trade_core.trust.keys import NotTrusted, key_id
 
-MAX_RING_BYTES = 64 * 1024
+MAX_RING_BYTES = 256 * 1024  # a baseline at its bounds is about half of it
 FIRST_VERSION = 1
 
 
@@ -33,10 +34,12 @@ class KeyRing:
     operator_key: str
     tag_key_id: str
     policy_hash: str
+    baseline: Baseline
 
     def content(self) -> dict[str, Any]:
         """Return the fields as plain values."""
-        return asdict(self)
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "baseline"}
+        return {**plain, "baseline": self.baseline.content()}
 
 
 def ring_hash(ring: KeyRing) -> str:
@@ -54,11 +57,12 @@ def parse_ring(raw: bytes) -> KeyRing:
         raise NotTrusted("key ring: not JSON") from None
     if not isinstance(content, dict) or set(content) != set(KeyRing.__slots__):
         raise NotTrusted("key ring: its fields are not those of a key ring")
+    baseline = content.pop("baseline")
     for name, value in content.items():
         wanted = int if name == "version" else str
         if type(value) is not wanted:
             raise NotTrusted(f"key ring: {name} must be {wanted.__name__}")
-    ring = KeyRing(**content)
+    ring = KeyRing(**content, baseline=parse_baseline(baseline))
     if ring.version < FIRST_VERSION:
         raise NotTrusted(f"key ring: version {ring.version} is below {FIRST_VERSION}")
     key_id(ring.gateway_key)

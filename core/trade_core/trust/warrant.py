@@ -30,6 +30,7 @@ class WarrantPurpose(Enum):
 
     RELEASE = "release"
     POLICY = "policy"
+    RING = "ring"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,42 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
-from urllib.parse import urlencode
 
 from trade_core.bybit.client import BybitClient
-from trade_core.bybit.envelope import Answer
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_core.money import parse_exchange_decimal
 from trade_gateway.account.keeper import AccountKeeper
-from trade_gateway.account.messages import (
-    OrderSeen,
-    PositionSeen,
-    WalletSeen,
-    parse_execution,
-    parse_order,
-    parse_position,
-    parse_wallet,
-)
+from trade_gateway.account.questions import ask_executions, ask_open_orders, ask_positions, ask_wallet
 from trade_gateway.account.trust import STALE_AFTER_NS, Trusted
 from trade_gateway.account.view import Reading
 from trade_gateway.commands import AskOrder, CannotAsk, Found, NotFound
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
-from trade_gateway.order_flow import TERMINAL_STATUSES
 from trade_gateway.policy.facts import AccountFacts
 from trade_gateway.policy.throttles import MessageLevel
-from trade_gateway.upstream import ORDER_REALTIME_PATH, Upstream, order_items
+from trade_gateway.upstream import Upstream
 from trade_gateway.wire.intents import Category
 
 SYNC_EVERY_S = 2.0
-QUOTE_COIN = "USDT"
 _READ_AGAIN_WITHIN_S = 2.0
 _READ_AGAIN_APART_S = 0.25
-_PAGE = 50
-_MAX_PAGES = 20  # 1,000 open orders; the exchange permits 500 a symbol, the policy far fewer
 _MAX_LOOKUPS = 50  # orders looked up one by one in one round
-_EXECUTIONS_PAGE = 100
 # Fills are told by orders too; the list of executions is read when trust is at stake, and now and then.
 _EXECUTIONS_EVERY_NS = 10 * NS_PER_S
 _SPACING_S = 0.25
@@ -125,8 +109,8 @@ class AccountSync:
         await self._read_executions()
         self.keeper.apply(view.count_fills(now_ns=self._clock.monotonic_ns()))
         marks = self._ledger.fill_marks()
-        wallet = await self._read_wallet()
-        positions = await self._read_positions() if Category.LINEAR in self._categories else None
+        wallet = await ask_wallet(self._client)
+        positions = await ask_positions(self._client) if Category.LINEAR in self._categories else None
         view.end_reading(reading, wallet=wallet, positions=positions, marks=marks, now_ns=self._clock.monotonic_ns())
 
     async def read_again(self) -> bool:
@@ -155,31 +139,13 @@ class AccountSync:
 
     async def _read_orders(self, category: Category, reading: Reading) -> None:
         tracked = [o for o in self._ledger.open_orders() if o.intent.category is category and o.phase is Phase.WORKING]
-        listed = await self._open_orders(category)
+        listed = await ask_open_orders(self._client, category)
         view = self.keeper.view
         self.keeper.apply(view.read_open_orders(category, listed, reading, now_ns=self._clock.monotonic_ns()))
         tags = {seen.tag for seen in listed}
         missing = [order for order in tracked if order.tag not in tags and order.phase is Phase.WORKING]
         for order in missing[:_MAX_LOOKUPS]:
             await self._look_up(order)
-
-    async def _open_orders(self, category: Category) -> list[OrderSeen]:
-        found: dict[str, OrderSeen] = {}
-        query = {"category": category.value, "openOnly": "0", "limit": str(_PAGE)}
-        if category is Category.LINEAR:
-            query["settleCoin"] = QUOTE_COIN
-        for _ in range(_MAX_PAGES):
-            answer = await self._client.get(ORDER_REALTIME_PATH, urlencode(query))
-            items = order_items(answer)
-            for item in items:
-                seen = parse_order(item, category)
-                if seen is not None and seen.status not in TERMINAL_STATUSES:
-                    found[seen.order_id] = seen
-            cursor = answer.result.get("nextPageCursor")
-            if not cursor or len(items) < _PAGE:
-                return list(found.values())
-            query["cursor"] = str(cursor)
-        raise ExchangeAnswerInvalid(f"more than {_MAX_PAGES * _PAGE} open orders")
 
     async def _look_up(self, order: TrackedOrder) -> None:
         """An order that is not among the open ones has ended, or the list was a moment behind: ask for it."""
@@ -209,29 +175,6 @@ class AccountSync:
         if last_ns is not None and now_ns - last_ns < _EXECUTIONS_EVERY_NS and isinstance(self.keeper.trust(), Trusted):
             return
         for category in self._categories:
-            query = f"category={category.value}&limit={_EXECUTIONS_PAGE}"
-            answer = await self._client.get("/v5/execution/list", query)
-            for item in _items(answer, "executions"):
-                seen = parse_execution(item, category)
-                if seen is not None:
-                    self.keeper.apply(self.keeper.view.read_execution(seen, now_ns=self._clock.monotonic_ns()))
+            for seen in await ask_executions(self._client, category):
+                self.keeper.apply(self.keeper.view.read_execution(seen, now_ns=self._clock.monotonic_ns()))
         self._executions_read_at_ns = now_ns
-
-    async def _read_wallet(self) -> WalletSeen:
-        answer = await self._client.get("/v5/account/wallet-balance", "accountType=UNIFIED")
-        accounts = _items(answer, "wallets")
-        wallet = parse_wallet(accounts[0], at_ms=answer.time_ms) if accounts else None
-        if wallet is None:
-            raise ExchangeAnswerInvalid("no unified wallet in the exchange's answer")
-        return wallet
-
-    async def _read_positions(self) -> list[PositionSeen]:
-        answer = await self._client.get("/v5/position/list", f"category=linear&settleCoin={QUOTE_COIN}&limit=200")
-        return [seen for item in _items(answer, "positions") if (seen := parse_position(item)) is not None]
-
-
-def _items(answer: Answer, what: str) -> list[Any]:
-    items = answer.result.get("list")
-    if not answer.is_ok or not isinstance(items, list):
-        raise ExchangeAnswerInvalid(f"no {what} in the exchange's answer (code {answer.ret_code})")
-    return items
