@@ -11,7 +11,7 @@ import pytest
 
 DEFAULT_TIMEOUT_S = 180
 # Left out of this set, a fixture is merely made once more by the other worker.
-COSTLY_FIXTURES = frozenset({"stack", "standing_stack", "simulation", "lonely", "breaker", "answers"})
+COSTLY_FIXTURES = frozenset({"stack", "standing_stack", "simulation", "lonely", "breaker", "answers", "stopped"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
