@@ -34,3 +34,7 @@ class JournalRefused(JournalError, ConfigurationError):
 
 class JournalDamaged(JournalRefused):
     """A journal of ours whose rows contradict themselves: a gap, a wrong leaf hash, a body that is not a row."""
+
+
+class NoteRefused(JournalError):
+    """A signed note, checkpoint or cosignature that must not be believed; the message says which part and why."""
