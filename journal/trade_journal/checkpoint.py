@@ -1,7 +1,7 @@
 """Checkpoints: a log's name, size and root, signed by who writes it and cosigned by who witnesses it. Pure.
 
-The text is that of C2SP tlog-checkpoint: origin, size and base64 root, a line each, then one line of ours that names the
-key ring under which the log writes: `ring <hash>`. The log signs it as a note (Ed25519). The witness signs
+The text is that of C2SP tlog-checkpoint: origin, size and base64 root, a line each, then one line of ours that names
+the key ring under which the log writes: `ring <hash>`. The log signs it as a note (Ed25519). The witness signs
 `cosignature/v1`: a time, then the same text (C2SP tlog-cosignature).
 
 Guarantees
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trade_journal.errors import NoteRefused
 from trade_journal.note import (
     COSIGNATURE_V1,
+    ED25519,
     Note,
     Signature,
     Verifier,
@@ -32,7 +33,7 @@ from trade_journal.note import (
     parse_note,
     sign_text,
 )
-from trade_journal.tree import HASH_BYTES, SIZE_MAX
+from trade_journal.tree import HASH_BYTES, SIZE_MAX, Frontier
 
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _RING_LINE: Final = re.compile(r"ring ([0-9a-f]{64})", re.ASCII)
@@ -56,6 +57,24 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogSigner:
+    """Who signs the checkpoints of a log, and under which key ring."""
+
+    origin: str
+    private_key: Ed25519PrivateKey
+    ring_hash: str
+
+    def verifier(self) -> Verifier:
+        """Return the public half, as others are given it."""
+        return Verifier(name=self.origin, kind=ED25519, public=self.private_key.public_key())
+
+    def sign(self, tree: Frontier) -> Note:
+        """Sign a checkpoint over a tree."""
+        checkpoint = Checkpoint(origin=self.origin, size=tree.size, root=tree.root(), ring_hash=self.ring_hash)
+        return sign_checkpoint(checkpoint, self.private_key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cosigned:
     """A checkpoint that its log signed and its witness cosigned at `at_s` (UTC seconds)."""
 
@@ -73,7 +92,7 @@ def open_checkpoint(raw: bytes, *, log: Verifier) -> tuple[Checkpoint, Note]:
     """Verify a checkpoint by its log's key and return it with its note. Raises NoteRefused."""
     note = parse_note(raw)
     check_signed(note, verifier=log)
-    checkpoint = _parsed(note.text)
+    checkpoint = read_checkpoint(note)
     if checkpoint.origin != log.name:
         raise NoteRefused(f"a checkpoint of {checkpoint.origin!r}; expected {log.name!r}")
     return checkpoint, note
@@ -109,8 +128,9 @@ def _cosigned(text: str, at_s: int) -> bytes:
     return f"cosignature/v1\ntime {at_s}\n{text}".encode()
 
 
-def _parsed(text: str) -> Checkpoint:
-    lines = text.removesuffix("\n").split("\n")
+def read_checkpoint(note: Note) -> Checkpoint:
+    """Read what a note says as a checkpoint; who signed it is not asked here. Raises NoteRefused."""
+    lines = note.text.removesuffix("\n").split("\n")
     ring = _RING_LINE.fullmatch(lines[-1])
     if len(lines) != _LINES or ring is None:
         raise NoteRefused("a checkpoint has origin, size, root and ring, a line each")

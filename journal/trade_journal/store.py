@@ -6,6 +6,8 @@ Guarantees
   its mistakes, not whoever owns the file: against that stand the leaf hashes here and the witness elsewhere.
 - One writer: a lock beside the file, held by the kernel for the life of the process, refuses a second one.
 - What is not ours, newer than this code, of another origin or damaged is refused, never repaired.
+- The tree over all rows is known after opening: from the last checkpoint's frontier, which must have the root that the
+  log signed, and the rows after it, hashed from their bytes.
 
 It does not wait, retry or group: that is the writer's part.
 """
@@ -20,87 +22,49 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Engine,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    create_engine,
-    event,
-    func,
-    insert,
-    inspect,
-    select,
-    text,
-)
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
+from trade_journal.checkpoint import Checkpoint, read_checkpoint
+from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable, NoteRefused
+from trade_journal.note import Verifier, check_signed, parse_note
 from trade_journal.rows import Draft, Row, leaf_hash, numbered, parse_row
+from trade_journal.schema import CHECKPOINTS, ROWS, add_checkpoints, check_format, create_tables, is_without_checkpoints
+from trade_journal.tree import HASH_BYTES, Frontier
+from trade_journal.verify import StoredRow
 
-FORMAT_VERSION: Final = 1
 READ_ROWS_MAX: Final = 1000  # one page for the witness: at most 8 MiB
 CHECKED_ROWS: Final = 1000  # hashed again at every opening; the whole log is for `verify`
+CHECKPOINTS_MAX: Final = 1000  # one page of checkpoints
 BUSY_TIMEOUT_S: Final = 2  # only a reader that recovers the WAL can be in the way
-
-_METADATA: Final = MetaData()
-_ROWS: Final = Table(
-    "rows",
-    _METADATA,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("at_ns", BigInteger, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("actor", String, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("leaf_hash", LargeBinary, nullable=False),
-)
-_FORMAT: Final = Table(
-    "journal_format",
-    _METADATA,
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("origin", String, nullable=False),
-)
-# INSERT OR REPLACE deletes without firing delete triggers; the sequence trigger refuses it, since a replaced row
-# never carries the next number.
-_TRIGGERS: Final = (
-    "CREATE TRIGGER rows_refuse_update BEFORE UPDATE ON rows "
-    "BEGIN SELECT RAISE(ABORT, 'journal rows are never changed'); END",
-    "CREATE TRIGGER rows_refuse_delete BEFORE DELETE ON rows "
-    "BEGIN SELECT RAISE(ABORT, 'journal rows are never deleted'); END",
-    "CREATE TRIGGER rows_refuse_gap BEFORE INSERT ON rows "
-    "WHEN NEW.seq IS NOT (SELECT ifnull(max(seq) + 1, 0) FROM rows) "
-    "BEGIN SELECT RAISE(ABORT, 'journal rows are gapless'); END",
-)
-_TRIGGER_NAMES: Final = frozenset({"rows_refuse_update", "rows_refuse_delete", "rows_refuse_gap"})
 
 
 class JournalStore:
     """The one writer's open journal. Used by one thread at a time."""
 
-    __slots__ = ("_connection", "_engine", "_insert", "_lock", "_path", "_size")
+    __slots__ = ("_checkpoints", "_connection", "_engine", "_insert", "_lock", "_path", "_tree")
 
-    def __init__(self, *, path: Path, lock: int, engine: Engine, connection: Connection, size: int) -> None:
+    def __init__(
+        self, *, path: Path, lock: int, engine: Engine, connection: Connection, tree: Frontier, checkpoints: int
+    ) -> None:
         self._path = path
         self._lock = lock
         self._engine = engine
         self._connection = connection
-        self._size = size
+        self._tree = tree
+        self._checkpoints = checkpoints
         # Compiled once: building the statement anew costs more than writing one row.
-        self._insert = str(insert(_ROWS).compile(dialect=engine.dialect))
+        self._insert = str(insert(ROWS).compile(dialect=engine.dialect))
 
     @classmethod
-    def open(cls, url: str, *, origin: str) -> JournalStore:
+    def open(cls, url: str, *, origin: str, log: Verifier | None = None) -> JournalStore:
         """Open the journal at a ``sqlite:////absolute/path`` URL for writing, or make it where none is.
 
         ``origin`` names who writes it, for which account and environment; a journal of another origin is refused.
-        Raises JournalRefused, JournalDamaged, or JournalUnavailable when the disk does not let us.
+        ``log`` is whose signature the last checkpoint must carry. Raises JournalRefused, JournalDamaged, or
+        JournalUnavailable when the disk does not let us.
         """
         path = sqlite_path(url)
         lock = _locked(path)
@@ -110,8 +74,8 @@ class JournalStore:
             engine = _engine(path, writes=True)
             connection = _connected(engine, path)
             with _failures_named(path):
-                size = _prepared(connection, path, origin=origin)
-            return cls(path=path, lock=lock, engine=engine, connection=connection, size=size)
+                tree, checkpoints = _prepared(connection, path, origin=origin, log=log)
+            return cls(path=path, lock=lock, engine=engine, connection=connection, tree=tree, checkpoints=checkpoints)
         except BaseException:
             if engine is not None:
                 engine.dispose()
@@ -125,7 +89,11 @@ class JournalStore:
 
     def size(self) -> int:
         """Count the rows; the next row gets this sequence number."""
-        return self._size
+        return self._tree.size
+
+    def tree(self) -> Frontier:
+        """Return the tree over all committed rows."""
+        return self._tree
 
     def append(self, drafts: Sequence[Draft]) -> int:
         """Number and commit rows in one transaction, durable on return. Answers the first one's number.
@@ -133,12 +101,30 @@ class JournalStore:
         Raises JournalUnavailable; the store is then good for closing only, because whether the rows reached the disk
         is known by reading it again and in no other way.
         """
-        first = self._size
+        first = self._tree.size
         values = [_values(draft, first + index) for index, draft in enumerate(drafts)]
         with _failures_named(self._path), self._connection.begin():
             self._connection.exec_driver_sql(self._insert, values)
-        self._size += len(values)
+        self._tree = self._tree.extended(value[-1] for value in values)
         return first
+
+    def append_checkpoint(self, note: bytes) -> None:
+        """Keep a checkpoint over all rows committed so far, durable on return. Raises JournalUnavailable, ValueError.
+
+        The store is then good for closing only, as after a failed append.
+        """
+        checkpoint = read_checkpoint(parse_note(note))
+        if (checkpoint.size, checkpoint.root) != (self._tree.size, self._tree.root()):
+            raise ValueError(f"a checkpoint of {checkpoint.size} rows does not stand for these {self._tree.size}")
+        values = {
+            "number": self._checkpoints,
+            "size": checkpoint.size,
+            "note": note,
+            "tree": b"".join(self._tree.hashes),
+        }
+        with _failures_named(self._path), self._connection.begin():
+            self._connection.execute(insert(CHECKPOINTS), values)
+        self._checkpoints += 1
 
     def read(self, from_seq: int, limit: int) -> list[Row]:
         """Read committed rows in order. Raises JournalDamaged when one is not what was written."""
@@ -172,6 +158,21 @@ class JournalReader:
         with self._view() as connection:
             return _read(connection, from_seq, limit)
 
+    def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
+        """Read rows as they lie there, in the order of their numbers, judging nothing. At most READ_ROWS_MAX."""
+        query = select(ROWS.c.seq, ROWS.c.body, ROWS.c.leaf_hash).where(ROWS.c.seq >= from_seq)
+        with self._view() as connection:
+            found = connection.execute(query.order_by(ROWS.c.seq).limit(limit)).all()
+        # SQLite keeps whatever type it is handed; text in place of bytes has no leaf hash that fits.
+        return [StoredRow(seq=row.seq, body=_as_bytes(row.body), leaf_hash=_as_bytes(row.leaf_hash)) for row in found]
+
+    def checkpoints(self, from_number: int, limit: int) -> list[bytes]:
+        """Read checkpoints as notes, in the order in which they were kept. At most CHECKPOINTS_MAX."""
+        query = select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.number >= from_number)
+        with self._view() as connection:
+            found = connection.execute(query.order_by(CHECKPOINTS.c.number).limit(limit)).scalars().all()
+        return [_as_bytes(note) for note in found]
+
     def close(self) -> None:
         """Release what the view holds."""
         self._engine.dispose()
@@ -181,7 +182,7 @@ class JournalReader:
         if not self._path.is_file():
             raise JournalRefused(f"{self._path}: no journal there")
         with _failures_named(self._path), self._engine.begin() as connection:
-            _check_format(connection, self._path, origin=None)
+            check_format(connection, self._path, origin=None)
             yield connection
 
 
@@ -266,23 +267,28 @@ def _failures_named(path: Path) -> Iterator[None]:
         raise JournalUnavailable(f"{path}: {name}", cause=name.lower()) from error
 
 
-def _prepared(connection: Connection, path: Path, *, origin: str) -> int:
-    """Make or check the journal; answers its size.
+def _prepared(connection: Connection, path: Path, *, origin: str, log: Verifier | None) -> tuple[Frontier, int]:
+    """Make or check the journal; answers the tree over its rows and the number of its checkpoints.
 
     Nothing is written to a database that holds anything, before it is known to be ours. If we crash before the
     first commit, a database without tables is left, which the next opening takes for new.
     """
     with connection.begin():
         is_new = not inspect(connection).get_table_names()
-        if not is_new:
-            _check_format(connection, path, origin=origin)
+        is_older = not is_new and is_without_checkpoints(connection)
+        if not is_new and not is_older:
+            check_format(connection, path, origin=origin)
     _log_ahead(connection, path)
     with connection.begin():
         if is_new:
-            _create_tables(connection, origin=origin)
+            create_tables(connection, origin=origin)
+        if is_older:
+            add_checkpoints(connection)
+            check_format(connection, path, origin=origin)
         size = _check_rows(connection, path)
+        opened = _opened_tree(connection, path, size=size, log=log)
     _sync_folder(path)
-    return size
+    return opened
 
 
 def _log_ahead(connection: Connection, path: Path) -> None:
@@ -291,13 +297,6 @@ def _log_ahead(connection: Connection, path: Path) -> None:
     assert isinstance(driver, sqlite3.Connection)
     if driver.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
         raise JournalRefused(f"{path}: the file system does not support write-ahead logging")
-
-
-def _create_tables(connection: Connection, *, origin: str) -> None:
-    _METADATA.create_all(connection)
-    for trigger in _TRIGGERS:
-        connection.execute(text(trigger))
-    connection.execute(insert(_FORMAT), {"version": FORMAT_VERSION, "origin": origin})
 
 
 def _sync_folder(path: Path) -> None:
@@ -309,31 +308,15 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _values(draft: Draft, seq: int) -> tuple[object, ...]:
+def _values(draft: Draft, seq: int) -> tuple[int, int, str, str, bytes, bytes]:
     """Give the values of a row in the order of the table's columns."""
     body = numbered(draft.head, seq)
     entry = draft.entry
     return (seq, entry.at_ns, entry.kind.value, entry.actor, body, leaf_hash(body))
 
 
-def _check_format(connection: Connection, path: Path, *, origin: str | None) -> None:
-    tables = set(inspect(connection).get_table_names())
-    if not {_ROWS.name, _FORMAT.name} <= tables:
-        found = ", ".join(sorted(tables)[:5]) or "no tables"
-        raise JournalRefused(f"{path}: not a journal of this platform; found {found}")
-    formats = connection.execute(select(_FORMAT.c.version, _FORMAT.c.origin).limit(2)).all()
-    if len(formats) != 1 or formats[0].version != FORMAT_VERSION:
-        found = ", ".join(str(row.version) for row in formats) or "none"
-        raise JournalRefused(f"{path}: journal format {found}; this version reads {FORMAT_VERSION}")
-    if origin is not None and formats[0].origin != origin:
-        raise JournalRefused(f"{path}: journal of {formats[0].origin!r}; expected {origin!r}")
-    triggers = set(connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all())
-    if triggers != _TRIGGER_NAMES:
-        raise JournalDamaged(f"{path}: the triggers that keep rows unchanged are not as they were made")
-
-
 def _check_rows(connection: Connection, path: Path) -> int:
-    counted = connection.execute(select(func.count(), func.min(_ROWS.c.seq), func.max(_ROWS.c.seq))).one()
+    counted = connection.execute(select(func.count(), func.min(ROWS.c.seq), func.max(ROWS.c.seq))).one()
     size, first, last = (int(value) if value is not None else None for value in counted)
     assert size is not None
     if size and (first != 0 or last != size - 1):
@@ -342,15 +325,54 @@ def _check_rows(connection: Connection, path: Path) -> int:
     return size
 
 
+def _opened_tree(connection: Connection, path: Path, *, size: int, log: Verifier | None) -> tuple[Frontier, int]:
+    """Return the tree over all rows and the number of checkpoints, from the last one and the rows after it."""
+    last = connection.execute(select(CHECKPOINTS).order_by(CHECKPOINTS.c.number.desc()).limit(1)).first()
+    tree = Frontier()
+    if last is not None:
+        checkpoint = _believed(_as_bytes(last.note), path, log=log)
+        tree = _kept_tree(_as_bytes(last.tree), checkpoint, path)
+        if tree.size > size:
+            raise JournalDamaged(f"{path}: {size} rows, while its last checkpoint vouches for {tree.size}: cut off")
+    bodies = select(ROWS.c.body).where(ROWS.c.seq >= tree.size).order_by(ROWS.c.seq)
+    found = connection.execution_options(yield_per=READ_ROWS_MAX).execute(bodies).scalars()
+    return tree.extended(leaf_hash(_as_bytes(body)) for body in found), 0 if last is None else int(last.number) + 1
+
+
+def _believed(note: bytes, path: Path, *, log: Verifier | None) -> Checkpoint:
+    try:
+        parsed = parse_note(note)
+        if log is not None:
+            check_signed(parsed, verifier=log)
+        return read_checkpoint(parsed)
+    except NoteRefused as error:
+        raise JournalDamaged(f"{path}: its last checkpoint: {error}") from error
+
+
+def _kept_tree(kept: bytes, checkpoint: Checkpoint, path: Path) -> Frontier:
+    try:
+        hashes = tuple(kept[start : start + HASH_BYTES] for start in range(0, len(kept), HASH_BYTES))
+        tree = Frontier(size=checkpoint.size, hashes=hashes)
+    except ValueError as error:
+        raise JournalDamaged(f"{path}: the tree beside its last checkpoint: {error}") from error
+    if tree.root() != checkpoint.root:
+        raise JournalDamaged(f"{path}: the tree beside its last checkpoint has another root than was signed")
+    return tree
+
+
+def _as_bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
 def _size(connection: Connection) -> int:
-    last = connection.execute(select(func.max(_ROWS.c.seq))).scalar_one()
+    last = connection.execute(select(func.max(ROWS.c.seq))).scalar_one()
     return 0 if last is None else int(last) + 1
 
 
 def _read(connection: Connection, from_seq: int, limit: int) -> list[Row]:
     if from_seq < 0 or not 0 <= limit <= READ_ROWS_MAX:
         raise ValueError(f"rows are read from 0 upwards, at most {READ_ROWS_MAX}: from_seq={from_seq} limit={limit}")
-    query = select(_ROWS).where(_ROWS.c.seq >= from_seq).order_by(_ROWS.c.seq).limit(limit)
+    query = select(ROWS).where(ROWS.c.seq >= from_seq).order_by(ROWS.c.seq).limit(limit)
     return [_checked(record, from_seq + index) for index, record in enumerate(connection.execute(query))]
 
 

@@ -8,6 +8,7 @@ Guarantees
   after recovery, within the queue's bound; nothing is dropped without an error to somebody.
 - After a failure the journal is closed, read again and checked before the next row, since only the disk knows which
   rows reached it. The first row then is JOURNAL_RECOVERED and says how many rows failed meanwhile.
+- A checkpoint stands for durable rows only, and is durable itself before anybody is given it.
 
 It does not choose what must be durable before acting: the caller awaits ``append`` for that.
 """
@@ -20,11 +21,13 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import TradeError
+from trade_journal.checkpoint import LogSigner
 from trade_journal.errors import JournalDamaged, JournalFull, JournalUnavailable
+from trade_journal.note import Verifier
 from trade_journal.rows import Draft, Entry, Row, RowKind, draft, numbered, row_bytes
 from trade_journal.store import JournalReader, JournalStore
 
@@ -36,6 +39,8 @@ COMMIT_DEADLINE_S: Final = 3.0  # an fsync that takes longer is a failed disk to
 RETRY_FIRST_S: Final = 0.1
 RETRY_LAST_S: Final = 5.0  # the retry budget is a rate: a full disk may be emptied hours later
 CLOSE_DEADLINE_S: Final = 5.0
+POINTS_MAX: Final = 64  # checkpoints asked for at once; one witness asks for one every few seconds
+_Given = TypeVar("_Given", int, bytes)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,10 +67,13 @@ class _Failure:
 class JournalWriter:
     """Writes one journal from one event loop. Made by ``open``, ended by ``close``."""
 
-    def __init__(self, *, url: str, origin: str, clock: Clock, store: JournalStore) -> None:
+    def __init__(
+        self, *, url: str, origin: str, clock: Clock, store: JournalStore, signer: LogSigner | None = None
+    ) -> None:
         """Use ``open`` instead: it opens the store off the event loop."""
         self._url = url
         self._origin = origin
+        self._signer = signer
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._reader = JournalReader(url)
@@ -74,6 +82,7 @@ class JournalWriter:
         self._queue: deque[_Item] = deque()
         self._pending_rows = 0
         self._urgent = 0
+        self._points: list[asyncio.Future[bytes]] = []
         self._is_closing = False
         self._commit_began_ns: int | None = None
         self._failure: _Failure | None = None
@@ -85,18 +94,20 @@ class JournalWriter:
         self.last_commit_ns: int | None = None
         self.last_commit_duration_ns = 0
         self.last_failure = ""
+        self._last_point: tuple[int, bytes] | None = None
         self._thread = threading.Thread(target=self._run, args=(store,), name="journal-writer", daemon=True)
         self._thread.start()
 
     @classmethod
-    async def open(cls, url: str, *, origin: str, clock: Clock) -> JournalWriter:
+    async def open(cls, url: str, *, origin: str, clock: Clock, signer: LogSigner | None = None) -> JournalWriter:
         """Open or make the journal at ``sqlite:////absolute/path``, checked, ready to append.
 
-        ``origin`` names who writes, for which account, in which environment; a journal of another origin is refused.
-        Raises JournalRefused (JournalDamaged among it) or JournalUnavailable.
+        ``origin`` names who writes, for which account, in which environment; a journal of another origin is refused,
+        and one whose last checkpoint is not by ``signer``. Raises JournalRefused (JournalDamaged among it) or
+        JournalUnavailable.
         """
-        store = await asyncio.to_thread(JournalStore.open, url, origin=origin)
-        return cls(url=url, origin=origin, clock=clock, store=store)
+        store = await asyncio.to_thread(JournalStore.open, url, origin=origin, log=_log(signer))
+        return cls(url=url, origin=origin, clock=clock, store=store, signer=signer)
 
     @property
     def is_writable(self) -> bool:
@@ -127,6 +138,22 @@ class JournalWriter:
         """
         self._enqueue(_Item(drafts=[draft(entry)], waiter=None))
 
+    async def checkpoint(self) -> bytes:
+        """Sign and keep a checkpoint over every row handed over so far; answers the note once it is durable.
+
+        Raises JournalUnavailable, JournalFull when too many ask at once, ValueError for a journal without a signer.
+        """
+        if self._signer is None:
+            raise ValueError("this journal was opened without a signer")
+        waiter: asyncio.Future[bytes] = self._loop.create_future()
+        with self._wake:
+            self._refuse_when_unwritable()
+            if len(self._points) >= POINTS_MAX:
+                raise JournalFull(f"{POINTS_MAX} checkpoints pending", cause="full")
+            self._points.append(waiter)
+            self._wake.notify()
+        return await _in_time(waiter)
+
     async def read(self, from_seq: int, limit: int) -> list[Row]:
         """Read durable rows in order, at most READ_ROWS_MAX. Raises JournalError."""
         return await asyncio.to_thread(self._reader.read, from_seq, limit)
@@ -151,18 +178,11 @@ class JournalWriter:
     async def _durable(self, drafts: Sequence[Draft]) -> int:
         waiter: asyncio.Future[int] = self._loop.create_future()
         self._enqueue(_Item(drafts=drafts, waiter=waiter))
-        try:
-            async with asyncio.timeout(COMMIT_DEADLINE_S):
-                return await waiter
-        except TimeoutError:
-            raise JournalUnavailable(f"no commit within {COMMIT_DEADLINE_S} s") from None
+        return await _in_time(waiter)
 
     def _enqueue(self, item: _Item) -> None:
         with self._wake:
-            if self._is_closing:
-                raise JournalUnavailable("the journal is closing", cause="closing")
-            if self._failure is not None and item.waiter is not None:
-                raise JournalUnavailable(f"not writable: {self.last_failure}", cause=self._failure.cause)
+            self._refuse_when_unwritable(is_waited_for=item.waiter is not None)
             if self._pending_rows + len(item.drafts) > PENDING_ROWS_MAX:
                 raise JournalFull(f"{self._pending_rows} rows pending; at most {PENDING_ROWS_MAX}", cause="full")
             self._queue.append(item)
@@ -171,6 +191,12 @@ class JournalWriter:
             # Rows that nobody waits for do not wake the thread one by one; the first one starts its timer.
             if item.waiter is not None or len(self._queue) == 1 or self._pending_rows >= GROUP_ROWS_MAX:
                 self._wake.notify()
+
+    def _refuse_when_unwritable(self, *, is_waited_for: bool = True) -> None:
+        if self._is_closing:
+            raise JournalUnavailable("the journal is closing", cause="closing")
+        if self._failure is not None and is_waited_for:
+            raise JournalUnavailable(f"not writable: {self.last_failure}", cause=self._failure.cause)
 
     def _is_stalled(self) -> bool:
         began_ns = self._commit_began_ns
@@ -190,18 +216,18 @@ class JournalWriter:
         """Commit groups until closed. After a failure the store is closed and opened anew."""
         opened: JournalStore | None = store
         while opened is not None:
-            group = self._next_group()
-            if not group:
+            group, points = self._next_group()
+            if not group and not points:
                 opened.close()
                 return
-            if not self._is_committed(opened, group):
+            if not (self._is_committed(opened, group, points) and self._is_point_kept(opened, points)):
                 opened.close()
                 opened = self._recovered()
 
-    def _next_group(self) -> list[_Item]:
-        """Wait for rows that are due. Empty when the writer is closing and nothing is left."""
+    def _next_group(self) -> tuple[list[_Item], list[asyncio.Future[bytes]]]:
+        """Wait for rows or checkpoints that are due. Both empty when the writer is closing and nothing is left."""
         with self._wake:
-            self._wake.wait_for(lambda: self._queue or self._is_closing)
+            self._wake.wait_for(lambda: self._queue or self._points or self._is_closing)
             self._wake.wait_for(self._is_due, LATER_MAX_S)
             group: list[_Item] = []
             rows = 0
@@ -210,24 +236,48 @@ class JournalWriter:
                 rows += len(item.drafts)
                 self._urgent -= item.waiter is not None
                 group.append(item)
-            return group
+            # A checkpoint is over all rows that were handed over before it was asked for: not before they are out.
+            points, self._points = (self._points, []) if not self._queue else ([], self._points)
+            return group, points
 
     def _is_due(self) -> bool:
-        return self._is_closing or self._urgent > 0 or self._pending_rows >= GROUP_ROWS_MAX
+        return self._is_closing or self._urgent > 0 or bool(self._points) or self._pending_rows >= GROUP_ROWS_MAX
 
-    def _is_committed(self, store: JournalStore, group: Sequence[_Item]) -> bool:
+    def _is_committed(
+        self, store: JournalStore, group: Sequence[_Item], points: Sequence[asyncio.Future[bytes]]
+    ) -> bool:
+        if not group:
+            return True
         first_seq = store.size()
         began_ns = self._commit_began_ns = self._clock.monotonic_ns()
         try:
             store.append([one for item in group for one in item.drafts])
         except TradeError as error:
-            self._fail(first_seq=first_seq, group=group, error=error)
+            self._fail(first_seq=first_seq, group=group, points=points, error=error)
             return False
         finally:
             self._commit_began_ns = None
         self.last_commit_duration_ns = self._clock.monotonic_ns() - began_ns
         self._count_commit(store)
         self._settle(group, first_seq)
+        return True
+
+    def _is_point_kept(self, store: JournalStore, points: Sequence[asyncio.Future[bytes]]) -> bool:
+        if not points or self._signer is None:
+            return True
+        if self._last_point is None or self._last_point[0] != store.size():
+            note = self._signer.sign(store.tree()).rendered().encode()
+            self._commit_began_ns = self._clock.monotonic_ns()
+            try:
+                store.append_checkpoint(note)
+            except TradeError as error:
+                self._fail(first_seq=store.size(), group=[], points=points, error=error)
+                return False
+            finally:
+                self._commit_began_ns = None
+            self._last_point = (store.size(), note)
+        answer = self._last_point[1]
+        self._in_loop([(waiter, answer) for waiter in points])
         return True
 
     def _count_commit(self, store: JournalStore) -> None:
@@ -248,12 +298,20 @@ class JournalWriter:
         if answers:
             self._in_loop(answers)
 
-    def _fail(self, *, first_seq: int, group: Sequence[_Item], error: TradeError) -> None:
+    def _fail(
+        self,
+        *,
+        first_seq: int,
+        group: Sequence[_Item],
+        error: TradeError,
+        points: Sequence[asyncio.Future[bytes]] = (),
+    ) -> None:
         """Fail everybody who waits, keep what nobody waits for, refuse what comes until the disk is read again."""
         cause = error.cause if isinstance(error, JournalUnavailable) else "damaged"
         with self._wake:
             waiting = [item for item in (*group, *self._queue) if item.waiter is not None]
             rows_failed = _rows_in(waiting)
+            all_points, self._points = [*points, *self._points], []
             self._queue = deque(item for item in self._queue if item.waiter is None)
             self._urgent = 0
             self._pending_rows -= rows_failed
@@ -267,15 +325,11 @@ class JournalWriter:
                 cause=cause,
                 rows_failed=rows_failed,
             )
-        self._in_loop(
-            [
-                (item.waiter, JournalUnavailable(f"the commit failed: {error}", cause=cause))
-                for item in waiting
-                if item.waiter is not None
-            ]
-        )
+        failed = JournalUnavailable(f"the commit failed: {error}", cause=cause)
+        self._in_loop([(item.waiter, failed) for item in waiting if item.waiter is not None])
+        self._in_loop([(waiter, failed) for waiter in all_points])
 
-    def _in_loop(self, answers: Sequence[tuple[asyncio.Future[int], int | JournalUnavailable]]) -> None:
+    def _in_loop(self, answers: Sequence[tuple[asyncio.Future[_Given], _Given | JournalUnavailable]]) -> None:
         # A closed loop means that whoever waited is gone.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(_answer, answers)
@@ -293,7 +347,7 @@ class JournalWriter:
 
     def _reopened(self) -> JournalStore | None:
         try:
-            store = JournalStore.open(self._url, origin=self._origin)
+            store = JournalStore.open(self._url, origin=self._origin, log=_log(self._signer))
         except TradeError as error:
             self.last_failure = str(error)
             return None
@@ -357,11 +411,23 @@ def _rows_in(items: Sequence[_Item]) -> int:
     return sum(len(item.drafts) for item in items)
 
 
-def _answer(answers: Sequence[tuple[asyncio.Future[int], int | JournalUnavailable]]) -> None:
+def _answer(answers: Sequence[tuple[asyncio.Future[_Given], _Given | JournalUnavailable]]) -> None:
     for waiter, answer in answers:
         if waiter.done():  # its deadline passed, or whoever waited was cancelled
             continue
-        if isinstance(answer, int):
-            waiter.set_result(answer)
-        else:
+        if isinstance(answer, JournalUnavailable):
             waiter.set_exception(answer)
+        else:
+            waiter.set_result(answer)
+
+
+async def _in_time(waiter: asyncio.Future[_Given]) -> _Given:
+    try:
+        async with asyncio.timeout(COMMIT_DEADLINE_S):
+            return await waiter
+    except TimeoutError:
+        raise JournalUnavailable(f"no commit within {COMMIT_DEADLINE_S} s") from None
+
+
+def _log(signer: LogSigner | None) -> Verifier | None:
+    return None if signer is None else signer.verifier()

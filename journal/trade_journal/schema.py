@@ -1,0 +1,119 @@
+"""The tables of a journal, the triggers that keep them append-only and gapless, and its format's versions.
+
+The triggers bind this program and its mistakes, not whoever owns the file. A journal of an older format is brought to
+this one without a change to any row; a newer one, or one that is not ours, is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+
+from trade_journal.errors import JournalDamaged, JournalRefused
+
+FORMAT_VERSION: Final = 2
+_FORMAT_WITHOUT_CHECKPOINTS: Final = 1
+
+_METADATA: Final = MetaData()
+ROWS: Final = Table(
+    "rows",
+    _METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
+)
+_FORMAT: Final = Table(
+    "journal_format",
+    _METADATA,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("origin", String, nullable=False),
+)
+# `tree` holds the frontier's hashes at the checkpoint, one after the other, so that opening need not hash every row.
+CHECKPOINTS: Final = Table(
+    "checkpoints",
+    _METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("size", Integer, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("tree", LargeBinary, nullable=False),
+)
+# INSERT OR REPLACE deletes without firing delete triggers; the sequence trigger refuses it, since a replaced row
+# never carries the next number.
+_APPEND_ONLY: Final = {"rows": "seq", "checkpoints": "number"}
+_REFUSALS: Final = {
+    "{table}_refuse_update": "CREATE TRIGGER {table}_refuse_update BEFORE UPDATE ON {table} "
+    "BEGIN SELECT RAISE(ABORT, 'journal {table} are never changed'); END",
+    "{table}_refuse_delete": "CREATE TRIGGER {table}_refuse_delete BEFORE DELETE ON {table} "
+    "BEGIN SELECT RAISE(ABORT, 'journal {table} are never deleted'); END",
+    "{table}_refuse_gap": "CREATE TRIGGER {table}_refuse_gap BEFORE INSERT ON {table} "
+    "WHEN NEW.{key} IS NOT (SELECT ifnull(max({key}) + 1, 0) FROM {table}) "
+    "BEGIN SELECT RAISE(ABORT, 'journal {table} are gapless'); END",
+}
+
+
+def _triggers(table: str) -> dict[str, str]:
+    """Give the statements that keep a table append-only and gapless, by their names."""
+    key = _APPEND_ONLY[table]
+    return {name.format(table=table): sql.format(table=table, key=key) for name, sql in _REFUSALS.items()}
+
+
+_TRIGGERS: Final = {name: sql for table in _APPEND_ONLY for name, sql in _triggers(table).items()}
+
+
+def create_tables(connection: Connection, *, origin: str) -> None:
+    """Make an empty journal of an origin."""
+    _METADATA.create_all(connection)
+    for trigger in _TRIGGERS.values():
+        connection.execute(text(trigger))
+    connection.execute(insert(_FORMAT), {"version": FORMAT_VERSION, "origin": origin})
+
+
+def is_without_checkpoints(connection: Connection) -> bool:
+    """Tell whether this is a journal of the format before checkpoints, which is taken over as it is."""
+    if set(inspect(connection).get_table_names()) != {ROWS.name, _FORMAT.name}:
+        return False
+    return connection.execute(select(_FORMAT.c.version)).scalars().all() == [_FORMAT_WITHOUT_CHECKPOINTS]
+
+
+def add_checkpoints(connection: Connection) -> None:
+    """Bring a journal of the first format to this one: nothing that is there changes but the number of the format."""
+    CHECKPOINTS.create(connection)
+    for trigger in _triggers(CHECKPOINTS.name).values():
+        connection.execute(text(trigger))
+    connection.execute(update(_FORMAT).values(version=FORMAT_VERSION))
+
+
+def check_format(connection: Connection, path: Path, *, origin: str | None) -> None:
+    """Hold a database to this format, and to an origin unless it is None. Raises JournalRefused, JournalDamaged."""
+    tables = set(inspect(connection).get_table_names())
+    if not {ROWS.name, _FORMAT.name} <= tables:
+        found = ", ".join(sorted(tables)[:5]) or "no tables"
+        raise JournalRefused(f"{path}: not a journal of this platform; found {found}")
+    formats = connection.execute(select(_FORMAT.c.version, _FORMAT.c.origin).limit(2)).all()
+    if len(formats) != 1 or formats[0].version != FORMAT_VERSION:
+        found = ", ".join(str(row.version) for row in formats) or "none"
+        raise JournalRefused(f"{path}: journal format {found}; this version reads {FORMAT_VERSION}")
+    if origin is not None and formats[0].origin != origin:
+        raise JournalRefused(f"{path}: journal of {formats[0].origin!r}; expected {origin!r}")
+    triggers = set(connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all())
+    if triggers != _TRIGGERS.keys():
+        raise JournalDamaged(f"{path}: the triggers that keep rows unchanged are not as they were made")

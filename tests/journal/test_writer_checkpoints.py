@@ -1,0 +1,215 @@
+"""Checkpoints of the writer: over durable rows only, kept before they are given out, and checked at the next opening."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from trade_core.clock import SystemClock
+from trade_journal import schema
+from trade_journal.checkpoint import LogSigner, open_checkpoint
+from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
+from trade_journal.rows import Entry, draft
+from trade_journal.store import JournalReader, JournalStore
+from trade_journal.tree import root_of
+from trade_journal.writer import JournalWriter
+
+ORIGIN = "trade/simulated/1002/gateway"
+SIGNER = LogSigner(
+    origin=ORIGIN, private_key=Ed25519PrivateKey.from_private_bytes(bytes(range(32))), ring_hash="ab" * 32
+)
+OTHER = LogSigner(origin=ORIGIN, private_key=Ed25519PrivateKey.generate(), ring_hash="ab" * 32)
+Make = Callable[..., Entry]
+
+
+@pytest_asyncio.fixture
+async def signing(journal_url: str) -> AsyncIterator[JournalWriter]:
+    """Open a writer that signs, on a fresh journal."""
+    opened = await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+    yield opened
+    await opened.close()
+
+
+def size_and_root(note: bytes) -> tuple[int, bytes]:
+    checkpoint, _ = open_checkpoint(note, log=SIGNER.verifier())
+    assert checkpoint.ring_hash == SIGNER.ring_hash
+    return checkpoint.size, checkpoint.root
+
+
+def tree_of(url: str) -> tuple[int, bytes]:
+    rows = JournalReader(url).stored_rows(0, 1000)
+    return len(rows), root_of(row.leaf_hash for row in rows)
+
+
+async def test_checkpoint_stands_for_every_row_handed_over(
+    signing: JournalWriter, journal_url: str, entry: Make
+) -> None:
+    await signing.append(entry())
+    for number in range(5):
+        signing.append_later(entry(fields={"number": number}))
+    note = await signing.checkpoint()
+    assert size_and_root(note) == tree_of(journal_url)
+    assert size_and_root(note)[0] == 6
+    assert JournalReader(journal_url).checkpoints(0, 10) == [note]
+
+
+async def test_checkpoint_of_an_empty_journal_is_given(signing: JournalWriter) -> None:
+    assert size_and_root(await signing.checkpoint())[0] == 0
+
+
+async def test_checkpoint_without_new_rows_is_the_same_and_kept_once(
+    signing: JournalWriter, journal_url: str, entry: Make
+) -> None:
+    await signing.append(entry())
+    first = await signing.checkpoint()
+    assert await signing.checkpoint() == first
+    await signing.append(entry())
+    second = await signing.checkpoint()
+    assert size_and_root(second)[0] == 2
+    assert JournalReader(journal_url).checkpoints(0, 10) == [first, second]
+
+
+async def test_checkpoints_asked_for_at_once_are_one(signing: JournalWriter, journal_url: str, entry: Make) -> None:
+    await signing.append(entry())
+    notes = await asyncio.gather(*(signing.checkpoint() for _ in range(8)))
+    assert len(set(notes)) == 1
+    assert len(JournalReader(journal_url).checkpoints(0, 10)) == 1
+
+
+async def test_checkpoint_that_cannot_be_kept_is_not_given(
+    signing: JournalWriter, journal_url: str, entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await signing.append(entry())
+
+    def failing(_store: JournalStore, _note: bytes) -> None:
+        raise JournalUnavailable("injected", cause="sqlite_full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JournalStore, "append_checkpoint", failing)
+        with pytest.raises(JournalUnavailable, match="injected"):
+            await signing.checkpoint()
+    async with asyncio.timeout(10):
+        while not signing.is_writable:
+            await asyncio.sleep(0.01)
+    assert size_and_root(await signing.checkpoint()) == tree_of(journal_url)
+
+
+async def test_checkpoint_without_a_signer_is_refused(writer: JournalWriter) -> None:
+    with pytest.raises(ValueError, match="without a signer"):
+        await writer.checkpoint()
+
+
+async def test_checkpoint_of_a_closing_journal_is_refused(journal_url: str) -> None:
+    opened = await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+    await opened.close()
+    with pytest.raises(JournalUnavailable, match="closing"):
+        await opened.checkpoint()
+
+
+async def filled(url: str, entry: Make) -> None:
+    """Write ten rows with checkpoints after the fourth and the eighth."""
+    opened = await JournalWriter.open(url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+    for number in range(10):
+        await opened.append(entry(fields={"number": number}))
+        if number in (3, 7):
+            await opened.checkpoint()
+    await opened.close()
+
+
+async def test_reopened_journal_goes_on_from_its_last_checkpoint(journal_url: str, entry: Make) -> None:
+    await filled(journal_url, entry)
+    opened = await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+    await opened.append(entry())
+    assert size_and_root(await opened.checkpoint()) == tree_of(journal_url)
+    await opened.close()
+    assert [size_and_root(note)[0] for note in JournalReader(journal_url).checkpoints(0, 10)] == [4, 8, 11]
+
+
+def tampered(path: Path, statement: str) -> None:
+    """Change the file as its owner can: without the triggers, which are put back."""
+    with sqlite3.connect(path, isolation_level=None) as outsider:
+        triggers = outsider.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            outsider.execute(f"DROP TRIGGER {name}")
+        outsider.execute(statement)
+        for _, trigger in triggers:
+            outsider.execute(trigger)
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("DELETE FROM rows WHERE seq > 6", "7 rows, while its last checkpoint vouches for 8: cut off"),
+        ("UPDATE checkpoints SET tree = zeroblob(32) WHERE number = 1", "another root than was signed"),
+        ("UPDATE checkpoints SET tree = zeroblob(33) WHERE number = 1", "the tree beside its last checkpoint"),
+        ("UPDATE checkpoints SET tree = 'text' WHERE number = 1", "the tree beside its last checkpoint"),
+        ("UPDATE checkpoints SET note = x'00' WHERE number = 1", "its last checkpoint: a note"),
+        ("UPDATE checkpoints SET note = 'text' WHERE number = 1", "its last checkpoint: a note"),
+        (
+            "UPDATE checkpoints SET note = (SELECT note FROM checkpoints WHERE number = 0) WHERE number = 1",
+            "another root than was signed|the tree beside",
+        ),
+    ],
+)
+async def test_tampered_end_is_found_at_opening(
+    journal_url: str, tmp_path: Path, entry: Make, statement: str, message: str
+) -> None:
+    await filled(journal_url, entry)
+    tampered(tmp_path / "journal.db", statement)
+    with pytest.raises(JournalDamaged, match=message):
+        await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+
+
+async def test_journal_signed_by_another_key_is_refused(journal_url: str, entry: Make) -> None:
+    await filled(journal_url, entry)
+    with pytest.raises(JournalDamaged, match="0 signatures by"):
+        await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=OTHER)
+
+
+async def test_checkpoint_that_stands_for_other_rows_is_a_defect(journal_url: str, entry: Make) -> None:
+    store = JournalStore.open(journal_url, origin=ORIGIN)
+    note = SIGNER.sign(store.tree()).rendered().encode()
+    store.append([draft(entry())])
+    with pytest.raises(ValueError, match="does not stand for these 1"):
+        store.append_checkpoint(note)
+    store.close()
+
+
+async def test_checkpoints_are_never_changed_by_this_program(journal_url: str, tmp_path: Path, entry: Make) -> None:
+    await filled(journal_url, entry)
+    with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as outsider:
+        for statement in (
+            "UPDATE checkpoints SET size = 3",
+            "DELETE FROM checkpoints",
+            "INSERT OR REPLACE INTO checkpoints SELECT 0, size, note, tree FROM checkpoints WHERE number = 1",
+            "INSERT INTO checkpoints SELECT 3, size, note, tree FROM checkpoints WHERE number = 1",
+        ):
+            with pytest.raises(sqlite3.IntegrityError, match="never changed|never deleted|gapless"):
+                outsider.execute(statement)
+
+
+async def test_journal_of_the_first_format_is_taken_over_with_all_its_rows(
+    journal_url: str, tmp_path: Path, entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = JournalStore.open(journal_url, origin=ORIGIN)
+    store.append([draft(entry(fields={"number": number})) for number in range(3)])
+    store.close()
+    with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as older:
+        older.execute("DROP TABLE checkpoints")
+        older.execute("UPDATE journal_format SET version = 1")
+    before = JournalReader
+    with pytest.raises(JournalRefused):
+        before(journal_url).size()
+    with pytest.raises(JournalRefused, match="expected 'trade/simulated/1003/gateway'"):
+        JournalStore.open(journal_url, origin="trade/simulated/1003/gateway")
+    opened = await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+    assert size_and_root(await opened.checkpoint()) == tree_of(journal_url)
+    assert opened.size == 3
+    await opened.close()
+    assert schema.FORMAT_VERSION == 2
