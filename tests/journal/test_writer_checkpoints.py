@@ -1,4 +1,4 @@
-"""Checkpoints of the writer: over durable rows only, kept before they are given out, and checked at the next opening."""
+"""Checkpoints of the writer: over durable rows only, kept before they are given out, checked at the next opening."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ def size_and_root(note: bytes) -> tuple[int, bytes]:
     checkpoint, _ = open_checkpoint(note, log=SIGNER.verifier())
     assert checkpoint.ring_hash == SIGNER.ring_hash
     return checkpoint.size, checkpoint.root
+
+
+async def recovered(writer: JournalWriter) -> None:
+    while not writer.is_writable:  # noqa: ASYNC110 - the writer's own thread has no event to wait for
+        await asyncio.sleep(0.01)
 
 
 def tree_of(url: str) -> tuple[int, bytes]:
@@ -95,8 +100,7 @@ async def test_checkpoint_that_cannot_be_kept_is_not_given(
         with pytest.raises(JournalUnavailable, match="injected"):
             await signing.checkpoint()
     async with asyncio.timeout(10):
-        while not signing.is_writable:
-            await asyncio.sleep(0.01)
+        await recovered(signing)
     assert size_and_root(await signing.checkpoint()) == tree_of(journal_url)
 
 
@@ -153,7 +157,7 @@ def tampered(path: Path, statement: str) -> None:
         ("UPDATE checkpoints SET note = 'text' WHERE number = 1", "its last checkpoint: a note"),
         (
             "UPDATE checkpoints SET note = (SELECT note FROM checkpoints WHERE number = 0) WHERE number = 1",
-            "another root than was signed|the tree beside",
+            r"another root than was signed|the tree beside",
         ),
     ],
 )
@@ -190,7 +194,7 @@ async def test_checkpoints_are_never_changed_by_this_program(journal_url: str, t
             "INSERT OR REPLACE INTO checkpoints SELECT 0, size, note, tree FROM checkpoints WHERE number = 1",
             "INSERT INTO checkpoints SELECT 3, size, note, tree FROM checkpoints WHERE number = 1",
         ):
-            with pytest.raises(sqlite3.IntegrityError, match="never changed|never deleted|gapless"):
+            with pytest.raises(sqlite3.IntegrityError, match=r"never changed|never deleted|gapless"):
                 outsider.execute(statement)
 
 

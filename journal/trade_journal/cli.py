@@ -1,0 +1,276 @@
+"""`trade-journal`: verify a journal, follow it, prove one of its rows, and say what is in it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from trade_core.errors import TradeError
+from trade_core.secrets import read_secret_file, secret_text
+from trade_journal.errors import JournalDamaged, JournalUnavailable, NoteRefused
+from trade_journal.proof import RowProof, check_proof, latest_over, parse_proof
+from trade_journal.rendering import line_of, rendered_row, time_text
+from trade_journal.rows import Row, RowKind, leaf_hash, parse_row
+from trade_journal.sources import Source, open_source, stored_rows
+from trade_journal.store import READ_ROWS_MAX
+from trade_journal.tree import Frontier, inclusion_proof
+from trade_journal.verify import PublicKeys, Verdict, Verification, parse_keys
+
+EXIT_GOOD: Final = 0
+EXIT_TAMPERED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_UNREADABLE: Final = 3
+FOLLOW_EVERY_S: Final = 0.5
+_EPILOG: Final = "Exit codes: 0 good, 1 tampered, 2 usage, 3 unreadable."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Exit codes: 0 good, 1 tampered, 2 usage, 3 unreadable."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except (JournalDamaged, NoteRefused) as error:
+        print(f"trade-journal: TAMPERED: {error}", file=sys.stderr)
+        return EXIT_TAMPERED
+    except (TradeError, OSError) as error:
+        print(f"trade-journal: {error}", file=sys.stderr)
+        return EXIT_UNREADABLE
+    except KeyboardInterrupt:
+        return EXIT_GOOD
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="trade-journal", description="Reads a journal; never writes.", epilog=_EPILOG)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    verify = _command(commands, "verify", _verify, "check every row against the signed checkpoints")
+    _keys(verify)
+    verify.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
+    tail = _command(commands, "tail", _tail, "show the last rows")
+    tail.add_argument("--rows", type=_count, default=20, metavar="N", help="how many (20)")
+    tail.add_argument("--kind", action="append", default=[], metavar="KIND", help="only rows of this kind; repeatable")
+    tail.add_argument("--actor", metavar="NAME", help="only rows by this actor")
+    tail.add_argument("--follow", action="store_true", help="go on with each new row until Ctrl-C")
+    tail.add_argument("--json", action="store_true", help="one JSON object a line")
+    prove = _command(commands, "prove", _prove, "print a proof that a row stands in the journal (C2SP tlog-proof)")
+    prove.add_argument("row", type=_count, metavar="ROW", help="the row's number")
+    _keys(prove)
+    check = commands.add_parser("check-proof", help="check a proof offline, with the public keys only", epilog=_EPILOG)
+    check.add_argument("proof", type=Path, metavar="FILE")
+    _keys(check)
+    check.set_defaults(run=_check_proof)
+    stats = _command(commands, "stats", _stats, "count rows by kind, and say from when to when")
+    stats.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    words: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=words, description=words, epilog=_EPILOG)
+    command.add_argument(
+        "--journal", required=True, metavar="FILE|URL", help="journal file, database URL, or a service's admin URL"
+    )
+    command.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="handover file with the admin token, for a service's URL"
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _keys(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--keys", required=True, type=Path, metavar="FILE", help="public keys of log and witness")
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 16:
+        raise argparse.ArgumentTypeError(f"not a number of rows: {text!r}")
+    return int(text)
+
+
+@contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[Source]:
+    token = None
+    if options.token_file is not None:
+        token = secret_text(read_secret_file(options.token_file), "admin_token", path=options.token_file).reveal()
+    source = open_source(options.journal, token=token)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def _read_keys(path: Path) -> PublicKeys:
+    try:
+        return parse_keys(path.read_text(encoding="utf-8"))
+    except (NoteRefused, UnicodeDecodeError) as error:
+        # Wrong keys say nothing about the journal.
+        raise JournalUnavailable(f"{path}: {error}", cause="keys") from error
+
+
+@contextmanager
+def _progress(words: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far a long reading is, on a terminal only."""
+    console = Console(stderr=True)
+    columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task(words, total=total)
+        yield lambda count: shown.advance(task, count)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    keys = _read_keys(options.keys)
+    with _opened(options) as source:
+        # Checkpoints first: rows that are written meanwhile are then merely not vouched for yet.
+        verification = Verification(notes=source.checkpoints(), keys=keys)
+        with _progress("rows", source.size()) as advance:
+            for page in stored_rows(source):
+                verification.feed(page)
+                advance(len(page))
+                if verification.has_fault:
+                    break
+    verdict = verification.verdict()
+    print(_verdict_json(verdict, keys) if options.json else _verdict_text(verdict, keys))
+    return EXIT_GOOD if verdict.is_good else EXIT_TAMPERED
+
+
+def _verdict_text(verdict: Verdict, keys: PublicKeys) -> str:
+    if verdict.fault is not None:
+        return f"TAMPERED  {keys.log.name}\n  {verdict.fault.text()}"
+    witness = "no witness's key was given" if keys.witness is None else f"witnessed by {keys.witness.name}"
+    when = "" if verdict.witnessed_at_s is None else f", last at {time_text(verdict.witnessed_at_s * 10**9)}"
+    return (
+        f"GOOD  {keys.log.name}\n"
+        f"  {verdict.rows} rows, root {verdict.root.hex()}\n"
+        f"  {verdict.signed_rows} signed by the log, in {verdict.checkpoints} checkpoints\n"
+        f"  {verdict.witnessed_rows} {witness}{when}; {verdict.rows - verdict.witnessed_rows} unwitnessed"
+    )
+
+
+def _verdict_json(verdict: Verdict, keys: PublicKeys) -> str:
+    fault = verdict.fault
+    return json.dumps(
+        {
+            "origin": keys.log.name,
+            "is_good": verdict.is_good,
+            "rows": verdict.rows,
+            "root": verdict.root.hex(),
+            "signed_rows": verdict.signed_rows,
+            "witnessed_rows": verdict.witnessed_rows,
+            "witnessed_at_s": verdict.witnessed_at_s,
+            "checkpoints": verdict.checkpoints,
+            "fault": None if fault is None else {"what": fault.what, "first": fault.first, "last": fault.last},
+        }
+    )
+
+
+def _tail(options: argparse.Namespace) -> int:
+    unknown = set(options.kind) - {kind.value for kind in RowKind}
+    if unknown:
+        print(f"trade-journal: no such kind: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return EXIT_USAGE
+    with _opened(options) as source:
+        next_seq = source.size()
+        shown = _last_rows(source, options, end=next_seq)
+        while True:
+            for row in shown:
+                print(json.dumps(rendered_row(row)) if options.json else line_of(row), flush=True)
+            if not options.follow:
+                return EXIT_GOOD
+            time.sleep(FOLLOW_EVERY_S)
+            found = [parse_row(stored.body) for stored in source.rows(next_seq, READ_ROWS_MAX)]
+            next_seq += len(found)
+            shown = [row for row in found if _is_wanted(row, options)]
+
+
+def _last_rows(source: Source, options: argparse.Namespace, *, end: int) -> list[Row]:
+    """Read backwards, a page at a time, until enough rows are found."""
+    found: list[Row] = []
+    while end > 0 and len(found) < options.rows:
+        start = max(0, end - READ_ROWS_MAX)
+        page = [parse_row(stored.body) for stored in source.rows(start, end - start)]
+        found = [row for row in page if _is_wanted(row, options)] + found
+        end = start
+    return found[len(found) - options.rows :] if len(found) > options.rows else found
+
+
+def _is_wanted(row: Row, options: argparse.Namespace) -> bool:
+    is_kind = not options.kind or row.kind.value in options.kind
+    return is_kind and (options.actor is None or row.actor == options.actor)
+
+
+def _prove(options: argparse.Namespace) -> int:
+    keys = _read_keys(options.keys)
+    with _opened(options) as source:
+        note, checkpoint = latest_over(source.checkpoints(), options.row, log=keys.log)
+        leaves: list[bytes] = []
+        body = b""
+        with _progress("rows", checkpoint.size) as advance:
+            for page in stored_rows(source):
+                leaves += [leaf_hash(stored.body) for stored in page]
+                body = next((stored.body for stored in page if stored.seq == options.row), body)
+                advance(len(page))
+                if len(leaves) >= checkpoint.size:
+                    break
+    if len(leaves) < checkpoint.size:
+        raise JournalDamaged(f"{len(leaves)} rows, while a checkpoint vouches for {checkpoint.size}: cut off")
+    path = inclusion_proof(
+        options.row, checkpoint.size, lambda first, end: Frontier().extended(leaves[first:end]).root()
+    )
+    proof = RowProof(body=body, index=options.row, path=tuple(path), note=note)
+    check_proof(proof, log=keys.log, witness=keys.witness)  # never hand out what would not be believed
+    print(proof.rendered(), end="")
+    return EXIT_GOOD
+
+
+def _check_proof(options: argparse.Namespace) -> int:
+    keys = _read_keys(options.keys)
+    proven = check_proof(parse_proof(options.proof.read_bytes()), log=keys.log, witness=keys.witness)
+    at_s = proven.witnessed_at_s
+    witnessed = "unwitnessed" if at_s is None else f"witnessed {time_text(at_s * 10**9)}"
+    print(f"GOOD  {proven.checkpoint.origin}, {proven.checkpoint.size} rows, {witnessed}")
+    print(f"  {line_of(parse_row(proven.body))}")
+    return EXIT_GOOD
+
+
+def _stats(options: argparse.Namespace) -> int:
+    kinds: Counter[str] = Counter()
+    first = last = None
+    body_bytes = 0
+    with _opened(options) as source, _progress("rows", source.size()) as advance:
+        for page in stored_rows(source):
+            for stored in page:
+                row = parse_row(stored.body)
+                kinds[row.kind.value] += 1
+                body_bytes += len(stored.body)
+                first = row if first is None else first
+                last = row
+            advance(len(page))
+    rows = sum(kinds.values())
+    if options.json:
+        times = {"first_at_ns": first.at_ns, "last_at_ns": last.at_ns} if first is not None and last is not None else {}
+        print(json.dumps({"rows": rows, "body_bytes": body_bytes, "kinds": dict(sorted(kinds.items())), **times}))
+        return EXIT_GOOD
+    print(f"{rows} rows, {body_bytes} bytes")
+    if first is not None and last is not None:
+        print(f"from {time_text(first.at_ns)} to {time_text(last.at_ns)}")
+    for kind, count in kinds.most_common():
+        print(f"{count:>9}  {kind}")
+    return EXIT_GOOD
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Where a journal is read from: its own file, or the admin listener of a running service. Reading only.
+
+A source gives rows as bytes and checkpoints as notes and judges neither; `verify` does. Rows that come as JSON are
+rendered again in their one canonical form, so that a row that says anything else has another hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+import httpx
+
+from trade_journal.errors import JournalRefused, JournalUnavailable, RowRefused
+from trade_journal.rows import Row, RowKind, row_bytes
+from trade_journal.store import CHECKPOINTS_MAX, READ_ROWS_MAX, JournalReader
+from trade_journal.verify import StoredRow
+
+TIMEOUT_S: Final = 10.0
+ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+
+
+class Source(Protocol):
+    """A journal that can be read."""
+
+    def size(self) -> int:
+        """Count the rows. Raises JournalError."""
+
+    def rows(self, from_seq: int, limit: int) -> list[StoredRow]:
+        """Read rows in the order of their numbers, at most READ_ROWS_MAX; empty at the end. Raises JournalError."""
+
+    def checkpoints(self) -> list[bytes]:
+        """Read every checkpoint that is kept, or the last one where no more are served. Raises JournalError."""
+
+    def close(self) -> None:
+        """Release what is held."""
+
+
+class FileSource:
+    """A journal's own SQLite file."""
+
+    def __init__(self, url: str) -> None:
+        self._reader = JournalReader(url)
+
+    def size(self) -> int:
+        """Count the rows."""
+        return self._reader.size()
+
+    def rows(self, from_seq: int, limit: int) -> list[StoredRow]:
+        """Read rows as they lie there."""
+        return self._reader.stored_rows(from_seq, limit)
+
+    def checkpoints(self) -> list[bytes]:
+        """Read every checkpoint."""
+        notes: list[bytes] = []
+        while page := self._reader.checkpoints(len(notes), CHECKPOINTS_MAX):
+            notes += page
+        return notes
+
+    def close(self) -> None:
+        """Close the database."""
+        self._reader.close()
+
+
+class ListenerSource:
+    """The admin listener of a running service, asked with a token that may read."""
+
+    def __init__(self, url: str, *, token: str) -> None:
+        self._client = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_S,
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> ListenerSource:
+        """Give itself, to be closed at the end."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def size(self) -> int:
+        """Count the rows, as the service says it."""
+        return int(self._get("/state")["journal"]["size"])
+
+    def rows(self, from_seq: int, limit: int) -> list[StoredRow]:
+        """Read rows and render them in their canonical form."""
+        listed = self._get("/journal/rows", {"from": from_seq, "limit": min(limit, READ_ROWS_MAX)})["rows"]
+        try:
+            return [_stored(item) for item in listed]
+        except (KeyError, TypeError, ValueError, RowRefused) as error:
+            raise JournalRefused(f"a row after {from_seq} is not a row ({type(error).__name__})") from error
+
+    def checkpoints(self) -> list[bytes]:
+        """Ask for the last checkpoint."""
+        answer = self._answer("/journal/checkpoint", {})
+        return [answer.content]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _get(self, path: str, query: dict[str, int] | None = None) -> Any:
+        try:
+            return self._answer(path, query or {}).json()
+        except ValueError as error:
+            raise JournalRefused(f"{path}: the answer is not JSON") from error
+
+    def _answer(self, path: str, query: dict[str, int]) -> httpx.Response:
+        try:
+            answer = self._client.get(path, params=query)
+        except httpx.HTTPError as error:
+            raise JournalUnavailable(f"{path}: {type(error).__name__}", cause="unreachable") from error
+        if answer.status_code != httpx.codes.OK or len(answer.content) > ANSWER_BYTES_MAX:
+            raise JournalRefused(f"{path}: answered {answer.status_code} with {len(answer.content)} bytes")
+        return answer
+
+
+def open_source(where: str, *, token: str | None) -> Source:
+    """Open a journal by its file, its database URL, or the URL of an admin listener. Raises JournalError."""
+    if where.startswith(("http://", "https://")):
+        if token is None:
+            raise JournalRefused("a service's journal needs a token that may read: --token-file FILE")
+        return ListenerSource(where, token=token)
+    if "://" in where:
+        return FileSource(where)
+    return FileSource(f"sqlite:///{Path(where).absolute()}")
+
+
+def stored_rows(source: Source, *, from_seq: int = 0) -> Iterator[list[StoredRow]]:
+    """Read a journal to its end, a page at a time."""
+    while page := source.rows(from_seq, READ_ROWS_MAX):
+        yield page
+        from_seq = page[-1].seq + 1
+
+
+def _stored(item: dict[str, Any]) -> StoredRow:
+    row = Row(
+        seq=item["seq"],
+        at_ns=item["at_ns"],
+        kind=RowKind(item["kind"]),
+        actor=item["actor"],
+        fields=item["fields"],
+        policy_hash=item["policy_hash"],
+    )
+    return StoredRow(seq=row.seq, body=row_bytes(row), leaf_hash=bytes.fromhex(item["leaf_hash"]))
