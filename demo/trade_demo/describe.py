@@ -66,7 +66,7 @@ async def describe(
         "freqtrade": None if freqtrade is None else _freqtrade(freqtrade, processes),
         "processes": {name: _process(processes.get(name)) for name in PROCESS_NAMES},
         "ring": str(files.ring),
-        "public_keys": None,
+        "public_keys": str(files.public_keys),
         "enrol_code": None,
         "logs": str(files.logs),
     }

@@ -59,6 +59,11 @@ class Files:
         return self.root / "simulator" / "credentials.json"
 
     @property
+    def public_keys(self) -> Path:
+        """Return the public keys with which a stranger verifies the journals; `init` puts them beside the ring."""
+        return self.ring.with_name("public-keys.txt")
+
+    @property
     def watchdog_public(self) -> Path:
         """Return the public half of the watchdog's lease key."""
         return self.root / "watchdog" / "state" / "public.json"

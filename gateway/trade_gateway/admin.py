@@ -62,6 +62,10 @@ class Controlled(Protocol):
         """Durable rows in order."""
         ...
 
+    async def checkpoint(self) -> bytes:
+        """A signed checkpoint over all rows. Raises JournalError."""
+        ...
+
 
 def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: CollectorRegistry) -> FastAPI:
     """Build the admin application."""
@@ -109,6 +113,13 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
             return {"rows": await gateway.rows(start, limit)}
         except JournalError as error:
             raise HTTPException(503, f"the journal cannot be read: {error}") from error
+
+    @app.get("/journal/checkpoint", dependencies=readers)
+    async def checkpoint() -> Response:
+        try:
+            return Response(await gateway.checkpoint(), media_type="text/plain; charset=utf-8")
+        except JournalError as error:
+            raise HTTPException(503, f"the journal cannot be written: {error}") from error
 
     # The dependency is named as a default, since an annotation would be looked up outside this function.
     who = Depends(allow(_READERS))

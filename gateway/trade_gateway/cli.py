@@ -28,14 +28,14 @@ from trade_core.secrets import Secret, read_secret_file, secret_text
 from trade_core.serving import Listener, serve
 from trade_core.settings import load_settings
 from trade_core.trust.baseline import Baseline
-from trade_core.trust.keys import NotTrusted, key_id
+from trade_core.trust.keys import NotTrusted, key_id, load_private_key
 from trade_core.trust.ring import ring_hash
 from trade_gateway.admin import admin_app
 from trade_gateway.baseline import read_baseline
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
 from trade_gateway.genesis import check_genesis, remember_genesis
 from trade_gateway.guarded_protocol import guarded_protocol
-from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity, require_uninitialised
+from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity, log_signer, require_uninitialised
 from trade_gateway.limits_view import require_available, require_bounded_loss
 from trade_gateway.listener import BotListener
 from trade_gateway.policy.explain import explain_request
@@ -238,8 +238,8 @@ async def _run(settings: GatewaySettings) -> int:
     require_bounded_loss(policy)
     order_key = _order_key(settings)
     clock = SystemClock()
-    origin = f"trade/{ring.environment}/{ring.account}/gateway"
-    journal = await JournalWriter.open(settings.journal_url, origin=origin, clock=clock)
+    signer = log_signer(ring, load_private_key(identity.private_key.reveal()))
+    journal = await JournalWriter.open(settings.journal_url, origin=signer.origin, clock=clock, signer=signer)
     try:
         await check_genesis(settings.state_dir, journal, ring_hash=ring_hash(ring))
     except BaseException:

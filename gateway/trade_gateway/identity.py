@@ -13,6 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
 from trade_core.trust.baseline import Baseline
@@ -22,10 +24,12 @@ from trade_core.trust.succession import difference
 from trade_core.trust.tag import tag_key_id
 from trade_gateway.genesis import GENESIS_FILE, permit_genesis
 from trade_gateway.settings import GatewaySettings
+from trade_journal.checkpoint import LogSigner
 
 IDENTITY_FILE = "identity.json"
 HANDOVER_FOLDER = "handover"
 OPERATOR_KEY_FILE = "operator-key.json"
+PUBLIC_KEYS_FILE = "public-keys.txt"
 
 
 class Role(Enum):
@@ -88,7 +92,22 @@ def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str, b
     write_secret_file(settings.state_dir / HANDOVER_FOLDER / OPERATOR_KEY_FILE, {"operator_key": operator_key})
     settings.ring_file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.ring_file, ring_bytes(ring), mode=0o644)
+    _publish_log_key(settings, ring, load_private_key(str(content["private_key"])))
     return ring
+
+
+def log_signer(ring: KeyRing, private_key: Ed25519PrivateKey) -> LogSigner:
+    """Return who signs the checkpoints of the gateway's journal."""
+    origin = f"trade/{ring.environment}/{ring.account}/gateway"
+    return LogSigner(origin=origin, private_key=private_key, ring_hash=ring_hash(ring))
+
+
+def _publish_log_key(settings: GatewaySettings, ring: KeyRing, private_key: Ed25519PrivateKey) -> None:
+    """Write what a stranger needs to verify the journal, in the words of signed notes."""
+    text = (
+        f"# the log of the gateway of deployment {ring.deployment}\n{log_signer(ring, private_key).verifier().text()}\n"
+    )
+    write_atomically(settings.ring_file.with_name(PUBLIC_KEYS_FILE), text.encode(), mode=0o644)
 
 
 def _new_identity() -> dict[str, Any]:

@@ -11,6 +11,7 @@ import logging
 import math
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from trade_core.bybit.client import BybitClient
@@ -39,18 +40,20 @@ from trade_gateway.reads import Reads
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import recover
 from trade_gateway.relay import Relay
-from trade_gateway.rows_view import rendered_row
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.startup import EXPECTED_TROUBLE, KeyRefused, load_instruments, pin_modes, verify_key
 from trade_gateway.state_keeper import StateKeeper
 from trade_gateway.states import Fault
 from trade_gateway.upstream import Upstream
+from trade_journal.errors import JournalUnavailable
+from trade_journal.rendering import rendered_row
 from trade_journal.rows import RowKind
 from trade_journal.writer import JournalWriter
 
 _RETRY_S = 1.0
 _INSTRUMENTS_EVERY_S = 3600
 _WATCH_STATE_EVERY_S = 0.25
+_CHECKPOINT_EVERY_S = 5
 _STOP_FLOWS_WITHIN_S = 2.0
 log = logging.getLogger(__name__)
 
@@ -215,6 +218,7 @@ class Gateway:
             self._keep_instruments,
             self._watch_state,
             self._keep_counts,
+            self._keep_checkpoints,
         ]
         self._tasks = [asyncio.create_task(self._supervised(loop)) for loop in loops]
 
@@ -255,6 +259,10 @@ class Gateway:
     async def rows(self, from_seq: int, limit: int) -> list[dict[str, Any]]:
         """Durable rows as the admin listener shows them."""
         return [rendered_row(row) for row in await self._journal.read(from_seq, limit)]
+
+    async def checkpoint(self) -> bytes:
+        """Sign and keep a checkpoint over all rows. Raises JournalError."""
+        return await self._journal.checkpoint()
 
     def state(self) -> dict[str, Any]:
         """Everything a person or the watchdog wants to know; also brings the gauges up to date."""
@@ -395,6 +403,12 @@ class Gateway:
             self._note_account()
             await self.states.work(is_journal_writable=self._journal.is_writable)
             await asyncio.sleep(_WATCH_STATE_EVERY_S)
+
+    async def _keep_checkpoints(self) -> None:
+        while not self._stop.is_set():
+            await asyncio.sleep(_CHECKPOINT_EVERY_S)
+            with suppress(JournalUnavailable):  # the fault is raised elsewhere; the next round tries again
+                await self._journal.checkpoint()
 
     async def _keep_counts(self) -> None:
         while not self._stop.is_set():

@@ -53,6 +53,11 @@ class Gateway:
         self.asked_rows.append((from_seq, limit))
         return [{"seq": from_seq}]
 
+    async def checkpoint(self) -> bytes:
+        if self.rows_error is not None:
+            raise self.rows_error
+        return b"trade/test\n0\n"
+
 
 @asynccontextmanager
 async def admin(
@@ -68,7 +73,7 @@ async def admin(
         yield client, behind
 
 
-READS = ["/state", "/metrics", "/journal/rows"]
+READS = ["/state", "/metrics", "/journal/rows", "/journal/checkpoint"]
 
 
 @pytest.mark.parametrize("path", READS)
@@ -255,6 +260,14 @@ async def test_admin_rows_of_a_journal_that_cannot_be_read_are_unavailable() -> 
     async with admin() as (client, gateway):
         gateway.rows_error = JournalUnavailable("disk")
         assert (await client.get("/journal/rows")).status_code == 503
+        assert (await client.get("/journal/checkpoint")).status_code == 503
+
+
+async def test_admin_checkpoint_is_given_as_the_note_it_is() -> None:
+    async with admin() as (client, _):
+        answer = await client.get("/journal/checkpoint")
+    assert (answer.status_code, answer.content) == (200, b"trade/test\n0\n")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
 async def test_admin_metrics_are_of_the_gateways_registry() -> None:

@@ -15,8 +15,9 @@ from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes
 from trade_core.trust.tag import tag_key_id
-from trade_gateway.identity import Role, identity_path, initialise, load_identity
+from trade_gateway.identity import PUBLIC_KEYS_FILE, Role, identity_path, initialise, load_identity
 from trade_gateway.settings import GatewaySettings
+from trade_journal.verify import parse_keys
 
 POLICY_HASH = "a" * 64
 BASELINE = baseline_of(taken_at_ms=1)
@@ -36,6 +37,14 @@ def test_init_makes_a_ring_that_fits_the_identity(tmp_path: Path) -> None:
     assert ring.gateway_key == public_text(load_private_key(identity.private_key.reveal()))
     assert ring.tag_key_id == tag_key_id(identity.tag_key)
     assert len(identity.tag_key) == 32
+
+
+def test_init_publishes_the_key_that_signs_the_journal(tmp_path: Path) -> None:
+    settings, ring = made(tmp_path)
+    keys = parse_keys(settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text())
+    assert keys.log.name == "trade/simulated/1002/gateway"
+    assert base64.b64encode(keys.log.public.public_bytes_raw()).decode() == ring.gateway_key
+    assert keys.witness is None
 
 
 def test_init_keeps_every_secret_from_others(tmp_path: Path) -> None:

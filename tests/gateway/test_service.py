@@ -20,23 +20,26 @@ from ws_double import WsDouble, ws_double
 from trade_core.clock import NS_PER_MS, NS_PER_S, SystemClock
 from trade_core.secrets import Secret
 from trade_core.trust.baseline import Baseline, BaselineHolding, BaselineOrder, baseline_of
-from trade_core.trust.keys import NotTrusted
+from trade_core.trust.keys import NotTrusted, load_private_key
 from trade_core.trust.lease import Lease, sign_lease
 from trade_core.trust.ring import ring_hash
 from trade_gateway import service as service_module
 from trade_gateway.cli import read_policy
-from trade_gateway.identity import identity_path, initialise, load_identity
+from trade_gateway.identity import PUBLIC_KEYS_FILE, identity_path, initialise, load_identity, log_signer
 from trade_gateway.order_flow import intent_fields
 from trade_gateway.policy.limits import policy_hash
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.states import Fault
+from trade_journal.checkpoint import open_checkpoint
 from trade_journal.errors import JournalUnavailable
 from trade_journal.rows import Entry, Row, RowKind
+from trade_journal.store import JournalReader
+from trade_journal.verify import parse_keys, verify_journal
 from trade_journal.writer import JournalWriter
 
-ORIGIN = "trade/test"
+ORIGIN = "trade/simulated/1002/gateway"
 NOTHING = baseline_of(taken_at_ms=1)
 KEY_FACTS: dict[str, Any] = {
     "userID": 1002,
@@ -60,6 +63,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops that turn quickly."""
     monkeypatch.setattr(service_module, "_RETRY_S", 0.02)
     monkeypatch.setattr(service_module, "_WATCH_STATE_EVERY_S", 0.02)
+    monkeypatch.setattr(service_module, "_CHECKPOINT_EVERY_S", 0.05)
 
 
 class LeapingClock(SystemClock):
@@ -182,7 +186,8 @@ async def running(
             initialise(settings, lease_key=LEASE_KEY, policy_hash=policy_hash(policy), baseline=baseline)
         identity, ring = load_identity(settings)
         clock = LeapingClock()
-        journal = await JournalWriter.open(settings.journal_url, origin=ORIGIN, clock=clock)
+        signer = log_signer(ring, load_private_key(identity.private_key.reveal()))
+        journal = await JournalWriter.open(settings.journal_url, origin=signer.origin, clock=clock, signer=signer)
         gateway = Gateway(
             settings=settings,
             identity=identity,
@@ -490,3 +495,17 @@ async def test_gateway_coin_of_before_counts_and_can_be_sold(tmp_path: Path) -> 
         await it.until(lambda: it.state["account_view"]["age_s"] is not None)
         facts = it.gateway._account.facts(frozenset(), MessageLevel.FREE)
         assert (facts.held_base["BTC"], facts.sellable_base["BTC"]) == (1, 1)
+
+
+async def test_gateway_signs_checkpoints_by_itself_and_keeps_them(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        reader = JournalReader(run.settings.journal_url)
+        await run.until(lambda: bool(reader.checkpoints(0, 10)))
+        last = await run.gateway.checkpoint()
+        keys = parse_keys(run.settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text())
+        checkpoint, _ = open_checkpoint(last, log=keys.log)
+        assert checkpoint.size == run.journal.size
+        assert checkpoint.ring_hash == run.gateway.state()["ring_hash"]
+        verdict = verify_journal(reader.stored_rows(0, 1000), notes=reader.checkpoints(0, 1000), keys=keys)
+        assert (verdict.is_good, verdict.signed_rows) == (True, checkpoint.size)
+        reader.close()

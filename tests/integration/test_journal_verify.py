@@ -1,0 +1,75 @@
+"""`trade-journal` on the journal of a running gateway: verified from file and listener, then tampered with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.stack import ROOT, Stack, wait_until
+
+pytestmark = pytest.mark.slow
+
+COMMAND = ROOT / ".venv/journal/bin/trade-journal"
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(COMMAND), *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+
+
+def journal_of(stack: Stack) -> Path:
+    return Path(stack.description["journals"]["gateway"].removeprefix("sqlite:///"))
+
+
+def verdict(journal: object, keys: object, *more: object) -> dict[str, Any]:
+    done = run("verify", "--journal", journal, "--keys", keys, "--json", *more)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_journal_of_a_running_gateway_is_good_from_file_and_listener(stack: Stack, tmp_path: Path) -> None:
+    keys = stack.description["public_keys"]
+    wait_until(lambda: verdict(journal_of(stack), keys)["signed_rows"] > 0, within_s=20, what="a checkpoint")
+    token = tmp_path / "operator.json"
+    token.write_text(json.dumps({"admin_token": stack.gateway["admin_token"]}))
+    token.chmod(0o600)
+    served = verdict(stack.gateway["admin"], keys, "--token-file", token)
+    assert served["signed_rows"] > 0
+    assert served["origin"] == verdict(journal_of(stack), keys)["origin"]
+    assert run("verify", "--journal", stack.gateway["admin"], "--keys", keys).returncode == 3
+
+
+def test_journal_copied_and_tampered_with_is_named_row_by_row(stack: Stack, tmp_path: Path) -> None:
+    keys = stack.description["public_keys"]
+    wait_until(lambda: verdict(journal_of(stack), keys)["signed_rows"] > 5, within_s=20, what="a checkpoint")
+    copy = tmp_path / "copy.db"
+    with sqlite3.connect(journal_of(stack)) as live, sqlite3.connect(copy) as target:
+        live.backup(target)
+    assert verdict(copy, keys)["is_good"]
+    with sqlite3.connect(copy, isolation_level=None) as owner:
+        triggers = owner.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            owner.execute(f"DROP TRIGGER {name}")
+        owner.execute("UPDATE rows SET body = replace(body, '\"actor\"', '\"actOr\"') WHERE seq = 3")
+        for _, sql in triggers:
+            owner.execute(sql)
+    done = run("verify", "--journal", copy, "--keys", keys)
+    assert (done.returncode, "row 3: " in done.stdout) == (1, True)
+    shutil.copy(journal_of(stack), tmp_path / "torn.db")
+    with (tmp_path / "torn.db").open("r+b") as torn:
+        torn.truncate(5000)
+    assert run("verify", "--journal", tmp_path / "torn.db", "--keys", keys).returncode in {1, 3}
+
+
+def test_row_of_a_running_gateway_is_proven_and_checked_offline(stack: Stack, tmp_path: Path) -> None:
+    keys = stack.description["public_keys"]
+    wait_until(lambda: verdict(journal_of(stack), keys)["signed_rows"] > 2, within_s=20, what="a checkpoint")
+    proof = tmp_path / "row.tlog-proof"
+    proof.write_text(run("prove", 1, "--journal", journal_of(stack), "--keys", keys).stdout)
+    checked = run("check-proof", proof, "--keys", keys)
+    assert (checked.returncode, checked.stdout.startswith("GOOD  trade/simulated/")) == (0, True), checked.stderr
