@@ -19,6 +19,7 @@ from trade_journal.store import CHECKPOINTS_MAX, READ_ROWS_MAX, JournalReader
 from trade_journal.verify import StoredRow
 
 TIMEOUT_S: Final = 10.0
+LISTENER_ROWS_MAX: Final = 500  # what a service gives at once
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
@@ -92,7 +93,7 @@ class ListenerSource:
 
     def rows(self, from_seq: int, limit: int) -> list[StoredRow]:
         """Read rows and render them in their canonical form."""
-        listed = self._get("/journal/rows", {"from": from_seq, "limit": min(limit, READ_ROWS_MAX)})["rows"]
+        listed = self._get("/journal/rows", {"from": from_seq, "limit": min(limit, LISTENER_ROWS_MAX)})["rows"]
         try:
             return [_stored(item) for item in listed]
         except (KeyError, TypeError, ValueError, RowRefused) as error:
