@@ -16,11 +16,12 @@ from enum import IntEnum
 from typing import Generic, TypeVar
 
 from trade_core.clock import NS_PER_S
+from trade_gateway.policy.bounds import HIGHEST_DUPLICATE_WINDOW_S, HIGHEST_MESSAGES_PER_S
 from trade_gateway.policy.model import SymbolKey
 from trade_gateway.wire.intents import Side
 
-MAX_REMEMBERED = 4096
-"""Acknowledgements remembered; the terminate level times the longest duplicate window stays below."""
+MAX_REMEMBERED = HIGHEST_MESSAGES_PER_S * HIGHEST_DUPLICATE_WINDOW_S
+"""Acknowledgements remembered: all that the widest policy lets through within its longest duplicate window."""
 
 K = TypeVar("K", bound=Hashable)
 

@@ -69,6 +69,29 @@ def test_messages_do_not_profit_from_a_clock_that_goes_back() -> None:
     assert level is DENY
 
 
+def test_levels_rise_from_free_to_terminate() -> None:
+    assert list(MessageLevel) == [0, 1, 2]
+    assert FREE < DENY < TERMINATE
+
+
+def test_messages_are_counted_in_a_window_that_slides() -> None:
+    counted = throttle()
+    levels = [counted.count(at_ns=step * NS_PER_S * 9 // 10) for step in range(6)]
+    assert levels == [FREE] * 6
+
+
+def test_messages_begin_anew_when_a_person_lifts_the_termination() -> None:
+    counted = throttle()
+    for _ in range(5):
+        counted.count(at_ns=7)
+    counted.rearm()
+    assert counted.count(at_ns=7) is FREE
+
+
+def test_messages_are_not_terminated_before_anything_was_sent() -> None:
+    assert not MessageThrottle(deny_above=2, terminate_above=4).is_terminated
+
+
 def executions(*, tripped: frozenset[tuple[Category, str]] = frozenset()) -> RepeatedExecutionThrottle:
     return RepeatedExecutionThrottle(limit=3, window_s=10, tripped=tripped)
 
@@ -113,6 +136,27 @@ def test_executions_are_forgotten_after_the_window(later_ns: int, *, is_tripped:
     assert counted.count(BTC, Side.BUY, order="c", at_ns=later_ns) is is_tripped
 
 
+def test_executions_that_are_forgotten_are_the_oldest() -> None:
+    counted = executions()
+    for name, at_s in (("a", 0), ("b", 9), ("c", 11)):
+        assert not counted.count(BTC, Side.BUY, order=name, at_ns=at_s * NS_PER_S)
+    assert counted.count(BTC, Side.BUY, order="d", at_ns=19 * NS_PER_S)
+
+
+def test_executions_of_one_order_count_from_its_first_fill() -> None:
+    counted = executions()
+    for name, at_s in (("a", 0), ("a", 9), ("b", 11)):
+        assert not counted.count(BTC, Side.BUY, order=name, at_ns=at_s * NS_PER_S)
+    assert not counted.count(BTC, Side.BUY, order="c", at_ns=12 * NS_PER_S)
+
+
+def test_executions_are_remembered_up_to_the_limit_however_many_follow() -> None:
+    counted = executions()
+    for number in range(100):
+        counted.count(BTC, Side.BUY, order=f"o{number}", at_ns=0)
+    assert len(counted._filled[(BTC, Side.BUY)]) < 3
+
+
 def test_executions_do_not_profit_from_a_clock_that_goes_back() -> None:
     counted = executions()
     counted.count(BTC, Side.BUY, order="a", at_ns=50 * NS_PER_S)
@@ -153,6 +197,10 @@ def test_recent_keys_of_an_order_that_ended_are_free_again() -> None:
     recent.finish("a")
     recent.finish("never seen")
     assert recent.keys(at_ns=1) == frozenset()
+
+
+def test_recent_keys_hold_all_that_the_widest_policy_lets_through_in_its_longest_window() -> None:
+    assert MAX_REMEMBERED == 30_000
 
 
 def test_recent_keys_are_bounded() -> None:
