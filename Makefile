@@ -10,12 +10,13 @@ ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check coverage redteam bench format locks clean
+.PHONY: help setup demo test check coverage mutate redteam bench format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
 	@echo "make check  the fast half of it, under 2 minutes"
 	@echo "make coverage  which branches of the pure core its own tests leave out; none may be"
+	@echo "make mutate  breaks every line of the pure core and sees whether its tests notice (ARGS=\"NAME... --afresh\")"
 	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone"
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make locks  resolve requirements/*.txt again"
@@ -72,6 +73,9 @@ bench: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
 redteam: setup
 	$(TESTS)/pytest -q -m attack -n 2 --dist loadgroup tests/redteam
 	PYTHONPATH=tests $(TESTS)/python -m redteam.fuzz --count 100000 $(ARGS)
+
+mutate: .venv/tests/.ready
+	PYTHONPATH=tests $(TESTS)/python -m proof.mutate $(ARGS)
 
 format: .venv/tests/.ready
 	$(TESTS)/ruff format .

@@ -106,6 +106,11 @@ def test_board_holds_until_the_last_fault_is_gone() -> None:
     assert made.effective(is_lease_fresh=True) is TradingState.ACTIVE
 
 
+def test_board_without_faults_holds_nothing_since_ever() -> None:
+    held = board().holds(is_lease_fresh=True, lease_lapsed_at_ns=0)[Holder.OWN_FAULTS]
+    assert (held.ceiling, held.reason, held.since_ns) == (TradingState.ACTIVE, "", 0)
+
+
 def test_board_names_every_fault_since_the_first() -> None:
     made = board()
     made.raise_fault(Fault.KEY_UNVERIFIED, at_ns=7)

@@ -1,7 +1,7 @@
 """The pure core: the modules whose every branch must be run and whose every mutant must be judged.
 
 Each module stands with the tests that must prove it without help: its mirrored file, or, for a module of shared parts
-that has none, the files of the modules that are built on it. `make coverage` reads this list.
+that has none, the files of the modules that are built on it. `make coverage` and `make mutate` read this list.
 """
 
 from __future__ import annotations

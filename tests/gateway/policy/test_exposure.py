@@ -146,6 +146,17 @@ def test_exposure_of_strange_positions_and_working_buys_is_never_left_out() -> N
     assert worst(working).unpriced == ("JUNK",)
 
 
+@pytest.mark.parametrize("key", [SPOT_BTC, LINEAR_BTC])
+def test_exposure_of_a_candidate_without_a_price_is_named_and_not_valued_at_its_own(key: tuple[Category, str]) -> None:
+    candidate = Candidate(key=key, side=Side.BUY, quantity=Decimal(1), price=Decimal(50_000))
+    assert worst(FLAT, NO_PRICES, candidate) == Exposures(by_symbol={}, gross=Decimal(0), unpriced=("BTC",))
+
+
+def test_exposure_has_none_in_the_coin_that_everything_is_quoted_in() -> None:
+    priced = market(USDT=coin("1"))
+    assert worst(facts(held_base={"USDT": Decimal(4000)}), priced).gross == 0
+
+
 _ORDERS = st.lists(st.tuples(st.sampled_from(["spot", "linear"]), st.sampled_from(Side), st.integers(1, 9)), max_size=6)
 
 

@@ -61,6 +61,12 @@ def test_losses_of_no_equity_are_refused(equity: str) -> None:
     assert "equity is" in str(check_start(POLICY, equity_usdt=Decimal(equity)))
 
 
+def test_losses_of_less_than_a_coin_are_stated() -> None:
+    assert hostile_loss(POLICY, equity_usdt=Decimal("0.5")).fraction == Decimal("0.0185")
+    assert stress_loss(POLICY, equity_usdt=Decimal("0.5")).fraction == Decimal("0.16")
+    assert check_start(POLICY, equity_usdt=Decimal("0.5")) is None
+
+
 def test_start_with_the_example_is_permitted() -> None:
     assert check_start(POLICY, equity_usdt=EQUITY) is None
 

@@ -94,6 +94,15 @@ def test_reference_of_a_coin_without_index_is_the_second_venue() -> None:
     assert judged(ALONE, second=seen("7", age_ns=past)) == Unusable(flaw=Flaw.STALE, source=Source.SECOND)
 
 
+@pytest.mark.parametrize("price", ["1", "0.5", "0.000000000001"])
+def test_reference_may_be_of_a_coin_that_is_worth_little(price: str) -> None:
+    assert judged(index=seen(price), mark=seen(price)) == Usable(price=Decimal(price))
+
+
+def test_second_venue_s_price_lives_no_longer_than_the_lease_that_brought_it() -> None:
+    assert SECOND_MAX_AGE_S == 30
+
+
 def test_last_good_reference_stays_until_there_is_a_better_one() -> None:
     flawed = Unusable(flaw=Flaw.STALE, source=Source.INDEX)
     assert last_good_after(None, flawed) is None

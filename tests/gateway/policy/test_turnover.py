@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trade_gateway.policy.turnover import NS_PER_MINUTE, WINDOW_MINUTES, Turnover, turnover_notional
 
-DAY_NS = WINDOW_MINUTES * NS_PER_MINUTE
+DAY_NS = 24 * 3600 * 1_000_000_000
 START_NS = 1_000_000 * NS_PER_MINUTE
 
 
@@ -41,6 +41,27 @@ def test_turnover_is_not_given_back_by_a_clock_that_goes_back() -> None:
     turnover.add(Decimal(3), at_ns=START_NS - 10 * NS_PER_MINUTE)
     assert turnover.used_usdt(at_ns=0) == 8
     assert turnover.used_usdt(at_ns=START_NS - 3 * DAY_NS) == 8
+
+
+def test_turnover_window_is_a_day_of_minutes() -> None:
+    assert WINDOW_MINUTES * NS_PER_MINUTE == DAY_NS
+    assert WINDOW_MINUTES == 1440
+
+
+def test_turnover_measures_the_age_of_a_row_from_the_latest_time_ever_seen() -> None:
+    turnover = Turnover()
+    turnover.add(Decimal(5), at_ns=START_NS)
+    assert turnover.used_usdt(at_ns=0) == 5
+    turnover.add(Decimal(3), at_ns=START_NS - DAY_NS - NS_PER_MINUTE)
+    assert turnover.used_usdt(at_ns=0) == 5
+
+
+@pytest.mark.parametrize("at_ns", [0, -1, -2 * NS_PER_MINUTE])
+def test_turnover_at_the_beginning_of_time_and_before_counts_for_a_day(at_ns: int) -> None:
+    turnover = Turnover()
+    turnover.add(Decimal(5), at_ns=at_ns)
+    assert turnover.used_usdt(at_ns=DAY_NS) == 5
+    assert turnover.used_usdt(at_ns=DAY_NS + NS_PER_MINUTE) == 0
 
 
 def test_turnover_of_a_row_that_is_too_old_counts_nothing() -> None:

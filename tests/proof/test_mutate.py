@@ -1,0 +1,53 @@
+"""What the page explains, and which modules a name means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from proof.modules import PURE_CORE
+from proof.mutate import Judged, chosen, explained, report
+from proof.mutations import mutants_of
+
+MODULE = "gateway/trade_gateway/policy/collar.py"
+LINE = "- `{}`: `if a < 1:` → `if a <= 1:`: a is never 1.\n"
+
+
+def judged(*, survived: int) -> Judged:
+    survivors = mutants_of(b"if a < 1:\n    pass\n")[:survived]
+    return Judged(module=MODULE, verdicts={"killed": 3, "survived": survived}, survivors=tuple(survivors))
+
+
+def test_names_mean_modules_and_no_name_means_all() -> None:
+    assert chosen(["collar", "wire/render", "canonical.py"]) == [
+        MODULE,
+        "gateway/trade_gateway/wire/render.py",
+        "core/trade_core/canonical.py",
+    ]
+    assert chosen([]) == list(PURE_CORE)
+
+
+@pytest.mark.parametrize("name", ["nothing", "llar", "policy"])
+def test_name_of_no_module_is_refused(name: str) -> None:
+    with pytest.raises(SystemExit, match=name):
+        chosen([name])
+
+
+def test_page_explains_a_survivor_by_its_module_and_both_lines() -> None:
+    assert explained(f"Some text.\n{LINE.format(MODULE)}") == {(MODULE, "if a < 1:", "if a <= 1:"): 1}
+
+
+def test_page_explains_nothing_without_a_reason() -> None:
+    assert explained(f"- `{MODULE}`: `if a < 1:` → `if a <= 1:`: \n") == {}
+
+
+@pytest.mark.parametrize("name", ["gateway/trade_gateway/policy/stops.py", MODULE])
+def test_report_fails_for_a_survivor_that_the_page_does_not_explain(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "mutation.md"
+    page.write_text(LINE.format(name) + f"- `{name}`: `if a < 1:` → `if True:`: always so.\n")
+    monkeypatch.setattr("proof.mutate.PAGE", page)
+    assert report([judged(survived=1)], seconds=1) == (name != MODULE)
+    assert report([judged(survived=0)], seconds=1) == 0
+    assert f"| {MODULE} | 4 | 3 | 0 | 1 |" in capsys.readouterr().out
