@@ -125,7 +125,7 @@ def read_results(scratch: Path, module: str, results: Path) -> Judged:
 
 
 def explained(page: str) -> Counter[tuple[str, str, str]]:
-    """Return the survivors that the page explains: module, line before, line after; each as often as it stands there."""
+    """Return the survivors that the page explains: module, line before, line after; how often."""
     return Counter(re.findall(r"^- `(.+?)`: `(.+)` → `(.+?)`: .+$", page, re.M))
 
 
