@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_fastapi_instrumentator import Instrumentator
 from pydantic import BaseModel, ConfigDict, Field
 
+from trade_core.guarded_protocol import RECOGNISE_KEY
 from trade_core.secrets import Secret
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LEASE_BYTES
@@ -162,6 +163,9 @@ def _guard(tokens: Mapping[Role, Secret]) -> Callable[[frozenset[Role]], Callabl
             given = request.headers.get("authorization", "").encode("utf-8", "replace")
             for role, token in tokens.items():
                 if hmac.compare_digest(given, b"Bearer " + token.reveal().encode()):
+                    recognise = request.scope.get(RECOGNISE_KEY)  # absent behind another protocol, as in tests
+                    if recognise is not None:
+                        recognise()
                     if role in roles:
                         return role
                     raise HTTPException(403, f"the role {role.value} may not do this")

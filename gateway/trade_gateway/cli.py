@@ -23,7 +23,9 @@ from trade_core.errors import (
     TradeError,
     UnknownOutcome,
 )
-from trade_core.logs import configure_logging
+from trade_core.guarded_protocol import MAX_CONNECTIONS, guarded_protocol
+from trade_core.logs import RefusalLog, configure_logging
+from trade_core.open_files import connections_within_limit
 from trade_core.secrets import Secret, read_secret_file, secret_text
 from trade_core.serving import Listener, serve
 from trade_core.settings import load_settings
@@ -34,7 +36,6 @@ from trade_gateway.admin import admin_app
 from trade_gateway.baseline import read_baseline
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
 from trade_gateway.genesis import check_genesis, remember_genesis
-from trade_gateway.guarded_protocol import guarded_protocol
 from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity, log_signer, require_uninitialised
 from trade_gateway.limits_view import require_available, require_bounded_loss
 from trade_gateway.listener import BotListener
@@ -272,7 +273,7 @@ def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener]:
         host=settings.listen_host,
         port=settings.listen_port,
         setting="listen_port",
-        http=guarded_protocol(gateway.judge.count_refusal),
+        http=guarded_protocol(gateway.judge.count_refusal, max_connections=connections_within_limit(MAX_CONNECTIONS)),
         # The protocol itself bounds connections, and counts what it refuses.
         options={"limit_concurrency": None, "ws_max_size": MAX_FRAME_CHARACTERS * 4, "interface": "asgi3"},
     )
@@ -281,9 +282,9 @@ def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener]:
         host=settings.admin_host,
         port=settings.admin_port,
         setting="admin_port",
-        # For its bounds on silence and slow heads: idle strangers must not use up the few connections.
-        http=guarded_protocol(lambda code: log.warning("admin listener refused a request: %s", code)),
-        max_connections=ADMIN_CONNECTIONS,
+        # For its bounds: strangers, idle or slow, must not use up the few connections.
+        http=guarded_protocol(RefusalLog("admin listener").note, max_connections=ADMIN_CONNECTIONS),
+        options={"limit_concurrency": None},
     )
     return [admin, bot]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import assert_never
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
@@ -100,13 +101,16 @@ class BotJudge:
         is_authenticated = not isinstance(verdict, AuthenticationFailure)
         if isinstance(route, Refusal):
             if is_authenticated and is_trigger(request.method, request.raw_path):
-                return await self._triggered(request)
-            return self._denied(route, route=None, is_authenticated=is_authenticated)
-        if framing is not None:
-            return self._denied(framing, route=route, is_authenticated=is_authenticated)
-        if isinstance(verdict, AuthenticationFailure):
-            return self._unauthenticated(verdict)
-        return await self._authenticated(request, route)
+                answer = await self._triggered(request)
+            else:
+                answer = self._denied(route, route=None, is_authenticated=is_authenticated)
+        elif framing is not None:
+            answer = self._denied(framing, route=route, is_authenticated=is_authenticated)
+        elif isinstance(verdict, AuthenticationFailure):
+            answer = self._unauthenticated(verdict)
+        else:
+            answer = await self._authenticated(request, route)
+        return replace(answer, is_authenticated=is_authenticated)
 
     async def _triggered(self, request: RawRequest) -> Answer:
         """No working bot ever calls such a path: its host is taken for compromised, and trading halts."""

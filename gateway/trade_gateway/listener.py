@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from trade_gateway.guarded_protocol import TARGET_KEY
+from trade_core.guarded_protocol import RECOGNISE_KEY, TARGET_KEY
 from trade_gateway.wire.request import MAX_BODY_BYTES, RawRequest
 
 Scope = MutableMapping[str, Any]
@@ -35,6 +35,7 @@ class Answer:
     body: bytes
     status: int = 200
     closes: bool = False
+    is_authenticated: bool = False
     on_undelivered: Callable[[], Awaitable[None]] = field(default=_nothing_to_undo)
 
 
@@ -80,6 +81,8 @@ class BotListener:
         gone = asyncio.create_task(_until_disconnect(receive))
         try:
             answer = await self._judge.answer(_raw_request(scope, body))
+            if answer.is_authenticated:
+                scope[RECOGNISE_KEY]()
             await asyncio.sleep(0)  # lets a disconnect that has already arrived be seen
             if gone.done() or not await _is_written(send, answer):
                 await answer.on_undelivered()

@@ -55,7 +55,7 @@ class Reads:
         translated = self._translate_question(intent)
         if translated is None:
             return ReadDone(ret_code=0, ret_msg="OK", result=_no_orders(intent), is_local=True)
-        if not await self._budget.wait_for_read():
+        if not await self._budget.wait_for_read(is_public=intent.route.kind is Kind.PUBLIC_READ):
             return ReadFailed(reason="the gateway's own request budget is used up", is_budget=True)
         try:
             answer = await self._ask(translated)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trade_core.logs import MAX_LINE_CHARACTERS, configure_logging, neutralise
+from trade_core.clock import NS_PER_S, ManualClock
+from trade_core.logs import MAX_LINE_CHARACTERS, RefusalLog, configure_logging, neutralise
 
 
 @pytest.fixture
@@ -90,3 +91,23 @@ def test_configure_logging_twice_writes_each_record_once(
     logging.getLogger("any").info("unseen")
     logging.getLogger("any").warning("seen")
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_refusals_are_told_in_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    refusals = RefusalLog("admin listener", clock=clock)
+    for _ in range(3):
+        for code in ("A", "B", "A"):
+            refusals.note(code)
+        clock.advance(NS_PER_S)
+    assert [record.getMessage() for record in caplog.records] == [
+        "admin listener refused requests: A x 1",
+        "admin listener refused requests: A x 2, B x 1",
+        "admin listener refused requests: A x 2, B x 1",
+    ]
+
+
+def test_library_that_warns_of_each_bad_request_is_silenced(root: logging.Logger) -> None:
+    configure_logging("trade-test")
+    assert not logging.getLogger("uvicorn.error").isEnabledFor(logging.WARNING)
+    assert logging.getLogger("uvicorn.error").isEnabledFor(logging.ERROR)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from trade_core.guarded_protocol import RECOGNISE_KEY
 from trade_core.secrets import Secret
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LEASE_BYTES
@@ -287,3 +288,27 @@ async def test_admin_nothing_else_is_there(path: str) -> None:
 async def test_admin_other_methods_are_refused(method: str, path: str) -> None:
     async with admin(Role.WATCHDOG) as (client, _):
         assert (await client.request(method, path)).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "role", "is_recognised"),
+    [
+        ("/state", Role.OPERATOR, True),
+        ("/state", Role.WATCHDOG, True),
+        ("/state", None, False),
+        ("/healthz", Role.OPERATOR, False),
+        ("/healthz", None, False),
+    ],
+)
+async def test_admin_tells_the_protocol_whose_token_is_good(path: str, role: Role | None, is_recognised: bool) -> None:
+    recognised: list[bool] = []
+    app = admin_app(Gateway(), tokens=TOKENS, registry=CollectorRegistry())
+
+    async def behind_the_protocol(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, RECOGNISE_KEY: lambda: recognised.append(True)}, receive, send)
+
+    headers = {} if role is None else {"authorization": f"Bearer {TOKENS[role].reveal()}"}
+    transport = httpx.ASGITransport(app=behind_the_protocol)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9", headers=headers) as client:
+        await client.get(path)
+    assert recognised == [True] * is_recognised

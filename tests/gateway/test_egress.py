@@ -6,7 +6,7 @@ import pytest
 
 from trade_core.clock import NS_PER_S, ManualClock
 from trade_gateway import egress
-from trade_gateway.egress import ORDERS_PER_S, READS_PER_S, EgressBudget, TokenBucket
+from trade_gateway.egress import ORDERS_PER_S, READS_PER_S, SIGNED_READS_PER_S, EgressBudget, TokenBucket
 
 
 def taken(bucket: TokenBucket, tries: int) -> int:
@@ -56,16 +56,32 @@ def test_budget_denies_the_order_for_which_there_is_no_room() -> None:
 async def test_budget_reads_do_not_use_up_the_room_of_orders() -> None:
     budget = EgressBudget(clock=ManualClock())
     for _ in range(READS_PER_S):
-        assert await budget.wait_for_read()
+        assert await budget.wait_for_read(is_public=True)
     assert budget.permits_order()
+
+
+async def test_budget_of_signed_reads_is_not_used_up_by_a_flood_of_public_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egress, "_MAX_WAITING_READS", 2)
+    clock = ManualClock()
+    budget = EgressBudget(clock=clock)
+    flood = [asyncio.create_task(budget.wait_for_read(is_public=True)) for _ in range(READS_PER_S + 10)]
+    await asyncio.sleep(0)
+    for _ in range(SIGNED_READS_PER_S):
+        assert await budget.wait_for_read(is_public=False)
+    waiting = asyncio.create_task(budget.wait_for_read(is_public=False))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    clock.advance(NS_PER_S)
+    assert await waiting
+    assert (await asyncio.gather(*flood)).count(False) == 8
 
 
 async def test_budget_read_waits_for_its_turn() -> None:
     clock = ManualClock()
     budget = EgressBudget(clock=clock)
     for _ in range(READS_PER_S):
-        await budget.wait_for_read()
-    waiting = asyncio.create_task(budget.wait_for_read())
+        await budget.wait_for_read(is_public=True)
+    waiting = asyncio.create_task(budget.wait_for_read(is_public=True))
     await asyncio.sleep(0)
     assert not waiting.done()
     clock.advance(NS_PER_S)
@@ -76,8 +92,8 @@ async def test_budget_read_gives_up_in_time(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(egress, "READ_PATIENCE_S", 0.05)
     budget = EgressBudget(clock=ManualClock())
     for _ in range(READS_PER_S):
-        await budget.wait_for_read()
-    assert not await budget.wait_for_read()
+        await budget.wait_for_read(is_public=True)
+    assert not await budget.wait_for_read(is_public=True)
 
 
 async def test_budget_refuses_reads_at_once_when_too_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,13 +101,13 @@ async def test_budget_refuses_reads_at_once_when_too_many_wait(monkeypatch: pyte
     clock = ManualClock()
     budget = EgressBudget(clock=clock)
     for _ in range(READS_PER_S):
-        await budget.wait_for_read()
-    waiting = [asyncio.create_task(budget.wait_for_read()) for _ in range(2)]
+        await budget.wait_for_read(is_public=True)
+    waiting = [asyncio.create_task(budget.wait_for_read(is_public=True)) for _ in range(2)]
     await asyncio.sleep(0)
-    assert not await budget.wait_for_read()
+    assert not await budget.wait_for_read(is_public=True)
     clock.advance(NS_PER_S)
     assert await asyncio.gather(*waiting) == [True, True]
-    assert await budget.wait_for_read()
+    assert await budget.wait_for_read(is_public=True)
 
 
 def test_bucket_of_a_slow_rate_holds_its_own_burst() -> None:

@@ -277,3 +277,24 @@ async def test_judge_every_request_is_one_row_or_one_count(parts: Any, journal: 
         await it.ask("GET", "/v5/account/info")
         it.judge.count_refusal("REQUEST_UNPARSABLE")
         assert sum(await recorded(it, journal)) == len(DENIED) + 2 + 3 + 3 + 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "options", "is_authenticated"),
+    [
+        (("POST", "/v5/order/create", b"nonsense"), {}, True),
+        (("POST", "/v5/order/create", {}), {"headers": DUPLICATE}, True),
+        (("GET", "/v5/account/info"), {}, True),
+        (("POST", "/v5/nowhere", {}), {}, True),
+        (("POST", "/v5/nowhere", {}), {"secret": "no"}, False),
+        (("POST", "/v5/order/create", {}), {"secret": "no"}, False),
+        (("GET", "/v5/account/info"), {"is_signed": False}, False),
+        (("GET", "/v5/market/time"), {"is_signed": False}, False),
+    ],
+)
+async def test_judge_says_who_has_authenticated(
+    parts: Any, asked: tuple[Any, ...], options: dict[str, Any], is_authenticated: bool
+) -> None:
+    async with house(*parts) as it:
+        answer = await it.judge.answer(it.request(*asked, **options))
+        assert answer.is_authenticated is is_authenticated

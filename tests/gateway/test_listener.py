@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from trade_core.guarded_protocol import RECOGNISE_KEY, TARGET_KEY
 from trade_gateway import listener as listener_module
-from trade_gateway.guarded_protocol import TARGET_KEY
 from trade_gateway.listener import Answer, BotListener
 from trade_gateway.wire.request import MAX_BODY_BYTES, RawRequest
 
@@ -34,12 +34,13 @@ class Judge:
         self.asked: list[RawRequest] = []
         self.refused: list[str] = []
         self.undone = 0
+        self.is_authenticated = False
         self.before_answer: Callable[[], None] = lambda: None
 
     async def answer(self, request: RawRequest) -> Answer:
         self.asked.append(request)
         self.before_answer()
-        return Answer(body=b"{}", on_undelivered=self._undo)
+        return Answer(body=b"{}", on_undelivered=self._undo, is_authenticated=self.is_authenticated)
 
     def refuse_unread(self, code: str) -> Answer:
         self.refused.append(code)
@@ -178,3 +179,12 @@ async def test_listener_anything_else_is_ignored() -> None:
 
 async def test_listener_answer_that_changes_nothing_needs_no_undoing() -> None:
     await Answer(body=b"").on_undelivered()
+
+
+@pytest.mark.parametrize("is_authenticated", [False, True])
+async def test_listener_tells_the_protocol_who_has_authenticated(is_authenticated: bool) -> None:
+    judge, bot = Judge(), Bot(body(b"{}"))
+    judge.is_authenticated = is_authenticated
+    recognised: list[bool] = []
+    await serve(judge, bot, {**SCOPE, RECOGNISE_KEY: lambda: recognised.append(True)})
+    assert recognised == [True] * is_authenticated

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from integration.bot import Bot, resting_order
 from integration.stack import Stack, wait_until
@@ -231,3 +232,32 @@ def test_bot_credential_opens_nothing_on_the_admin_listener(stack: Stack, bot: B
     for token in ("x", bot.key, bot.secret):
         answer = bot.http.get(stack.gateway["admin"] + "/state", headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 401
+
+
+def idle_connections(stack: Stack, service: str, listener: str, count: int) -> list[socket.socket]:
+    parts = urlsplit(stack.description[service][listener])
+    return [socket.create_connection((parts.hostname, parts.port), timeout=8) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("service", "listener", "count"), [("gateway", "url", 2_000), ("gateway", "admin", 200), ("watchdog", "admin", 200)]
+)
+def test_idle_strangers_lock_nobody_out(stack: Stack, bot: Bot, service: str, listener: str, count: int) -> None:
+    assert bot.get("/v5/account/info")["retCode"] == 0
+    generation = stack.state()["lease"]["generation"]
+    strangers = idle_connections(stack, service, listener, count)
+    newcomer = Bot(stack.gateway)
+    watchdog = stack.description["watchdog"]
+    headers = {"Authorization": f"Bearer {watchdog['admin_token']}"}
+    try:
+        assert bot.get("/v5/account/info")["retCode"] == 0
+        assert newcomer.get("/v5/account/info")["retCode"] == 0
+        assert httpx.get(f"{stack.gateway['admin']}/healthz").status_code == 200
+        assert httpx.get(f"{watchdog['admin']}/state", headers=headers).status_code == 200
+        wait_until(lambda: stack.state()["lease"]["generation"] > generation, within_s=15, what="the next lease")
+        assert stack.state_name() == "ACTIVE"
+    finally:
+        newcomer.close()
+        for stranger in strangers:
+            stranger.close()
+    assert_every_request_is_recorded(stack)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
 from trade_core.clock import ManualClock
+from trade_core.guarded_protocol import RECOGNISE_KEY
 from trade_core.secrets import Secret
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.lease import Lease
@@ -177,3 +179,21 @@ async def test_metrics_hold_the_domains_own_and_the_standard_ones(
         'http_requests_total{handler="/healthz",method="GET",status="2xx"} 1.0',
     ):
         assert line in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_recognised"), [(BEARER, True), ({"authorization": "Bearer x"}, False), ({}, False)]
+)
+async def test_bearer_of_the_token_is_made_known_to_the_protocol(
+    status: Status, clock: ManualClock, headers: dict[str, str], is_recognised: bool
+) -> None:
+    recognised: list[bool] = []
+    app = admin_app(status=status, ring=RING, token=Secret("token"), registry=CollectorRegistry(), clock=clock)
+
+    async def behind_the_protocol(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, RECOGNISE_KEY: lambda: recognised.append(True)}, receive, send)
+
+    transport = httpx.ASGITransport(app=behind_the_protocol)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:21020", headers=headers) as made:
+        await made.get("/state")
+    assert recognised == [True] * is_recognised

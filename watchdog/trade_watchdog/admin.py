@@ -9,12 +9,13 @@ from __future__ import annotations
 import hmac
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Response
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from trade_core.clock import NS_PER_S, Clock
+from trade_core.guarded_protocol import RECOGNISE_KEY
 from trade_core.money import format_decimal
 from trade_core.secrets import Secret
 from trade_core.trust.ring import KeyRing, ring_hash
@@ -109,8 +110,11 @@ def _why_not_ready(status: Status, clock: Clock) -> str:
 def _bearer_check(token: Secret) -> Any:
     expected = f"Bearer {token.reveal()}".encode()
 
-    async def check(authorization: Annotated[str, Header()] = "") -> None:
+    async def check(request: Request, authorization: Annotated[str, Header()] = "") -> None:
         if not hmac.compare_digest(authorization.encode("utf-8", "replace"), expected):
             raise HTTPException(401, "a bearer token is required", {"www-authenticate": "Bearer"})
+        recognise = request.scope.get(RECOGNISE_KEY)  # absent behind another protocol, as in tests
+        if recognise is not None:
+            recognise()
 
     return check

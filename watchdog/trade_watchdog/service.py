@@ -9,6 +9,8 @@ import logging
 from prometheus_client import CollectorRegistry
 
 from trade_core.clock import Clock, SystemClock
+from trade_core.guarded_protocol import guarded_protocol
+from trade_core.logs import RefusalLog
 from trade_core.serving import Listener, serve
 from trade_watchdog.admin import admin_app
 from trade_watchdog.exchange import WatchedExchange
@@ -46,9 +48,9 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         host=settings.admin_host,
         port=settings.admin_port,
         setting="admin_port",
-        max_connections=ADMIN_CONNECTIONS_MAX,
-        # No WebSocket is served here, and this environment has no library for it.
-        options={"ws": "none"},
+        http=guarded_protocol(RefusalLog("admin listener").note, max_connections=ADMIN_CONNECTIONS_MAX),
+        # The protocol itself bounds connections. No WebSocket is served here, nor is there a library for it.
+        options={"limit_concurrency": None, "ws": "none"},
     )
     exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
     link = GatewayLink(address)

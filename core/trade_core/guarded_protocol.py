@@ -1,35 +1,54 @@
-"""The bot listener's HTTP protocol: uvicorn's, with bounds, the raw target, and no refusal that goes unseen.
+"""A listener's HTTP protocol: uvicorn's, with bounds, the raw target, and no refusal that goes unseen.
 
 uvicorn answers some requests below the application, cuts `http://host` and `#fragment` from targets, and waits for
 ever for a first byte. Here every refusal is counted once, the target is kept as it arrived, and head, body and silence
 have limits. A request that begins before the one before it is answered is refused with its connection: uvicorn's queue
 of such requests has no bound, and it would not tell the first one that its client has gone.
+
+Connections have a limit that nobody is locked out by (see guests): the application says who has authenticated by
+calling what stands in the scope under RECOGNISE_KEY. An answer that is not read is kept for a few seconds, and only so
+many of them at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from trade_core.guests import Guests
+
 TARGET_KEY = "trade.target"
+RECOGNISE_KEY = "trade.recognise"
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 64
 HEAD_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 1_500
 LINGER_S = 2.0  # for a refusal to reach a client that may not be reading
+DRAIN_TIMEOUT_S = 5.0
+# Each may hold an answer of up to some 300 KB in our memory, beyond what the system holds for it.
+MAX_LAGGARDS = 32
 _SWITCHING_PROTOCOLS = 101
 
 
-def guarded_protocol(on_refusal: Callable[[str], None]) -> type[HttpToolsProtocol]:
-    """Make the protocol class; `on_refusal` is called with a code for each request refused below the application."""
+def guarded_protocol(
+    on_refusal: Callable[[str], None], *, max_connections: int = MAX_CONNECTIONS
+) -> type[HttpToolsProtocol]:
+    """Make the protocol class; `on_refusal` is called with a code for each request refused below the application.
+
+    Each class has connections of its own to count.
+    """
+    guests: Guests[HttpToolsProtocol] = Guests(most=max_connections)
+    laggards: dict[HttpToolsProtocol, None] = {}  # in order; whose answers are not taken yet
 
     class GuardedProtocol(HttpToolsProtocol):
-        """One connection of the bot listener."""
+        """One connection of a listener."""
 
         _head_timer: asyncio.TimerHandle | None = None
+        _drain_timer: asyncio.TimerHandle | None = None
         _head_bytes = 0
         _is_in_head = True
         _has_begun = False
@@ -37,14 +56,16 @@ def guarded_protocol(on_refusal: Callable[[str], None]) -> type[HttpToolsProtoco
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > MAX_CONNECTIONS:
+            leaving = guests.admit(self)
+            if leaving is not None:
                 on_refusal("CONNECTIONS_TOO_MANY")
-                transport.close()
-                return
+                leaving.transport.abort()
             self._arm()
 
         def connection_lost(self, exc: Exception | None) -> None:
+            guests.leave(self)
             self._disarm()
+            self._end_drain()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -81,14 +102,19 @@ def guarded_protocol(on_refusal: Callable[[str], None]) -> type[HttpToolsProtoco
             self._disarm()
             scope: dict[str, Any] = self.scope  # type: ignore[assignment]
             scope[TARGET_KEY] = self.url
+            scope[RECOGNISE_KEY] = functools.partial(guests.recognise, self)
             super().on_headers_complete()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._is_in_head = True
             self._head_bytes = 0
+            self._end_drain()
+            if self.transport.get_write_buffer_size() > 0:
+                self._begin_drain()
 
         def handle_websocket_upgrade(self) -> None:
+            guests.leave(self)  # streams have a limit of their own
             super().handle_websocket_upgrade()
             # The WebSocket protocol has read the handshake by now; what it refuses never reaches the application.
             response = getattr(self.transport.get_protocol(), "response", None)
@@ -111,6 +137,25 @@ def guarded_protocol(on_refusal: Callable[[str], None]) -> type[HttpToolsProtoco
             self._disarm()
             super().send_400_response(message)
             self.loop.call_later(LINGER_S, self.transport.abort)
+
+        def _begin_drain(self) -> None:
+            laggards[self] = None
+            if len(laggards) > MAX_LAGGARDS:
+                oldest = next(iter(laggards))
+                del laggards[oldest]
+                oldest.transport.abort()
+            self._drain_timer = self.loop.call_later(DRAIN_TIMEOUT_S, self._on_undrained)
+
+        def _end_drain(self) -> None:
+            laggards.pop(self, None)
+            if self._drain_timer is not None:
+                self._drain_timer.cancel()
+                self._drain_timer = None
+
+        def _on_undrained(self) -> None:
+            self._end_drain()
+            if self.transport.get_write_buffer_size() > 0:
+                self.transport.abort()  # whoever takes nothing for so long has gone, or wants our memory
 
         def _arm(self) -> None:
             self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._on_silence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,10 +14,18 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from trade_gateway import guarded_protocol as protocol_module
-from trade_gateway.guarded_protocol import MAX_HEAD_BYTES, MAX_HEADERS, TARGET_KEY, guarded_protocol
+from trade_core import guarded_protocol as protocol_module
+from trade_core.guarded_protocol import (
+    MAX_CONNECTIONS,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    RECOGNISE_KEY,
+    TARGET_KEY,
+    guarded_protocol,
+)
 
 GET = b"GET /v5/market/time HTTP/1.1\r\nHost: x\r\n\r\n"
+BIG = 20_000_000  # more than the system takes for a connection
 POST = b"POST /v5/order/create HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -29,6 +38,8 @@ class Bot:
     refused: list[str] = field(default_factory=list)
     gone: int = 0
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    closes: bool = False
+    state: ServerState = field(default_factory=ServerState)
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
@@ -46,8 +57,12 @@ class Bot:
         await asyncio.wait({gone, waiting}, return_when=asyncio.FIRST_COMPLETED)
         gone.cancel()
         waiting.cancel()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
+        if scope[TARGET_KEY] == b"/known":
+            scope[RECOGNISE_KEY]()
+        content = b"x" * BIG if scope[TARGET_KEY] == b"/big" else b"ok"
+        headers = [(b"content-length", str(len(content)).encode())] + [(b"connection", b"close")] * self.closes
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
 
     async def _until_gone(self, receive: Any) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -56,13 +71,13 @@ class Bot:
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[Bot]:
+async def listening(*, max_connections: int = MAX_CONNECTIONS) -> AsyncIterator[Bot]:
     """uvicorn's protocol as trade_core.serving sets it up, without the main loop, whose ticks would take the time."""
     bot = Bot()
     bot.may_answer.set()
     config = uvicorn.Config(
         bot.app,
-        http=guarded_protocol(bot.refused.append),
+        http=guarded_protocol(bot.refused.append, max_connections=max_connections),
         ws="websockets-sansio",
         lifespan="off",
         log_config=None,
@@ -70,7 +85,7 @@ async def listening() -> AsyncIterator[Bot]:
         access_log=False,
     )
     config.load()
-    state = ServerState()
+    state = bot.state
 
     def connected() -> asyncio.Protocol:
         made: asyncio.Protocol = config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
@@ -289,15 +304,82 @@ async def test_protocol_answered_connection_may_stay_silent(monkeypatch: pytest.
         assert (await answer_of(reader)).endswith(b"ok")
 
 
-async def test_protocol_connections_beyond_the_bound_are_closed_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol_module, "MAX_CONNECTIONS", 1)
-    async with listening() as bot, connection(bot) as (reader, writer):
+async def known(bot: Bot, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"GET /known HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await answer_of(reader)).endswith(b"ok")
+
+
+async def test_protocol_stranger_makes_room_for_a_newcomer_and_is_counted() -> None:
+    async with listening(max_connections=1) as bot, connection(bot) as (reader, writer):
         writer.write(GET)
         await answer_of(reader)
-        assert await exchange(bot) == b""
+        async with connection(bot) as (newer_reader, newer_writer):
+            newer_writer.write(GET)
+            assert (await answer_of(newer_reader)).endswith(b"ok")
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await reader.readexactly(1)
         assert bot.refused == ["CONNECTIONS_TOO_MANY"]
+
+
+async def test_protocol_flood_of_connections_locks_nobody_out() -> None:
+    async with listening(max_connections=5) as bot, connection(bot) as (reader, writer):
+        await known(bot, reader, writer)
+        idle = [await asyncio.open_connection("127.0.0.1", bot.port) for _ in range(50)]
+        await known(bot, reader, writer)
+        async with connection(bot) as (newer_reader, newer_writer):
+            await known(bot, newer_reader, newer_writer)
+            await known(bot, reader, writer)
+        assert bot.refused == ["CONNECTIONS_TOO_MANY"] * 47
+        for _, idle_writer in idle:
+            idle_writer.transport.abort()
+
+
+async def test_protocol_connection_that_has_gone_takes_no_room() -> None:
+    async with listening(max_connections=1) as bot:
+        for _ in range(5):
+            async with connection(bot) as (reader, writer):
+                await known(bot, reader, writer)
+            await until(lambda: not bot.state.connections)
+        assert bot.refused == []
+
+
+@asynccontextmanager
+async def unread_answers(bot: Bot, count: int) -> AsyncIterator[None]:
+    """Ask for big answers on connections that are never read."""
+    lazy = []
+    try:
+        for _ in range(count):
+            lazy.append(socket.create_connection(("127.0.0.1", bot.port)))
+            lazy[-1].sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: len(bot.seen) == count)
+        yield
+    finally:
+        for connected in lazy:
+            connected.close()
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_protocol_answer_that_nobody_takes_is_given_up(monkeypatch: pytest.MonkeyPatch, closes: bool) -> None:
+    monkeypatch.setattr(protocol_module, "DRAIN_TIMEOUT_S", 0.1)
+    async with listening() as bot:
+        bot.closes = closes
+        async with unread_answers(bot, 1):
+            await until(lambda: not bot.state.connections)
+
+
+async def test_protocol_answer_that_is_taken_in_time_is_whole() -> None:
+    async with listening() as bot, connection(bot) as (reader, writer):
+        writer.write(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert len(await reader.readexactly(BIG)) == BIG
         writer.write(GET)
         assert (await answer_of(reader)).endswith(b"ok")
+
+
+async def test_protocol_memory_of_untaken_answers_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol_module, "MAX_LAGGARDS", 3)
+    async with listening() as bot, unread_answers(bot, 8):
+        await until(lambda: len(bot.state.connections) == 3)
 
 
 def handshake(**changed: bytes | None) -> bytes:
