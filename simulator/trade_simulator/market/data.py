@@ -43,12 +43,6 @@ class MarketData:
         # The day's summary of closed quarter hours, and the quarter for which it holds.
         self._day: dict[InstrumentKey, tuple[int, list[Bar]]] = {}
 
-    def prepare(self) -> None:
-        """Invent all candles of the past now, rather than when somebody first asks."""
-        for tape in self._tapes.by_key.values():
-            for interval in Interval:
-                tape.raw(CandleKind.TRADE, interval)
-
     def last_price(self, category: Category, symbol: str) -> Decimal:
         """Return the price of the last trade."""
         return self._floor.quotes[self._key(category, symbol)].last

@@ -1,10 +1,13 @@
 """Candles from before the exchange started, invented backwards from the seed when first asked for.
 
-Three layers of growing bars reach far enough back for a thousand bars of every interval up to a week;
-months reach back twenty years.
+Layers of growing bars reach far enough back for two thousand bars of every interval up to twelve hours; days, weeks and
+months reach back twenty years. A layer is invented only when an interval of it is asked for: all of them would stop the
+market for a second an instrument.
 """
 
 import random
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from trade_simulator.market.candles import Bar, aggregate, bar_start_ms
@@ -12,65 +15,74 @@ from trade_simulator.market.series import MINUTE_MS, Interval
 
 _DAY_MS: Final = 86_400_000
 _HOUR_MS: Final = 3_600_000
-# 1000 bars of 30 minutes need 21 days, of 12 hours 500 days, of a week 7000 days; the layers carry more.
-MINUTE_DAYS: Final = 31
-HOUR_DAYS: Final = 800
-DAY_DAYS: Final = 7_300
-# As many as the live series keep; the layers themselves are forgotten.
+# As many as the live series keep.
 KEPT_BARS_MAX: Final = 2_000
-_MINUTE_SIGMA: Final = 4e-4
-_HOUR_SIGMA: Final = 3e-3
-_DAY_SIGMA: Final = 8e-3
 # Volume of a minute, in the coarsest lots of the symbol.
 _MINUTE_LOTS: Final = 4_000
-_MINUTE_INTERVALS: Final = frozenset({Interval.M1, Interval.M3, Interval.M5, Interval.M15, Interval.M30})
-_HOUR_INTERVALS: Final = frozenset({Interval.H1, Interval.H2, Interval.H4, Interval.H6, Interval.H12})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    """Bars of one length over some days, and the intervals that are joined from them, its own length first."""
+
+    length_ms: int
+    days: int
+    sigma: float
+    intervals: tuple[Interval, ...]
+
+
+_LAYERS: Final = (
+    _Layer(length_ms=MINUTE_MS, days=7, sigma=4e-4, intervals=(Interval.M1, Interval.M3, Interval.M5)),
+    _Layer(length_ms=15 * MINUTE_MS, days=42, sigma=1.5e-3, intervals=(Interval.M15, Interval.M30)),
+    _Layer(length_ms=_HOUR_MS, days=340, sigma=3e-3, intervals=(Interval.H1, Interval.H2, Interval.H4)),
+    _Layer(length_ms=6 * _HOUR_MS, days=1_000, sigma=5e-3, intervals=(Interval.H6, Interval.H12)),
+    _Layer(length_ms=_DAY_MS, days=7_300, sigma=8e-3, intervals=(Interval.DAY, Interval.WEEK, Interval.MONTH)),
+)
+_LAYER_OF: Final = {interval: number for number, layer in enumerate(_LAYERS) for interval in layer.intervals}
 
 
 class History:
     """The past of one symbol, ending where the market started."""
 
     def __init__(self, *, seed: str, start_ms: int, start_ticks: int, lots_scale: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - a past that repeats is the point
         self._start_ms = start_ms // MINUTE_MS * MINUTE_MS
         self._start_ticks = start_ticks
         self._lots_scale = lots_scale
+        self._layers = self._invent(random.Random(seed))  # noqa: S311 - a past that repeats is the point
+        self._known: list[list[Bar]] = []
         self._bars: dict[Interval, list[Bar]] = {}
 
-    @property
-    def is_ready(self) -> bool:
-        """Tell whether the past was invented already."""
-        return bool(self._bars)
+    def knows(self, interval: Interval) -> bool:
+        """Tell whether the past of an interval was invented already."""
+        return interval in self._bars
 
     def bars(self, interval: Interval) -> list[Bar]:
         """Return the bars of an interval, oldest first; the last one may reach into the live time."""
-        if not self._bars:
-            self._bars = self._invent()
-        return self._bars[interval]
+        known = self._bars.get(interval)
+        if known is None:
+            number = _LAYER_OF[interval]
+            while len(self._known) <= number:
+                self._known.append(next(self._layers))
+            known = self._bars[interval] = aggregate(self._known[number], interval)[-KEPT_BARS_MAX:]
+        return known
 
-    def _invent(self) -> dict[Interval, list[Bar]]:
+    def _invent(self, chance: random.Random) -> Iterator[list[Bar]]:
+        """Give layer after layer, each with what the ones before it hold of its days joined to its end."""
         midnight_ms = bar_start_ms(Interval.DAY, self._start_ms)
-        minutes_from_ms = midnight_ms - MINUTE_DAYS * _DAY_MS
-        hours_from_ms = minutes_from_ms - HOUR_DAYS * _DAY_MS
-        days_from_ms = max(0, hours_from_ms - DAY_DAYS * _DAY_MS)
-        minutes = self._layer(minutes_from_ms, self._start_ms, MINUTE_MS, _MINUTE_SIGMA, self._start_ticks)
-        older_hours = self._layer(hours_from_ms, minutes_from_ms, _HOUR_MS, _HOUR_SIGMA, minutes[0].open)
-        older_days = self._layer(days_from_ms, hours_from_ms, _DAY_MS, _DAY_SIGMA, older_hours[0].open)
-        hours = [*older_hours, *aggregate(minutes, Interval.H1)]
-        days = [*older_days, *aggregate(hours, Interval.DAY)]
-        made: dict[Interval, list[Bar]] = {}
-        for interval in Interval:
-            longer = hours if interval in _HOUR_INTERVALS else days
-            source = minutes if interval in _MINUTE_INTERVALS else longer
-            made[interval] = aggregate(source, interval)[-KEPT_BARS_MAX:]
-        return made
+        to_ms, close, later = self._start_ms, self._start_ticks, list[Bar]()
+        for layer in _LAYERS:
+            from_ms = max(0, midnight_ms - layer.days * _DAY_MS)
+            older = self._layer(chance, layer, from_ms=from_ms, to_ms=to_ms, close=close)
+            later = [*older, *aggregate(later, layer.intervals[0])]
+            to_ms, close = from_ms, later[0].open
+            yield later
 
-    def _layer(self, from_ms: int, to_ms: int, length_ms: int, sigma: float, close: int) -> list[Bar]:
+    def _layer(self, chance: random.Random, layer: _Layer, *, from_ms: int, to_ms: int, close: int) -> list[Bar]:
         """Invent bars backwards from a closing price, pulled towards the price of today."""
-        draw, anchor = self._random.random, self._start_ticks
-        lots = _MINUTE_LOTS * (length_ms // MINUTE_MS)
+        draw, anchor, sigma = chance.random, self._start_ticks, layer.sigma
+        lots = _MINUTE_LOTS * (layer.length_ms // MINUTE_MS)
         bars: list[Bar] = []
-        for start_ms in range(to_ms - length_ms, from_ms - 1, -length_ms):
+        for start_ms in range(to_ms - layer.length_ms, from_ms - 1, -layer.length_ms):
             pull = 1e-3 * (anchor - close) / anchor
             # The sum of two uniform draws has a variance of 1/6; times the root of 6 it is one.
             opened = max(2, round(close * (1 + 2.45 * sigma * (draw() + draw() - 1) + pull)))

@@ -105,7 +105,7 @@ class Tape:
         return None if current is None else self._joined(interval, current)
 
     def _joined(self, interval: Interval, bar: Bar) -> Bar:
-        if not self._history.is_ready:
+        if not self._history.knows(interval):
             return bar
         past = self._history.bars(interval)
         if not past or past[-1].start_ms != bar.start_ms:

@@ -81,7 +81,8 @@ def test_closed_candle_is_told_once_as_confirmed(venue):
 
 
 def test_told_candle_is_the_one_that_can_be_read(venue):
-    venue.exchange.market.prepare()
+    for interval in Interval:
+        venue.exchange.market.candles(Category.SPOT, "BTCUSDT", interval, limit=1)
     venue.tick(25)
     told = {
         event.interval: event.candle
