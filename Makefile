@@ -17,7 +17,7 @@ help:
 	@echo "make check  the fast half of it, under 2 minutes"
 	@echo "make coverage  which branches of the pure core its own tests leave out; none may be"
 	@echo "make mutate  breaks every line of the pure core and sees whether its tests notice (ARGS=\"NAME... --afresh\")"
-	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone"
+	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone, and what bad clients cost an honest one"
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make locks  resolve requirements/*.txt again"
 
@@ -69,6 +69,7 @@ test: check coverage setup
 
 bench: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
 	$(TESTS)/python loadtests/bench.py $(ARGS)
+	$(TESTS)/python loadtests/slow_clients.py
 
 redteam: setup
 	$(TESTS)/pytest -q -m attack -n 2 --dist loadgroup tests/redteam
