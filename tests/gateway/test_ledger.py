@@ -266,3 +266,7 @@ def test_ledger_order_counts_exactly_from_reserve_to_release_or_finish(steps: li
                 continue
         assert {order.tag for order in ledger.open_orders()} == open_tags
         assert ledger.open_count() == len(open_tags)
+
+
+def test_ledger_keeps_twenty_thousand_finished_orders() -> None:
+    assert ledger_module.MAX_FINISHED == 20_000

@@ -41,6 +41,8 @@ from proof.mutations import Mutant, mutants_of
 EXAMPLES = 60
 """Examples of each random test, with the seed that the test's name gives (derandomised); no shrinking of failures."""
 CPU_S = 20
+SLOWER = 10
+"""A mutant whose tests need this many times the processor time they need otherwise, and CPU_S at most, times out."""
 BASELINE_S = 120
 WALL_S = 300
 MEMORY_BYTES = 3 * 1024**3
@@ -179,7 +181,8 @@ class QuickWay(Verdict):
             changed = list(_changed(original, compile(mutant.source, str(self._module), "exec")))
             if not changed or any(_key(was) not in functions for was, _ in changed):
                 continue
-            killer = self._judge(chosen, [(functions[_key(was)], now) for was, now in changed])
+            cpu_s = min(self._cpu_s, 2 + int(SLOWER * sum(seconds[index] for index in chosen)))
+            killer = self._judge(chosen, cpu_s, [(functions[_key(was)], now) for was, now in changed])
             if killer is None:
                 continue  # survived so far: the slow way decides
             order = [killer, *(index for index in order if index != killer)] if killer >= 0 else order
@@ -189,7 +192,7 @@ class QuickWay(Verdict):
     def _name(self, index: int) -> str:
         return self._session.items[index].nodeid
 
-    def _judge(self, chosen: list[int], patches: list[tuple[list[FunctionType], CodeType]]) -> int | None:
+    def _judge(self, chosen: list[int], cpu_s: int, patches: list[tuple[list[FunctionType], CodeType]]) -> int | None:
         """Return the test that killed, -1 at a timeout, None when none did."""
         told, tell = os.pipe()
 
@@ -204,7 +207,7 @@ class QuickWay(Verdict):
                     return FAILED
             return PASSED
 
-        code = in_child(work, cpu_s=self._cpu_s)
+        code = in_child(work, cpu_s=cpu_s)
         os.close(tell)
         with os.fdopen(told) as names:
             last = names.read().split()
@@ -228,12 +231,12 @@ class QuickWay(Verdict):
             with file.open("w") as out:
                 for index in range(len(self._session.items)):
                     entered.clear()
-                    began = time.perf_counter()
+                    began = time.process_time()
                     threading.setprofile(profile)
                     sys.setprofile(profile)
                     self._run(index)
                     sys.setprofile(None)
-                    print(json.dumps([sorted(entered), time.perf_counter() - began]), file=out)
+                    print(json.dumps([sorted(entered), time.process_time() - began]), file=out)
             return FAILED if self.has_failed else PASSED
 
         with tempfile.TemporaryDirectory() as folder:
@@ -283,11 +286,11 @@ def judge_module(module: str, results: Path, tests: Sequence[str], *, cpu_s: int
     for name in warm:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-    if _judge_slowly(module, raw, tests) != "survived":
+    if _judge_slowly(module, raw, tests, cpu_s=BASELINE_S) != "survived":
         raise SystemExit(f"{module}: its tests do not pass on the code as it is")
     for number, mutant in mutants:
         if number not in known:
-            tell(number, _judge_slowly(module, mutant.source, tests), "")
+            tell(number, _judge_slowly(module, mutant.source, tests, cpu_s=cpu_s), "")
 
 
 def _judge_quickly(
@@ -330,7 +333,7 @@ def _is_foreign(module: ModuleType) -> bool:
     return file is not None and ("site-packages" in file or file.startswith(sys.base_prefix))
 
 
-def _judge_slowly(module: str, source: bytes, tests: Sequence[str]) -> str:
+def _judge_slowly(module: str, source: bytes, tests: Sequence[str], *, cpu_s: int) -> str:
     name = module.partition("/")[2].removesuffix(".py").replace("/", ".")
 
     def work() -> int:
@@ -338,7 +341,7 @@ def _judge_slowly(module: str, source: bytes, tests: Sequence[str]) -> str:
         verdict = run_all(tests)
         return verdict if mutated.is_loaded else BROKEN
 
-    code = in_child(work, cpu_s=BASELINE_S)
+    code = in_child(work, cpu_s=3 * cpu_s)
     if code == BROKEN:
         raise SystemExit(f"{module}: its tests do not import it")
     return {PASSED: "survived", None: "timed out"}.get(code, "killed")

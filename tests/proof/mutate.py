@@ -30,7 +30,7 @@ from proof.mutations import Mutant, mutants_of
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/mutation.md"
 COMPONENTS = ("core", "journal", "gateway")
-COPIED = (*COMPONENTS, "tests/gateway", "tests/core", "tests/proof", "tests/http_double.py", "pyproject.toml")
+COPIED = (*COMPONENTS, "tests/gateway", "tests/core", "tests/proof", "tests/http_double.py", "docs", "pyproject.toml")
 VERDICTS = ("killed", "timed out", "survived")
 
 
@@ -55,16 +55,21 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="trade-mutation-") as folder:
         scratch = Path(folder)
         _copy(scratch)
-        judged = []
+        judged, failed = [], []
         for module in chosen(arguments.names):
             results = kept / f"{module.replace('/', '.')}.jsonl"
             digest = _digest(scratch, module)
             if arguments.afresh or not _is_of(results, digest):
                 results.write_text(json.dumps({"number": -1, "digest": digest}) + "\n")
-            _run(scratch, module, results)
+            if not _run(scratch, module, results):
+                failed.append(module)
+                continue
             judged.append(read_results(scratch, module, results))
             print(_row(judged[-1]), flush=True)
-    return report(judged, seconds=round(time.monotonic() - began))
+    code = report(judged, seconds=round(time.monotonic() - began))
+    for module in failed:
+        print(f"not judged (see above): {module}")
+    return 1 if failed else code
 
 
 def chosen(names: Iterable[str]) -> list[str]:
@@ -102,12 +107,11 @@ def _is_of(results: Path, digest: str) -> bool:
     return bool(json.loads(first).get("digest") == digest)
 
 
-def _run(scratch: Path, module: str, results: Path) -> None:
+def _run(scratch: Path, module: str, results: Path) -> bool:
     paths = [str(scratch / name) for name in (*COMPONENTS, "tests")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"}
     command = [sys.executable, "-m", "proof.fork_runner", module, str(results), *PURE_CORE[module]]
-    if subprocess.run(command, cwd=scratch, env=environment, check=False).returncode:
-        raise SystemExit(f"{module}: could not be judged")
+    return subprocess.run(command, cwd=scratch, env=environment, check=False).returncode == 0
 
 
 def read_results(scratch: Path, module: str, results: Path) -> Judged:

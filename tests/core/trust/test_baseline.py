@@ -171,3 +171,7 @@ def test_baseline_out_of_order_is_refused() -> None:
 def test_baseline_of_a_name_that_is_none_is_refused_when_it_is_made() -> None:
     with pytest.raises(NotTrusted, match="holdings with a name"):
         baseline_of(taken_at_ms=1, holdings=[BaselineHolding(coin="B C", amount=Decimal(1))])
+
+
+def test_baseline_has_the_bounds_that_were_decided() -> None:
+    assert (MAX_ORDERS, MAX_POSITIONS, MAX_HOLDINGS) == (500, 200, 500)

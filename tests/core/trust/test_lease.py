@@ -8,7 +8,16 @@ import pytest
 
 from trade_core.canonical import canonical_json
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text, sign
-from trade_core.trust.lease import CEILINGS, MAX_LEASE_BYTES, PURPOSE, Lease, open_lease, sign_lease
+from trade_core.trust.lease import (
+    CEILINGS,
+    MAX_LEASE_BYTES,
+    MAX_LIFETIME_S,
+    PURPOSE,
+    SEND_EVERY_S,
+    Lease,
+    open_lease,
+    sign_lease,
+)
 
 KEY = load_private_key(base64.b64encode(bytes(range(32))).decode())
 PUBLIC = public_text(KEY)
@@ -149,3 +158,7 @@ def test_lease_length_has_a_bound(excess: int, is_trusted: bool) -> None:
     else:
         with pytest.raises(NotTrusted, match="at most"):
             open_lease(raw, lease_key=PUBLIC)
+
+
+def test_lease_lives_for_thirty_seconds_at_most_and_is_renewed_every_five() -> None:
+    assert (MAX_LIFETIME_S, SEND_EVERY_S, MAX_LEASE_BYTES) == (30, 5, 16_384)

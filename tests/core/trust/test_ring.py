@@ -8,7 +8,15 @@ import pytest
 
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
-from trade_core.trust.ring import MAX_RING_BYTES, KeyRing, parse_ring, read_ring, ring_bytes, ring_hash
+from trade_core.trust.ring import (
+    FIRST_VERSION,
+    MAX_RING_BYTES,
+    KeyRing,
+    parse_ring,
+    read_ring,
+    ring_bytes,
+    ring_hash,
+)
 
 
 def some_key() -> str:
@@ -104,3 +112,7 @@ def test_ring_file_missing_or_broken_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"{}")
     with pytest.raises(NotTrusted, match=r"ring\.json: key ring"):
         read_ring(path)
+
+
+def test_ring_has_the_bounds_that_were_decided() -> None:
+    assert (FIRST_VERSION, MAX_RING_BYTES) == (1, 262_144)

@@ -115,3 +115,9 @@ def test_tag_key_id_names_without_revealing() -> None:
     assert re.fullmatch(r"[0-9a-f]{16}", tag_key_id(KEY))
     assert tag_key_id(KEY) != tag_key_id(b"j" * 32)
     assert KEY.hex()[:16] != tag_key_id(KEY)
+
+
+def test_tag_of_a_fixed_order_is_this_one() -> None:
+    # Whoever audits orders by their tags, now or in a year, must find the same.
+    assert tag() == "T1soG8LGAAECAwQFBgcIwS9_VEk9V-FMdjDZ"
+    assert tag_key_id(KEY) == "e4b46ec05772b6ee"

@@ -11,6 +11,8 @@ from trade_core.trust.lease import PURPOSE as LEASE_PURPOSE
 from trade_core.trust.statement import sign_statement
 from trade_core.trust.warrant import (
     MAX_LIFETIME_MS,
+    MAX_WORDS_CHARACTERS,
+    WARRANT_VERSION,
     Warrant,
     WarrantPurpose,
     check_in_time,
@@ -101,3 +103,7 @@ def test_warrant_lives_at_most_five_minutes(left_ms: int, is_valid: bool) -> Non
     else:
         with pytest.raises(NotTrusted):
             check_in_time(warrant, now_ms=NOW_MS)
+
+
+def test_warrant_has_the_bounds_that_were_decided() -> None:
+    assert (WARRANT_VERSION, MAX_LIFETIME_MS, MAX_WORDS_CHARACTERS) == (1, 300_000, 400)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from trade_gateway.account.messages import (
-    MAX_ITEMS,
     ExecutionSeen,
     NonsenseSaid,
     OrderSeen,
@@ -172,7 +171,7 @@ def test_messages_that_do_not_concern_the_view_are_nothing(text: str) -> None:
         frame("order", ORDER, data={"a": 1}),
         frame("order", ORDER, creationTime="soon"),
         frame("order", *[1]),
-        frame("wallet", *[{"coin": []}] * (MAX_ITEMS + 1)),
+        frame("wallet", *[{"coin": []}] * 1_001),
         *[
             frame(topic, without(ROWS[topic], name))
             for topic, name in [
@@ -227,3 +226,30 @@ def test_messages_that_do_not_concern_the_view_are_nothing(text: str) -> None:
 def test_messages_nonsense_is_refused(text: str) -> None:
     with pytest.raises(NonsenseSaid):
         parse_frame(text)
+
+
+@pytest.mark.parametrize(("count", "is_believed"), [(999, True), (1_000, True), (1_001, False)])
+def test_message_of_more_than_a_thousand_items_is_not_believed(count: int, *, is_believed: bool) -> None:
+    text = frame("wallet", *[WALLET] * count)
+    coins = frame(
+        "wallet", {**WALLET, "coin": [{"coin": f"C{number}", "walletBalance": "1"} for number in range(count)]}
+    )
+    if is_believed:
+        assert len(parse_frame(text)) == count
+        (wallet,) = parse_frame(coins)
+        assert isinstance(wallet, WalletSeen)
+        assert len(wallet.coins) == count
+    else:
+        for refused in (text, coins):
+            with pytest.raises(NonsenseSaid):
+                parse_frame(refused)
+
+
+@pytest.mark.parametrize(("length", "is_believed"), [(63, True), (64, True), (65, False)])
+def test_message_with_a_word_of_more_than_64_characters_is_not_believed(length: int, *, is_believed: bool) -> None:
+    text = frame("order", {**ORDER, "orderId": "x" * length})
+    if is_believed:
+        assert len(parse_frame(text)) == 1
+    else:
+        with pytest.raises(NonsenseSaid):
+            parse_frame(text)

@@ -126,3 +126,14 @@ def test_trust_too_many_surprises_are_distrust(keeper: TrustKeeper) -> None:
     assert judged(keeper) == Trusted()
     keeper.surprise("one more", at_ns=200)
     assert reason(keeper)
+
+
+def test_trust_has_the_times_and_bounds_that_were_decided() -> None:
+    assert (STALE_AFTER_NS, MAX_SURPRISES) == (10_000_000_000, 1_000)
+
+
+def test_trust_of_a_keeper_that_was_just_made_comes_with_the_first_reading_however_early() -> None:
+    keeper = TrustKeeper()
+    keeper.stream_up(at_ns=0)
+    keeper.reading_completed(began_ns=0, differences=0)
+    assert judged(keeper, now_ns=0) == Trusted()

@@ -414,3 +414,7 @@ def test_claimed_adds_up_one_side_by_symbol() -> None:
         (Category.LINEAR, "BTCUSDT"): Decimal(8),
     }
     assert claimed(orders, Side.SELL) == {(Category.SPOT, "BTCUSDT"): Decimal(16)}
+
+
+def test_view_has_the_bounds_that_were_decided() -> None:
+    assert (view_module.MAX_FOREIGN_ORDERS, view_module.MAX_REMEMBERED) == (1_000, 20_000)

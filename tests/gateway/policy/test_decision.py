@@ -26,7 +26,15 @@ from gateway.policy.parts import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trade_gateway.policy.decision import ADDING, REDUCING, Question, ask, decide
+from trade_gateway.policy.decision import (
+    ADDING,
+    DEFAULT_TRIMMED_SCALE,
+    REDUCING,
+    REDUCING_ORDERS_FACTOR,
+    Question,
+    ask,
+    decide,
+)
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.exposure import exposures
 from trade_gateway.policy.facts import AccountFacts, MarketFacts, order_key
@@ -847,3 +855,7 @@ def fill(account: AccountFacts, intent: OrderIntent) -> AccountFacts:
         return replace(account, held_base={"BTC": account.held_base["BTC"] + intent.quantity})
     signed = intent.quantity if intent.side is Side.BUY else -intent.quantity
     return replace(account, positions={"BTCUSDT": account.positions["BTCUSDT"] + signed})
+
+
+def test_factors_of_the_decision_are_those_that_were_decided() -> None:
+    assert (Decimal("0.5"), 2) == (DEFAULT_TRIMMED_SCALE, REDUCING_ORDERS_FACTOR)

@@ -85,6 +85,40 @@ def test_every_number_of_the_policy_has_bounds() -> None:
         assert 0 < low < high
 
 
+def test_bounds_of_the_policy_are_those_that_were_decided() -> None:
+    numbers = {**NUMBERS, **bounds.SYMBOL_AMOUNTS, "disaster_stop.fraction": bounds.DISASTER_STOP}
+    assert {key: (format_decimal(lowest), format_decimal(highest)) for key, (lowest, highest) in numbers.items()} == {
+        "allocated_capital_usdt": ("10", "1000000"),
+        "max_order_notional_usdt": ("1", "100000"),
+        "min_order_notional_usdt": ("1", "100000"),
+        "max_gross_exposure": ("0.01", "3"),
+        "turnover_budget_24h": ("0.01", "20"),
+        "collar": ("0.0001", "0.02"),
+        "fat_finger": ("0.01", "0.5"),
+        "exit_collar": ("0.001", "0.05"),
+        "reference_max_divergence": ("0.0005", "0.05"),
+        "stop_slippage": ("0.001", "0.1"),
+        "stress_gap": ("0.05", "0.9"),
+        "funding_cap": ("0.001", "0.1"),
+        "highest_fee": ("0.0001", "0.01"),
+        "max_order_quantity": ("0.000000000001", "100000000000"),
+        "max_notional_usdt": ("1", "3000000"),
+        "disaster_stop.fraction": ("0.02", "0.5"),
+    }
+    assert bounds.COUNTS == {
+        "reference_max_age_s": (1, 30),
+        "messages_per_s_deny": (1, 50),
+        "messages_per_s_terminate": (2, 50),
+        "repeated_execution_limit": (2, 1000),
+        "repeated_execution_window_s": (1, 86_400),
+        "duplicate_window_s": (1, 600),
+        "max_open_orders": (1, 100),
+        "leverage": (1, 10),
+        "order_time_to_live_s": (60, 604_800),
+    }
+    assert (MAX_POLICY_BYTES, MAX_SYMBOLS) == (65_536, 50)
+
+
 @pytest.mark.parametrize("key", sorted(LINES))
 def test_policy_without_a_key_is_refused_by_name(key: str) -> None:
     absent: dict[str, Any] = {key: None}

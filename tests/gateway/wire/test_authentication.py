@@ -133,6 +133,13 @@ def test_authenticate_with_a_header_twice_fails(name: bytes) -> None:
     assert check(twice) is DenyCode.REQUEST_HEADER_DUPLICATE
 
 
+def test_authenticate_with_a_header_of_no_concern_twice_passes() -> None:
+    request = signed()
+    headers = ((b"accept", b"a"), *request.headers, (b"accept", b"b"))
+    twice = RawRequest(method=b"POST", target=request.target, headers=headers, body=BODY, client="")
+    assert check(twice) is None
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -295,6 +302,12 @@ def test_spent_signatures_keep_everything_when_the_clock_goes_back() -> None:
     spent = SpentSignatures()
     assert spent.spend("a", now_ms=NOW_MS) is Spending.FRESH
     assert spent.spend("a", now_ms=NOW_MS - 10**9) is Spending.SPENT_BEFORE
+
+
+def test_spent_signatures_hold_twenty_thousand() -> None:
+    spent = SpentSignatures()
+    assert {spent.spend(str(number), now_ms=NOW_MS) for number in range(20_000)} == {Spending.FRESH}
+    assert spent.spend("one more", now_ms=NOW_MS) is Spending.MEMORY_FULL
 
 
 def test_spent_signatures_without_room_are_refused() -> None:

@@ -11,6 +11,7 @@ from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.wire.intents import Category, OrderIntent, Side
 from trade_gateway.wire.refusal import detail_of
 from trade_gateway.wire.render import (
+    DENIED_HTTP_STATUS,
     cancel_body,
     denied_answer,
     denied_message,
@@ -160,3 +161,7 @@ def test_local_answers_say_what_clients_need_and_name_nobody() -> None:
     assert (key["apiKey"], key["secret"]) == ("", "")
     assert account["marginMode"] == "ISOLATED_MARGIN"
     assert coins == {"rows": []}
+
+
+def test_denial_is_answered_with_the_status_that_clients_read_the_envelope_of() -> None:
+    assert DENIED_HTTP_STATUS == 200
