@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -35,10 +36,22 @@ def require_available(policy: Policy) -> None:
         raise ConfigurationError("disaster_stop: this version cannot place one; leave the table out")
 
 
-def losses(policy: Policy, *, equity_usdt: Decimal | None) -> tuple[HostileLoss, StressLoss]:
+def losses(
+    policy: Policy, *, equity_usdt: Decimal | None, held_usdt: Decimal = Decimal(0)
+) -> tuple[HostileLoss, StressLoss]:
     """Compute both losses at the present equity; at the allocated capital while equity is not known or not positive."""
     equity = equity_usdt if equity_usdt is not None and equity_usdt > 0 else policy.allocated_capital_usdt
-    return hostile_loss(policy, equity_usdt=equity), stress_loss(policy, equity_usdt=equity)
+    return hostile_loss(policy, equity_usdt=equity, held_usdt=held_usdt), stress_loss(policy, equity_usdt=equity)
+
+
+def held_usdt(policy: Policy, account: AccountFacts, market: MarketFacts) -> Decimal:
+    """Return what all holdings and positions that the policy lets a bot sell or close are worth, as far as is known.
+
+    What has no price is left out: nothing of it can be sold before there is one.
+    """
+    still = replace(account, working_buys={}, working_sells={})
+    found = exposures(still, market, known=policy.symbols.keys())
+    return sum((value for key, value in found.by_symbol.items() if key in policy.symbols), Decimal(0))
 
 
 def shown_loss(loss: HostileLoss | StressLoss) -> dict[str, str]:

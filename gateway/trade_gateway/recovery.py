@@ -1,7 +1,8 @@
 """Rebuilds the order ledger, the counters of activity and the operator latch from the journal after a restart.
 
-Every intent whose end is not in the journal counts again. One whose acknowledgement is not there either was, as far
-as anyone can know, never answered to the bot: it is resolved on the normal path and, if found live, cancelled.
+Every intent whose end is not in the journal counts again, and so does one that ended with fills that no row has
+counted. One whose acknowledgement is not there either was, as far as anyone can know, never answered to the bot: it is
+resolved on the normal path and, if found live, cancelled.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 from trade_gateway.account.activity import Activity
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
+from trade_gateway.policy.facts import base_coin_of
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.wire.intents import Category, OrderIntent, Side
 from trade_journal.rows import Fields, Row, RowKind
@@ -30,6 +32,9 @@ class Recovered:
     """What the journal says about the time before this start."""
 
     orders: dict[str, TrackedOrder] = field(default_factory=dict)
+    gone: dict[str, TrackedOrder] = field(default_factory=dict)  # asked for and not there; one may turn up after all
+    fills_owed: dict[str, Decimal] = field(default_factory=dict)  # of orders that ended: what they filled altogether
+    references: dict[str, Decimal] = field(default_factory=dict)  # the last one of each coin
     latch: TradingState = TradingState.ACTIVE
     latch_reason: str = ""
     latch_sequence: int | None = None
@@ -81,6 +86,8 @@ def _apply(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> None:
         case RowKind.ORDER_INTENT:
             order = _order_from(row.fields)
             recovered.orders[order.tag] = order
+            if order.reference_price is not None:
+                recovered.references[base_coin_of(order.intent.symbol)] = order.reference_price
         case RowKind.ORDER_OUTCOME | RowKind.ORDER_RESOLVED:
             _apply_outcome(recovered, row.fields)
         case RowKind.ORDER_FILLED:
@@ -118,23 +125,39 @@ def _apply_fill(recovered: Recovered, fields: Fields) -> None:
         # Counted before the restart: what the exchange shows beyond it is news.
         order.counted = order.filled = max(order.filled, Decimal(str(fields["filled"])))
         order.filled_value += Decimal(str(fields["quantity"])) * Decimal(str(fields["price"]))
+        _forget_if_counted(recovered, order)
 
 
 def _apply_outcome(recovered: Recovered, fields: Fields) -> None:
     tag = str(fields["tag"])
+    result = fields["result"]
+    has_ended = result == "found" and fields.get("status") in TERMINAL_STATUSES
+    if result == "found" and tag in recovered.gone:
+        recovered.orders[tag] = recovered.gone.pop(tag)
+        recovered.orders[tag].is_disowned = True
     order = recovered.orders.get(tag)
     if order is None:
         return
-    result = fields["result"]
-    has_ended = result == "found" and fields.get("status") in TERMINAL_STATUSES
-    if result in _ENDED or has_ended:
+    if result == "not_found":
+        recovered.gone[tag] = order
+    if result in _ENDED:
         del recovered.orders[tag]
     elif result in {"acknowledged", "found"}:
         order.order_id = str(fields["order_id"])
         order.phase = Phase.WORKING
         order.is_disowned = order.is_disowned or bool(fields.get("is_disowned"))
+        if has_ended:
+            # Asked for, and its fills are counted by the next reading: until then only this row knows of them.
+            recovered.fills_owed[tag] = Decimal(str(fields.get("filled", "0")))
+            _forget_if_counted(recovered, order)
     elif result in {"still_unknown", "undelivered"}:
         order.is_disowned = True
+
+
+def _forget_if_counted(recovered: Recovered, order: TrackedOrder) -> None:
+    owed = recovered.fills_owed.get(order.tag)
+    if owed is not None and order.counted >= owed:
+        del recovered.orders[order.tag], recovered.fills_owed[order.tag]
 
 
 def _order_from(fields: Fields) -> TrackedOrder:

@@ -29,7 +29,7 @@ from trade_gateway.egress import EgressBudget
 from trade_gateway.identity import Identity, Role
 from trade_gateway.judge import BotJudge
 from trade_gateway.ledger import OrderLedger, Phase
-from trade_gateway.limits_view import limits_in_use, losses, shown_loss
+from trade_gateway.limits_view import held_usdt, limits_in_use, losses, shown_loss
 from trade_gateway.metrics import Metrics
 from trade_gateway.order_care import OrderCare
 from trade_gateway.order_desk import OrderDesk
@@ -184,6 +184,7 @@ class Gateway:
             is_release=self.states.is_release,
         )
         self.states.restore(recovered)
+        self._references.restore(recovered.references)
         await self.recorder.append_durable(
             RowKind.PROCESS_STARTED,
             {
@@ -267,7 +268,9 @@ class Gateway:
     def state(self) -> dict[str, Any]:
         """Everything a person or the watchdog wants to know; also brings the gauges up to date."""
         facts = self._account.facts(frozenset(self._desk.leverage_unpinned), MessageLevel.FREE)
-        hostile, stress = losses(self._policy, equity_usdt=facts.equity_usdt)
+        market = self._references.facts()
+        held = held_usdt(self._policy, facts, market)
+        hostile, stress = losses(self._policy, equity_usdt=facts.equity_usdt, held_usdt=held)
         self.metrics.hostile_loss_usdt.set(float(hostile.usdt))
         self.metrics.stress_loss_usdt.set(float(stress.usdt))
         self._update_gauges()
@@ -277,7 +280,7 @@ class Gateway:
             "account": self._settings.account,
             "boot_nonce": self._boot_nonce,
             **self.states.describe(),
-            "limits": limits_in_use(self._policy, facts, self._references.facts()),
+            "limits": limits_in_use(self._policy, facts, market),
             "max_hostile_loss": shown_loss(hostile),
             "stress_loss": shown_loss(stress),
             "policy_hash": self._policy_hash,

@@ -80,7 +80,7 @@ def test_demo_policy_keeps_the_published_figures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "step", "more"), [("turnover_budget_24h", "1", "0.009"), ("max_gross_exposure", "0.1", "0.0005")]
+    ("key", "step", "more"), [("turnover_budget_24h", "1", "0.009004"), ("max_gross_exposure", "0.1", "0.0005004")]
 )
 def test_guide_says_what_a_step_of_a_limit_costs(key: str, step: str, more: str) -> None:
     changes: dict[str, Any] = {key: getattr(POLICY, key) + Decimal(step)}

@@ -6,10 +6,12 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from gateway.policy.parts import ACCOUNT, LINEAR_BTC, MARKET, NO_PRICES, SPOT_BTC
+from gateway.policy.parts import POLICY as EXAMPLE
 
 from trade_core.errors import ConfigurationError
 from trade_demo.policy import demo_policy
-from trade_gateway.limits_view import losses, require_available, require_bounded_loss, shown_loss
+from trade_gateway.limits_view import held_usdt, losses, require_available, require_bounded_loss, shown_loss
 from trade_gateway.policy.limits import parse_policy
 from trade_gateway.policy.model import ProtectiveStops
 
@@ -51,3 +53,18 @@ def test_view_no_equity_makes_the_fraction_worse_than_at_the_allocated_capital(e
     at_capital = losses(POLICY, equity_usdt=POLICY.allocated_capital_usdt)
     for loss, worst in zip(losses(POLICY, equity_usdt=Decimal(equity)), at_capital, strict=True):
         assert loss.fraction <= worst.fraction
+
+
+def test_view_held_is_what_a_bot_could_sell_or_close_now() -> None:
+    coins = {"BTC": Decimal("0.01"), "DUST": Decimal(5), "USDT": Decimal(900)}
+    account = replace(
+        ACCOUNT,
+        held_base=coins,
+        positions={"BTCUSDT": Decimal("-0.02"), "XRPUSDT": Decimal(9)},
+        working_buys={SPOT_BTC: Decimal(1)},
+        working_sells={LINEAR_BTC: Decimal(1)},
+    )
+    # 0.01 x 50000 of the coin and 0.02 x 50000 of the short; XRP is not the policy's, orders are nothing held
+    assert held_usdt(EXAMPLE, account, MARKET) == 1500
+    assert held_usdt(EXAMPLE, account, NO_PRICES) == 0
+    assert losses(EXAMPLE, equity_usdt=Decimal(4000), held_usdt=Decimal(5000))[0].usdt == Decimal("79.044")

@@ -99,6 +99,58 @@ async def test_recovery_order_whose_end_is_known_counts_no_more(journal: Journal
     assert ledger.open_count() == 0
 
 
+FOUND_FILLED = resolved("found", order_id="x1", status="Filled", filled="0.01", is_disowned=False)
+
+
+def filled_row(tag: str = "a", *, quantity: str = "0.01", filled: str = "0.01") -> tuple[RowKind, dict[str, Any]]:
+    order = tracked(tag)
+    change = Filled(order=order, quantity=Decimal(quantity), price=Decimal(30000), total=Decimal(filled))
+    return RowKind.ORDER_FILLED, dict(fill_fields(change, Decimal(quantity) * 30000))
+
+
+async def test_recovery_order_that_was_found_filled_counts_until_a_row_has_counted_its_fills(
+    journal: JournalWriter,
+) -> None:
+    # A crash between asking and the next reading: without this its fills would be missing from the turnover for good.
+    _, ledger = await recovered(journal, [intent_row(), outcome("unknown"), FOUND_FILLED])
+    (order,) = ledger.open_orders()
+    assert (order.phase, order.filled, order.counted, order.is_disowned) == (Phase.WORKING, 0, 0, False)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [outcome("unknown"), FOUND_FILLED, filled_row("a")],
+        [outcome("unknown"), filled_row("a"), FOUND_FILLED],
+        [outcome("unknown"), filled_row("a", quantity="0.004", filled="0.004"), FOUND_FILLED, filled_row("a")],
+        [outcome("unknown"), resolved("found", order_id="x1", status="Cancelled", filled="0")],
+    ],
+)
+async def test_recovery_order_that_was_found_ended_counts_no_more_once_its_fills_are_rows(
+    journal: JournalWriter, rows: Rows
+) -> None:
+    _, ledger = await recovered(journal, [intent_row(), *rows])
+    assert ledger.open_count() == 0
+
+
+async def test_recovery_order_found_live_after_it_was_taken_for_gone_counts_again(journal: JournalWriter) -> None:
+    rows = [intent_row(), outcome("unknown"), resolved("not_found"), resolved("found", order_id="x1", status="New")]
+    _, ledger = await recovered(journal, rows)
+    order = ledger.find(order_id="x1", client_link_id=None)
+    assert order is not None
+    assert order.is_disowned  # the bot was told that it does not exist
+
+
+async def test_recovery_remembers_the_last_reference_of_each_coin(journal: JournalWriter) -> None:
+    rows = [intent_row(tag) for tag in "abc"]
+    for (_, fields), (symbol, price) in zip(
+        rows, [("BTCUSDT", "30000"), ("BTCUSDT", "30100"), ("ETHUSDT", None)], strict=True
+    ):
+        fields |= {"symbol": symbol, "reference_price": price}
+    found, _ = await recovered(journal, rows)
+    assert found.references == {"BTC": Decimal(30_100)}
+
+
 async def test_recovery_acknowledged_order_works_and_is_the_bots(journal: JournalWriter) -> None:
     _, ledger = await recovered(journal, [intent_row(), outcome("acknowledged", order_id="x1", is_disowned=False)])
     order = ledger.find(order_id="x1", client_link_id=None)
@@ -212,12 +264,6 @@ async def test_recovery_latch_is_lifted_only_by_a_warrant_for_its_own_row(
 ) -> None:
     found, _ = await recovered(journal, rows)
     assert (found.latch, found.latch_sequence) == (latch, sequence)
-
-
-def filled_row(tag: str = "a", *, quantity: str, filled: str) -> tuple[RowKind, dict[str, Any]]:
-    order = tracked(tag)
-    change = Filled(order=order, quantity=Decimal(quantity), price=Decimal(30000), total=Decimal(filled))
-    return RowKind.ORDER_FILLED, dict(fill_fields(change, Decimal(quantity) * 30000))
 
 
 async def test_recovery_fill_that_was_counted_is_not_news_again(journal: JournalWriter) -> None:

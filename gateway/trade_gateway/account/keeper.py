@@ -37,6 +37,7 @@ class AccountKeeper:
         self._ledger = ledger
         self._recorder = recorder
         self._clock = clock
+        self._wall_offset_ns = clock.wall_ns() - clock.monotonic_ns()
         self.activity = activity
         self.view = AccountView(ledger=ledger)
         self._was_trusted = False
@@ -78,7 +79,7 @@ class AccountKeeper:
         for change in changes:
             match change:
                 case Filled():
-                    self._write(self.activity.count_fill(change, at_ns=self._clock.wall_ns()))
+                    self._write(self.activity.count_fill(change, at_ns=self._window_ns()))
                     for row in report_unknown_fill(change.order, filled=change.total):
                         if isinstance(row, AppendLater):
                             self._recorder.append_later(row.kind, row.fields)
@@ -91,7 +92,7 @@ class AccountKeeper:
 
     def count_message(self) -> MessageLevel:
         """Count one order message of the bot."""
-        level, notes = self.activity.count_message(at_ns=self._clock.wall_ns())
+        level, notes = self.activity.count_message(at_ns=self._window_ns())
         self._write(notes)
         return level
 
@@ -155,13 +156,17 @@ class AccountKeeper:
             positions=view.positions,
             working_buys=buys,
             working_sells=sells,
-            turnover_used_usdt=self.activity.turnover_usdt(claims, at_ns=self._clock.wall_ns()),
+            turnover_used_usdt=self.activity.turnover_usdt(claims, at_ns=self._window_ns()),
             working_keys=frozenset(order_key(order.intent) for order in open_orders),
             leverage_unpinned_symbols=unpinned,
             message_level=message_level,
             is_terminated=self.activity.is_terminated,
             repeated_execution_symbols=self.activity.tripped_symbols,
         )
+
+    def _window_ns(self) -> int:
+        """Wall time as it would be had nobody set the clock since the start: a leap empties no window."""
+        return self._clock.monotonic_ns() + self._wall_offset_ns
 
     def _resolved(self, order: TrackedOrder, result: str, status: str) -> None:
         fields: dict[str, str | bool] = {

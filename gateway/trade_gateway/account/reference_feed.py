@@ -85,6 +85,12 @@ class ReferenceFeed:
         self._unlisted: set[str] = set()
         self._last_good: dict[str, Decimal] = {}
 
+    def restore(self, references: Mapping[str, Decimal]) -> None:
+        """Take over the last good references of the time before a restart, which must not loosen the exits' collar."""
+        for coin, price in references.items():
+            if coin in self._contracts:
+                self._last_good.setdefault(coin, price)
+
     @property
     def coins(self) -> tuple[str, ...]:
         """The base coins that are followed, sorted."""

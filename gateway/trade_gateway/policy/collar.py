@@ -7,9 +7,9 @@ Rules, at the bound inclusive
 - An order that adds risk needs a usable reference and is held to `collar`.
 - An order that reduces risk is held to `exit_collar`, against the last good reference when there is no usable one,
   and then on the adverse side only: it is never refused because a reference is stale, missing or diverging.
-- Where there never was a reference, which is so only between start and the first prices, a reducing order passes as
-  it is. It is PostOnly, so it cannot fill beyond the best price on the other side of the book, and its size is at
-  most what is held; that much the exchange guarantees, and P8 does not.
+- Where there never was a reference, a reducing order is denied: nothing would bound what it gives away, and in a thin
+  book PostOnly bounds nothing. That is so only for coins that the gateway has never traded, between start and the first
+  prices; of the others it remembers the last reference over a restart.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def check_reducing_price(intent: OrderIntent, seen: CoinMarket | None, policy: P
             intent, reference, policy.fat_finger
         )
     last_good = exit_reference(seen)
-    return None if last_good is None else deny_adverse(intent, last_good, policy.exit_collar)
+    if last_good is None:
+        return deny(DenyCode.REFERENCE_MISSING, symbol=intent.symbol)
+    return deny_adverse(intent, last_good, policy.exit_collar)
 
 
 def exit_reference(seen: CoinMarket | None) -> Decimal | None:

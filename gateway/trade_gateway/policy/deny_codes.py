@@ -270,7 +270,7 @@ class DenyCode(Enum):
     )
     REFERENCE_MISSING = (
         RET_NO_TRADING_NOW,
-        "There is no price reference for the coin, so no risk may be added and exposure cannot be valued.",
+        "There is no price reference for the coin: exposure cannot be valued, and nothing bounds what an order loses.",
         "Wait for the first prices; a coin without an index needs a second venue in the watchdog.",
     )
     REFERENCE_STALE = (

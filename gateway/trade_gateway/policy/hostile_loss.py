@@ -1,15 +1,18 @@
 """Computes what a fully hostile bot can lose in 24 hours, and what one market gap can. Pure.
 
 With E = min(equity, allocated capital), all of it beyond what the market does to exposure that was allowed:
-    hostile loss = A x (collar + fee) + R x (exit + fee)
+    hostile loss = A x (collar + fee) + R x (exit + fee x (1 + exit))
         A    adding fills: the turnover budget x E
-        R    reducing fills: A + what could already be held at the window's start, the gross exposure limit x E
+        R    reducing fills: A + what can be held at the window's start: the gross exposure limit x E, or what is
+             held, when that is more (holdings from before the gateway, a deposit of a coin, a market that rose)
         exit the greatest of collar and exit_collar; of stop_slippage too when protective stops are permitted, since
              a triggered stop is sent with a limit price at most that far from its trigger
-        fee  the highest fee, whoever takes
+        fee  the highest fee, whoever takes. It is charged on the fill's own price, which for a buy that closes a short
+             lies up to exit above the reference; what turnover and exposure count is at least the reference's value
     stress loss = gross exposure limit x E x (stress_gap + funding_cap)
-Collars are measured against the reference at acceptance (of a stop: against its trigger price). Fractions are of the
-whole equity, as the ladder counts.
+Collars are measured against the reference at acceptance (of a stop: against its trigger price). A and R are values as
+they were counted: when a coin rises after that, what a reducing fill gives away of the rise is what the market did to
+exposure that was allowed. Fractions are of the whole equity, as the ladder counts.
 
 Does not bound: what the market does; an exchange that fills otherwise than it says; a gateway that someone owns; the
 optional disaster stop, which takes at any price and belongs to the market gap.
@@ -18,7 +21,7 @@ optional disaster stop, which takes at any price and belongs to the market gap.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 from trade_gateway.policy.model import Policy, ProtectiveStops
 
@@ -45,14 +48,18 @@ class StressLoss:
     fraction: Decimal
 
 
-def hostile_loss(policy: Policy, *, equity_usdt: Decimal) -> HostileLoss:
-    """Compute the hostile loss. Raises ValueError unless equity is above zero."""
+def hostile_loss(policy: Policy, *, equity_usdt: Decimal, held_usdt: Decimal = Decimal(0)) -> HostileLoss:
+    """Compute the hostile loss. `held_usdt` is what all holdings and positions of the policy's coins are worth now.
+
+    Raises ValueError unless equity is above zero.
+    """
     base = _base(policy, equity_usdt)
-    adding = policy.turnover_budget_24h
-    reducing = adding + policy.max_gross_exposure
-    multiple = adding * (policy.collar + policy.highest_fee) + reducing * (exit_fraction(policy) + policy.highest_fee)
-    loss = _CONTEXT.multiply(base, multiple)
-    return HostileLoss(usdt=loss, fraction=_CONTEXT.divide(loss, equity_usdt))
+    with localcontext(_CONTEXT):
+        adding = policy.turnover_budget_24h * base
+        reducing = adding + max(policy.max_gross_exposure * base, held_usdt)
+        exit_ = exit_fraction(policy)
+        loss = adding * (policy.collar + policy.highest_fee) + reducing * (exit_ + policy.highest_fee * (1 + exit_))
+        return HostileLoss(usdt=loss, fraction=loss / equity_usdt)
 
 
 def stress_loss(policy: Policy, *, equity_usdt: Decimal) -> StressLoss:

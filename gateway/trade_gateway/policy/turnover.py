@@ -4,8 +4,8 @@ Guarantees
 - Never less than the truth: a fill counts until the whole minute in which it happened is 24 hours old.
 - A clock that goes back changes nothing: time is the latest ever passed in.
 - At most one number a minute of the window.
-Does not: notice a clock that leaps ahead. That would empty the window; the gateway treats a leap as a fault of its own
-and adds no risk meanwhile, and a restart rebuilds the window from the journal.
+Does not: notice a clock that leaps ahead, which would empty the window. The account keeper passes in time that no leap
+moves; only a restart after a leap, which rebuilds the window from the times of rows, would believe it.
 """
 
 from __future__ import annotations

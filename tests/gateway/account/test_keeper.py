@@ -16,13 +16,14 @@ from gateway.parts import order_intent, rows_of, tracked
 from ws_double import ws_double
 
 from trade_core.bybit.signing import sign_websocket
-from trade_core.clock import NS_PER_MS, ManualClock
+from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.secrets import Secret
 from trade_gateway.account.activity import Activity
 from trade_gateway.account.keeper import AccountKeeper
 from trade_gateway.account.messages import WalletSeen
 from trade_gateway.account.private_stream import private_stream
 from trade_gateway.account.trust import Trusted
+from trade_gateway.account.view import Filled
 from trade_gateway.ledger import OrderLedger, TrackedOrder
 from trade_gateway.policy.facts import AccountFacts, order_key
 from trade_gateway.policy.throttles import MessageLevel
@@ -236,3 +237,17 @@ async def test_private_stream_logs_in_subscribes_and_feeds_the_keeper(it: Kept) 
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def test_keeper_window_of_turnover_is_not_emptied_by_a_clock_that_leaps(
+    recorder: Recorder, clock: ManualClock
+) -> None:
+    kept = Kept(recorder, clock)
+    order = kept.working(quantity="0.01", price="30000")
+    order.counted = order.filled = Decimal("0.01")
+    kept.keeper.apply([Filled(order=order, quantity=Decimal("0.01"), price=Decimal(30_000), total=Decimal("0.01"))])
+    for leap_h in (25, -50):
+        clock.leap_wall(leap_h * 3600 * NS_PER_S)
+        assert kept.keeper.facts(unpinned=frozenset(), message_level=MessageLevel.FREE).turnover_used_usdt == 300
+    clock.advance((24 * 3600 + 61) * NS_PER_S)
+    assert kept.keeper.facts(unpinned=frozenset(), message_level=MessageLevel.FREE).turnover_used_usdt == 0

@@ -114,6 +114,19 @@ async def test_feed_prices_age(clock: ManualClock, age_ns: int, is_usable: bool)
         assert it.feed.age_s("BTC") == age_ns / NS_PER_S
 
 
+async def test_feed_takes_over_what_was_the_last_good_reference_before_a_restart(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        it.feed.restore({"BTC": Decimal(29_000), "DOGE": Decimal(1)})
+        coin = it.feed.facts().coins["BTC"]
+        assert isinstance(coin.reference, Unusable)
+        assert coin.last_good == 29_000
+        await it.feed.read()
+        assert it.feed.facts().coins["BTC"].last_good == 30_000
+        it.feed.restore({"BTC": Decimal(29_000)})  # what is known better stays
+        assert it.feed.facts().coins["BTC"].last_good == 30_000
+        assert "DOGE" not in it.feed.facts().coins
+
+
 async def test_feed_remembers_the_last_good_reference(clock: ManualClock) -> None:
     async with feeding(clock) as it:
         await it.feed.read()

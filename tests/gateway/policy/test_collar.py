@@ -61,9 +61,10 @@ def test_exit_far_on_the_good_side_is_a_slip_only_against_a_usable_reference() -
 
 @pytest.mark.parametrize("seen", [None, NEVER])
 @pytest.mark.parametrize("price", ["0.5", "1000", "99999"])
-def test_exit_without_any_reference_passes(seen: CoinMarket | None, price: str) -> None:
+def test_exit_without_any_reference_is_denied(seen: CoinMarket | None, price: str) -> None:
     for side in Side:
-        assert check_reducing_price(order_intent(side=side, price=price), seen, POLICY) is None
+        denied = check_reducing_price(order_intent(side=side, price=price), seen, POLICY)
+        assert code(denied) is DenyCode.REFERENCE_MISSING
 
 
 def test_entry_without_usable_reference_is_denied_with_its_flaw() -> None:

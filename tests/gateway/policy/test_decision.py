@@ -106,7 +106,8 @@ def test_allowed_order_carries_reference_and_notional_of_acceptance() -> None:
     assert decided(cheap) == Allow(adds_risk=True, reference_price=Decimal(50_000), notional=Decimal(200))
     dear = replace(BUY, price=Decimal(50_100))
     assert decided(dear) == Allow(adds_risk=True, reference_price=Decimal(50_000), notional=Decimal("200.4"))
-    assert decided(SELL, market=NO_PRICES) == Allow(adds_risk=False, reference_price=None, notional=Decimal(200))
+    stale = decided(SELL, market=STALE)
+    assert stale == Allow(adds_risk=False, reference_price=Decimal(50_000), notional=Decimal(200))
 
 
 @pytest.mark.parametrize("intent", [BUY, SELL, LONG, EXIT_LONG])
@@ -464,14 +465,17 @@ def test_decide_holds_prices_near_the_reference(intent: OrderIntent, price: str,
 @pytest.mark.parametrize(
     ("facts", "code"),
     [
-        (NO_PRICES, DenyCode.REFERENCE_MISSING),
         (STALE, DenyCode.REFERENCE_STALE),
         (
-            market(BTC=replace(coin("1"), reference=Unusable(flaw=Flaw.DIVERGES, source=Source.MARK))),
+            market(
+                BTC=replace(coin("1", last_good="50000"), reference=Unusable(flaw=Flaw.DIVERGES, source=Source.MARK))
+            ),
             DenyCode.REFERENCE_DIVERGES,
         ),
         (
-            market(BTC=replace(coin("1"), reference=Unusable(flaw=Flaw.MISSING, source=Source.INDEX))),
+            market(
+                BTC=replace(coin("1", last_good="50000"), reference=Unusable(flaw=Flaw.MISSING, source=Source.INDEX))
+            ),
             DenyCode.REFERENCE_MISSING,
         ),
     ],
@@ -481,6 +485,11 @@ def test_decide_without_a_usable_reference_adds_nothing_and_traps_nothing(facts:
     assert code_of(LONG, market=facts) is code
     assert reduces(SELL, market=facts)
     assert reduces(EXIT_LONG, HELD_LONG, market=facts)
+
+
+@pytest.mark.parametrize("intent", [BUY, SELL, LONG, EXIT_LONG])
+def test_decide_where_there_never_was_a_reference_permits_nothing(intent: OrderIntent) -> None:
+    assert code_of(intent, HELD_LONG, market=NO_PRICES) is DenyCode.REFERENCE_MISSING
 
 
 @pytest.mark.parametrize(
@@ -715,6 +724,7 @@ def test_allowed_orders_keep_every_promise(
     assert POLICY.permits(intent.category, intent.symbol)
     assert account.working_orders < 2 * POLICY.max_open_orders
     assert account.message_level is MessageLevel.FREE
+    assert facts is not NO_PRICES
     if result.adds_risk:
         scale = Decimal("0.5") if state is TradingState.TRIMMED else Decimal(1)
         assert state <= TradingState.TRIMMED

@@ -27,8 +27,18 @@ EQUITY = Decimal(4000)
 
 
 def test_hostile_loss_of_the_example_is_74_usdt() -> None:
-    # adding 6000 x (0.3 % + 0.1 %) = 24; reducing 10000 x (0.4 % + 0.1 %) = 50
-    assert hostile_loss(POLICY, equity_usdt=EQUITY) == HostileLoss(usdt=Decimal(74), fraction=Decimal("0.0185"))
+    # adding 6000 x (0.3 % + 0.1 %) = 24; reducing 10000 x (0.4 % + 0.1 % x 1.004) = 50.04
+    assert hostile_loss(POLICY, equity_usdt=EQUITY) == HostileLoss(usdt=Decimal("74.04"), fraction=Decimal("0.01851"))
+
+
+@pytest.mark.parametrize(
+    ("held", "usdt"), [("0", "74.04"), ("4000", "74.04"), ("4001", "74.045004"), ("12000", "114.072")]
+)
+def test_hostile_loss_counts_what_is_held_beyond_the_exposure_limit(held: str, usdt: str) -> None:
+    # 12000 held: adding 24; reducing 18000 x 0.5004 % = 90.072
+    loss = hostile_loss(POLICY, equity_usdt=EQUITY, held_usdt=Decimal(held))
+    assert loss.usdt == Decimal(usdt)
+    assert loss.fraction == loss.usdt / EQUITY
 
 
 def test_stress_loss_of_the_example_is_640_usdt() -> None:
@@ -36,21 +46,22 @@ def test_stress_loss_of_the_example_is_640_usdt() -> None:
 
 
 def test_losses_are_of_the_smaller_of_equity_and_capital() -> None:
-    assert hostile_loss(POLICY, equity_usdt=Decimal(2000)) == HostileLoss(usdt=Decimal(37), fraction=Decimal("0.0185"))
-    assert hostile_loss(POLICY, equity_usdt=Decimal(8000)) == HostileLoss(usdt=Decimal(74), fraction=Decimal("0.00925"))
+    half, double = hostile_loss(POLICY, equity_usdt=Decimal(2000)), hostile_loss(POLICY, equity_usdt=Decimal(8000))
+    assert half == HostileLoss(usdt=Decimal("37.02"), fraction=Decimal("0.01851"))
+    assert double == HostileLoss(usdt=Decimal("74.04"), fraction=Decimal("0.009255"))
     assert stress_loss(POLICY, equity_usdt=Decimal(8000)) == StressLoss(usdt=Decimal(640), fraction=Decimal("0.08"))
 
 
 def test_hostile_loss_counts_stops_once_they_are_permitted() -> None:
     stops = replace(POLICY, protective_stops=ProtectiveStops.REDUCE_ONLY)
-    assert hostile_loss(stops, equity_usdt=EQUITY).usdt == 24 + 10_000 * Decimal("0.011")
+    assert hostile_loss(stops, equity_usdt=EQUITY).usdt == 24 + 10_000 * Decimal("0.01101")
     narrow = replace(stops, stop_slippage=Decimal("0.001"))
-    assert hostile_loss(narrow, equity_usdt=EQUITY).usdt == 74
+    assert hostile_loss(narrow, equity_usdt=EQUITY).usdt == Decimal("74.04")
 
 
 def test_hostile_loss_takes_the_wider_collar_for_exits() -> None:
     odd = replace(POLICY, collar=Decimal("0.01"))
-    assert hostile_loss(odd, equity_usdt=EQUITY).usdt == 6000 * Decimal("0.011") + 10_000 * Decimal("0.011")
+    assert hostile_loss(odd, equity_usdt=EQUITY).usdt == 6000 * Decimal("0.011") + 10_000 * Decimal("0.01101")
 
 
 @pytest.mark.parametrize("equity", ["0", "-1", "NaN", "Infinity", "-Infinity"])
@@ -62,7 +73,7 @@ def test_losses_of_no_equity_are_refused(equity: str) -> None:
 
 
 def test_losses_of_less_than_a_coin_are_stated() -> None:
-    assert hostile_loss(POLICY, equity_usdt=Decimal("0.5")).fraction == Decimal("0.0185")
+    assert hostile_loss(POLICY, equity_usdt=Decimal("0.5")).fraction == Decimal("0.01851")
     assert stress_loss(POLICY, equity_usdt=Decimal("0.5")).fraction == Decimal("0.16")
     assert check_start(POLICY, equity_usdt=Decimal("0.5")) is None
 
@@ -73,15 +84,16 @@ def test_start_with_the_example_is_permitted() -> None:
 
 @pytest.mark.parametrize(("turnover", "is_refused"), [("4.99", False), ("5", False), ("5.000001", True), ("20", True)])
 def test_start_beyond_the_daily_rung_is_refused(turnover: str, *, is_refused: bool) -> None:
-    # 5 x 0.4 % + 6 x 0.5 % = 5 %
-    policy = replace(POLICY, turnover_budget_24h=Decimal(turnover), stress_gap=Decimal("0.05"))
+    # 5 x 0.39952 % + 6 x 0.5004 % = 5 %
+    narrow = replace(POLICY, collar=Decimal("0.0029952"), stress_gap=Decimal("0.05"))
+    policy = replace(narrow, turnover_budget_24h=Decimal(turnover))
     sentence = check_start(policy, equity_usdt=EQUITY)
     assert (sentence is not None) is is_refused
     assert sentence is None or "more than the daily rung of 5.00 %" in sentence
 
 
 @pytest.mark.parametrize(
-    ("gap", "is_refused"), [("0.1514", False), ("0.1515", False), ("0.151501", True), ("0.9", True)]
+    ("gap", "is_refused"), [("0.1514", False), ("0.15149", False), ("0.151491", True), ("0.9", True)]
 )
 def test_start_beyond_the_last_rung_is_refused(gap: str, *, is_refused: bool) -> None:
     sentence = check_start(replace(POLICY, stress_gap=Decimal(gap)), equity_usdt=EQUITY)
