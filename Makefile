@@ -10,7 +10,7 @@ ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check coverage mutate redteam bench format locks clean
+.PHONY: help setup demo test check coverage mutate redteam hostile bench format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -19,6 +19,7 @@ help:
 	@echo "make mutate  breaks every line of the pure core and sees whether its tests notice (ARGS=\"NAME... --afresh\")"
 	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone, and what bad clients cost an honest one"
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
+	@echo "make hostile  thousands of attacks on the published loss, each under a policy of its own (ARGS=\"--count N --seed N\")"
 	@echo "make locks  resolve requirements/*.txt again"
 
 .venv/uv/.ready: requirements/uv.txt
@@ -77,6 +78,9 @@ redteam: setup
 
 mutate: .venv/tests/.ready
 	PYTHONPATH=tests $(TESTS)/python -m proof.mutate $(ARGS)
+
+hostile: setup
+	PYTHONPATH=tests $(TESTS)/python -m hostile.run $(ARGS)
 
 format: .venv/tests/.ready
 	$(TESTS)/ruff format .

@@ -1,0 +1,86 @@
+"""A journal in memory with the writer's promises, and a crash that loses what was not durable yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trade_journal.errors import JournalUnavailable
+from trade_journal.rows import Draft, Entry, Row, draft, numbered, parse_row
+from trade_journal.writer import LATER_MAX_S
+
+
+@dataclass(slots=True, kw_only=True)
+class Disk:
+    """What survives: the bytes of rows, in order."""
+
+    bodies: list[bytes] = field(default_factory=list)
+
+
+class MemoryJournal:
+    """One process's hold on the disk. Rows that somebody waits for take `commit_s`; the others ride with the next."""
+
+    def __init__(self, disk: Disk, *, commit_s: float = 0.0) -> None:
+        self._disk = disk
+        self._commit_s = commit_s
+        self._pending: list[Draft] = []
+        self._is_dead = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def size(self) -> int:
+        """Count the durable rows."""
+        return len(self._disk.bodies)
+
+    @property
+    def is_writable(self) -> bool:
+        """Tell whether the process lives."""
+        return not self._is_dead
+
+    @property
+    def pending(self) -> int:
+        """Count the rows that are not durable yet."""
+        return len(self._pending)
+
+    async def append(self, entry: Entry) -> int:
+        """Make a row durable, and with it all that were handed over before."""
+        self.append_later(entry)
+        place = len(self._disk.bodies) + len(self._pending) - 1
+        if self._commit_s:
+            await asyncio.sleep(self._commit_s)
+        if self._is_dead:
+            raise JournalUnavailable("the process is dead")
+        self._commit()
+        return place
+
+    def append_later(self, entry: Entry) -> None:
+        """Hand a row over."""
+        if self._is_dead:
+            raise JournalUnavailable("the process is dead")
+        self._pending.append(draft(entry))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LATER_MAX_S, self._commit)
+
+    async def read(self, from_seq: int, limit: int) -> Sequence[Row]:
+        """Read durable rows."""
+        return [parse_row(body) for body in self._disk.bodies[from_seq : from_seq + limit]]
+
+    async def close(self) -> None:
+        """End in good order."""
+        self._commit()
+        self._is_dead = True
+
+    def crash(self, *, survive: int) -> None:
+        """End at once: of what is pending the first few rows reached the disk."""
+        del self._pending[survive:]
+        self._commit()
+        self._is_dead = True
+
+    def _commit(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for made in self._pending:
+            self._disk.bodies.append(numbered(made.head, len(self._disk.bodies)))
+        self._pending.clear()
