@@ -52,7 +52,7 @@ def account_with(orders: list[OrderIntent], symbols: list[str]) -> AccountFacts:
         is_trusted=True,
         equity_usdt=Decimal("90000.123456"),
         working_orders=len(orders),
-        working_stops=0,
+        working_stops={},
         unresolved_symbols=frozenset(),
         held_base={},
         sellable_base={},

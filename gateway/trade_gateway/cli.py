@@ -37,10 +37,11 @@ from trade_gateway.baseline import read_baseline
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
 from trade_gateway.genesis import check_genesis, remember_genesis
 from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity, log_signer, require_uninitialised
-from trade_gateway.limits_view import require_available, require_bounded_loss
+from trade_gateway.limits_view import require_bounded_loss
 from trade_gateway.listener import BotListener
 from trade_gateway.policy.explain import explain_request
 from trade_gateway.policy.limits import Policy, parse_policy, policy_hash
+from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.release_command import release
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
@@ -221,6 +222,7 @@ def _freqtrade_config(settings: GatewaySettings, mode: Mode, api_port: int) -> i
         stake_usdt=largest_stake_usdt(max_order_notional_usdt=policy.max_order_notional_usdt, leverage=leverage),
         max_order_notional_usdt=policy.max_order_notional_usdt,
         leverage=leverage,
+        stop_slippage=policy.stop_slippage if policy.protective_stops is ProtectiveStops.REDUCE_ONLY else None,
         control=control,
     )
     print(render(config))
@@ -235,7 +237,6 @@ async def _run(settings: GatewaySettings) -> int:
             f"{settings.policy_file}: is not the policy that the key ring names; "
             "a changed policy needs a new deployment in this version"
         )
-    require_available(policy)
     require_bounded_loss(policy)
     order_key = _order_key(settings)
     clock = SystemClock()

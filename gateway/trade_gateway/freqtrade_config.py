@@ -3,7 +3,8 @@
 Guarantees of what it returns:
 - every address is the gateway's, REST and WebSocket, so freqtrade has no way around it;
 - every order that freqtrade makes by itself is Limit and PostOnly, exits and emergency exits too, and no
-  setting left at freqtrade's default would send a taking order;
+  setting left at freqtrade's default would send a taking order; the one exception is the stop at the exchange,
+  which is set exactly for linear contracts whose policy permits it;
 - an order is at most half the policy's per-order cap, so that a policy at half size still lets it trade;
 - the bot starts paused, takes no entries by force, and cancels its open orders when it ends.
 
@@ -35,6 +36,8 @@ LOOP_S = 5
 HEARTBEAT_S = 60
 # The gateway answers within 8 s; ccxt must not hang up before that.
 HTTP_TIMEOUT_MS = 10_000
+# Part of the policy's slippage between a stop's trigger and its limit: freqtrade rounds each to the tick by itself.
+STOP_SLIPPAGE_USED = Decimal("0.9")
 # Part of the balance that freqtrade may commit; the rest pays fees and rounding.
 TRADABLE_BALANCE_RATIO = Decimal("0.9")
 
@@ -84,12 +87,14 @@ def freqtrade_config(
     max_order_notional_usdt: Decimal,
     leverage: int,
     control: ControlInterface,
+    stop_slippage: Decimal | None = None,
     bot_name: str = "trade",
 ) -> dict[str, Any]:
     """Return the configuration as plain JSON types.
 
     `stake_usdt` is the margin of one trade: with leverage its order is that many times larger. `leverage` is the
     policy's pinned one (1 for spot). `symbols` are the policy's, as the exchange writes them ("BTCUSDT").
+    `stop_slippage` is the policy's when it permits protective stops, else None; freqtrade has none on spot.
     Raises ConfigurationError for values that freqtrade or the gateway would refuse later.
     """
     _check_stake(mode=mode, stake_usdt=stake_usdt, max_order_notional_usdt=max_order_notional_usdt, leverage=leverage)
@@ -107,7 +112,7 @@ def freqtrade_config(
         "stake_currency": STAKE_CURRENCY,
         "stake_amount": _json_number(stake_usdt),
         "tradable_balance_ratio": _json_number(TRADABLE_BALANCE_RATIO),
-        **_order_settings(),
+        **_order_settings(None if mode is Mode.SPOT else stop_slippage),
         "exchange": _exchange(
             mode=mode,
             gateway_url=gateway_url,
@@ -150,7 +155,7 @@ def _check_stake(*, mode: Mode, stake_usdt: Decimal, max_order_notional_usdt: De
         )
 
 
-def _order_settings() -> dict[str, Any]:
+def _order_settings(stop_slippage: Decimal | None) -> dict[str, Any]:
     # "same" puts entries on the bid and exits on the ask, and freqtrade itself refuses market orders beside it.
     pricing = {"price_side": "same", "use_order_book": True, "order_book_top": 1}
     no_depth_check = {"enabled": False, "bids_to_ask_delta": 1}
@@ -171,11 +176,24 @@ def _order_settings() -> dict[str, Any]:
             "force_entry": "limit",
             "force_exit": "limit",
             "stoploss": "limit",
-            # A stop at the exchange takes when it triggers, which this gateway's policy denies. Freqtrade then
-            # watches the stop itself and exits with a PostOnly order.
-            "stoploss_on_exchange": False,
+            **_stop_settings(stop_slippage),
         },
         "order_time_in_force": {"entry": "PO", "exit": "PO"},
+    }
+
+
+def _stop_settings(stop_slippage: Decimal | None) -> dict[str, Any]:
+    if stop_slippage is None:
+        # A stop at the exchange takes when it triggers, which the policy denies. Freqtrade then watches the stop
+        # itself and exits with a PostOnly order.
+        return {"stoploss_on_exchange": False}
+    # With it freqtrade never watches the stop itself: the one at the exchange is the only one.
+    return {
+        "stoploss_on_exchange": True,
+        "stoploss_on_exchange_interval": 60,
+        "stoploss_on_exchange_limit_ratio": _json_number(1 - stop_slippage * STOP_SLIPPAGE_USED),
+        # Freqtrade's default is the last trade, which the gateway does not accept as a trigger.
+        "stoploss_price_type": "mark",
     }
 
 

@@ -18,6 +18,7 @@ from trade_gateway.metrics import Metrics
 from trade_gateway.order_desk import Cancelled, OrderDesk, Placed, RejectedByExchange
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.limits import Policy
+from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.policy.pins import decide_pin
 from trade_gateway.reads import ReadDone, ReadFailed, Reads
 from trade_gateway.recorder import Recorder
@@ -27,7 +28,14 @@ from trade_gateway.wire.intents import (
     PinIntent,
     SetLeverageIntent,
 )
-from trade_gateway.wire.parse import parse_order_cancel, parse_order_create, parse_pins, parse_read
+from trade_gateway.wire.parse import (
+    parse_order_cancel,
+    parse_order_create,
+    parse_order_or_stop,
+    parse_pins,
+    parse_read,
+    stop_symbol,
+)
 from trade_gateway.wire.refusal import Refusal, refuse
 from trade_gateway.wire.render import denied_answer, envelope, local_read_answer, pinned_answer
 from trade_gateway.wire.request import RawRequest, check_framing
@@ -141,8 +149,13 @@ class BotJudge:
                 assert_never(route.kind)
 
     async def _create(self, request: RawRequest) -> Answer:
-        intent = parse_order_create(request.body)
+        # While stops are denied a body that means one is told so, whatever else is wrong with it.
+        are_stops_permitted = self._policy.protective_stops is ProtectiveStops.REDUCE_ONLY
+        intent = parse_order_or_stop(request.body) if are_stops_permitted else parse_order_create(request.body)
         if isinstance(intent, Refusal):
+            symbol = stop_symbol(request.body)
+            if symbol is not None:
+                self._desk.note_missing_stop(symbol, reason=intent.code.name)
             return self._denied(intent, route=Route.ORDER_CREATE, is_authenticated=True, kind=RowKind.ORDER_DENIED)
         result = await self._desk.create(intent)
         match result:

@@ -4,7 +4,9 @@ Guarantees
 - An order counts from `reserve`, before the first byte leaves, until a terminal state is known.
 - What an order has filled never goes back, whatever arrives late; its fills stay claimed until a reading of holdings
   and positions that was asked for after they were known, so that nothing is missing in between.
-- Names that the bot uses (exchange order id, its own order link id) lead to an order of ours or to nothing.
+- Names that the bot uses (exchange order id, its own order link id) lead to an order of its own or to nothing: what
+  the gateway placed by itself is not found by them.
+- A stop claims nothing that it has not filled: it may wait for ever, and must not stand in the way of an exit.
 
 Pure bookkeeping: no clock, no network. What is finished is kept for translation, up to a bound.
 """
@@ -17,10 +19,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 
-from trade_gateway.wire.intents import Category, OrderIntent, Side
+from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent
 
 # Finished orders are kept so that a late question of the bot can be translated; a day of a busy bot is about 10,000.
 MAX_FINISHED = 20_000
+# Tags of orders that the gateway placed by itself, so that answers to the bot leave them out.
+MAX_OWN_TAGS = 20_000
 
 
 class Phase(Enum):
@@ -33,11 +37,15 @@ class Phase(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class TrackedOrder:
-    """One order. `signed_at_ns` is monotonic time; `is_disowned` means that the bot was told it does not exist."""
+    """One order or stop. `signed_at_ns` is monotonic time; `is_disowned` means that the bot was told it does not exist.
+
+    `is_gateways` marks what the gateway placed by itself: the bot is never told of it and cannot cancel it.
+    """
 
     tag: str
-    intent: OrderIntent
+    intent: OrderIntent | StopIntent
     adds_risk: bool
+    is_gateways: bool = False
     phase: Phase = Phase.UNRESOLVED
     order_id: str | None = None
     signed_at_ns: int = 0
@@ -48,7 +56,8 @@ class TrackedOrder:
     status: str = ""
     filled: Decimal = field(default_factory=Decimal)
     notional_usdt: Decimal | None = None  # what the whole order uses of the turnover; its own price when not given
-    reference_price: Decimal | None = None  # at acceptance
+    reference_price: Decimal | None = None  # at acceptance; of a stop its trigger price
+    orphaned_at_ns: int | None = None  # a stop: since when its position is gone
     counted: Decimal = field(default_factory=Decimal)  # fills that turnover and throttles have counted
     filled_value: Decimal = field(default_factory=Decimal)  # quote coin that the fills took, as far as it was told
     executed: Decimal = field(default_factory=Decimal)  # sum of the executions that were seen one by one
@@ -56,6 +65,21 @@ class TrackedOrder:
     told: Decimal = field(default_factory=Decimal)  # fills that the stream has told
     is_end_told: bool = False
     is_end_shown: bool = False  # the exchange itself showed a terminal state: nothing that is late revives it
+
+    @property
+    def is_stop(self) -> bool:
+        """Whether it waits, or waited, for a trigger."""
+        return isinstance(self.intent, StopIntent)
+
+    @property
+    def expected_price(self) -> Decimal:
+        """The price of a fill that is told without one: the limit, of a market stop its trigger."""
+        intent = self.intent
+        return intent.trigger_price if isinstance(intent, StopIntent) and not intent.price else intent.price
+
+    def disown(self) -> None:
+        """Note that the bot does not know of it. It need not know what the gateway placed by itself."""
+        self.is_disowned = not self.is_gateways
 
     @property
     def remaining(self) -> Decimal:
@@ -67,7 +91,7 @@ class TrackedOrder:
         """What the whole order uses of the turnover."""
         if self.notional_usdt is not None:
             return self.notional_usdt
-        return self.intent.quantity * self.intent.price
+        return self.intent.quantity * self.expected_price
 
     @property
     def uncounted(self) -> Decimal:
@@ -78,7 +102,8 @@ class TrackedOrder:
     @property
     def claim(self) -> Decimal:
         """Base coin that may still change hands, or did and is in no reading yet."""
-        total = self.filled if self.phase is Phase.FINISHED else max(self.intent.quantity, self.filled)
+        is_all = self.phase is Phase.FINISHED or self.is_stop
+        total = self.filled if is_all else max(self.intent.quantity, self.filled)
         return max(total - self.settled, Decimal(0))
 
 
@@ -91,10 +116,13 @@ class OrderLedger:
         self._unsettled: dict[str, TrackedOrder] = {}  # finished, with fills that no reading contains yet
         self._by_order_id: dict[str, str] = {}
         self._by_alias: dict[str, str] = {}
+        self._own_tags: OrderedDict[str, None] = OrderedDict()
 
     def reserve(self, order: TrackedOrder) -> None:
         """Count an order that is about to be journaled and sent."""
         self._open[order.tag] = order
+        if order.is_gateways:
+            self.note_own_tag(order.tag)
         if order.intent.client_link_id is not None:
             self._by_alias[order.intent.client_link_id] = order.tag
 
@@ -145,7 +173,7 @@ class OrderLedger:
         del self._finished[tag]
         self._unsettled.pop(tag, None)
         order.phase = Phase.UNRESOLVED
-        order.is_disowned = True
+        order.disown()
         order.is_in_flow = False
         self._open[tag] = order
         self.acknowledge(tag, order_id)
@@ -176,7 +204,18 @@ class OrderLedger:
     def find(self, *, order_id: str | None, client_link_id: str | None) -> TrackedOrder | None:
         """Find an order by the names that the bot knows; the exchange's id wins when both are given."""
         tag = self._by_order_id.get(order_id) if order_id is not None else self._by_alias.get(client_link_id or "")
-        return self.get(tag) if tag is not None else None
+        order = self.get(tag) if tag is not None else None
+        return None if order is None or order.is_gateways else order
+
+    def note_own_tag(self, tag: str) -> None:
+        """Remember the tag of an order that the gateway placed by itself, also of one from before a restart."""
+        self._own_tags[tag] = None
+        while len(self._own_tags) > MAX_OWN_TAGS:
+            self._own_tags.popitem(last=False)
+
+    def is_own_tag(self, tag: str) -> bool:
+        """Tell whether the gateway placed the order of this tag by itself."""
+        return tag in self._own_tags
 
     def is_alias_used(self, client_link_id: str) -> bool:
         """Tell whether the bot has used this order link id before."""
@@ -187,8 +226,12 @@ class OrderLedger:
         return iter(list(self._open.values()))
 
     def open_count(self) -> int:
-        """The number of working and unresolved orders."""
-        return len(self._open)
+        """The number of working and unresolved orders; stops are counted apart."""
+        return sum(1 for order in self._open.values() if not order.is_stop)
+
+    def stops(self) -> list[TrackedOrder]:
+        """The working and unresolved stops, the bot's and the gateway's own, oldest first."""
+        return [order for order in self._open.values() if order.is_stop]
 
     def unresolved(self) -> list[TrackedOrder]:
         """The orders whose effect at the exchange is not known and that no request works on."""

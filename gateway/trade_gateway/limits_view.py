@@ -11,7 +11,7 @@ from trade_core.money import format_decimal
 from trade_gateway.policy.exposure import exposures
 from trade_gateway.policy.facts import AccountFacts, MarketFacts
 from trade_gateway.policy.hostile_loss import HostileLoss, StressLoss, check_start, hostile_loss, stress_loss
-from trade_gateway.policy.model import Policy, ProtectiveStops
+from trade_gateway.policy.model import Policy
 
 _CENT = Decimal("0.01")
 _FRACTION = Decimal("0.0001")
@@ -26,14 +26,6 @@ def require_bounded_loss(policy: Policy) -> None:
     refusal = check_start(policy, equity_usdt=policy.allocated_capital_usdt)
     if refusal is not None:
         raise ConfigurationError(refusal)
-
-
-def require_available(policy: Policy) -> None:
-    """Refuse a choice that this version cannot carry out yet, rather than ignore it. Raises ConfigurationError."""
-    if policy.protective_stops is not ProtectiveStops.DENY:
-        raise ConfigurationError('protective_stops: this version can only "deny" them; set "deny"')
-    if policy.disaster_stop_fraction is not None:
-        raise ConfigurationError("disaster_stop: this version cannot place one; leave the table out")
 
 
 def losses(
@@ -70,6 +62,7 @@ def limits_in_use(policy: Policy, account: AccountFacts, market: MarketFacts) ->
     gross = None if found.unpriced else found.gross
     return {
         "max_open_orders": entry(policy.max_open_orders, account.working_orders),
+        "max_stops": entry(policy.max_open_orders, sum(account.working_stops.values())),
         "max_gross_exposure_usdt": entry(None if base is None else base * policy.max_gross_exposure, gross),
         "turnover_budget_24h_usdt": entry(
             None if base is None else base * policy.turnover_budget_24h, account.turnover_used_usdt

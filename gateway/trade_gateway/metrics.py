@@ -36,6 +36,16 @@ class Metrics:
         self.working_orders = Gauge(
             "trade_gateway_working_orders", "Orders that count as open.", registry=self.registry
         )
+        self.working_stops = Gauge(
+            "trade_gateway_working_stops",
+            "Stops that wait at the exchange, the gateway's own among them.",
+            registry=self.registry,
+        )
+        self.disaster_stops_missing = Gauge(
+            "trade_gateway_disaster_stops_missing",
+            "Positions that should have a disaster stop and could not get one.",
+            registry=self.registry,
+        )
         self.account_trusted = Gauge(
             "trade_gateway_account_trusted", "1 while the account view is trusted.", registry=self.registry
         )

@@ -1,9 +1,8 @@
-"""Takes understood orders and cancels of the bot, decides, runs their flows, and says what to answer."""
+"""Takes understood orders, stops and cancels of the bot, decides, runs their flows, and says what to answer."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,7 +10,6 @@ from typing import assert_never
 
 from trade_core.clock import Clock
 from trade_core.money import format_decimal
-from trade_core.trust.tag import NONCE_BYTES, TaggedOrder, make_tag
 from trade_gateway.account.resync import AccountSync
 from trade_gateway.conductor import Conductor, TooManyFlows
 from trade_gateway.egress import EgressBudget
@@ -30,11 +28,14 @@ from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.facts import MarketFacts
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.policy.limits import Policy
+from trade_gateway.policy.stops import AllowStop, decide_stop
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy.verdicts import Allow, Deny
 from trade_gateway.recorder import Recorder
-from trade_gateway.wire.intents import CancelIntent, Category, OrderIntent
+from trade_gateway.stop_incidents import StopIncidents
+from trade_gateway.tags import TagMaker
+from trade_gateway.wire.intents import CancelIntent, Category, OrderIntent, StopIntent
 from trade_gateway.wire.refusal import Detail, Refusal, neutralised, refuse
 from trade_journal.rows import RowKind
 
@@ -44,6 +45,7 @@ _WORTH_A_SECOND_LOOK = frozenset(
         DenyCode.ORDER_REDUCES_NOTHING,
         DenyCode.ORDER_REDUCES_TOO_MUCH,
         DenyCode.LIMIT_OPEN_ORDERS,
+        DenyCode.LIMIT_STOPS,
     }
 )
 _CANCEL_ANSWER_LASTS_S = 1.0
@@ -111,15 +113,26 @@ class OrderDesk:
         self._market = market
         self._trading_state = trading_state
         self._trimmed_scale = trimmed_scale
-        self._tag_key = tag_key
-        self._deployment = deployment
-        self._account_id = account_id
+        self._tags = TagMaker(key=tag_key, deployment=deployment, account=account_id)
+        self._stop_incidents = StopIncidents(recorder=recorder, clock=clock)
         self._cancels: dict[str, asyncio.Task[CancelAnswer]] = {}
         self.instruments: Mapping[tuple[Category, str], Instrument] = {}
         self.leverage_unpinned: set[str] = set()
 
-    async def create(self, intent: OrderIntent) -> OrderAnswer:
-        """Decide on an order and carry it out."""
+    async def create(self, intent: OrderIntent | StopIntent) -> OrderAnswer:
+        """Decide on an order or a stop and carry it out."""
+        answer = await self._create(intent)
+        if isinstance(intent, StopIntent) and not isinstance(answer, Placed):
+            reason = answer.code.name if isinstance(answer, Refusal) else f"EXCHANGE_REJECTED_{answer.ret_code}"
+            self.note_missing_stop(intent.symbol, reason=reason)
+        return answer
+
+    def note_missing_stop(self, symbol: str, *, reason: str) -> None:
+        """Note that a stop of the bot was not placed: on an open position that is an incident."""
+        has_position = symbol in self._account.keeper.view.positions
+        self._stop_incidents.note(symbol, has_position=has_position, reason=reason)
+
+    async def _create(self, intent: OrderIntent | StopIntent) -> OrderAnswer:
         arrived_at_ns = self._clock.monotonic_ns()
         level = self._account.keeper.count_message()
         decision = self._decide(intent, level)
@@ -129,13 +142,7 @@ class OrderDesk:
         if isinstance(decision, Refusal):
             self._deny(intent, decision)
             return decision
-        order = TrackedOrder(
-            tag=self._new_tag(intent),
-            intent=intent,
-            adds_risk=decision.adds_risk,
-            notional_usdt=decision.notional,
-            reference_price=decision.reference_price,
-        )
+        order = self._order_for(intent, decision)
         order.signed_at_ns = arrived_at_ns
         self._ledger.reserve(order)  # in the same step as the decision, so that the next one counts it
         try:
@@ -146,7 +153,7 @@ class OrderDesk:
             self._deny(intent, refusal)
             return refusal
         except asyncio.CancelledError:
-            order.is_disowned = True  # the flow goes on, and nobody is left to tell the bot of its end
+            order.disown()  # the flow goes on, and nobody is left to tell the bot of its end
             raise
         self._metrics.orders.labels(result=placement.result.value).inc()
         self._account.request()
@@ -172,25 +179,54 @@ class OrderDesk:
         task.add_done_callback(lambda _: loop.call_later(_CANCEL_ANSWER_LASTS_S, self._cancels.pop, order.tag, None))
         return await asyncio.shield(task)
 
-    def _decide(self, intent: OrderIntent, level: MessageLevel) -> Allow | Refusal:
+    def _order_for(self, intent: OrderIntent | StopIntent, decision: Allow | AllowStop) -> TrackedOrder:
+        if isinstance(decision, AllowStop):
+            # As decided and not as asked: its limit price is always set. It is measured against its own trigger.
+            stop = decision.stop
+            tag = self._tags.new_tag(stop)
+            return TrackedOrder(tag=tag, intent=stop, adds_risk=False, reference_price=stop.trigger_price)
+        return TrackedOrder(
+            tag=self._tags.new_tag(intent),
+            intent=intent,
+            adds_risk=decision.adds_risk,
+            notional_usdt=decision.notional,
+            reference_price=decision.reference_price,
+        )
+
+    def _decide(self, intent: OrderIntent | StopIntent, level: MessageLevel) -> Allow | AllowStop | Refusal:
         if intent.client_link_id is not None and self._ledger.is_alias_used(intent.client_link_id):
             return refuse(DenyCode.ORDER_LINK_ID_USED, order_link_id=intent.client_link_id)
-        decision = decide(
-            intent,
-            policy=self._policy,
-            instrument=self.instruments.get((intent.category, intent.symbol)),
-            account=self._account.facts(frozenset(self.leverage_unpinned), level),
-            market=self._market(),
-            trading_state=self._trading_state(),
-            scale=self._trimmed_scale(),
-        )
+        decision = self._decision(intent, level)
         if isinstance(decision, Deny):
             return Refusal(code=decision.code, detail=decision.detail)
         if not self._budget.permits_order():
             return refuse(DenyCode.LIMIT_REQUEST_RATE)
         return decision
 
-    def _deny(self, intent: OrderIntent, refusal: Refusal) -> None:
+    def _decision(self, intent: OrderIntent | StopIntent, level: MessageLevel) -> Allow | AllowStop | Deny:
+        instrument = self.instruments.get((intent.category, intent.symbol))
+        account = self._account.facts(frozenset(self.leverage_unpinned), level)
+        if isinstance(intent, StopIntent):
+            return decide_stop(
+                intent,
+                policy=self._policy,
+                instrument=instrument,
+                account=account,
+                market=self._market(),
+                trading_state=self._trading_state(),
+            )
+        return decide(
+            intent,
+            policy=self._policy,
+            instrument=instrument,
+            account=account,
+            market=self._market(),
+            trading_state=self._trading_state(),
+            scale=self._trimmed_scale(),
+        )
+
+    def _deny(self, intent: OrderIntent | StopIntent, refusal: Refusal) -> None:
+        trigger_price = format_decimal(intent.trigger_price) if isinstance(intent, StopIntent) else None
         self._recorder.deny(
             RowKind.ORDER_DENIED,
             code=refusal.code.name,
@@ -201,25 +237,10 @@ class OrderDesk:
                 "quantity": format_decimal(intent.quantity),
                 "price": format_decimal(intent.price),
                 "reduce_only": intent.reduce_only,
+                "trigger_price": trigger_price,
                 "detail": dict(refusal.detail),
             },
             is_authenticated=True,
-        )
-
-    def _new_tag(self, intent: OrderIntent) -> str:
-        tagged = TaggedOrder(
-            symbol=intent.symbol,
-            side=intent.side.value,
-            quantity=intent.quantity,
-            price=intent.price,
-            is_reducing=intent.reduce_only,
-        )
-        return make_tag(
-            tagged,
-            key=self._tag_key,
-            deployment=self._deployment,
-            account=self._account_id,
-            nonce=secrets.token_bytes(NONCE_BYTES),
         )
 
     def _order_answer(self, order: TrackedOrder, placement: Placement) -> OrderAnswer:

@@ -6,6 +6,7 @@ Guarantees
 - An order is sent once. A lost or ambiguous answer is an unknown outcome, resolved by asking for the tag.
 - "Not found" is believed only when asked after the exchange can no longer accept what was signed.
 - An order that is live although the bot was told otherwise, or never told, is disowned: it is cancelled at once.
+- A stop goes the same way as an order. What the gateway places by itself has rows of its own kinds.
 
 The order counts in the ledger from before its row is written until its end is known.
 """
@@ -39,7 +40,8 @@ from trade_gateway.commands import (
     Wait,
 )
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
-from trade_gateway.wire.render import cancel_body, order_body
+from trade_gateway.wire.intents import StopIntent
+from trade_gateway.wire.render import cancel_body, order_body, stop_body
 from trade_journal.rows import Fields, RowKind
 
 # The bot's client gives up after 10 s; what is not resolved 7.5 s after arrival is answered as unresolved.
@@ -81,7 +83,7 @@ class Placement:
 def intent_fields(order: TrackedOrder) -> Fields:
     """The fields of an intent's row: enough to find, judge and rebuild the order."""
     intent = order.intent
-    return {
+    fields: Fields = {
         "tag": order.tag,
         "category": intent.category.value,
         "symbol": intent.symbol,
@@ -94,6 +96,32 @@ def intent_fields(order: TrackedOrder) -> Fields:
         "reference_price": None if order.reference_price is None else format_decimal(order.reference_price),
         "client_link_id": intent.client_link_id,
     }
+    if not isinstance(intent, StopIntent):
+        return fields
+    trigger = {"trigger_price": format_decimal(intent.trigger_price), "trigger_by": intent.trigger_by.value}
+    return {**fields, **trigger, "order_type": "Market" if intent.limit_price is None else "Limit"}
+
+
+def intent_kind(order: TrackedOrder) -> RowKind:
+    """The kind of the row before the send: the bot's are requests, the gateway's own are not."""
+    return RowKind.DISASTER_STOP_INTENT if order.is_gateways else RowKind.ORDER_INTENT
+
+
+def outcome_kind(order: TrackedOrder) -> RowKind:
+    """The kind of the row about what the exchange answered."""
+    return RowKind.DISASTER_STOP_OUTCOME if order.is_gateways else RowKind.ORDER_OUTCOME
+
+
+def resolved_kind(order: TrackedOrder) -> RowKind:
+    """The kind of the row about what became of it."""
+    return RowKind.DISASTER_STOP_RESOLVED if order.is_gateways else RowKind.ORDER_RESOLVED
+
+
+def _body(order: TrackedOrder) -> bytes:
+    intent = order.intent
+    if isinstance(intent, StopIntent):
+        return stop_body(intent, link_id=order.tag)
+    return order_body(intent, link_id=order.tag)
 
 
 def place_order(order: TrackedOrder, *, ledger: OrderLedger, arrived_at_ns: int) -> Flow[Placement]:
@@ -107,17 +135,16 @@ def place_order(order: TrackedOrder, *, ledger: OrderLedger, arrived_at_ns: int)
         if not is_concluded:
             # A fault of ours half-way: the order may be live and the bot is told otherwise, so the resolver takes it.
             order.is_in_flow = False
-            order.is_disowned = True
+            order.disown()
 
 
 def _place(order: TrackedOrder, *, ledger: OrderLedger, arrived_at_ns: int) -> Flow[Placement]:
-    is_durable: bool = yield AppendDurable(kind=RowKind.ORDER_INTENT, fields=intent_fields(order))
+    is_durable: bool = yield AppendDurable(kind=intent_kind(order), fields=intent_fields(order))
     if not is_durable:
         # The row may still reach the disk; then recovery asks the exchange and finds nothing.
         ledger.release(order.tag)
         return Placement(result=PlaceResult.JOURNAL_UNAVAILABLE)
-    body = order_body(order.intent, link_id=order.tag)
-    sent: SendResult = yield SendOrder(body=body, adds_risk=order.adds_risk)
+    sent: SendResult = yield SendOrder(body=_body(order), adds_risk=order.adds_risk)
     match sent:
         case Acknowledged():
             ledger.acknowledge(order.tag, sent.order_id)
@@ -153,7 +180,7 @@ def _resolve_in_time(order: TrackedOrder, *, ledger: OrderLedger, deadline_ns: i
         ledger.finish(order.tag, status="NotFound")
         yield _resolved(order, "not_found")
         return Placement(result=PlaceResult.NOT_PLACED)
-    order.is_disowned = True
+    order.disown()
     yield _resolved(order, "still_unknown")
     return Placement(result=PlaceResult.UNRESOLVED)
 
@@ -224,13 +251,13 @@ def _adopt(order: TrackedOrder, found: Found, *, ledger: OrderLedger) -> Flow[No
 
 def report_unknown_fill(order: TrackedOrder, *, filled: Decimal) -> Flow[None]:
     """Open an incident for what an order that the bot does not know has filled, once for each further fill."""
-    if not order.is_disowned or filled <= order.fill_reported:
+    if not (order.is_disowned or order.is_gateways) or filled <= order.fill_reported:
         return
     order.fill_reported = filled
     yield AppendLater(
         kind=RowKind.INCIDENT_OPENED,
         fields={
-            "type": "position unknown to the bot",
+            "type": "disaster stop filled" if order.is_gateways else "position unknown to the bot",
             "severity": "critical",
             "tag": order.tag,
             "symbol": order.intent.symbol,
@@ -345,8 +372,8 @@ def _cancel_fields(result: SendResult) -> dict[str, str | int]:
 
 
 def _outcome(order: TrackedOrder, result: str, **more: str | int | bool) -> AppendLater:
-    return AppendLater(kind=RowKind.ORDER_OUTCOME, fields={"tag": order.tag, "result": result, **more})
+    return AppendLater(kind=outcome_kind(order), fields={"tag": order.tag, "result": result, **more})
 
 
 def _resolved(order: TrackedOrder, result: str, **more: str | int) -> AppendLater:
-    return AppendLater(kind=RowKind.ORDER_RESOLVED, fields={"tag": order.tag, "result": result, **more})
+    return AppendLater(kind=resolved_kind(order), fields={"tag": order.tag, "result": result, **more})

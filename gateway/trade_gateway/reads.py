@@ -1,7 +1,9 @@
 """Forwards the bot's permitted reads and translates what comes back.
 
 The upstream query is built from the parsed one. In lists of orders and executions our provenance tag is replaced by
-the order link id that the bot itself gave, or by nothing: the tag is no business of the bot.
+the order link id that the bot itself gave, or by nothing: the tag is no business of the bot. Orders that the gateway
+placed by itself are left out of every list of orders, whole or ended, but for one that has filled: the bot must be
+able to find out how its position ended.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from typing import Any
 
 from trade_core.bybit.client import BybitClient
 from trade_core.bybit.envelope import Answer
-from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
+from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
+from trade_core.money import parse_exchange_decimal
 from trade_gateway.egress import EgressBudget
 from trade_gateway.ledger import OrderLedger
+from trade_gateway.order_flow import TERMINAL_STATUSES
 from trade_gateway.wire.intents import ReadIntent
 from trade_gateway.wire.render import read_query
 from trade_gateway.wire.routes import Kind, Route
@@ -89,11 +93,28 @@ class Reads:
         items = answer.result.get("list") or []
         if not isinstance(items, list):
             raise ExchangeAnswerInvalid("a list of orders that is none, in which a tag could hide")
-        for item in items:
+        shown = [item for item in items if not self._is_hidden(item)]
+        if len(shown) < len(items):
+            answer.result["list"] = shown
+        for item in shown:
             if isinstance(item, dict) and ORDER_LINK_PARAMETER in item:
                 order = self._ledger.get(str(item[ORDER_LINK_PARAMETER]))
                 alias = order.intent.client_link_id if order is not None else None
                 item[ORDER_LINK_PARAMETER] = alias or ""
+
+    def _is_hidden(self, item: object) -> bool:
+        if not isinstance(item, dict) or not self._ledger.is_own_tag(str(item.get(ORDER_LINK_PARAMETER, ""))):
+            return False
+        if "orderStatus" not in item:
+            return False  # an execution
+        return str(item["orderStatus"]) not in TERMINAL_STATUSES or not _has_filled(item)
+
+
+def _has_filled(item: dict[str, Any]) -> bool:
+    try:
+        return parse_exchange_decimal(item.get("cumExecQty")) > 0
+    except InvalidNumber:
+        return False
 
 
 def _no_orders(intent: ReadIntent) -> dict[str, Any]:

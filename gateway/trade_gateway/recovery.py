@@ -1,4 +1,4 @@
-"""Rebuilds the order ledger, the counters of activity and the operator latch from the journal after a restart.
+"""Rebuilds the order ledger, stops included, the counters of activity and the operator latch after a restart.
 
 Every intent whose end is not in the journal counts again, and so does one that ended with fills that no row has
 counted. One whose acknowledgement is not there either was, as far as anyone can know, never answered to the bot: it is
@@ -8,16 +8,17 @@ resolved on the normal path and, if found live, cancelled.
 from __future__ import annotations
 
 import base64
+from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
 from trade_gateway.account.activity import Activity
-from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
+from trade_gateway.ledger import MAX_OWN_TAGS, OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
 from trade_gateway.policy.facts import base_coin_of
 from trade_gateway.policy.trading_state import TradingState
-from trade_gateway.wire.intents import Category, OrderIntent, Side
+from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent, TriggerBy
 from trade_journal.rows import Fields, Row, RowKind
 from trade_journal.writer import JournalWriter
 
@@ -35,6 +36,7 @@ class Recovered:
     gone: dict[str, TrackedOrder] = field(default_factory=dict)  # asked for and not there; one may turn up after all
     fills_owed: dict[str, Decimal] = field(default_factory=dict)  # of orders that ended: what they filled altogether
     references: dict[str, Decimal] = field(default_factory=dict)  # the last one of each coin
+    own_tags: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_OWN_TAGS))
     latch: TradingState = TradingState.ACTIVE
     latch_reason: str = ""
     latch_sequence: int | None = None
@@ -69,6 +71,8 @@ async def recover(
             if recovered.releases > releases:
                 activity.rearm_all()  # its rows were written when it happened
         recovered.rows = rows[-1].seq + 1
+    for tag in recovered.own_tags:
+        ledger.note_own_tag(tag)
     for order in recovered.orders.values():
         # Whatever was signed, was signed before this start.
         order.signed_at_ns = started_at_ns
@@ -77,20 +81,28 @@ async def recover(
         if order.order_id is not None:
             ledger.acknowledge(order.tag, order.order_id)
         else:
-            order.is_disowned = True
+            order.disown()
     return recovered
 
 
 def _apply(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> None:
     match row.kind:
-        case RowKind.ORDER_INTENT:
-            order = _order_from(row.fields)
+        case RowKind.ORDER_INTENT | RowKind.DISASTER_STOP_INTENT:
+            order = _order_from(row.fields, is_gateways=row.kind is RowKind.DISASTER_STOP_INTENT)
             recovered.orders[order.tag] = order
-            if order.reference_price is not None:
+            if order.is_gateways:
+                recovered.own_tags.append(order.tag)
+            if order.reference_price is not None and not order.is_stop:
+                # A stop is measured against its own trigger, which is no reference of anything.
                 recovered.references[base_coin_of(order.intent.symbol)] = order.reference_price
-        case RowKind.ORDER_OUTCOME | RowKind.ORDER_RESOLVED:
+        case (
+            RowKind.ORDER_OUTCOME
+            | RowKind.ORDER_RESOLVED
+            | RowKind.DISASTER_STOP_OUTCOME
+            | RowKind.DISASTER_STOP_RESOLVED
+        ):
             _apply_outcome(recovered, row.fields)
-        case RowKind.ORDER_FILLED:
+        case RowKind.ORDER_FILLED | RowKind.DISASTER_STOP_FILLED:
             _apply_fill(recovered, row.fields)
         case RowKind.STATE_CHANGED if row.fields.get("holder") == LATCH_HOLDER:
             _apply_latch(recovered, row, is_release)
@@ -151,7 +163,7 @@ def _apply_outcome(recovered: Recovered, fields: Fields) -> None:
             recovered.fills_owed[tag] = Decimal(str(fields.get("filled", "0")))
             _forget_if_counted(recovered, order)
     elif result in {"still_unknown", "undelivered"}:
-        order.is_disowned = True
+        order.disown()
 
 
 def _forget_if_counted(recovered: Recovered, order: TrackedOrder) -> None:
@@ -160,9 +172,33 @@ def _forget_if_counted(recovered: Recovered, order: TrackedOrder) -> None:
         del recovered.orders[order.tag], recovered.fills_owed[order.tag]
 
 
-def _order_from(fields: Fields) -> TrackedOrder:
+def _order_from(fields: Fields, *, is_gateways: bool) -> TrackedOrder:
+    return TrackedOrder(
+        tag=str(fields["tag"]),
+        intent=_order_intent(fields) if fields.get("trigger_price") is None else _stop_intent(fields),
+        adds_risk=bool(fields["adds_risk"]),
+        is_gateways=is_gateways,
+        notional_usdt=_optional(fields.get("notional_usdt")),
+        reference_price=_optional(fields.get("reference_price")),
+    )
+
+
+def _stop_intent(fields: Fields) -> StopIntent:
     alias = fields["client_link_id"]
-    intent = OrderIntent(
+    return StopIntent(
+        symbol=str(fields["symbol"]),
+        side=Side(str(fields["side"])),
+        quantity=Decimal(str(fields["quantity"])),
+        trigger_price=Decimal(str(fields["trigger_price"])),
+        trigger_by=TriggerBy(str(fields["trigger_by"])),
+        limit_price=None if fields["order_type"] == "Market" else Decimal(str(fields["price"])),
+        client_link_id=None if alias is None else str(alias),
+    )
+
+
+def _order_intent(fields: Fields) -> OrderIntent:
+    alias = fields["client_link_id"]
+    return OrderIntent(
         category=Category(str(fields["category"])),
         symbol=str(fields["symbol"]),
         side=Side(str(fields["side"])),
@@ -170,13 +206,6 @@ def _order_from(fields: Fields) -> TrackedOrder:
         price=Decimal(str(fields["price"])),
         reduce_only=bool(fields["reduce_only"]),
         client_link_id=None if alias is None else str(alias),
-    )
-    return TrackedOrder(
-        tag=str(fields["tag"]),
-        intent=intent,
-        adds_risk=bool(fields["adds_risk"]),
-        notional_usdt=_optional(fields.get("notional_usdt")),
-        reference_price=_optional(fields.get("reference_price")),
     )
 
 

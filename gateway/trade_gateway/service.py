@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -25,7 +24,9 @@ from trade_gateway.account.reference_feed import ReferenceFeed
 from trade_gateway.account.resync import AccountSync
 from trade_gateway.baseline import Strangers, baseline_rows, shown_baseline, stranger_fields
 from trade_gateway.conductor import Conductor
+from trade_gateway.disaster_keeper import DisasterKeeper
 from trade_gateway.egress import EgressBudget
+from trade_gateway.gauges import update_gauges
 from trade_gateway.identity import Identity, Role
 from trade_gateway.judge import BotJudge
 from trade_gateway.ledger import OrderLedger, Phase
@@ -44,6 +45,7 @@ from trade_gateway.settings import GatewaySettings
 from trade_gateway.startup import EXPECTED_TROUBLE, KeyRefused, load_instruments, pin_modes, verify_key
 from trade_gateway.state_keeper import StateKeeper
 from trade_gateway.states import Fault
+from trade_gateway.tags import TagMaker
 from trade_gateway.upstream import Upstream
 from trade_journal.errors import JournalUnavailable
 from trade_journal.rendering import rendered_row
@@ -170,6 +172,19 @@ class Gateway:
             clock=clock,
             reduced=self.states.reduced,
             time_to_live_s=lambda: policy.order_time_to_live_s,
+            is_flat=lambda symbol, since_ns: self._keeper.is_flat(symbol, since_ns=since_ns),
+            on_changed=self._account.request,
+        )
+        self._disaster = DisasterKeeper(
+            fraction=lambda: policy.disaster_stop_fraction,
+            ledger=self._ledger,
+            keeper=self._keeper,
+            conductor=self._conductor,
+            recorder=self.recorder,
+            clock=clock,
+            tags=TagMaker(key=identity.tag_key, deployment=identity.deployment, account=settings.account),
+            instruments=lambda: self._desk.instruments,
+            trading_state=self.states.trading_state,
             on_changed=self._account.request,
         )
 
@@ -216,6 +231,7 @@ class Gateway:
             self._keep_account,
             self._keep_resolving,
             self._keep_withdrawing,
+            self._keep_disaster_stops,
             self._keep_instruments,
             self._watch_state,
             self._keep_counts,
@@ -273,7 +289,15 @@ class Gateway:
         hostile, stress = losses(self._policy, equity_usdt=facts.equity_usdt, held_usdt=held)
         self.metrics.hostile_loss_usdt.set(float(hostile.usdt))
         self.metrics.stress_loss_usdt.set(float(stress.usdt))
-        self._update_gauges()
+        update_gauges(
+            self.metrics,
+            states=self.states,
+            ledger=self._ledger,
+            keeper=self._keeper,
+            references=self._references,
+            disaster=self._disaster,
+            journal=self._journal,
+        )
         return {
             "environment": self._settings.environment,
             "deployment": self._ring.deployment,
@@ -290,6 +314,8 @@ class Gateway:
             "references": self._references.describe(),
             "unknown_outcomes": [o.tag for o in self._ledger.open_orders() if o.phase is Phase.UNRESOLVED],
             "working_orders": self._ledger.open_count(),
+            "working_stops": sum(facts.working_stops.values()),
+            "disaster_stops": self._disaster.describe(),
             "journal": {
                 "size": self._journal.size,
                 "is_writable": self._journal.is_writable,
@@ -297,19 +323,6 @@ class Gateway:
                 "pending_count": self.recorder.pending_count,
             },
         }
-
-    def _update_gauges(self) -> None:
-        self.metrics.trading_state.set(int(self.states.trading_state()))
-        self.metrics.lease_remaining_seconds.set(self.states.lease.expires_in_s())
-        self.metrics.working_orders.set(self._ledger.open_count())
-        self.metrics.account_trusted.set(1 if self._keeper.describe()["is_trusted"] else 0)
-        for coin in self._references.coins:
-            age_s = self._references.age_s(coin)
-            self.metrics.reference_age_seconds.labels(coin=coin).set(math.inf if age_s is None else age_s)
-        unknown = sum(1 for o in self._ledger.open_orders() if o.phase is Phase.UNRESOLVED)
-        self.metrics.unknown_outcomes.set(unknown)
-        self.metrics.journal_rows.set(self._journal.size)
-        self.metrics.journal_is_writable.set(1 if self._journal.is_writable else 0)
 
     async def _supervised(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Keep one loop alive: what it did not expect is logged, and it begins again."""
@@ -392,6 +405,11 @@ class Gateway:
         while not self._stop.is_set():
             await self._care.withdraw_round()
             await self._care.wait_for_round()
+
+    async def _keep_disaster_stops(self) -> None:
+        while not self._stop.is_set():
+            await self._disaster.run_round()
+            await self._disaster.wait_for_round()
 
     def _note_account(self) -> None:
         """Raise or clear what streams and readings are the cause of. An unknown outcome denies, it is no fault."""

@@ -77,6 +77,11 @@ class RowKind(Enum):
     ORDER_RESOLVED = "order:resolved"
     ORDER_FILLED = "order:filled"  # more of an order filled: what turnover and throttles are rebuilt from
     ORDER_CANCELED_BY_GATEWAY = "order:canceled_by_gateway"
+    # The gateway's own stop of a position: the same fields as those of orders, and no request of the bot.
+    DISASTER_STOP_INTENT = "disaster_stop:intent"
+    DISASTER_STOP_OUTCOME = "disaster_stop:outcome"
+    DISASTER_STOP_RESOLVED = "disaster_stop:resolved"
+    DISASTER_STOP_FILLED = "disaster_stop:filled"
     THROTTLE_TRIPPED = "throttle:tripped"  # a latch: `throttle` says which, with category and symbol if it has one
     THROTTLE_REARMED = "throttle:rearmed"  # the same fields: a person has released it
     ACCOUNT_TRUSTED = "account:trusted"

@@ -29,7 +29,7 @@ from trade_gateway.ledger import OrderLedger
 from trade_gateway.metrics import Metrics
 from trade_gateway.order_desk import OrderDesk
 from trade_gateway.policy.instruments import Instrument
-from trade_gateway.policy.model import SymbolLimits
+from trade_gateway.policy.model import Policy, ProtectiveStops, SymbolLimits
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.reads import Reads
 from trade_gateway.recorder import Recorder
@@ -49,6 +49,7 @@ POLICY = replace(
     max_open_orders=5,
     leverage=2,
 )
+STOPS_POLICY = replace(POLICY, protective_stops=ProtectiveStops.REDUCE_ONLY)
 LIMITS = ActivityLimits(
     messages_per_s_deny=1000,
     messages_per_s_terminate=1000,
@@ -100,6 +101,7 @@ class House:
     answers: dict[str, bytes | None] = field(default_factory=dict)
     coins: list[dict[str, str]] = field(default_factory=lambda: [{"coin": "BTC", "walletBalance": "1"}])
     placed: int = 0
+    _position_sequence: int = 0
 
     def answer(self, asked: Asked) -> bytes | None:
         if asked.path in self.answers:
@@ -153,6 +155,21 @@ class House:
         content: dict[str, Any] = json.loads(answer.body)
         return content
 
+    def hold(self, size: str, *, entry_price: str = "30000", side: str | None = None) -> None:
+        """Let the private stream tell of a linear position; signed."""
+        amount = Decimal(size)
+        self._position_sequence += 1
+        row = {
+            "category": "linear",
+            "symbol": "BTCUSDT",
+            "side": side or ("Buy" if amount > 0 else "Sell"),
+            "size": str(abs(amount)),
+            "entryPrice": entry_price,
+            "positionIdx": 0,
+            "seq": self._position_sequence,
+        }
+        self.account.keeper.hear_frame(json.dumps({"topic": "position", "creationTime": 1, "data": [row]}))
+
     async def create(self, **changed: Any) -> dict[str, Any]:
         return await self.ask("POST", "/v5/order/create", {**ORDER, **changed})
 
@@ -161,7 +178,9 @@ class House:
 
 
 @asynccontextmanager
-async def house(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> AsyncIterator[House]:
+async def house(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, policy: Policy = POLICY
+) -> AsyncIterator[House]:
     """Build it ready to trade: ACTIVE, the account read, the instruments known."""
     async with http_double() as double:
         private = BybitClient(base_url=double.url, clock=clock, is_simulated=True, key=Secret("k"), secret=Secret("s"))
@@ -182,7 +201,7 @@ async def house(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> Asy
             categories=frozenset({Category.SPOT}),
         )
         desk = OrderDesk(
-            policy=POLICY,
+            policy=policy,
             ledger=ledger,
             account=account,
             conductor=conductor,
@@ -205,7 +224,7 @@ async def house(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> Asy
 
         judge = BotJudge(
             virtual_keys={KEY: Secret(SECRET)},
-            policy=POLICY,
+            policy=policy,
             desk=desk,
             reads=Reads(private=private, public=public, ledger=ledger, budget=budget),
             recorder=recorder,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from trade_gateway.ledger import TrackedOrder
 from trade_gateway.metrics import Metrics
-from trade_gateway.wire.intents import Category, OrderIntent, Side
+from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent, TriggerBy
 from trade_journal.rows import Entry, Row, RowKind
 from trade_journal.writer import JournalWriter
 
@@ -34,8 +35,38 @@ def order_intent(
     )
 
 
-def tracked(tag: str = "T1tag", *, adds_risk: bool = True, intent: OrderIntent | None = None) -> TrackedOrder:
+def stop_intent(
+    *,
+    symbol: str = "BTCUSDT",
+    side: Side = Side.SELL,
+    quantity: str = "0.01",
+    trigger_price: str = "29000",
+    limit_price: str | None = "28800",
+    trigger_by: TriggerBy = TriggerBy.MARK,
+    client_link_id: str | None = None,
+) -> StopIntent:
+    return StopIntent(
+        symbol=symbol,
+        side=side,
+        quantity=Decimal(quantity),
+        trigger_price=Decimal(trigger_price),
+        trigger_by=trigger_by,
+        limit_price=None if limit_price is None else Decimal(limit_price),
+        client_link_id=client_link_id,
+    )
+
+
+def tracked(
+    tag: str = "T1tag", *, adds_risk: bool = True, intent: OrderIntent | StopIntent | None = None
+) -> TrackedOrder:
     return TrackedOrder(tag=tag, intent=intent or order_intent(), adds_risk=adds_risk)
+
+
+def tracked_stop(tag: str = "T1stop", *, is_gateways: bool = False, **options: Any) -> TrackedOrder:
+    intent = stop_intent(**options)
+    return TrackedOrder(
+        tag=tag, intent=intent, adds_risk=False, is_gateways=is_gateways, reference_price=intent.trigger_price
+    )
 
 
 async def rows_of(journal: JournalWriter) -> list[Row]:

@@ -195,3 +195,18 @@ def test_config_any_mode_is_accepted_by_the_real_freqtrade(mode: Mode, tmp_path:
     assert outcome.returncode == 0, outcome.stderr[-2000:]
     assert outcome.stdout.split() == ["live", mode.value, "paused"]
     assert not [line for line in outcome.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
+
+
+def test_config_futures_sets_the_stop_at_the_exchange_exactly_when_the_policy_permits_it() -> None:
+    kinds = config_of(Mode.FUTURES, stop_slippage=Decimal("0.004"))["order_types"]
+    assert kinds["stoploss_on_exchange"] is True
+    assert kinds["stoploss_price_type"] == "mark"
+    assert kinds["stoploss_on_exchange_limit_ratio"] == 0.9964  # nine tenths of the slippage, for rounding to ticks
+    assert kinds["stoploss"] == "limit"
+    assert config_of(Mode.FUTURES)["order_types"]["stoploss_on_exchange"] is False
+
+
+def test_config_spot_never_sets_a_stop_at_the_exchange() -> None:
+    kinds = config_of(Mode.SPOT, stop_slippage=Decimal("0.004"))["order_types"]
+    assert kinds["stoploss_on_exchange"] is False
+    assert "stoploss_price_type" not in kinds

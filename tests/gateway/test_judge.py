@@ -6,7 +6,7 @@ import json
 from typing import Any, cast
 
 import pytest
-from gateway.house import House, house
+from gateway.house import POLICY, STOPS_POLICY, House, house
 from gateway.parts import rows_of, value_of
 from http_double import envelope, reply
 
@@ -14,6 +14,7 @@ from trade_core.clock import ManualClock
 from trade_gateway import egress
 from trade_gateway.egress import READS_PER_S
 from trade_gateway.metrics import Metrics
+from trade_gateway.policy.model import Policy
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_journal.rows import REQUEST_KINDS, RowKind
@@ -298,3 +299,57 @@ async def test_judge_says_who_has_authenticated(
     async with house(*parts) as it:
         answer = await it.judge.answer(it.request(*asked, **options))
         assert answer.is_authenticated is is_authenticated
+
+
+STOP = {
+    "category": "linear",
+    "symbol": "BTCUSDT",
+    "side": "Sell",
+    "orderType": "Market",
+    "qty": "0.5",
+    "triggerPrice": "29000",
+    "triggerDirection": 2,
+    "triggerBy": "MarkPrice",
+    "reduceOnly": True,
+}
+
+
+async def test_judge_stop_is_answered_like_an_order_when_the_policy_permits_it(parts: Any) -> None:
+    async with house(*parts, STOPS_POLICY) as it:
+        it.hold("0.5")
+        answer = await it.ask("POST", "/v5/order/create", STOP)
+        assert (answer["retCode"], answer["result"]["orderId"]) == (0, "x1")
+
+
+@pytest.mark.parametrize(
+    ("policy", "change", "code"),
+    [
+        (POLICY, {}, "ORDER_STOP_NOT_PERMITTED"),
+        (POLICY, {"triggerBy": "LastPrice"}, "ORDER_STOP_NOT_PERMITTED"),
+        (STOPS_POLICY, {"triggerBy": "LastPrice"}, "BODY_VALUE_INVALID"),
+        (STOPS_POLICY, {"triggerDirection": 1}, "ORDER_STOP_DIRECTION"),
+        (STOPS_POLICY, {"qty": "9"}, "ORDER_REDUCES_TOO_MUCH"),
+        (STOPS_POLICY, {"triggerPrice": "30000"}, "ORDER_STOP_TRIGGERS_AT_ONCE"),
+        (STOPS_POLICY, {"orderType": "Limit", "price": "20000"}, "PRICE_OUTSIDE_COLLAR"),
+        (STOPS_POLICY, {"closeOnTrigger": True}, "ORDER_FIELD_FORBIDDEN"),
+    ],
+)
+async def test_judge_stop_that_is_denied_on_a_position_is_one_row_and_an_incident(
+    parts: Any, journal: JournalWriter, policy: Policy, change: dict[str, Any], code: str
+) -> None:
+    async with house(*parts, policy) as it:
+        it.hold("0.5")
+        for _ in range(2):
+            answer = await it.ask("POST", "/v5/order/create", {**STOP, **change})
+            assert answer["retMsg"].startswith(code)
+        assert it.sent() == []
+        rows = await rows_of(journal)
+        assert [row.fields["code"] for row in rows if row.kind is RowKind.ORDER_DENIED] == [code, code]
+        assert [row.fields["reason"] for row in rows if row.kind is RowKind.INCIDENT_OPENED] == [code]
+
+
+async def test_judge_order_that_is_denied_on_a_position_is_no_incident(parts: Any, journal: JournalWriter) -> None:
+    async with house(*parts, STOPS_POLICY) as it:
+        it.hold("0.5")
+        await it.create(orderType="Market")
+        assert not [row for row in await rows_of(journal) if row.kind is RowKind.INCIDENT_OPENED]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from gateway.parts import order_intent, tracked
+from gateway.parts import order_intent, tracked, tracked_stop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -270,3 +270,63 @@ def test_ledger_order_counts_exactly_from_reserve_to_release_or_finish(steps: li
 
 def test_ledger_keeps_twenty_thousand_finished_orders() -> None:
     assert ledger_module.MAX_FINISHED == 20_000
+
+
+def test_ledger_stops_are_counted_apart_and_claim_nothing_before_they_fill() -> None:
+    order, stop = tracked("a"), tracked_stop("s")
+    ledger = with_orders(order, stop)
+    assert ledger.open_count() == 1
+    assert ledger.stops() == [stop]
+    assert stop.claim == 0
+    ledger.acknowledge("s", "x1")
+    ledger.observe("s", status="PartiallyFilled", filled=Decimal("0.004"))
+    assert stop.claim == Decimal("0.004")
+    ledger.finish("s", status="Filled")
+    assert ledger.stops() == []
+
+
+def test_ledger_what_the_gateway_placed_itself_is_not_found_by_the_bots_names() -> None:
+    own = tracked_stop("s", is_gateways=True)
+    ledger = with_orders(own)
+    ledger.acknowledge("s", "x1")
+    assert ledger.find(order_id="x1", client_link_id=None) is None
+    assert ledger.get("s") is own
+    assert ledger.is_own_tag("s")
+    ledger.finish("s", status="Deactivated")
+    assert ledger.find(order_id="x1", client_link_id=None) is None
+    assert ledger.is_own_tag("s")
+    assert not ledger.is_own_tag("t")
+
+
+def test_ledger_memory_of_own_tags_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_OWN_TAGS", 2)
+    ledger = OrderLedger()
+    for tag in ("a", "b", "c"):
+        ledger.note_own_tag(tag)
+    assert [ledger.is_own_tag(tag) for tag in ("a", "b", "c")] == [False, True, True]
+
+
+def test_ledger_order_is_disowned_unless_the_gateway_placed_it_itself() -> None:
+    for order, is_disowned in (
+        (tracked("a"), True),
+        (tracked_stop("s"), True),
+        (tracked_stop(is_gateways=True), False),
+    ):
+        order.disown()
+        assert order.is_disowned is is_disowned
+
+
+def test_ledger_revived_stop_of_the_gateway_stays_its_own() -> None:
+    own = tracked_stop("s", is_gateways=True)
+    ledger = with_orders(own)
+    ledger.finish("s", status="NotFound")
+    assert ledger.revive("s", "x1")
+    assert not own.is_disowned
+    assert ledger.stops() == [own]
+
+
+@pytest.mark.parametrize(("limit", "price"), [("28800", 28800), (None, 29000)])
+def test_ledger_stop_is_expected_to_fill_at_its_limit_or_its_trigger(limit: str | None, price: int) -> None:
+    stop = tracked_stop(limit_price=limit)
+    assert stop.expected_price == price
+    assert stop.turnover_usdt == stop.intent.quantity * price

@@ -11,9 +11,8 @@ from gateway.policy.parts import POLICY as EXAMPLE
 
 from trade_core.errors import ConfigurationError
 from trade_demo.policy import demo_policy
-from trade_gateway.limits_view import held_usdt, losses, require_available, require_bounded_loss, shown_loss
+from trade_gateway.limits_view import held_usdt, losses, require_bounded_loss, shown_loss
 from trade_gateway.policy.limits import parse_policy
-from trade_gateway.policy.model import ProtectiveStops
 
 POLICY = parse_policy(demo_policy().encode())
 
@@ -33,14 +32,6 @@ def test_view_policy_beyond_the_daily_rung_is_refused_at_start() -> None:
 def test_view_policy_whose_gap_reaches_the_kill_rung_is_refused_at_start() -> None:
     with pytest.raises(ConfigurationError, match="last rung"):
         require_bounded_loss(replace(POLICY, stress_gap=Decimal("0.3")))
-
-
-def test_view_choices_that_cannot_be_carried_out_are_refused_at_start() -> None:
-    require_available(POLICY)
-    with pytest.raises(ConfigurationError, match="protective_stops"):
-        require_available(replace(POLICY, protective_stops=ProtectiveStops.REDUCE_ONLY))
-    with pytest.raises(ConfigurationError, match="disaster_stop"):
-        require_available(replace(POLICY, disaster_stop_fraction=Decimal("0.1")))
 
 
 @pytest.mark.parametrize("equity", [None, Decimal(0), Decimal(-5)])

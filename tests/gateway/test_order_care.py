@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 
 from gateway.house import ORDER, House, house
+from gateway.parts import rows_of, tracked_stop
 
 from trade_core.clock import NS_PER_S, ManualClock
+from trade_gateway.ledger import TrackedOrder
 from trade_gateway.metrics import Metrics
-from trade_gateway.order_care import OrderCare
+from trade_gateway.order_care import ORPHAN_GRACE_NS, OrderCare
 from trade_gateway.order_desk import Placed
 from trade_gateway.recorder import Recorder
 from trade_gateway.wire.intents import OrderIntent
 from trade_gateway.wire.order_bodies import parse_order_create
+from trade_journal.writer import JournalWriter
 
 TIME_TO_LIVE_S = 60
 
 
-def care_of(made: House, clock: ManualClock, *, is_reduced: bool = False) -> OrderCare:
+def care_of(
+    made: House,
+    clock: ManualClock,
+    *,
+    is_reduced: bool = False,
+    flat: Callable[[str, int], bool] = lambda _symbol, _since: False,
+) -> OrderCare:
     reduced = asyncio.Event()
     if is_reduced:
         reduced.set()
@@ -28,6 +38,7 @@ def care_of(made: House, clock: ManualClock, *, is_reduced: bool = False) -> Ord
         clock=clock,
         reduced=reduced,
         time_to_live_s=lambda: TIME_TO_LIVE_S,
+        is_flat=flat,
         on_changed=made.account.request,
     )
 
@@ -102,6 +113,7 @@ async def test_care_round_comes_at_once_when_the_state_becomes_restrictive(
             clock=clock,
             reduced=reduced,
             time_to_live_s=lambda: TIME_TO_LIVE_S,
+            is_flat=lambda _symbol, _since_ns: False,
             on_changed=made.account.request,
         )
         waiting = asyncio.create_task(care.wait_for_round())
@@ -109,3 +121,65 @@ async def test_care_round_comes_at_once_when_the_state_becomes_restrictive(
         reduced.set()
         async with asyncio.timeout(0.5):
             await waiting
+
+
+def stop_of(made: House, tag: str = "T1stop", *, is_gateways: bool = False) -> TrackedOrder:
+    stop = tracked_stop(tag, is_gateways=is_gateways)
+    stop.is_in_flow = False
+    stop.signed_at_ns = 5
+    made.ledger.reserve(stop)
+    made.ledger.acknowledge(tag, f"x-{tag}")
+    return stop
+
+
+async def test_care_stop_with_a_position_outlives_every_state_and_age(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock
+) -> None:
+    async with house(recorder, metrics, clock) as made:
+        stop_of(made)
+        stop_of(made, "T1own", is_gateways=True)
+        for _ in range(3):
+            clock.advance(1000 * TIME_TO_LIVE_S * NS_PER_S)
+            assert await care_of(made, clock, is_reduced=True).withdraw_round() == 0
+
+
+async def test_care_stop_whose_position_is_gone_is_withdrawn_after_the_bot_had_its_time(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, journal: JournalWriter
+) -> None:
+    async with house(recorder, metrics, clock) as made:
+        asked: list[tuple[str, int]] = []
+        is_flat = [True]
+
+        def flat(symbol: str, since_ns: int) -> bool:
+            asked.append((symbol, since_ns))
+            return is_flat[0]
+
+        stop_of(made)
+        care = care_of(made, clock, flat=flat)
+        assert await care.withdraw_round() == 0
+        assert asked == [("BTCUSDT", 5)]
+        clock.advance(ORPHAN_GRACE_NS)
+        assert await care.withdraw_round() == 0
+        is_flat[0] = False  # another position was opened meanwhile, which this stop was never meant for
+        clock.advance(1)
+        assert await care.withdraw_round() == 1
+        assert cancels(made) == 1
+        reasons = [row.fields["reason"] for row in await rows_of(journal) if "reason" in row.fields]
+        assert reasons == ["the position that it protected is gone"]
+
+
+async def test_care_stop_of_the_gateway_is_none_of_its_business(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock
+) -> None:
+    async with house(recorder, metrics, clock) as made:
+        stop_of(made, is_gateways=True)
+        care = care_of(made, clock, flat=lambda _symbol, _since: True)
+        await care.withdraw_round()
+        clock.advance(10 * ORPHAN_GRACE_NS)
+        assert await care.withdraw_round() == 0
+
+
+async def test_care_disowned_stop_is_cancelled(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> None:
+    async with house(recorder, metrics, clock) as made:
+        stop_of(made).disown()
+        assert await care_of(made, clock).withdraw_round() == 1

@@ -6,9 +6,9 @@ import asyncio
 from decimal import Decimal
 
 import pytest
-from gateway.house import DEPLOYMENT, TAG_KEY, House, house
-from gateway.parts import ACCOUNT, order_intent, rows_of, value_of
-from http_double import HANG, envelope, reply
+from gateway.house import DEPLOYMENT, STOPS_POLICY, TAG_KEY, House, house
+from gateway.parts import ACCOUNT, order_intent, rows_of, stop_intent, tracked_stop, value_of
+from http_double import HANG, Asked, envelope, reply
 
 from trade_core.clock import NS_PER_S, ManualClock
 from trade_core.trust.tag import TaggedOrder, is_valid_tag
@@ -23,7 +23,7 @@ from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.wire.intents import CancelIntent, Category, Side
 from trade_gateway.wire.refusal import Refusal
-from trade_journal.rows import RowKind
+from trade_journal.rows import Row, RowKind
 from trade_journal.writer import JournalWriter
 
 
@@ -410,3 +410,126 @@ async def test_desk_cancel_that_nobody_answers_is_said(
         it.answers["/v5/order/cancel"] = reply(b"", status=502)
         assert code_of(await it.desk.cancel(cancel_intent())) is DenyCode.EXCHANGE_UNREACHABLE
         assert it.ledger.open_count() == 1
+
+
+# Protective stops
+
+
+async def test_desk_stop_is_placed_with_a_bounded_limit_under_a_tag_that_fits_what_is_shown(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock
+) -> None:
+    async with house(recorder, metrics, clock, STOPS_POLICY) as it:
+        it.hold("0.5")
+        answer = await it.desk.create(stop_intent(quantity="0.5", limit_price=None, client_link_id="mine"))
+        assert isinstance(answer, Placed)
+        assert (answer.order_id, answer.client_link_id) == ("x1", "mine")
+        body = it.sent()[0].json()
+        assert (body["orderType"], body["price"], body["reduceOnly"]) == ("Limit", "28710", True)
+        tagged = TaggedOrder(
+            symbol="BTCUSDT", side="Sell", quantity=Decimal("0.5"), price=Decimal(28710), is_reducing=True
+        )
+        assert is_valid_tag(body["orderLinkId"], tagged, key=TAG_KEY, deployment=DEPLOYMENT, account=ACCOUNT)
+        (order,) = it.ledger.stops()
+        assert (order.adds_risk, order.is_gateways, order.reference_price) == (False, False, Decimal(29000))
+        assert it.ledger.open_count() == 0
+
+
+async def test_desk_stop_uses_up_no_order_and_orders_no_stop(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock
+) -> None:
+    async with house(recorder, metrics, clock, STOPS_POLICY) as it:
+        it.hold("0.5")
+        stops = [await it.desk.create(stop_intent(trigger_price=f"{29000 - n}", limit_price=None)) for n in range(6)]
+        assert [isinstance(answer, Placed) for answer in stops] == [True] * 5 + [False]
+        assert code_of(stops[5]) is DenyCode.LIMIT_STOPS
+        orders = [await it.desk.create(order_intent(price=f"3000{n}")) for n in range(6)]
+        assert [isinstance(answer, Placed) for answer in orders] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize("state", [TradingState.REDUCE_ONLY, TradingState.HALTED])
+async def test_desk_stop_passes_while_no_risk_may_be_added_and_can_be_cancelled(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, state: TradingState
+) -> None:
+    async with house(recorder, metrics, clock, STOPS_POLICY) as it:
+        it.hold("0.5")
+        it.state[0] = state
+        assert isinstance(await it.desk.create(stop_intent()), Placed)
+        for kept in (state, TradingState.KILLED):
+            it.state[0] = kept
+            answer = await it.desk.cancel(cancel_intent(category=Category.LINEAR))
+            assert isinstance(answer, Cancelled)
+
+
+async def test_desk_stop_is_denied_when_killed(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> None:
+    async with house(recorder, metrics, clock, STOPS_POLICY) as it:
+        it.hold("0.5")
+        it.state[0] = TradingState.KILLED
+        assert code_of(await it.desk.create(stop_intent())) is DenyCode.STATE_KILLED
+        assert it.sent() == []
+
+
+async def test_desk_stop_whose_answer_is_lost_is_found_and_told(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock
+) -> None:
+    async with house(recorder, metrics, clock, STOPS_POLICY) as it:
+        it.hold("0.5")
+        it.answers["/v5/order/create"] = reply(b"", status=504)
+
+        def shown(asked: Asked) -> bytes | None:
+            if asked.path != "/v5/order/realtime":
+                return it.answer(asked)
+            (order,) = it.ledger.stops()
+            row = {"orderId": "x9", "orderLinkId": order.tag, "orderStatus": "Untriggered", "cumExecQty": "0"}
+            return envelope({"list": [row]})
+
+        it.double.answer = shown
+        answer = await it.desk.create(stop_intent())
+        assert isinstance(answer, Placed)
+        assert answer.order_id == "x9"
+        assert len(it.sent()) == 1
+
+
+async def test_desk_disaster_stop_cannot_be_cancelled_by_the_bot(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock
+) -> None:
+    async with house(recorder, metrics, clock, STOPS_POLICY) as it:
+        it.ledger.reserve(tracked_stop("T1own", is_gateways=True))
+        it.ledger.acknowledge("T1own", "x77")
+        answer = await it.desk.cancel(cancel_intent(order_id="x77", category=Category.LINEAR))
+        assert isinstance(answer, RejectedByExchange)
+        assert answer.ret_code == 110001
+        assert it.sent("/v5/order/cancel") == []
+
+
+def incidents_in(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row.kind is RowKind.INCIDENT_OPENED]
+
+
+async def test_desk_denied_stop_on_an_open_position_is_an_incident_once_a_minute(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, journal: JournalWriter
+) -> None:
+    async with house(recorder, metrics, clock, STOPS_POLICY) as it:
+        too_large = stop_intent(quantity="3")
+        await it.desk.create(too_large)
+        assert incidents_in(await rows_of(journal)) == []  # no position is unprotected
+        it.hold("0.5")
+        for _ in range(3):
+            assert code_of(await it.desk.create(too_large)) is DenyCode.ORDER_REDUCES_TOO_MUCH
+        (incident,) = incidents_in(await rows_of(journal))
+        assert incident.fields == {
+            "type": "protective stop not placed",
+            "severity": "critical",
+            "symbol": "BTCUSDT",
+            "reason": "ORDER_REDUCES_TOO_MUCH",
+        }
+
+
+async def test_desk_stop_that_the_exchange_rejects_is_an_incident_with_its_code(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, journal: JournalWriter
+) -> None:
+    async with house(recorder, metrics, clock, STOPS_POLICY) as it:
+        it.hold("0.5")
+        it.answers["/v5/order/create"] = envelope({}, ret_code=110093, ret_msg="expect Falling")
+        assert isinstance(await it.desk.create(stop_intent()), RejectedByExchange)
+        (incident,) = incidents_in(await rows_of(journal))
+        assert incident.fields["reason"] == "EXCHANGE_REJECTED_110093"

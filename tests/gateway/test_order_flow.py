@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from gateway.parts import order_intent, tracked
+from gateway.parts import order_intent, tracked, tracked_stop
 
 from trade_core.clock import NS_PER_MS, NS_PER_S
 from trade_gateway.commands import (
@@ -649,3 +649,73 @@ def test_codes_of_orders_that_are_gone_are_those_that_the_exchange_documents() -
 def test_answers_without_words_of_the_exchange_have_no_code_of_it() -> None:
     assert Placement(result=PlaceResult.PLACED).ret_code == 0
     assert Cancellation(result=CancelResult.ACCEPTED).ret_code == 0
+
+
+# Stops
+
+
+def test_stop_is_sent_from_its_model_after_a_row_that_rebuilds_it() -> None:
+    order = tracked_stop()
+    ledger = OrderLedger()
+    ledger.reserve(order)
+    talk = placing(order, ledger)
+    assert isinstance(talk.said, AppendDurable)
+    assert talk.said.kind is RowKind.ORDER_INTENT
+    fields = talk.said.fields
+    assert (fields["trigger_price"], fields["trigger_by"], fields["order_type"]) == ("29000", "MarkPrice", "Limit")
+    assert (fields["price"], fields["reduce_only"], fields["adds_risk"]) == ("28800", True, False)
+    assert fields["notional_usdt"] == "288"
+    talk.hear(True)
+    assert isinstance(talk.said, SendOrder)
+    assert not talk.said.adds_risk
+    body = json.loads(talk.said.body)
+    assert body == {
+        "category": "linear",
+        "symbol": "BTCUSDT",
+        "side": "Sell",
+        "orderType": "Limit",
+        "qty": "0.01",
+        "price": "28800",
+        "timeInForce": "GTC",
+        "triggerPrice": "29000",
+        "triggerDirection": 2,
+        "triggerBy": "MarkPrice",
+        "reduceOnly": True,
+        "positionIdx": 0,
+        "orderLinkId": "T1stop",
+    }
+
+
+def test_disaster_stop_has_rows_of_its_own_kinds_and_is_never_disowned() -> None:
+    order = tracked_stop(is_gateways=True, limit_price=None)
+    ledger = OrderLedger()
+    ledger.reserve(order)
+    talk = placing(order, ledger).hear(True).hear(LOST)
+    assert [row["order_type"] for row in talk.rows(RowKind.DISASTER_STOP_INTENT)] == ["Market"]
+    assert [row["result"] for row in talk.rows(RowKind.DISASTER_STOP_OUTCOME)] == ["unknown"]
+    talk.hear(None).hear(T0 + ANSWER_WITHIN_NS)
+    assert [row["result"] for row in talk.rows(RowKind.DISASTER_STOP_RESOLVED)] == ["still_unknown"]
+    talk.hear(None)
+    assert talk.result == Placement(result=PlaceResult.UNRESOLVED)
+    assert not order.is_disowned
+    kinds = {command.kind for command in talk.log if isinstance(command, AppendDurable | AppendLater)}
+    assert not kinds & {RowKind.ORDER_INTENT, RowKind.ORDER_OUTCOME, RowKind.ORDER_RESOLVED}
+
+
+def test_disaster_stop_whose_flow_breaks_is_resolved_later_and_not_cancelled() -> None:
+    order = tracked_stop(is_gateways=True)
+    ledger = OrderLedger()
+    ledger.reserve(order)
+    talk = placing(order, ledger).hear(True)
+    talk.close()
+    assert not order.is_in_flow
+    assert not order.is_disowned
+
+
+def test_disaster_stop_that_fills_is_an_incident_once_for_each_further_fill() -> None:
+    order = tracked_stop(is_gateways=True)
+    talk = Dialogue(report_unknown_fill(order, filled=Decimal("0.004")))
+    (incident,) = talk.rows(RowKind.INCIDENT_OPENED)
+    assert (incident["type"], incident["severity"]) == ("disaster stop filled", "critical")
+    assert Dialogue(report_unknown_fill(order, filled=Decimal("0.004"))).is_over
+    assert not Dialogue(report_unknown_fill(order, filled=Decimal("0.01"))).is_over

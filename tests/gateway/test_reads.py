@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from gateway.parts import order_intent, tracked
+from gateway.parts import order_intent, tracked, tracked_stop
 from http_double import Asked, HttpDouble, envelope, http_double, reply
 
 from trade_core.bybit.client import BybitClient
@@ -150,3 +150,24 @@ async def test_reads_beyond_the_budget_fail_and_ask_nothing(
         assert len(double.asked) == READS_PER_S
         assert isinstance(answers[-1], ReadFailed)
         assert answers[-1].is_budget
+
+
+OPEN = {"orderLinkId": "T1own", "orderId": "x1", "orderStatus": "Untriggered", "cumExecQty": "0"}
+ENDED = {**OPEN, "orderId": "x2", "orderStatus": "Deactivated", "cumExecQty": ""}
+FILLED = {**OPEN, "orderId": "x3", "orderStatus": "Filled", "cumExecQty": "0.01"}
+BOTS = {"orderLinkId": TAG, "orderId": "x4", "orderStatus": "Untriggered", "cumExecQty": "0"}
+EXECUTION = {"orderLinkId": "T1own", "orderId": "x3", "execQty": "0.01"}
+
+
+@pytest.mark.parametrize("route", [Route.ORDER_REALTIME, Route.ORDER_HISTORY, Route.EXECUTION_LIST])
+async def test_reads_leave_out_what_the_gateway_placed_itself_until_it_has_filled(
+    clock: ManualClock, route: Route
+) -> None:
+    items = [OPEN, ENDED, {**OPEN, "orderStatus": "Triggered", "cumExecQty": "0.004"}, FILLED, BOTS, EXECUTION]
+    async with reads_from(envelope({"list": items}), clock) as (reads, ledger, _):
+        with_order(ledger)
+        ledger.reserve(tracked_stop("T1own", is_gateways=True))
+        done = await reads.forward(read(route, category="linear"))
+    assert isinstance(done, ReadDone)
+    shown = [(item["orderId"], item["orderLinkId"]) for item in done.result["list"]]
+    assert shown == [("x3", ""), ("x4", "bots-own"), ("x3", "")]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gateway.house import LIMITS
-from gateway.parts import order_intent, tracked
+from gateway.parts import order_intent, stop_intent, tracked, tracked_stop
 
 from trade_core.clock import SystemClock
 from trade_gateway import recovery
@@ -323,3 +323,71 @@ async def activity_after(journal: JournalWriter, rows: Rows) -> Activity:
     activity = Activity(limits=LIMITS)
     await recover(journal, OrderLedger(), activity=activity, started_at_ns=1, is_release=is_believed)
     return activity
+
+
+def stop_row(kind: RowKind, tag: str, **options: Any) -> tuple[RowKind, dict[str, Any]]:
+    is_gateways = kind is RowKind.DISASTER_STOP_INTENT
+    return kind, dict(intent_fields(tracked_stop(tag, is_gateways=is_gateways, **options)))
+
+
+@pytest.mark.parametrize("limit", ["28800", None])
+async def test_recovery_stop_comes_back_as_it_was(journal: JournalWriter, limit: str | None) -> None:
+    intent = stop_row(RowKind.ORDER_INTENT, "s", limit_price=limit, client_link_id="mine")
+    _, ledger = await recovered(journal, [intent, outcome("acknowledged", "s", order_id="x1", is_disowned=False)])
+    (order,) = ledger.stops()
+    assert order.intent == stop_intent(limit_price=limit, client_link_id="mine")
+    assert (order.phase, order.is_gateways, order.is_disowned) == (Phase.WORKING, False, False)
+    assert order.reference_price == 29000
+    assert ledger.find(order_id=None, client_link_id="mine") is order
+
+
+async def test_recovery_disaster_stop_works_on_and_is_the_gateways(journal: JournalWriter) -> None:
+    acknowledged = {"tag": "s", "result": "acknowledged", "order_id": "x1", "is_disowned": False}
+    rows = [stop_row(RowKind.DISASTER_STOP_INTENT, "s"), (RowKind.DISASTER_STOP_OUTCOME, acknowledged)]
+    _, ledger = await recovered(journal, rows)
+    (order,) = ledger.stops()
+    assert (order.phase, order.is_gateways, order.is_disowned) == (Phase.WORKING, True, False)
+    assert ledger.find(order_id="x1", client_link_id=None) is None
+
+
+async def test_recovery_disaster_stop_without_an_outcome_is_resolved_and_not_disowned(journal: JournalWriter) -> None:
+    _, ledger = await recovered(journal, [stop_row(RowKind.DISASTER_STOP_INTENT, "s")])
+    (order,) = ledger.unresolved()
+    assert order.is_gateways
+    assert not order.is_disowned
+
+
+async def test_recovery_ended_disaster_stop_counts_no_more_and_its_tag_is_remembered(journal: JournalWriter) -> None:
+    ended = (RowKind.DISASTER_STOP_RESOLVED, {"tag": "s", "result": "ended", "status": "Deactivated", "filled": "0"})
+    _, ledger = await recovered(journal, [stop_row(RowKind.DISASTER_STOP_INTENT, "s"), ended])
+    assert ledger.stops() == []
+    assert ledger.is_own_tag("s")
+
+
+async def test_recovery_fills_of_a_disaster_stop_are_counted_before_the_restart(journal: JournalWriter) -> None:
+    stop = tracked_stop("s", is_gateways=True)
+    fill = Filled(order=stop, quantity=Decimal("0.004"), price=Decimal(28900), total=Decimal("0.004"))
+    rows: Rows = [
+        stop_row(RowKind.DISASTER_STOP_INTENT, "s"),
+        (RowKind.DISASTER_STOP_FILLED, dict(fill_fields(fill, Decimal("115.6")))),
+    ]
+    _, ledger = await recovered(journal, rows)
+    (order,) = ledger.stops()
+    assert (order.filled, order.counted) == (Decimal("0.004"), Decimal("0.004"))
+
+
+async def test_recovery_stop_leaves_no_reference_of_its_coin(journal: JournalWriter) -> None:
+    """What a stop is measured against is its own trigger, which a bot chooses."""
+    rows = [stop_row(RowKind.ORDER_INTENT, "s"), stop_row(RowKind.DISASTER_STOP_INTENT, "t")]
+    found, _ = await recovered(journal, rows)
+    assert found.references == {}
+
+
+async def test_recovery_disaster_stop_that_turned_up_after_all_is_not_disowned(journal: JournalWriter) -> None:
+    def told(result: str, **fields: Any) -> tuple[RowKind, dict[str, Any]]:
+        return RowKind.DISASTER_STOP_RESOLVED, {"tag": "s", "result": result, **fields}
+
+    found = told("found", order_id="x1", status="Untriggered", filled="0", is_disowned=False)
+    _, ledger = await recovered(journal, [stop_row(RowKind.DISASTER_STOP_INTENT, "s"), told("not_found"), found])
+    (order,) = ledger.stops()
+    assert (order.phase, order.is_disowned) == (Phase.WORKING, False)

@@ -24,6 +24,7 @@ def _tests(folder: str, *names: str) -> tuple[str, ...]:
 PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_POLICY}/decision.py": _tests("gateway/policy", "decision"),
     f"{_POLICY}/stops.py": _tests("gateway/policy", "stops"),
+    f"{_POLICY}/disaster.py": _tests("gateway/policy", "disaster"),
     f"{_POLICY}/collar.py": _tests("gateway/policy", "collar"),
     f"{_POLICY}/exposure.py": _tests("gateway/policy", "exposure"),
     f"{_POLICY}/turnover.py": _tests("gateway/policy", "turnover"),

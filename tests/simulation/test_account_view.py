@@ -38,7 +38,7 @@ from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import recover
 from trade_gateway.startup import EXPECTED_TROUBLE
 from trade_gateway.upstream import Upstream
-from trade_gateway.wire.intents import Category, OrderIntent, Side
+from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent, TriggerBy
 from trade_journal.rows import RowKind
 from trade_journal.writer import JournalWriter
 
@@ -87,6 +87,7 @@ class Rig:
     control_http: httpx.AsyncClient
     random: random.Random
     placed: int = 0
+    stops: int = 0
     reasons: set[str] = field(default_factory=set)
     flows: set[asyncio.Task[Any]] = field(default_factory=set)
     last: Any = None
@@ -119,7 +120,29 @@ class Rig:
             reduce_only=False,
             client_link_id=None,
         )
-        order = TrackedOrder(tag=f"T{self.random.getrandbits(64):016x}", intent=intent, adds_risk=True)
+        self._send(intent, adds_risk=True)
+
+    async def stop(self, prices: dict[str, Any]) -> None:
+        """Leave a stop near the price, with a position to reduce or without one."""
+        symbol = self.random.choice(sorted(SYMBOLS))
+        side = self.random.choice(list(Side))
+        away = Decimal(self.random.choice(["0.001", "0.003", "0.02"]))
+        sign = -1 if side is Side.SELL else 1
+        trigger = Decimal(prices["linear"][symbol]["mark"]) * (1 + sign * away)
+        intent = StopIntent(
+            symbol=symbol,
+            side=side,
+            quantity=Decimal(self.random.choice(SYMBOLS[symbol])),
+            trigger_price=trigger.quantize(Decimal(TICKS[symbol])),
+            trigger_by=TriggerBy.MARK,
+            limit_price=(trigger * (1 + sign * Decimal("0.004"))).quantize(Decimal(TICKS[symbol])),
+            client_link_id=None,
+        )
+        self.stops += 1
+        self._send(intent, adds_risk=False)
+
+    def _send(self, intent: OrderIntent | StopIntent, *, adds_risk: bool) -> None:
+        order = TrackedOrder(tag=f"T{self.random.getrandbits(64):016x}", intent=intent, adds_risk=adds_risk)
         order.signed_at_ns = SystemClock().monotonic_ns()
         self.ledger.reserve(order)
         flow = place_order(order, ledger=self.ledger, arrived_at_ns=order.signed_at_ns)
@@ -133,7 +156,7 @@ class Rig:
     async def event(self, prices: dict[str, Any]) -> None:
         """One random thing that happens to the account."""
         kind = self.random.choices(
-            ["place", "cancel", "price", "flow", "foreign", "fault"], weights=[50, 20, 8, 3, 3, 6]
+            ["place", "cancel", "price", "flow", "foreign", "fault", "stop"], weights=[50, 20, 8, 3, 3, 6, 8]
         )[0]
         match kind:
             case "place":
@@ -152,6 +175,8 @@ class Rig:
                 order = {"category": "spot", "symbol": "ETHUSDT", "side": "Buy", "orderType": "Limit", "qty": "0.01"}
                 body = {**order, "price": str(price.quantize(Decimal("0.01"))), "timeInForce": "GTC"}
                 await self.control("POST", "order", body)
+            case "stop":
+                await self.stop(prices)
             case "fault":
                 await self.control("POST", "faults", self.random.choice(FAULTS))
 
@@ -222,6 +247,7 @@ async def rig(simulation: Simulation, folder: Path, seed: int) -> AsyncIterator[
         clock=clock,
         reduced=asyncio.Event(),
         time_to_live_s=lambda: 3600,
+        is_flat=lambda symbol, since_ns: keeper.is_flat(symbol, since_ns=since_ns),
         on_changed=sync.request,
     )
     stream = private_stream(
@@ -292,7 +318,8 @@ async def test_view_equals_the_exchanges_truth_at_every_quiet_moment(simulation:
             except TimeoutError:
                 raise AssertionError(f"seed {seed}, round {number}: {it.last}") from None
         await rows_agree(it)
-        print(f"seed {seed}: {EVENTS} events, {it.placed} orders, reasons for distrust: {sorted(it.reasons)}")
+        reasons = sorted(it.reasons)
+        print(f"seed {seed}: {EVENTS} events, {it.placed} orders, {it.stops} stops, reasons for distrust: {reasons}")
         assert any("did not tell" in reason for reason in it.reasons), "no gap was ever noticed"
         await check_restart(it)
 

@@ -100,6 +100,9 @@ class Activity:
         """Count a fill; returns its row, and another when it trips a symbol."""
         order, intent = fill.order, fill.order.intent
         notional = _share(order, fill.quantity, fill.price)
+        if order.is_gateways:
+            # Neither the bot's turnover nor a loop of the bot; the incident beside it says what it is.
+            return [Note(kind=RowKind.DISASTER_STOP_FILLED, fields=fill_fields(fill, notional))]
         notes = [Note(kind=RowKind.ORDER_FILLED, fields=fill_fields(fill, notional))]
         key = (intent.category, intent.symbol)
         if self._count(key, intent.side, tag=order.tag, notional=notional, adds_risk=order.adds_risk, at_ns=at_ns):

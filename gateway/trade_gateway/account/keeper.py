@@ -6,6 +6,7 @@ Every change of trust, every fill and every end is a row. A change that needs a 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, assert_never
@@ -13,17 +14,17 @@ from typing import Any, assert_never
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.money import format_decimal
 from trade_gateway.account.activity import Activity, Note
-from trade_gateway.account.messages import NonsenseSaid, OrderSeen, parse_frame
+from trade_gateway.account.messages import NonsenseSaid, OrderSeen, PositionSeen, parse_frame
 from trade_gateway.account.trust import Trust, Trusted, Untrusted
 from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled, claimed
 from trade_gateway.commands import AppendLater
 from trade_gateway.ledger import OrderLedger, TrackedOrder
-from trade_gateway.order_flow import report_unknown_fill
+from trade_gateway.order_flow import report_unknown_fill, resolved_kind
 from trade_gateway.policy.facts import AccountFacts, base_coin_of, order_key
 from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.recorder import Recorder
-from trade_gateway.wire.intents import Category, Side
+from trade_gateway.wire.intents import Category, OrderIntent, Side
 from trade_journal.rows import RowKind
 
 _ZERO = Decimal(0)
@@ -42,6 +43,7 @@ class AccountKeeper:
         self.view = AccountView(ledger=ledger)
         self._was_trusted = False
         self.on_news: Callable[[], None] = lambda: None  # a reading is wanted
+        self.on_position: Callable[[], None] = lambda: None  # the stream told of a position
 
     def hear_frame(self, text: str) -> None:
         """Take in one data frame of the private stream; one that cannot be believed is cause for distrust."""
@@ -56,6 +58,8 @@ class AccountKeeper:
         self.apply(changes)
         if any(isinstance(change, Filled) for change in changes):
             self.on_news()  # until a reading contains the fill, it is claimed twice
+        if any(isinstance(seen, PositionSeen) for seen in messages):
+            self.on_position()
 
     def stream_up(self) -> None:
         """Note that the stream stands; trust needs a reading from now on."""
@@ -120,6 +124,16 @@ class AccountKeeper:
         now_ns = self._clock.monotonic_ns()
         return isinstance(self.view.trust_keeper.judge(now_ns=now_ns, has_unknown_outcome=False), Untrusted)
 
+    def is_flat(self, symbol: str, *, since_ns: int) -> bool:
+        """Tell whether a symbol surely has no position: trusted, read after `since_ns`, no fill still to be read."""
+        read_at_ns = self.view.trust_keeper.read_at_ns
+        if read_at_ns is None or read_at_ns <= since_ns or not isinstance(self.trust(), Trusted):
+            return False
+        is_moving = any(
+            order.intent.symbol == symbol and order.filled > order.settled for order in self._ledger.claims()
+        )
+        return not is_moving and symbol not in self.view.positions
+
     def age_s(self) -> float | None:
         """Seconds since the last complete reading began."""
         read_at_ns = self.view.trust_keeper.read_at_ns
@@ -143,13 +157,13 @@ class AccountKeeper:
             sums = buys if seen.side is Side.BUY else sells
             key = (seen.category, seen.symbol)
             sums[key] = sums.get(key, _ZERO) + max(_ZERO, seen.quantity - seen.filled)
-        open_orders = list(self._ledger.open_orders())
+        open_orders = [order for order in self._ledger.open_orders() if not order.is_stop]
         held = {coin: amount for coin, amount in view.coins.items() if amount > 0}
         return AccountFacts(
             is_trusted=isinstance(self.trust(), Trusted),
             equity_usdt=view.equity_usdt,
             working_orders=len(open_orders) + len(others),
-            working_stops=len(stops),
+            working_stops=_counted_stops(self._ledger.stops(), stops),
             unresolved_symbols=self._ledger.unresolved_symbols(),
             held_base=held,
             sellable_base=_sellable(held, sells),
@@ -157,7 +171,9 @@ class AccountKeeper:
             working_buys=buys,
             working_sells=sells,
             turnover_used_usdt=self.activity.turnover_usdt(claims, at_ns=self._window_ns()),
-            working_keys=frozenset(order_key(order.intent) for order in open_orders),
+            working_keys=frozenset(
+                order_key(order.intent) for order in open_orders if isinstance(order.intent, OrderIntent)
+            ),
             leverage_unpinned_symbols=unpinned,
             message_level=message_level,
             is_terminated=self.activity.is_terminated,
@@ -177,7 +193,7 @@ class AccountKeeper:
         }
         if result == "found":
             fields |= {"order_id": order.order_id or "", "is_disowned": order.is_disowned}
-        self._recorder.append_later(RowKind.ORDER_RESOLVED, fields)
+        self._recorder.append_later(resolved_kind(order), fields)
 
     def _write(self, notes: Iterable[Note]) -> None:
         for note in notes:
@@ -191,6 +207,13 @@ def _split(orders: Iterable[OrderSeen]) -> tuple[list[OrderSeen], list[OrderSeen
         is_stop = seen.is_conditional and seen.is_reducing and seen.category is Category.LINEAR
         (stops if is_stop else others).append(seen)
     return stops, others
+
+
+def _counted_stops(own: Iterable[TrackedOrder], foreign: Iterable[OrderSeen]) -> Counter[str]:
+    """Count the bot's stops and those of others by symbol. The gateway's own have their own bound."""
+    stops = Counter(order.intent.symbol for order in own if not order.is_gateways)
+    stops.update(seen.symbol for seen in foreign)
+    return stops
 
 
 def _sellable(held: dict[str, Decimal], sells: dict[SymbolKey, Decimal]) -> dict[str, Decimal]:

@@ -18,10 +18,11 @@ from typing import Any, assert_never
 
 from trade_core.errors import ExchangeAnswerInvalid, InvalidNumber
 from trade_core.money import parse_exchange_decimal
-from trade_gateway.wire.intents import Category, Side
+from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent
 
 MAX_ITEMS = 1_000  # of one message or page
 _MAX_WORD = 64
+_ZERO = Decimal(0)
 _TRADE_TYPE = "Trade"
 _CATEGORIES = {category.value: category for category in Category}
 _SIDES = {side.value: side for side in Side}
@@ -47,6 +48,18 @@ class OrderSeen:
     value: Decimal | None
     is_reducing: bool
     is_conditional: bool
+
+    def is_as_sent(self, sent: OrderIntent | StopIntent) -> bool:
+        """Tell whether the exchange shows an order as it was sent.
+
+        Two liberties are the exchange's own: it cuts a reduce-only order down to the position, and it may show a
+        market order with a price once it is triggered.
+        """
+        if (self.category, self.symbol, self.side) != (sent.category, sent.symbol, sent.side):
+            return False
+        is_market = isinstance(sent, StopIntent) and sent.limit_price is None
+        is_cut = sent.reduce_only and _ZERO < self.quantity < sent.quantity
+        return (is_market or self.price == sent.price) and (is_cut or self.quantity == sent.quantity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +87,15 @@ class WalletSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionSeen:
-    """One linear position, signed: above zero is long. `sequence` grows with each change of the symbol."""
+    """One linear position, signed: above zero is long. `sequence` grows with each change of the symbol.
+
+    `entry_price` is None when the exchange names none, as of a closed position.
+    """
 
     symbol: str
     size: Decimal
     sequence: int
+    entry_price: Decimal | None = None
 
 
 Seen = OrderSeen | ExecutionSeen | WalletSeen | PositionSeen
@@ -209,7 +226,10 @@ def parse_position(row: object) -> PositionSeen | None:
     if size != 0 and side is None:
         raise NonsenseSaid("a position without a side")
     signed = -size if side is Side.SELL else size
-    return PositionSeen(symbol=_word(item, "symbol"), size=signed, sequence=sequence)
+    # The stream and the REST page have a name of their own for the same figure.
+    entry = _amount(item, "entryPrice" if "entryPrice" in item else "avgPrice", empty=Decimal(0))
+    entry_price = None if entry == 0 else entry
+    return PositionSeen(symbol=_word(item, "symbol"), size=signed, sequence=sequence, entry_price=entry_price)
 
 
 def _is_unset(value: object) -> bool:

@@ -113,6 +113,11 @@ class AccountView:
         return {symbol: held.size for symbol, held in self._positions.items() if held.size}
 
     @property
+    def held_positions(self) -> tuple[PositionSeen, ...]:
+        """The open positions with their entry prices."""
+        return tuple(held for held in self._positions.values() if held.size)
+
+    @property
     def foreign_orders(self) -> tuple[OrderSeen, ...]:
         """Working orders at the exchange that are none of the ledger's."""
         return tuple(self._foreign.values())
@@ -207,11 +212,7 @@ class AccountView:
         if order is None:
             self._foreign_order(seen, source, now_ns=now_ns)
             return []
-        intent = order.intent
-        if (seen.category, seen.symbol, seen.side) != (intent.category, intent.symbol, intent.side) or (
-            seen.quantity,
-            seen.price,
-        ) != (intent.quantity, intent.price):
+        if not seen.is_as_sent(order.intent):
             self.trust_keeper.distrust("the exchange shows an order of ours otherwise than it was sent", at_ns=now_ns)
         shown = OwnOrderShown(
             order_id=seen.order_id, status=seen.status, filled=seen.filled, value=seen.value, source=source
@@ -256,7 +257,7 @@ class AccountView:
             return []
         if price is None:
             took = _ZERO if value is None else value - order.filled_value
-            price = took / more if took > 0 else order.intent.price
+            price = took / more if took > 0 else order.expected_price
         order.counted = total
         order.filled_value += price * more
         return [Filled(order=order, quantity=more, price=price, total=total)]

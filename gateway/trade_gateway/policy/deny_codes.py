@@ -4,7 +4,9 @@ Every denial carries exactly one of these codes, in the journal, in the metrics 
 exchange's `retCode` beside it is chosen for what a real client does with it, not for what the exchange would answer:
 freqtrade fires an emergency exit when a stop order is answered with a code of ccxt's InvalidOrder or BadRequest class
 (10001, 10017, 1100xx, 170xxx), and sleeps 30 s when a cancel is answered with a temporary one. So a denied order is
-10024, 110090 or 110066, and a cancel that names nothing of ours is "order not found".
+10024, 110090 or 110066, and a cancel that names nothing of ours is "order not found". The one stop that is answered
+with the exchange's own code is one whose price the market has passed already: no stop can be placed there, freqtrade
+would never exit by itself, and its emergency exit, which the printed configuration makes PostOnly, is the right answer.
 
 docs/deny-codes.md lists the same codes for people; a test compares the two.
 """
@@ -24,6 +26,7 @@ RET_LEVERAGE_INVALID = 110013
 RET_LEVERAGE_NOT_MODIFIED = 110043
 RET_NO_TRADING_NOW = 110066
 RET_RISK_LIMIT = 110090
+RET_STOP_BEHIND_PRICE = 110093
 RET_ORDER_NOT_FOUND_SPOT = 170213
 
 
@@ -254,7 +257,7 @@ class DenyCode(Enum):
         "Send triggerDirection 2 with a sell and 1 with a buy.",
     )
     ORDER_STOP_TRIGGERS_AT_ONCE = (
-        RET_COMPLIANCE,
+        RET_STOP_BEHIND_PRICE,
         "A stop's trigger price lies on the wrong side of the market, so that it would take at once.",
         "Put a sell stop below the mark and index price, a buy stop above; exit with a PostOnly order instead.",
     )

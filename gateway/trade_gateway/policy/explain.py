@@ -195,7 +195,7 @@ def _assumed_account(assume: Assumptions, equity: Decimal) -> AccountFacts:
         is_trusted=True,
         equity_usdt=equity,
         working_orders=assume.working_orders,
-        working_stops=0,
+        working_stops={},
         unresolved_symbols=frozenset(),
         held_base=held,
         sellable_base=held,

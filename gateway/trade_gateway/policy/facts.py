@@ -41,13 +41,14 @@ class AccountFacts:
     base quantities; reduce-only linear orders belong to them, since one that fills first makes room for the others
     to turn the position. `turnover_used_usdt` is the adding fills of the window plus the remaining notional of
     working adding orders. `working_keys` are those of orders that are working, unresolved, or acknowledged less than
-    duplicate_window_s ago without an end. `working_stops` counts protective stops, which `working_orders` does not.
+    duplicate_window_s ago without an end. `working_stops` counts protective stops by symbol, which `working_orders`
+    does not.
     """
 
     is_trusted: bool
     equity_usdt: Decimal | None
     working_orders: int
-    working_stops: int
+    working_stops: Mapping[str, int]
     unresolved_symbols: frozenset[SymbolKey]
     held_base: Mapping[str, Decimal]
     sellable_base: Mapping[str, Decimal]

@@ -10,7 +10,8 @@ Rules
   limit stop with its price at exactly that distance, rounded to the tick on the side that gives away less. Without
   this bound a hostile bot could have its stops taken at any price in a thin book, and no hostile loss could be stated.
   The cost: a market that jumps over the whole distance leaves the stop resting; choose stop_slippage with that in mind.
-- Stops count in none of the limits of ordinary orders. There are at most max_open_orders of them.
+- Stops count in none of the limits of ordinary orders. There are at most max_open_orders of them, and fewer on a
+  symbol than the exchange takes, so that there is always room for the gateway's own.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy.verdicts import Deny, deny
 from trade_gateway.wire.intents import Category, Side, StopIntent, TriggerBy
+
+MAX_STOPS_A_SYMBOL = 8
+"""The exchange takes ten conditional orders a symbol; two are for the disaster stop and the one that replaces it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,11 +210,13 @@ def _slippage(question: StopQuestion) -> Deny | None:
 
 
 def _working_stops(question: StopQuestion) -> Deny | None:
-    if question.account.working_stops < question.policy.max_open_orders:
-        return None
-    return deny(
-        DenyCode.LIMIT_STOPS, working_stops=question.account.working_stops, limit=question.policy.max_open_orders
-    )
+    stops, symbol = question.account.working_stops, question.intent.symbol
+    working, limit = sum(stops.values()), question.policy.max_open_orders
+    if working >= limit:
+        return deny(DenyCode.LIMIT_STOPS, working_stops=working, limit=limit)
+    if stops.get(symbol, 0) >= MAX_STOPS_A_SYMBOL:
+        return deny(DenyCode.LIMIT_STOPS, symbol=symbol, working_stops=stops[symbol], limit=MAX_STOPS_A_SYMBOL)
+    return None
 
 
 STOP: dict[str, StopCheck] = {

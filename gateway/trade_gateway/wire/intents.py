@@ -69,7 +69,7 @@ class TriggerBy(Enum):
 class StopIntent:
     """A linear, reduce-only stop: once the trigger price is reached, sell a long position or buy back a short one.
 
-    `limit_price` is None when the bot asked for a market order. Buys trigger on a rise, sells on a fall.
+    `limit_price` is None for a market order. Buys trigger on a rise, sells on a fall.
     """
 
     symbol: str
@@ -79,6 +79,21 @@ class StopIntent:
     trigger_by: TriggerBy
     limit_price: Decimal | None
     client_link_id: str | None
+
+    @property
+    def category(self) -> Category:
+        """Stops are linear."""
+        return Category.LINEAR
+
+    @property
+    def price(self) -> Decimal:
+        """The price that the exchange shows and the tag binds: the limit, 0 of a market order."""
+        return Decimal(0) if self.limit_price is None else self.limit_price
+
+    @property
+    def reduce_only(self) -> bool:
+        """Stops only reduce."""
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,15 @@ def parse_order_or_stop(body: bytes) -> OrderIntent | StopIntent | Refusal:
         return error.refusal
 
 
+def stop_symbol(body: bytes) -> str | None:
+    """Return the symbol that a body means a protective stop for, whatever else is wrong with it; None for others."""
+    try:
+        fields = read_flat_object(body)
+        return optional_text_of(fields, "symbol", SYMBOL) if is_stop(fields) else None
+    except Refused:
+        return None
+
+
 def is_stop(fields: Mapping[str, Value]) -> bool:
     """Tell whether a body means a protective stop."""
     is_linear_exit = fields.get("category") == Category.LINEAR.value and fields.get("reduceOnly") is True

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from gateway.parts import order_intent, tracked
+from gateway.parts import order_intent, tracked, tracked_stop
 from gateway.policy.parts import POLICY
 
 from trade_core.clock import NS_PER_S
@@ -162,3 +162,23 @@ def test_activity_uneven_share_is_rounded_up_and_fits_a_row() -> None:
     it.intent = order_intent(quantity="3", price="33")
     (row,) = rows(activity.count_fill(fill(it, price="33"), at_ns=0), at_ns=0)
     assert row.fields["notional_usdt"] == "33.333333333334"
+
+
+def test_activity_fill_of_a_disaster_stop_is_a_row_of_its_own_and_counts_nowhere() -> None:
+    activity = Activity(limits=LIMITS)
+    for number in range(10):
+        stop = tracked_stop(f"s{number}", is_gateways=True)
+        (note,) = activity.count_fill(fill(stop, "0.01", "28900"), at_ns=0)
+        assert note.kind is RowKind.DISASTER_STOP_FILLED
+        assert (note.fields["adds_risk"], note.fields["reference_price"]) == (False, "29000")
+    assert used(activity) == 0
+    assert activity.tripped_symbols == frozenset()
+
+
+def test_activity_fill_of_a_protective_stop_is_a_reducing_fill_against_its_trigger() -> None:
+    activity = Activity(limits=LIMITS)
+    stop = tracked_stop("s")
+    (note,) = activity.count_fill(fill(stop, "0.01", "28900"), at_ns=0)
+    assert note.kind is RowKind.ORDER_FILLED
+    assert (note.fields["adds_risk"], note.fields["reference_price"], note.fields["price"]) == (False, "29000", "28900")
+    assert used(activity) == 0

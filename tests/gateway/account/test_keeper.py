@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from gateway.account.test_messages import EXECUTION, ORDER, POSITION, WALLET, frame
 from gateway.house import LIMITS
-from gateway.parts import order_intent, rows_of, tracked
+from gateway.parts import order_intent, rows_of, tracked, tracked_stop
 from ws_double import ws_double
 
 from trade_core.bybit.signing import sign_websocket
@@ -160,7 +160,7 @@ def test_keeper_facts_add_up_orders_of_everybody(it: Kept) -> None:
     facts = it.facts(MessageLevel.DENY)
     assert facts.working_buys == {SPOT: Decimal("0.5")}
     assert facts.working_sells == {SPOT: Decimal("0.5"), LINEAR: Decimal("0.3")}
-    assert (facts.working_orders, facts.working_stops) == (5, 1)
+    assert (facts.working_orders, facts.working_stops) == (5, {"BTCUSDT": 1})
     assert facts.held_base == {"BTC": Decimal(1), "USDT": Decimal(50)}
     assert facts.sellable_base["BTC"] == Decimal("0.5")
     assert facts.positions == {"BTCUSDT": Decimal("-0.7")}
@@ -186,7 +186,7 @@ def test_keeper_facts_of_a_conditional_order_that_may_add_count_it(it: Kept) -> 
     waiting = {**OWN, "orderLinkId": "", "category": "linear", "stopOrderType": "Stop", "reduceOnly": False}
     it.keeper.hear_frame(frame("order", {**waiting, "orderStatus": "Untriggered", "qty": "2"}))
     assert it.facts().working_buys == {LINEAR: Decimal(2)}
-    assert it.facts().working_stops == 0
+    assert it.facts().working_stops == {}
 
 
 def test_keeper_coins_that_are_owed_are_not_held(it: Kept) -> None:
@@ -251,3 +251,120 @@ async def test_keeper_window_of_turnover_is_not_emptied_by_a_clock_that_leaps(
         assert kept.keeper.facts(unpinned=frozenset(), message_level=MessageLevel.FREE).turnover_used_usdt == 300
     clock.advance((24 * 3600 + 61) * NS_PER_S)
     assert kept.keeper.facts(unpinned=frozenset(), message_level=MessageLevel.FREE).turnover_used_usdt == 0
+
+
+STOP = {
+    **ORDER,
+    "orderLinkId": "T1stop",
+    "qty": "0.3",
+    "price": "28800",
+    "cumExecQty": "0",
+    "cumExecValue": "0",
+    "stopOrderType": "Stop",
+    "orderStatus": "Untriggered",
+}
+
+
+def working_stop(it: Kept, tag: str = "T1stop", **options: Any) -> TrackedOrder:
+    order = tracked_stop(tag, quantity="0.3", **options)
+    order.is_in_flow = False
+    it.ledger.reserve(order)
+    it.ledger.acknowledge(tag, f"x-{tag}")
+    return order
+
+
+def test_keeper_facts_count_stops_by_symbol_and_use_them_for_nothing_else(it: Kept) -> None:
+    it.read()
+    working_stop(it)
+    working_stop(it, "T1other", symbol="ETHUSDT")
+    working_stop(it, "T1own", is_gateways=True)
+    it.keeper.hear_frame(frame("order", {**STOP, "orderLinkId": "", "orderId": "y1"}))
+    facts = it.facts()
+    assert facts.working_stops == {"BTCUSDT": 2, "ETHUSDT": 1}
+    assert facts.working_orders == 0
+    assert facts.working_keys == frozenset()
+    assert not any(facts.working_sells.values())
+    assert facts.turnover_used_usdt == 0
+
+
+async def test_keeper_stop_is_followed_from_its_trigger_to_its_fill(it: Kept, journal: JournalWriter) -> None:
+    it.read()
+    order = working_stop(it)
+    shown = [
+        {"orderStatus": "Untriggered"},
+        {"orderStatus": "Triggered"},
+        {"orderStatus": "New", "qty": "0.25"},
+        {"orderStatus": "Filled", "qty": "0.25", "cumExecQty": "0.25", "cumExecValue": "7225"},
+    ]
+    for change in shown:
+        it.keeper.hear_frame(frame("order", {**STOP, "orderId": "x-T1stop", **change}))
+    assert it.facts().is_trusted
+    assert it.facts().working_sells == {LINEAR: Decimal("0.25")}  # until a reading contains the fill
+    assert order.filled == Decimal("0.25")
+    rows = await rows_of(journal)
+    assert [row.kind for row in rows] == [RowKind.ORDER_FILLED, RowKind.ORDER_RESOLVED]
+    assert (rows[0].fields["price"], rows[0].fields["reference_price"]) == ("28900", "29000")
+
+
+async def test_keeper_stop_that_the_exchange_deactivates_ends(it: Kept, journal: JournalWriter) -> None:
+    it.read()
+    working_stop(it)
+    it.keeper.hear_frame(frame("order", {**STOP, "orderId": "x-T1stop", "orderStatus": "Deactivated"}))
+    assert it.facts().working_stops == {}
+    (row,) = await rows_of(journal)
+    assert (row.kind, row.fields["status"]) == (RowKind.ORDER_RESOLVED, "Deactivated")
+
+
+async def test_keeper_disaster_stop_that_fills_is_an_incident_in_rows_of_its_own(
+    it: Kept, journal: JournalWriter
+) -> None:
+    it.read()
+    working_stop(it, is_gateways=True, limit_price=None)
+    filled = {**STOP, "orderId": "x-T1stop", "price": "27000", "orderStatus": "Filled", "cumExecQty": "0.3"}
+    it.keeper.hear_frame(frame("order", {**filled, "cumExecValue": "8550"}))
+    rows = await rows_of(journal)
+    kinds = [RowKind.DISASTER_STOP_FILLED, RowKind.INCIDENT_OPENED, RowKind.DISASTER_STOP_RESOLVED]
+    assert [row.kind for row in rows] == kinds
+    assert rows[1].fields["type"] == "disaster stop filled"
+    assert it.facts().is_trusted
+
+
+def test_keeper_position_that_the_stream_tells_is_told_on(it: Kept) -> None:
+    told: list[bool] = []
+    it.keeper.on_position = lambda: told.append(True)
+    it.keeper.hear_frame(frame("wallet", WALLET))
+    assert told == []
+    it.keeper.hear_frame(frame("position", {**POSITION, "entryPrice": "30000"}))
+    assert told == [True]
+    (held,) = it.keeper.view.held_positions
+    assert (held.size, held.entry_price) == (Decimal("-0.3"), Decimal(30000))
+
+
+def test_keeper_symbol_is_flat_only_when_a_later_trusted_reading_says_so(it: Kept) -> None:
+    assert not it.keeper.is_flat("BTCUSDT", since_ns=0)  # never read
+    it.clock.advance(10)
+    it.read()
+    now_ns = it.clock.monotonic_ns()
+    assert it.keeper.is_flat("BTCUSDT", since_ns=now_ns - 1)
+    assert not it.keeper.is_flat("BTCUSDT", since_ns=now_ns)
+    it.keeper.hear_frame(frame("position", POSITION))
+    assert not it.keeper.is_flat("BTCUSDT", since_ns=now_ns - 1)
+    assert it.keeper.is_flat("ETHUSDT", since_ns=now_ns - 1)
+    it.keeper.distrust("test")
+    assert not it.keeper.is_flat("ETHUSDT", since_ns=now_ns - 1)
+
+
+def test_keeper_symbol_with_a_fill_that_is_in_no_reading_is_not_flat(it: Kept) -> None:
+    it.clock.advance(10)
+    it.read()
+    since_ns = it.clock.monotonic_ns() - 1
+    it.working("T1", category=Category.LINEAR, quantity="0.5")
+    assert it.keeper.is_flat("BTCUSDT", since_ns=since_ns)
+    it.keeper.hear_frame(
+        frame(
+            "order", {**OWN, "category": "linear", "orderStatus": "PartiallyFilled", "qty": "0.5", "cumExecQty": "0.1"}
+        )
+    )
+    assert not it.keeper.is_flat("BTCUSDT", since_ns=since_ns)
+    it.ledger.settle(it.ledger.fill_marks())
+    assert it.keeper.is_flat("BTCUSDT", since_ns=since_ns)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from gateway.parts import order_intent, stop_intent
 
 from trade_gateway.account.messages import (
     ExecutionSeen,
@@ -17,7 +18,7 @@ from trade_gateway.account.messages import (
     parse_frame,
     parse_order,
 )
-from trade_gateway.wire.intents import Category, Side
+from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent
 
 ORDER: dict[str, Any] = {
     "category": "linear",
@@ -253,3 +254,58 @@ def test_message_with_a_word_of_more_than_64_characters_is_not_believed(length: 
     else:
         with pytest.raises(NonsenseSaid):
             parse_frame(text)
+
+
+LIMIT_STOP = stop_intent(quantity="0.5", limit_price="28800")
+MARKET_STOP = stop_intent(quantity="0.5", limit_price=None)
+EXIT = order_intent(category=Category.LINEAR, side=Side.SELL, quantity="0.5", price="28800", reduce_only=True)
+ENTRY = order_intent(category=Category.LINEAR, side=Side.SELL, quantity="0.5", price="28800")
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown", "is_as_sent"),
+    [
+        (LIMIT_STOP, {}, True),
+        (LIMIT_STOP, {"qty": "0.4"}, True),
+        (LIMIT_STOP, {"qty": "0.6"}, False),
+        (LIMIT_STOP, {"qty": "0"}, False),
+        (LIMIT_STOP, {"price": "28799"}, False),
+        (LIMIT_STOP, {"side": "Buy"}, False),
+        (LIMIT_STOP, {"symbol": "ETHUSDT"}, False),
+        (LIMIT_STOP, {"category": "spot"}, False),
+        (MARKET_STOP, {"price": "0"}, True),
+        (MARKET_STOP, {"price": "27000"}, True),
+        (MARKET_STOP, {"qty": "0.6"}, False),
+        (EXIT, {"qty": "0.4"}, True),
+        (ENTRY, {}, True),
+        (ENTRY, {"qty": "0.4"}, False),
+    ],
+)
+def test_order_is_as_sent_but_for_what_the_exchange_may_change(
+    sent: OrderIntent | StopIntent, shown: dict[str, str], is_as_sent: bool
+) -> None:
+    seen = parse_order({**ORDER, "price": "28800", **shown})
+    assert seen is not None
+    assert seen.is_as_sent(sent) is is_as_sent
+
+
+@pytest.mark.parametrize(
+    ("changed", "entry"),
+    [
+        ({"entryPrice": "30000.5"}, "30000.5"),
+        ({"avgPrice": "30000.5"}, "30000.5"),
+        ({"entryPrice": "0"}, None),
+        ({"avgPrice": ""}, None),
+        ({}, None),
+    ],
+)
+def test_position_has_the_entry_price_that_stream_or_page_names(changed: dict[str, str], entry: str | None) -> None:
+    (seen,) = parse_frame(frame("position", {**POSITION, **changed}))
+    assert isinstance(seen, PositionSeen)
+    assert seen.entry_price == (None if entry is None else Decimal(entry))
+
+
+@pytest.mark.parametrize("entry", ["-1", "NaN", "x", 7])
+def test_position_whose_entry_price_is_nonsense_is_not_believed(entry: object) -> None:
+    with pytest.raises(NonsenseSaid):
+        parse_frame(frame("position", {**POSITION, "entryPrice": entry}))

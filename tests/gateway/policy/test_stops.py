@@ -15,7 +15,15 @@ from trade_core.money import is_multiple
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.facts import AccountFacts
 from trade_gateway.policy.model import ProtectiveStops
-from trade_gateway.policy.stops import STOP, AllowStop, StopQuestion, bounded_stop, decide_stop, disaster_stop
+from trade_gateway.policy.stops import (
+    MAX_STOPS_A_SYMBOL,
+    STOP,
+    AllowStop,
+    StopQuestion,
+    bounded_stop,
+    decide_stop,
+    disaster_stop,
+)
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy.verdicts import Deny
@@ -176,9 +184,19 @@ def test_stop_above_the_message_rate_is_denied(level: MessageLevel) -> None:
     assert code_of(SELL, replace(HELD_LONG, message_level=level)) is DenyCode.LIMIT_MESSAGES
 
 
-@pytest.mark.parametrize(("working", "code"), [(3, None), (4, DenyCode.LIMIT_STOPS), (900, DenyCode.LIMIT_STOPS)])
+@pytest.mark.parametrize(("working", "code"), [(2, None), (3, DenyCode.LIMIT_STOPS), (900, DenyCode.LIMIT_STOPS)])
 def test_stops_are_counted_apart_from_orders(working: int, code: DenyCode | None) -> None:
-    assert code_of(SELL, replace(HELD_LONG, working_stops=working, working_orders=900)) is code
+    stops = {"BTCUSDT": 1, "ETHUSDT": working}
+    assert code_of(SELL, replace(HELD_LONG, working_stops=stops, working_orders=900)) is code
+
+
+@pytest.mark.parametrize(
+    ("working", "code"), [(MAX_STOPS_A_SYMBOL - 1, None), (MAX_STOPS_A_SYMBOL, DenyCode.LIMIT_STOPS)]
+)
+def test_stops_of_a_symbol_leave_room_for_the_gateways_own(working: int, code: DenyCode | None) -> None:
+    many = replace(STOPS, max_open_orders=100)
+    stops = {"BTCUSDT": working, "ETHUSDT": 50}
+    assert code_of(SELL, replace(HELD_LONG, working_stops=stops), policy=many) is code
 
 
 def test_stop_is_never_held_to_the_latches_of_entries() -> None:

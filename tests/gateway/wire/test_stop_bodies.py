@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trade_gateway.policy.deny_codes import DenyCode
-from trade_gateway.wire.intents import OrderIntent, Side, StopIntent, TriggerBy
+from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent, TriggerBy
 from trade_gateway.wire.order_bodies import FORBIDDEN_KEYS, parse_order_create
 from trade_gateway.wire.parse import parse_order_or_stop
 from trade_gateway.wire.refusal import Refusal
 from trade_gateway.wire.render import stop_body
-from trade_gateway.wire.stop_bodies import STOP_REQUIRED
+from trade_gateway.wire.stop_bodies import STOP_REQUIRED, stop_symbol
 
 # As freqtrade sends them, key by key.
 MARKET: dict[str, Any] = {
@@ -216,3 +217,32 @@ def test_stop_is_rendered_in_exactly_these_bytes() -> None:
         b'"timeInForce":"GTC","triggerPrice":"58928.8","triggerDirection":1,"triggerBy":"MarkPrice",'
         b'"reduceOnly":true,"positionIdx":0,"orderLinkId":"T1tag"}'
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "symbol"),
+    [
+        ({}, "BTCUSDT"),
+        ({"triggerBy": "LastPrice"}, "BTCUSDT"),
+        ({"qty": "-1"}, "BTCUSDT"),
+        ({"symbol": "nonsense!"}, None),
+        ({"symbol": ""}, None),
+        ({"reduceOnly": False}, None),
+        ({"category": "spot"}, None),
+    ],
+)
+def test_stop_symbol_is_told_of_a_body_that_means_a_stop(change: dict[str, object], symbol: str | None) -> None:
+    body = {**MARKET, **change}
+    assert stop_symbol(json.dumps(body).encode()) == symbol
+
+
+def test_stop_symbol_of_a_body_without_one_or_that_is_none_is_not_told() -> None:
+    nameless = {key: value for key, value in MARKET.items() if key != "symbol"}
+    assert stop_symbol(json.dumps(nameless).encode()) is None
+    assert stop_symbol(b"nonsense") is None
+
+
+@pytest.mark.parametrize(("limit", "price"), [(None, "0"), ("58339.6", "58339.6")])
+def test_stop_looks_like_the_order_that_the_exchange_shows(limit: str | None, price: str) -> None:
+    stop = replace(STOP, limit_price=None if limit is None else Decimal(limit))
+    assert (stop.category, stop.price, stop.reduce_only) == (Category.LINEAR, Decimal(price), True)
