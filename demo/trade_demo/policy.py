@@ -58,9 +58,9 @@ def demo_policy() -> str:
         "# Linear contracts only; freqtrade's strategy must ask for this one.\n"
         f"leverage = {LEVERAGE}\n"
         "order_time_to_live_s = 300\n"
-        "# A triggered stop takes. The printed freqtrade configuration watches stops itself and exits as a maker.\n"
-        'protective_stops = "deny"\n'
-        'stop_slippage = "0.01"\n'
+        "# A triggered stop takes, and gives away no more than an exit may anyway.\n"
+        'protective_stops = "reduce_only"\n'
+        'stop_slippage = "0.004"\n'
         "# What one market gap at full exposure is taken to cost, and the fee in the hostile loss.\n"
         'stress_gap = "0.15"\n'
         'funding_cap = "0.01"\n'

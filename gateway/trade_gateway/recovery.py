@@ -146,7 +146,7 @@ def _apply_outcome(recovered: Recovered, fields: Fields) -> None:
     has_ended = result == "found" and fields.get("status") in TERMINAL_STATUSES
     if result == "found" and tag in recovered.gone:
         recovered.orders[tag] = recovered.gone.pop(tag)
-        recovered.orders[tag].is_disowned = True
+        recovered.orders[tag].disown()
     order = recovered.orders.get(tag)
     if order is None:
         return

@@ -22,14 +22,14 @@ CHOICES: dict[str, dict[str, Any]] = {
     "the demo's": {},
     "calm": {"turnover_budget_24h": "0.5", "max_gross_exposure": "0.5"},
     "half exposure": {"max_gross_exposure": "0.5"},
-    "liquid coins only": {"collar": "0.001", "exit_collar": "0.002"},
+    "liquid coins only": {"collar": "0.001", "exit_collar": "0.002", "stop_slippage": "0.002"},
     "busy": {"turnover_budget_24h": "4", "max_gross_exposure": "0.8"},
     "too busy": {"turnover_budget_24h": "6"},
     "wide collar": {"collar": "0.01", "exit_collar": "0.01"},
-    "with stops": {"protective_stops": ProtectiveStops.REDUCE_ONLY, "max_gross_exposure": "0.9"},
-    "with stops, too much": {"protective_stops": ProtectiveStops.REDUCE_ONLY},
-    "with wide stops": {
-        "protective_stops": ProtectiveStops.REDUCE_ONLY,
+    "without stops": {"protective_stops": ProtectiveStops.DENY},
+    "wider stops": {"stop_slippage": "0.01", "max_gross_exposure": "0.9"},
+    "wider stops, too much": {"stop_slippage": "0.01"},
+    "wide stops": {
         "stop_slippage": "0.02",
         "turnover_budget_24h": "1",
         "max_gross_exposure": "0.7",
@@ -69,7 +69,7 @@ def test_guide_lists_exactly_the_choices_that_are_computed() -> None:
 
 def test_guide_shows_choices_that_start_and_choices_that_do_not() -> None:
     refused = {name for name in CHOICES if check_start(policy_of(CHOICES[name]), equity_usdt=EQUITY) is not None}
-    assert refused == {"too busy", "wide collar", "with stops, too much", "double exposure"}
+    assert refused == {"too busy", "wide collar", "wider stops, too much", "double exposure"}
 
 
 def test_demo_policy_keeps_the_published_figures() -> None:

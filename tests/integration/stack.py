@@ -32,7 +32,7 @@ def wait_until(fact: Callable[[], Any], *, within_s: float, what: str) -> Any:
 class Stack:
     """A running trade-demo and the doors to what it started."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, ready_within_s: float = READY_WITHIN_S) -> None:
         self.folder = folder
         describe = folder / "stack.json"
         self._log = (folder / "demo.log").open("wb")
@@ -43,7 +43,7 @@ class Stack:
         )
         try:
             wait_until(
-                lambda: describe.exists() or self.process.poll() is not None, within_s=READY_WITHIN_S, what="ready"
+                lambda: describe.exists() or self.process.poll() is not None, within_s=ready_within_s, what="ready"
             )
             assert describe.exists(), (folder / "demo.log").read_text()
         except BaseException:

@@ -1,0 +1,97 @@
+"""Real freqtrade with stops at the exchange: they rest, go with the exit, and close a trade when the price falls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from integration.stack import Stack, wait_until
+
+FILLS_WITHIN_S = 240
+READY_WITHIN_S = 120
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(READY_WITHIN_S + 2 * FILLS_WITHIN_S)]
+
+DENIALS = {"SYMBOL_OUTCOME_UNRESOLVED", "REFERENCE_STALE", "ACCOUNT_VIEW_UNTRUSTED", "STATE_REDUCE_ONLY"}
+"""What a busy machine may cause for a moment; nothing of it concerns stops."""
+
+
+@pytest.fixture(scope="module")
+def trading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The demo with real freqtrade on linear contracts."""
+    tmp_path = tmp_path_factory.mktemp("freqtrade")
+    stack = Stack(tmp_path, "--bot", "freqtrade", "--mode", "futures", "--speed", "0.5", ready_within_s=READY_WITHIN_S)
+    try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+def stops(stack: Stack, *, is_open: bool) -> list[dict[str, Any]]:
+    state = stack.control.get("/state").json()
+    listed = state["orders"] if is_open else state["closed_orders"]
+    return [order for order in listed if Decimal(order.get("triggerPrice") or 0) > 0]
+
+
+def trades(stack: Stack) -> list[dict[str, Any]]:
+    """The bot's closed trades, as its own control interface lists them."""
+    bot = stack.description["freqtrade"]
+    answer = httpx.get(f"{bot['url']}/api/v1/trades", auth=(bot["username"], bot["password"]), trust_env=False)
+    listed: list[dict[str, Any]] = answer.raise_for_status().json()["trades"]
+    return [trade for trade in listed if not trade["is_open"]]
+
+
+def set_price(stack: Stack, symbol: str, price: Decimal) -> None:
+    ticks = {"BTCUSDT": "0.1", "ETHUSDT": "0.01", "XRPUSDT": "0.0001"}
+    body = {"symbol": symbol, "price": str(price.quantize(Decimal(ticks[symbol])))}
+    stack.control.post("/price", json=body).raise_for_status()
+
+
+def denial_codes(stack: Stack) -> set[str]:
+    return {str(row["fields"]["code"]) for row in stack.rows() if row["kind"] == "order:denied"}
+
+
+def test_freqtrade_leaves_a_stop_at_the_exchange_and_takes_it_back_after_its_exit(trading: Stack) -> None:
+    (resting, *_) = wait_until(lambda: stops(trading, is_open=True), within_s=FILLS_WITHIN_S, what="a resting stop")
+    assert (resting["orderStatus"], resting["orderType"], resting["side"]) == ("Untriggered", "Limit", "Sell")
+    assert (resting["reduceOnly"], resting["triggerBy"]) == (True, "MarkPrice")
+    assert resting["orderLinkId"].startswith("T1")
+    ended = wait_until(
+        lambda: [order for order in stops(trading, is_open=False) if order["orderId"] == resting["orderId"]],
+        within_s=FILLS_WITHIN_S,
+        what="the stop taken back",
+    )
+    assert (ended[0]["orderStatus"], ended[0]["cancelType"]) == ("Deactivated", "CancelByUser")
+    rows = trading.rows()
+    asked = [row for row in rows if row["kind"] == "cancel:intent" and row["fields"]["order_id"] == resting["orderId"]]
+    assert asked, "the bot itself took it back"
+    closed = wait_until(lambda: trades(trading), within_s=30, what="the trade closed")
+    assert closed[0]["exit_reason"] in {"held_long_enough", "roi"}
+    assert denial_codes(trading) <= DENIALS
+    assert not [row for row in rows if row["kind"] == "incident:opened"]
+
+
+def test_freqtrade_sees_its_trade_closed_by_the_stop_when_the_price_falls_through(trading: Stack) -> None:
+    (resting, *_) = wait_until(lambda: stops(trading, is_open=True), within_s=FILLS_WITHIN_S, what="a resting stop")
+    trigger, symbol = Decimal(resting["triggerPrice"]), resting["symbol"]
+    for beyond in ("1.002", "0.999"):  # to its door, and through it by less than its slippage
+        set_price(trading, symbol, trigger * Decimal(beyond))
+        time.sleep(0.3)
+    filled = wait_until(
+        lambda: [order for order in stops(trading, is_open=False) if order["orderId"] == resting["orderId"]],
+        within_s=20,
+        what="the stop filled",
+    )
+    assert filled[0]["orderStatus"] == "Filled"
+    assert Decimal(filled[0]["avgPrice"]) >= trigger * (1 - Decimal("0.004"))
+    closed = wait_until(
+        lambda: [trade for trade in trades(trading) if trade["exit_reason"] == "stoploss_on_exchange"],
+        within_s=60,
+        what="the bot saw its trade closed by the stop",
+    )
+    assert closed[0]["pair"].startswith(symbol.removesuffix("USDT") + "/")
+    assert closed[0]["close_profit"] < -0.04
+    assert denial_codes(trading) <= DENIALS

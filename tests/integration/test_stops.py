@@ -1,0 +1,343 @@
+"""Protective and disaster stops through real processes: they rest, fill, are found again, and outlive deaths."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from integration.bot import Bot
+from integration.stack import Stack, wait_until
+
+from trade_demo.policy import demo_policy
+
+pytestmark = pytest.mark.slow
+
+CREATE, CANCEL, REALTIME = "/v5/order/create", "/v5/order/cancel", "/v5/order/realtime"
+SYMBOL = "XRPUSDT"
+TICK = Decimal("0.0001")
+SLIPPAGE = Decimal("0.004")
+FRACTION = Decimal("0.1")
+OPEN = ("Untriggered", "Triggered", "New", "PartiallyFilled")
+
+
+def policy_file(folder: Path, *, has_disaster_stop: bool = False) -> Path:
+    text = demo_policy()
+    assert f'stop_slippage = "{SLIPPAGE}"' in text
+    if has_disaster_stop:
+        text += f'\n[disaster_stop]\nfraction = "{FRACTION}"\n'
+    path = folder / "stops.toml"
+    path.write_text(text)
+    return path
+
+
+class Scene:
+    """A running stack, a bot, and what stands at the exchange."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.bot = Bot(stack.gateway)
+
+    def price(self) -> Decimal:
+        query = {"category": "linear", "symbol": SYMBOL}
+        answer = httpx.get(self.stack.simulator["url"] + "/v5/market/tickers", params=query)
+        return Decimal(answer.json()["result"]["list"][0]["lastPrice"])
+
+    def set_price(self, price: Decimal) -> None:
+        body = {"symbol": SYMBOL, "price": str(price.quantize(TICK))}
+        self.stack.control.post("/price", json=body).raise_for_status()
+
+    def faults(self, **fault: object) -> None:
+        self.stack.control.post("/faults", json=fault).raise_for_status()
+
+    def position(self) -> Decimal:
+        state = self.stack.control.get("/state").json()
+        sizes = [Decimal(p["size"]) for p in state["positions"] if p["symbol"] == SYMBOL]
+        return sum(sizes, Decimal(0))
+
+    def orders(self, *, is_open: bool = True) -> list[dict[str, Any]]:
+        state = self.stack.control.get("/state").json()
+        listed = state["orders"] if is_open else state["closed_orders"]
+        tagged = [order for order in listed if str(order["orderLinkId"]).startswith("T1")]
+        return [order for order in tagged if Decimal(order.get("triggerPrice") or 0) > 0]
+
+    def buy(self, quantity: str = "100") -> Decimal:
+        """Open or enlarge a position as a maker; returns the price."""
+        before, price = self.position(), self.price()
+        limit = (price * Decimal("0.9995")).quantize(TICK)
+        order = {"category": "linear", "symbol": SYMBOL, "side": "Buy", "orderType": "Limit", "qty": quantity}
+        answer = self.bot.post(CREATE, {**order, "price": str(limit), "timeInForce": "PostOnly"})
+        assert answer["retCode"] == 0, answer
+        self.set_price(price * Decimal("0.998"))
+        wait_until(lambda: self.position() == before + Decimal(quantity), within_s=10, what="the entry filled")
+        wait_until(self.is_known, within_s=10, what="the position known and trusted")
+        return limit
+
+    def is_known(self) -> bool:
+        return bool(self.stack.state()["account_view"]["is_trusted"])
+
+    def stop(self, trigger: Decimal, quantity: str = "100") -> dict[str, Any]:
+        return self.bot.post(
+            CREATE,
+            {
+                "category": "linear",
+                "symbol": SYMBOL,
+                "side": "Sell",
+                "orderType": "Market",
+                "qty": quantity,
+                "triggerPrice": str(trigger.quantize(TICK)),
+                "triggerDirection": 2,
+                "triggerBy": "MarkPrice",
+                "reduceOnly": True,
+            },
+        )
+
+    def shown_to_bot(self, **query: str) -> list[dict[str, Any]]:
+        text = "&".join(f"{key}={value}" for key, value in {"category": "linear", "symbol": SYMBOL, **query}.items())
+        listed: list[dict[str, Any]] = self.bot.get(REALTIME, text)["result"]["list"]
+        return [order for order in listed if order["orderStatus"] in OPEN]
+
+    def cancel(self, order_id: str) -> dict[str, Any]:
+        return self.bot.post(CANCEL, {"category": "linear", "symbol": SYMBOL, "orderId": order_id})
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        return [row["fields"] for row in self.stack.rows() if row["kind"] == kind]
+
+    def incidents(self, kind: str) -> list[dict[str, Any]]:
+        return [fields for fields in self.rows("incident:opened") if fields["type"] == kind]
+
+    def flatten(self) -> None:
+        """Leave nothing behind: sell as a maker while the price rises."""
+        for order in self.shown_to_bot():
+            self.cancel(order["orderId"])
+        quantity, price = self.position(), self.price()
+        if quantity:
+            body = {"category": "linear", "symbol": SYMBOL, "side": "Sell", "orderType": "Limit", "reduceOnly": True}
+            limit = str((price * Decimal("1.0005")).quantize(TICK))
+            answer = self.bot.post(CREATE, {**body, "qty": str(quantity), "price": limit, "timeInForce": "PostOnly"})
+            assert answer["retCode"] == 0, answer
+            self.set_price(price * Decimal("1.002"))
+        wait_until(lambda: self.position() == 0, within_s=10, what="flat")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack whose policy permits protective stops."""
+    folder = tmp_path_factory.mktemp("stops")
+    stack = Stack(folder, "--policy", str(policy_file(folder)), "--speed", "0.1")
+    try:
+        stack.wait_for_state("ACTIVE")
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def scene(running: Stack) -> Iterator[Scene]:
+    """That stack, flat before and after."""
+    made = Scene(running)
+    running.control.delete("/faults")
+    running.wait_for_state("ACTIVE")
+    yield made
+    running.control.delete("/faults")
+    made.flatten()
+    made.bot.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    """A stack of a test's own, to be broken; with a disaster stop when asked for."""
+    policy = policy_file(tmp_path, has_disaster_stop=getattr(request, "param", False))
+    stack = Stack(tmp_path, "--policy", str(policy), "--speed", "0.1")
+    try:
+        stack.wait_for_state("ACTIVE")
+        made = Scene(stack)
+        yield made
+        made.bot.close()
+    finally:
+        stack.stop()
+
+
+def test_stop_rests_is_seen_by_its_bot_and_fills_within_its_limit(scene: Scene) -> None:
+    scene.buy()
+    trigger = (scene.price() * Decimal("0.99")).quantize(TICK)
+    answer = scene.stop(trigger)
+    assert answer["retCode"] == 0, answer
+    (resting,) = scene.orders()
+    assert (resting["orderStatus"], resting["orderType"], resting["reduceOnly"]) == ("Untriggered", "Limit", True)
+    bound = trigger * (1 - SLIPPAGE)
+    assert bound <= Decimal(resting["price"]) < bound + TICK
+    order_id = answer["result"]["orderId"]
+    for query in ({"orderId": order_id}, {"orderFilter": "StopOrder"}, {"openOnly": "0"}):
+        (shown,) = scene.shown_to_bot(**query)
+        assert (shown["orderId"], shown["orderLinkId"], shown["triggerBy"]) == (order_id, "", "MarkPrice")
+    assert scene.stack.state()["working_stops"] == 1
+    scene.set_price(trigger * Decimal("0.999"))
+    wait_until(lambda: scene.position() == 0, within_s=10, what="the stop closed the position")
+    (filled,) = [order for order in scene.orders(is_open=False) if order["orderId"] == order_id]
+    assert filled["orderStatus"] == "Filled"
+    assert Decimal(filled["avgPrice"]) >= bound
+    wait_until(lambda: scene.stack.state()["working_stops"] == 0, within_s=10, what="the stop ended in the view")
+
+    def fills() -> list[dict[str, Any]]:
+        return [fields for fields in scene.rows("order:filled") if fields["tag"] == filled["orderLinkId"]]
+
+    wait_until(lambda: sum(Decimal(f["quantity"]) for f in fills()) == 100, within_s=5, what="the rows of its fills")
+    assert {(fields["adds_risk"], Decimal(fields["reference_price"])) for fields in fills()} == {(False, trigger)}
+    wait_until(scene.is_known, within_s=10, what="trusted")
+
+
+def test_stop_whose_answer_is_lost_is_found_and_not_sent_twice(scene: Scene) -> None:
+    scene.buy()
+    scene.faults(path=CREATE, mode="lose_response", count=1)
+    answer = scene.stop(scene.price() * Decimal("0.98"))
+    assert answer["retCode"] == 0, answer
+    (resting,) = scene.orders()
+    assert resting["orderId"] == answer["result"]["orderId"]
+
+    def outcomes() -> list[str]:
+        return [str(f["result"]) for f in scene.rows("order:outcome") if f["tag"] == resting["orderLinkId"]]
+
+    wait_until(outcomes, within_s=5, what="the row of its outcome")
+    assert outcomes() == ["unknown"]
+    assert scene.cancel(resting["orderId"])["retCode"] == 0
+
+
+def test_stop_that_was_lost_on_its_way_is_finally_not_found(scene: Scene) -> None:
+    scene.buy()
+    scene.faults(path=CREATE, mode="drop", ms=50, count=1)
+    answer = scene.stop(scene.price() * Decimal("0.98"))
+    assert answer["retMsg"].split(":")[0] in ("EXCHANGE_UNREACHABLE", "EXCHANGE_OUTCOME_UNKNOWN"), answer
+    assert scene.orders() == []
+    wait_until(lambda: scene.incidents("protective stop not placed"), within_s=5, what="the incident")
+
+
+def test_stop_survives_a_halt_and_its_bot_can_still_cancel_it(own: Scene) -> None:
+    own.buy()
+    order_id = own.stop(own.price() * Decimal("0.98"))["result"]["orderId"]
+    own.stack.admin.post("/halt", json={"reason": "test"}).raise_for_status()
+    own.stack.wait_for_state("HALTED")
+    second = own.stop(own.price() * Decimal("0.97"))
+    assert second["retCode"] == 0, second
+    time.sleep(3)  # longer than the rounds that cancel what adds risk
+    assert {order["orderId"] for order in own.orders()} == {order_id, second["result"]["orderId"]}
+    for _ in range(2):  # cancels stay idempotent
+        assert own.cancel(order_id)["retCode"] in (0, 110001)
+    assert [order["orderId"] for order in own.orders()] == [second["result"]["orderId"]]
+
+
+def test_stop_of_a_closed_position_is_withdrawn_when_the_bot_leaves_it(scene: Scene) -> None:
+    scene.buy()
+    assert scene.stop(scene.price() * Decimal("0.95"))["retCode"] == 0
+    price = scene.price()
+    body = {"category": "linear", "symbol": SYMBOL, "side": "Sell", "orderType": "Limit", "reduceOnly": True}
+    limit = str((price * Decimal("1.0005")).quantize(TICK))
+    answer = scene.bot.post(CREATE, {**body, "qty": "100", "price": limit, "timeInForce": "PostOnly"})
+    assert answer["retCode"] == 0, answer
+    scene.set_price(price * Decimal("1.002"))
+    wait_until(lambda: scene.position() == 0, within_s=10, what="flat")
+    assert len(scene.orders()) == 1  # the exchange leaves it there
+    wait_until(lambda: scene.orders() == [], within_s=40, what="the orphan withdrawn")
+    reasons = [fields["reason"] for fields in scene.rows("order:canceled_by_gateway")]
+    assert reasons[-1] == "the position that it protected is gone"
+
+
+def test_stop_that_a_crash_left_unanswered_is_found_and_withdrawn(own: Scene) -> None:
+    """SIGKILL between the row and the answer: the order may be at the exchange, and nobody told the bot."""
+    own.buy()
+    acknowledged = own.stop(own.price() * Decimal("0.98"))["result"]["orderId"]
+    before = len(own.rows("order:intent"))
+    own.faults(path=CREATE, mode="delay", ms=2500, count=1)
+    asking = threading.Thread(target=lambda: quietly(own, own.price() * Decimal("0.97")))
+    asking.start()
+    wait_until(lambda: len(own.rows("order:intent")) > before, within_s=5, what="the intent's row")
+    own.stack.kill("gateway", signal.SIGKILL)
+    asking.join()
+    own.stack.restart("gateway")
+    own.stack.wait_for_state("ACTIVE")
+    wait_until(
+        lambda: [order["orderId"] for order in own.orders()] == [acknowledged],
+        within_s=30,
+        what="the stop that nobody was told of is withdrawn, and the other one stands",
+    )
+    assert own.stack.state()["working_stops"] == 1
+    tag = own.rows("order:intent")[-1]["tag"]
+    assert [f["result"] for f in own.rows("order:resolved") if f["tag"] == tag][:1] in (["found"], ["not_found"])
+    own_stop = Bot(own.stack.gateway)
+    answer = own_stop.post(CANCEL, {"category": "linear", "symbol": SYMBOL, "orderId": acknowledged})
+    own_stop.close()
+    assert answer["retCode"] == 0, answer
+
+
+def quietly(scene: Scene, trigger: Decimal) -> None:
+    with pytest.raises(httpx.HTTPError):
+        scene.stop(trigger)
+
+
+@pytest.mark.parametrize("own", [True], indirect=True)
+def test_disaster_stop_guards_a_position_out_of_the_bots_reach(own: Scene) -> None:
+    entry = own.buy()
+    (guard,) = wait_until(own.orders, within_s=10, what="the disaster stop")
+    assert (guard["orderType"], guard["side"], guard["qty"], guard["triggerBy"]) == (
+        "Market",
+        "Sell",
+        "100",
+        "MarkPrice",
+    )
+    assert abs(Decimal(guard["triggerPrice"]) - entry * (1 - FRACTION)) <= 2 * TICK
+    # The bot neither sees nor reaches it.
+    for query in ({}, {"orderId": guard["orderId"]}, {"orderFilter": "StopOrder"}):
+        assert own.shown_to_bot(**query) == []
+    assert own.cancel(guard["orderId"])["retCode"] == 110001
+    named = own.bot.post(CANCEL, {"category": "linear", "symbol": SYMBOL, "orderLinkId": guard["orderLinkId"]})
+    assert named["retCode"] == 110001
+    # A dead gateway leaves it; a new one knows it from the journal, and makes no second.
+    own.stack.kill("gateway")
+    own.stack.restart("gateway")
+    own.stack.wait_for_state("ACTIVE")
+    time.sleep(5)
+    assert [order["orderId"] for order in own.orders()] == [guard["orderId"]]
+    assert own.stack.state()["disaster_stops"]["stops"][0]["is_standing"]
+    own.bot.close()
+    own.bot = Bot(own.stack.gateway)
+    assert own.cancel(guard["orderId"])["retCode"] == 110001
+    # It follows the position.
+    own.buy("50")
+    wait_until(lambda: [o["qty"] for o in own.orders()] == ["150"], within_s=20, what="the stop of the larger position")
+    # It outlives a halt, and the exit takes it away.
+    own.stack.admin.post("/halt", json={"reason": "test"}).raise_for_status()
+    time.sleep(3)
+    assert len(own.orders()) == 1
+    own.flatten()
+    wait_until(lambda: own.orders() == [], within_s=20, what="withdrawn when flat")
+    assert own.incidents("disaster stop filled") == []
+
+
+@pytest.mark.parametrize("own", [True], indirect=True)
+def test_disaster_stop_closes_the_position_when_the_price_falls_through(own: Scene) -> None:
+    own.buy()
+    (guard,) = wait_until(own.orders, within_s=10, what="the disaster stop")
+    for _ in range(14):
+        own.set_price(own.price() * Decimal("0.99"))
+        time.sleep(0.2)
+        if own.position() == 0:
+            break
+    assert own.position() == 0
+    wait_until(lambda: own.incidents("disaster stop filled"), within_s=10, what="the incident")
+    wait_until(
+        lambda: sum(Decimal(fields["quantity"]) for fields in own.rows("disaster_stop:filled")) == 100,
+        within_s=5,
+        what="the rows of its fills",
+    )
+    assert {fields["tag"] for fields in own.rows("disaster_stop:filled")} == {guard["orderLinkId"]}
+    wait_until(lambda: own.stack.state()["disaster_stops"]["stops"] == [], within_s=10, what="ended in the view")
+    # Ended by a fill, it is shown: so the bot can find out what closed its position.
+    history = own.bot.get("/v5/order/history", f"category=linear&symbol={SYMBOL}&orderId={guard['orderId']}")
+    assert [order["orderStatus"] for order in history["result"]["list"]] == ["Filled"]
+    assert history["result"]["list"][0]["orderLinkId"] == ""
