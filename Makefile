@@ -62,7 +62,10 @@ coverage: .venv/tests/.ready
 	$(TESTS)/coverage combine --quiet
 	$(TESTS)/coverage report --include=$$($(TESTS)/python tests/proof/modules.py modules)
 
-test: check coverage setup
+# Two environments at a time: one is unpacked while the other is compiled.
+test:
+	$(MAKE) --no-print-directory -j 2 setup
+	$(MAKE) --no-print-directory check coverage
 	tests/system-packages
 	$(TESTS)/pytest -q -m "slow and not attack" -n 2 --dist loadgroup --durations=12
 	@echo "Left out: the attacks on a running stack (tests/redteam), which take minutes: make redteam"
