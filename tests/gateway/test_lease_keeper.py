@@ -199,3 +199,21 @@ def test_keeper_next_lease_renews() -> None:
     made.accept(sign_lease(lease(clock, generation=2), KEY))
     assert made.is_fresh()
     assert made.age_s() == 0.0
+
+
+def test_keeper_lease_counts_for_its_last_nanosecond() -> None:
+    clock = ManualClock()
+    raw = sign_lease(lease(clock), KEY)
+    clock.advance(15 * NS_PER_S - 1)
+    made = keeper(clock)
+    made.accept(raw)
+    assert made.is_fresh()
+
+
+@pytest.mark.parametrize(("leap_ns", "is_fresh"), [(15 * NS_PER_S - 1, True), (15 * NS_PER_S, False)])
+def test_keeper_lease_ends_when_the_wall_clock_says_so(leap_ns: int, *, is_fresh: bool) -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock), KEY))
+    clock.leap_wall(leap_ns)
+    assert made.is_fresh() is is_fresh

@@ -330,3 +330,93 @@ def test_ledger_stop_is_expected_to_fill_at_its_limit_or_its_trigger(limit: str 
     stop = tracked_stop(limit_price=limit)
     assert stop.expected_price == price
     assert stop.turnover_usdt == stop.intent.quantity * price
+
+
+def test_ledger_order_uses_what_the_decision_measured_or_its_own_price() -> None:
+    order = tracked("a", intent=order_intent(quantity="2", price="100"))
+    assert order.turnover_usdt == 200
+    order.notional_usdt = Decimal(210)
+    assert order.turnover_usdt == 210
+
+
+def test_ledger_order_is_uncounted_as_far_as_it_may_fill_or_has_filled() -> None:
+    order = tracked("a", intent=order_intent(quantity="2"))
+    ledger = with_orders(order)
+    assert order.uncounted == 2
+    order.filled = order.counted = Decimal("0.5")
+    assert order.uncounted == Decimal("1.5")
+    order.filled = Decimal(3)  # nonsense of the exchange counts in full
+    assert order.uncounted == Decimal("2.5")
+    order.filled = Decimal("0.75")
+    ledger.finish("a", status="Cancelled")
+    assert order.uncounted == Decimal("0.25")
+    order.counted = Decimal(5)
+    assert order.uncounted == 0
+
+
+def test_ledger_claim_is_never_below_nothing() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.settle({"a": Decimal(5)})
+    assert order.claim == 0
+
+
+def test_ledger_acknowledged_order_carries_the_exchanges_id() -> None:
+    order = tracked("a")
+    with_orders(order).acknowledge("a", "x1")
+    assert order.order_id == "x1"
+
+
+def test_ledger_late_status_of_an_ended_order_is_not_believed() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.finish("a", status="Filled")
+    ledger.observe("a", status="New", filled=Decimal(0))
+    assert order.status == "Filled"
+
+
+def test_ledger_ended_order_without_a_fill_is_claimed_by_nothing() -> None:
+    ledger = with_orders(tracked("a"))
+    ledger.finish("a", status="Cancelled")
+    assert list(ledger.claims()) == []
+    ledger.observe("a", status="Cancelled", filled=Decimal(0))
+    assert list(ledger.claims()) == []
+
+
+def test_ledger_fill_that_is_known_after_the_end_is_claimed() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.finish("a", status="Cancelled")
+    ledger.observe("a", status="Cancelled", filled=Decimal("0.004"))
+    assert list(ledger.claims()) == [order]
+
+
+def test_ledger_revived_order_counts_once_belongs_to_no_request_and_is_not_revived_again() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    ledger.observe("a", status="PartiallyFilled", filled=Decimal("0.004"))
+    ledger.finish("a", status="NotFound")
+    assert ledger.revive("a", "x1")
+    assert list(ledger.claims()) == [order]
+    assert (order.phase, order.is_in_flow) == (Phase.WORKING, False)
+    assert not ledger.revive("a", "x1")
+
+
+def test_ledger_marks_only_what_has_filled_and_is_in_no_reading() -> None:
+    ledger = with_orders(tracked("a"), tracked("b"))
+    ledger.observe("a", status="PartiallyFilled", filled=Decimal("0.004"))
+    assert ledger.fill_marks() == {"a": Decimal("0.004")}
+    ledger.settle(ledger.fill_marks())
+    assert ledger.fill_marks() == {}
+
+
+def test_ledger_fill_is_settled_after_its_order_was_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_FINISHED", 0)
+    ledger = with_orders(tracked("a"))
+    ledger.acknowledge("a", "x1")
+    ledger.observe("a", status="Filled", filled=Decimal("0.01"))
+    ledger.finish("a", status="Filled")
+    assert ledger.get("a") is None
+    ledger.settle({"a": Decimal("0.01")})
+    assert list(ledger.claims()) == []
+    assert ledger._by_order_id == {}  # names go with their order, or memory would grow for ever

@@ -227,9 +227,11 @@ def test_unknown_outcome_is_asked_for_and_never_sent_again() -> None:
 
 def test_unknown_outcome_blocks_its_symbol_while_its_own_request_asks() -> None:
     order, ledger = reserved()
-    unknown(order, ledger)
+    talk = unknown(order, ledger)  # a dialogue that nobody holds is broken off, and then the resolver's
+    assert order.is_in_flow
     assert ledger.unresolved_symbols() == {(Category.SPOT, "BTCUSDT")}
     assert ledger.open_count() == 1
+    assert not talk.is_over
 
 
 def test_unknown_outcome_is_written_before_it_is_asked_for() -> None:
@@ -719,3 +721,44 @@ def test_disaster_stop_that_fills_is_an_incident_once_for_each_further_fill() ->
     assert (incident["type"], incident["severity"]) == ("disaster stop filled", "critical")
     assert Dialogue(report_unknown_fill(order, filled=Decimal("0.004"))).is_over
     assert not Dialogue(report_unknown_fill(order, filled=Decimal("0.01"))).is_over
+
+
+def test_intent_row_carries_the_reference_at_acceptance() -> None:
+    order = tracked()
+    assert intent_fields(order)["reference_price"] is None
+    order.reference_price = Decimal("30000.50")
+    assert intent_fields(order)["reference_price"] == "30000.5"
+
+
+def test_unknown_outcome_that_is_found_and_shown_at_once_is_taken_as_it_was_found() -> None:
+    order, ledger = reserved()
+    talk = unknown(order, ledger).hear(T0)
+    ledger.acknowledge(order.tag, "x1")
+    ledger.observe(order.tag, status="PartiallyFilled", filled=Decimal("0.004"))
+    (row,) = talk.hear(found("Filled", "0.01")).rows(RowKind.ORDER_RESOLVED)
+    assert (row["status"], row["filled"]) == ("Filled", "0.01")
+
+
+def test_unknown_outcome_that_ended_without_an_id_is_asked_for_all_the_same() -> None:
+    order, ledger = reserved()
+    talk = unknown(order, ledger)
+    ledger.finish(order.tag, status="Rejected")
+    assert isinstance(talk.hear(T0).said, AskOrder)
+
+
+def test_unknown_outcome_found_partly_filled_has_filled_that_much() -> None:
+    order, ledger = reserved()
+    unknown(order, ledger).hear(T0).hear(found("PartiallyFilled", "0.004")).hear(None)
+    assert (order.status, order.filled) == ("PartiallyFilled", Decimal("0.004"))
+
+
+def test_cancels_ask_for_the_time_at_once() -> None:
+    order, ledger = working()
+    assert Dialogue(cancel_order(order)).said == Wait(until_ns=0)
+    assert Dialogue(withdraw_order(order, ledger=ledger, reason="a test")).said == Wait(until_ns=0)
+
+
+def test_withdraw_order_whose_cancel_is_lost_is_tried_again_within_four_seconds() -> None:
+    order, ledger = working()
+    talk = withdrawing(order, ledger).hear(LOST).hear(T0 + 3500 * NS_PER_MS)
+    assert isinstance(talk.hear(T0 + 4 * NS_PER_S).said, SendCancel)

@@ -71,7 +71,6 @@ class Activity:
         self._messages = MessageThrottle(
             deny_above=limits.messages_per_s_deny, terminate_above=limits.messages_per_s_terminate
         )
-        self._limits = limits
         self._is_terminated = False
         self._executions = RepeatedExecutionThrottle(
             limit=limits.repeated_execution_limit, window_s=limits.repeated_execution_window_s

@@ -175,3 +175,12 @@ def test_baseline_of_a_name_that_is_none_is_refused_when_it_is_made() -> None:
 
 def test_baseline_has_the_bounds_that_were_decided() -> None:
     assert (MAX_ORDERS, MAX_POSITIONS, MAX_HOLDINGS) == (500, 200, 500)
+
+
+@pytest.mark.parametrize(("taken_at_ms", "is_valid"), [(0, True), (2**53 - 1, True), (2**53, False), (-1, False)])
+def test_baseline_is_of_a_time_that_every_reader_of_json_keeps(taken_at_ms: int, *, is_valid: bool) -> None:
+    if is_valid:
+        assert baseline_of(taken_at_ms=taken_at_ms).taken_at_ms == taken_at_ms
+    else:
+        with pytest.raises(NotTrusted):
+            baseline_of(taken_at_ms=taken_at_ms)

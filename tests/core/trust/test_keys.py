@@ -77,3 +77,16 @@ def test_base64_has_one_form_only() -> None:
     assert decode_base64("QQ==", length=1, what="it") == b"A"
     with pytest.raises(NotTrusted, match="canonical"):
         decode_base64("QR==", length=1, what="it")
+
+
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_base64_may_have_any_length_where_none_is_named(count: int) -> None:
+    assert decode_base64(base64.b64encode(bytes(count)).decode(), length=None, what="it") == bytes(count)
+
+
+@pytest.mark.parametrize("count", [31, 33])
+def test_keys_have_thirty_two_bytes(count: int) -> None:
+    text = base64.b64encode(bytes(count)).decode()
+    for read in (load_private_key, load_public_key):
+        with pytest.raises(NotTrusted, match="must be 32"):
+            read(text)

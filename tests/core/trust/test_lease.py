@@ -162,3 +162,28 @@ def test_lease_length_has_a_bound(excess: int, is_trusted: bool) -> None:
 
 def test_lease_lives_for_thirty_seconds_at_most_and_is_renewed_every_five() -> None:
     assert (MAX_LIFETIME_S, SEND_EVERY_S, MAX_LEASE_BYTES) == (30, 5, 16_384)
+
+
+@pytest.mark.parametrize(("generation", "is_trusted"), [(0, True), (2**53 - 1, True), (2**53, False), (-1, False)])
+def test_lease_has_whole_numbers_that_every_reader_of_json_keeps(generation: int, *, is_trusted: bool) -> None:
+    raw = signed_content({**LEASE.content(), "generation": generation})
+    if is_trusted:
+        assert open_lease(raw, lease_key=PUBLIC).generation == generation
+    else:
+        with pytest.raises(NotTrusted):
+            open_lease(raw, lease_key=PUBLIC)
+
+
+def test_lease_that_is_a_list_of_the_right_words_is_not_trusted() -> None:
+    with pytest.raises(NotTrusted, match="exactly payload and signature"):
+        open_lease(b'["payload", "signature"]', lease_key=PUBLIC)
+
+
+@pytest.mark.parametrize(("length", "sentence"), [(16_384, ""), (16_385, "at most 16384")])
+def test_lease_of_more_than_its_bytes_is_not_read(length: int, sentence: str) -> None:
+    raw = SIGNED + b" " * (length - len(SIGNED))
+    if not sentence:
+        assert open_lease(raw, lease_key=PUBLIC) == LEASE
+    else:
+        with pytest.raises(NotTrusted, match=sentence):
+            open_lease(raw, lease_key=PUBLIC)

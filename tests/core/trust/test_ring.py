@@ -116,3 +116,17 @@ def test_ring_file_missing_or_broken_is_named(tmp_path: Path) -> None:
 
 def test_ring_has_the_bounds_that_were_decided() -> None:
     assert (FIRST_VERSION, MAX_RING_BYTES) == (1, 262_144)
+
+
+def test_ring_of_its_greatest_size_is_read_and_a_greater_one_is_not() -> None:
+    raw = ring_bytes(RING)
+    assert parse_ring(raw + b" " * (262_144 - len(raw))) == RING
+    with pytest.raises(NotTrusted, match="at most"):
+        parse_ring(raw + b" " * (262_145 - len(raw)))
+
+
+def test_ring_file_is_sorted_and_indented_for_a_person_to_compare() -> None:
+    lines = ring_bytes(RING).decode().splitlines()
+    names = [line.strip().split('"')[1] for line in lines if line.startswith(' "')]
+    assert names == sorted(RING.content())
+    assert lines[1] == f' "account": "{RING.account}",'

@@ -121,3 +121,15 @@ def test_tag_of_a_fixed_order_is_this_one() -> None:
     # Whoever audits orders by their tags, now or in a year, must find the same.
     assert tag() == "T1soG8LGAAECAwQFBgcIwS9_VEk9V-FMdjDZ"
     assert tag_key_id(KEY) == "e4b46ec05772b6ee"
+
+
+def test_tag_cut_anywhere_is_not_ours() -> None:
+    made = tag()
+    assert not any(is_ours(made[:length]) for length in range(len(made)))
+    assert not is_ours(made + "A")
+
+
+@pytest.mark.parametrize("position", [10, 35])
+def test_tag_with_a_letter_beyond_ascii_is_not_ours(position: int) -> None:
+    made = tag()
+    assert not is_ours(made[:position] + "\u00e9" + made[position + 1 :])

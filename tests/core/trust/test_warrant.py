@@ -12,6 +12,7 @@ from trade_core.trust.statement import sign_statement
 from trade_core.trust.warrant import (
     MAX_LIFETIME_MS,
     MAX_WORDS_CHARACTERS,
+    SIGNATURE_PURPOSE,
     WARRANT_VERSION,
     Warrant,
     WarrantPurpose,
@@ -107,3 +108,21 @@ def test_warrant_lives_at_most_five_minutes(left_ms: int, is_valid: bool) -> Non
 
 def test_warrant_has_the_bounds_that_were_decided() -> None:
     assert (WARRANT_VERSION, MAX_LIFETIME_MS, MAX_WORDS_CHARACTERS) == (1, 300_000, 400)
+
+
+def test_warrant_with_a_field_more_or_less_is_refused() -> None:
+    content = WARRANT.content()
+    less = {name: value for name, value in content.items() if name != "nonce"}
+    for changed in ({**content, "more": "x"}, less):
+        with pytest.raises(NotTrusted, match="fields"):
+            open_warrant(sign_statement(changed, KEY, purpose=SIGNATURE_PURPOSE), operator_key=PUBLIC)
+
+
+@pytest.mark.parametrize(("length", "is_read"), [(400, True), (401, False)])
+def test_warrant_has_at_most_four_hundred_characters_of_words(length: int, *, is_read: bool) -> None:
+    raw = sign_warrant(replace(WARRANT, words="w" * length), KEY)
+    if is_read:
+        assert len(open_warrant(raw, operator_key=PUBLIC).words) == length
+    else:
+        with pytest.raises(NotTrusted, match="words"):
+            open_warrant(raw, operator_key=PUBLIC)

@@ -16,7 +16,13 @@ from trade_gateway.account.view import Filled
 from trade_gateway.ledger import TrackedOrder
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.wire.intents import Category
-from trade_journal.rows import Entry, Row, RowKind, draft
+from trade_journal.rows import (
+    Entry,
+    Fields,
+    Row,
+    RowKind,
+    draft,
+)
 
 DAY_NS = 24 * 3600 * NS_PER_S
 BTC = (Category.SPOT, "BTCUSDT")
@@ -182,3 +188,32 @@ def test_activity_fill_of_a_protective_stop_is_a_reducing_fill_against_its_trigg
     assert note.kind is RowKind.ORDER_FILLED
     assert (note.fields["adds_risk"], note.fields["reference_price"], note.fields["price"]) == (False, "29000", "28900")
     assert used(activity) == 0
+
+
+def test_activity_rearmed_counts_messages_and_executions_anew() -> None:
+    activity = Activity(limits=LIMITS)
+    for number in range(5):
+        activity.count_message(at_ns=0)
+        activity.count_fill(fill(order(f"T{number}"), "1"), at_ns=0)
+    assert activity.is_terminated
+    assert activity.tripped_symbols == {BTC}
+    activity.rearm_all()
+    assert not activity.is_terminated
+    assert activity.tripped_symbols == frozenset()
+    assert activity.count_message(at_ns=0)[0] is MessageLevel.FREE
+
+
+def test_activity_rows_of_what_is_rearmed_are_in_order() -> None:
+    activity = Activity(limits=LIMITS)
+    names = ["SOLUSDT", "BTCUSDT", "XRPUSDT", "ETHUSDT", "ADAUSDT"]
+    for name in names:
+        fields: Fields = {"throttle": "repeated_execution", "category": "spot", "symbol": name}
+        activity.replay(Row(seq=0, at_ns=0, kind=RowKind.THROTTLE_TRIPPED, actor="gateway", fields=fields))
+    assert [note.fields["symbol"] for note in activity.rearm_all()] == sorted(names)
+
+
+def test_activity_row_of_a_fill_carries_the_reference_at_acceptance() -> None:
+    activity = Activity(limits=LIMITS)
+    for reference, shown in ((None, None), (Decimal("99.50"), "99.5")):
+        (note,) = activity.count_fill(fill(order(reference_price=reference)), at_ns=0)
+        assert note.fields["reference_price"] == shown

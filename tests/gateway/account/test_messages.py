@@ -15,6 +15,7 @@ from trade_gateway.account.messages import (
     OrderSeen,
     PositionSeen,
     WalletSeen,
+    parse_execution,
     parse_frame,
     parse_order,
 )
@@ -309,3 +310,30 @@ def test_position_has_the_entry_price_that_stream_or_page_names(changed: dict[st
 def test_position_whose_entry_price_is_nonsense_is_not_believed(entry: object) -> None:
     with pytest.raises(NonsenseSaid):
         parse_frame(frame("position", {**POSITION, "entryPrice": entry}))
+
+
+def test_message_with_a_list_for_a_topic_does_not_concern_the_view() -> None:
+    assert parse_frame(json.dumps({"topic": ["order"], "creationTime": 1, "data": []})) == ()
+
+
+def test_messages_rest_list_lends_its_category_to_its_executions() -> None:
+    seen = parse_execution(without(EXECUTION, "category"), Category.LINEAR)
+    assert seen is not None
+    assert seen.category is Category.LINEAR
+
+
+def test_messages_execution_of_a_category_that_is_not_traded_is_nothing() -> None:
+    assert parse_execution({**EXECUTION, "category": "option"}) is None
+
+
+@pytest.mark.parametrize("equity", ["", None])
+def test_messages_wallet_without_an_equity_has_none(equity: object) -> None:
+    (seen,) = parse_frame(frame("wallet", {**WALLET, "totalEquity": equity}))
+    assert isinstance(seen, WalletSeen)
+    assert seen.equity_usdt is None
+
+
+def test_messages_position_without_index_and_sequence_is_of_one_way_and_the_oldest() -> None:
+    (seen,) = parse_frame(frame("position", without(without(POSITION, "positionIdx"), "seq")))
+    assert isinstance(seen, PositionSeen)
+    assert seen.sequence == -1

@@ -137,3 +137,28 @@ def test_trust_of_a_keeper_that_was_just_made_comes_with_the_first_reading_howev
     keeper.stream_up(at_ns=0)
     keeper.reading_completed(began_ns=0, differences=0)
     assert judged(keeper, now_ns=0) == Trusted()
+
+
+def test_trust_keeper_has_a_baseline_once_something_was_read(keeper: TrustKeeper) -> None:
+    assert not TrustKeeper().has_baseline
+    assert keeper.has_baseline
+
+
+def test_trust_is_lost_when_the_stream_comes_up_anew_until_a_later_reading(keeper: TrustKeeper) -> None:
+    keeper.stream_up(at_ns=300)
+    assert reason(keeper, now_ns=300)
+    keeper.reading_completed(began_ns=299, differences=0)
+    assert reason(keeper, now_ns=300)
+    keeper.reading_completed(began_ns=300, differences=0)
+    assert judged(keeper, now_ns=300) == Trusted()
+
+
+def test_trust_is_not_regained_by_a_reading_that_began_before_it_was_lost(keeper: TrustKeeper) -> None:
+    keeper.distrust("nonsense", at_ns=300)
+    keeper.reading_completed(began_ns=299, differences=0)
+    assert reason(keeper, now_ns=301) == "nonsense"
+
+
+def test_trust_stays_with_every_reading_that_agrees(keeper: TrustKeeper) -> None:
+    keeper.reading_completed(began_ns=300, differences=0)
+    assert judged(keeper, now_ns=300) == Trusted()

@@ -869,3 +869,16 @@ def fill(account: AccountFacts, intent: OrderIntent) -> AccountFacts:
 
 def test_factors_of_the_decision_are_those_that_were_decided() -> None:
     assert (Decimal("0.5"), 2) == (DEFAULT_TRIMMED_SCALE, REDUCING_ORDERS_FACTOR)
+
+
+@pytest.mark.parametrize(("equity", "shown"), [(None, "unknown"), (Decimal(-1), "-1")])
+def test_denial_for_want_of_equity_says_what_is_known(equity: Decimal | None, shown: str) -> None:
+    denied = decided(BUY, replace(ACCOUNT, equity_usdt=equity))
+    assert isinstance(denied, Deny)
+    assert (denied.code, denied.detail) == (DenyCode.EQUITY_UNKNOWN, (("equity", shown),))
+
+
+def test_equity_of_less_than_a_coin_is_known() -> None:
+    denied = decided(BUY, replace(ACCOUNT, equity_usdt=Decimal("0.5")))
+    assert isinstance(denied, Deny)
+    assert denied.code is not DenyCode.EQUITY_UNKNOWN

@@ -344,3 +344,21 @@ def test_policy_hash_of_another_meaning_differs(changes: dict[str, str]) -> None
 def test_policy_of_any_bytes_is_refused_cleanly(raw: bytes) -> None:
     with pytest.raises(PolicyError):
         parse_policy(raw)
+
+
+def test_policy_that_is_not_complete_is_not_searched_for_contradictions() -> None:
+    assert fault(text(exit_collar=None)).count(";") == 0
+
+
+def test_policy_with_a_list_for_a_category_is_refused() -> None:
+    assert "category spot or linear" in fault(text(symbols=one_symbol(category='["spot"]')))
+
+
+def test_fault_of_the_policy_shows_what_was_found() -> None:
+    assert "found '-1'" in fault(text(collar='"-1"'))
+    assert "found nothing (the key is missing)" in fault(text(collar=None))
+
+
+@pytest.mark.parametrize(("equity", "base"), [("-5", "0"), ("0", "0"), ("3999", "3999"), ("4001", "4000")])
+def test_multiples_apply_to_the_smaller_of_equity_and_capital_and_to_no_debt(equity: str, base: str) -> None:
+    assert POLICY.base_usdt(Decimal(equity)) == Decimal(base)

@@ -11,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trade_gateway.policy.deny_codes import DenyCode
+from trade_gateway.wire.fields import (
+    shown,
+)
 from trade_gateway.wire.intents import CancelIntent, Category, OrderFilter, OrderIntent, Side
 from trade_gateway.wire.order_bodies import CREATE_REQUIRED, FORBIDDEN_KEYS
 from trade_gateway.wire.parse import parse_order_cancel, parse_order_create
@@ -413,3 +416,22 @@ def test_rendered_cancel_parses_to_the_same_order() -> None:
     assert (by_link.order_id, by_link.client_link_id) == (None, "x")
     with pytest.raises(ValueError, match="names one order"):
         cancel_body(category=Category.SPOT, symbol="BTCUSDT")
+
+
+def test_cancel_by_the_exchanges_id_alone_is_understood() -> None:
+    raw = b'{"category":"spot","symbol":"BTCUSDT","orderId":"123"}'
+    assert cancelled(raw).order_id == "123"
+
+
+def test_spot_order_with_a_trigger_is_no_protective_stop() -> None:
+    assert code_of(body(category="spot", reduceOnly=True, triggerPrice="1")) is DenyCode.ORDER_FIELD_FORBIDDEN
+
+
+def test_number_that_is_no_text_is_refused_as_such() -> None:
+    refusal = refused(body().replace(b'"0.009"', b"0.009"))
+    assert refusal.code is DenyCode.ORDER_NUMBER_INVALID
+    assert dict(refusal.detail) == {"key": "qty", "value": "0.009", "type": "not a string"}
+
+
+def test_values_are_shown_as_they_stood_in_the_body() -> None:
+    assert [shown(value) for value in (None, True, False, "x")] == ["missing", "true", "false", "x"]

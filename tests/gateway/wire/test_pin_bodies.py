@@ -122,3 +122,9 @@ def test_pin_of_a_duplicate_key_is_refused() -> None:
 def test_pin_on_a_route_that_pins_nothing_is_a_fault_of_the_caller() -> None:
     with pytest.raises(ValueError, match="ORDER_CREATE pins nothing"):
         parse_pins(Route.ORDER_CREATE, b'{"a":1}')
+
+
+@pytest.mark.parametrize("key", ["category", "mode"])
+def test_pin_of_a_position_mode_without_a_key_is_refused(key: str) -> None:
+    fields: dict[str, object] = {name: value for name, value in MODE.items() if name != key}
+    assert code_of(Route.SWITCH_POSITION_MODE, fields) is DenyCode.BODY_KEY_MISSING

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trade_gateway.policy.deny_codes import DenyCode
-from trade_gateway.wire.refusal import MAX_DETAIL_CHARACTERS, detail_of, neutralised, refuse
+from trade_gateway.wire.refusal import (
+    MAX_DETAIL_CHARACTERS,
+    Refused,
+    detail_of,
+    neutralised,
+    refuse,
+)
 
 
 @given(st.text() | st.binary())
@@ -43,3 +49,8 @@ def test_refuse_keeps_the_order_of_details() -> None:
     assert refusal.code is DenyCode.BODY_VALUE_INVALID
     assert refusal.detail == (("key", "b"), ("value", "a(u0009)"))
     assert detail_of() == ()
+
+
+def test_refused_carries_its_refusal() -> None:
+    refusal = refuse(DenyCode.BODY_VALUE_INVALID)
+    assert Refused(refusal).refusal is refusal

@@ -166,3 +166,13 @@ def test_local_answers_say_what_clients_need_and_name_nobody() -> None:
 
 def test_denial_is_answered_with_the_status_that_clients_read_the_envelope_of() -> None:
     assert DENIED_HTTP_STATUS == 200
+
+
+def test_denied_answer_of_another_code_is_the_same_for_spot() -> None:
+    _, body = denied_answer(DenyCode.STATE_HALTED, (), Route.ORDER_CREATE, now_ms=NOW_MS, category=Category.SPOT)
+    assert json.loads(body)["retCode"] == DenyCode.STATE_HALTED.ret_code
+
+
+def test_envelope_of_what_is_no_json_number_is_never_made() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        envelope(0, "OK", {"x": float("nan")}, now_ms=NOW_MS)
