@@ -63,11 +63,11 @@ class Tally:
         fills = sum(result.fills for result in self.results)
         return (
             f"{name:<22}{len(self.results):>6}{fills:>9}{float(median):>9.3f}{_down(worst.ratio):>10}"
-            f"{_down(strict):>10}{worst.seed:>12}"
+            f"{_down(strict):>10}{worst.seed:>16}"
         )
 
 
-HEAD = f"{'strategy':<22}{'runs':>6}{'fills':>9}{'median':>9}{'worst':>10}{'strict':>10}{'its seed':>12}"
+HEAD = f"{'strategy':<22}{'runs':>6}{'fills':>9}{'median':>9}{'worst':>10}{'strict':>10}{'its seed':>16}"
 
 
 def do(job: Job) -> list[Result | Broken]:
@@ -132,7 +132,8 @@ def main() -> int:
         for results in pool.imap_unordered(do, wanted):
             for result in results:
                 report.take(result)
-    print(f"seed {given.seed}, {report.runs} runs, as many policies, {time.monotonic() - began_s:.0f} s")
+    seconds = time.monotonic() - began_s
+    print(f"seed {given.seed}, {report.runs} runs under {report.policies} policies, {seconds:.0f} s")
     for line in report.lines():
         print(line)
     return 1 if report.beyond or report.broken else 0
@@ -150,6 +151,12 @@ class Report:
     def runs(self) -> int:
         """The runs that came to their end."""
         return sum(len(tally.results) for tally in self.tallies.values())
+
+    @property
+    def policies(self) -> int:
+        """The policies that were tried: every run has its own, but a search stays with one."""
+        seeds = [{(tally.results[0].name, one.seed) for one in tally.results} for tally in self.tallies.values()]
+        return sum(len(found) for found in seeds)
 
     def take(self, result: Result | Broken) -> None:
         """Take in one run; show now and then how far it is."""

@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_hostile_bot_never_loses_more_than_the_bound(name: str) -> None:
-    tally = Tally(results=[measure(name, STRATEGIES[name], seed) for seed in range(1, RUNS + 1)])
+    first = 100 * list(STRATEGIES).index(name)  # so that no two strategies try the same policies
+    tally = Tally(results=[measure(name, STRATEGIES[name], seed) for seed in range(first, first + RUNS)])
     print(tally.line(name))
     assert [result.seed for result in tally.results if not result.is_within] == []
     assert any(result.fills for result in tally.results), "an attack that trades nothing proves nothing"
