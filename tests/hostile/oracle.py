@@ -106,7 +106,8 @@ class _Pool:
 class Oracle:
     """Listens to the exchange. `index` answers with its index price of a coin, `now_ns` with the time.
 
-    `is_reduce_only` answers whether the exchange holds an order, by its id, to reducing a position.
+    `is_reduce_only` answers whether the exchange holds an order, by its id, to reducing a position, `trigger_of` at
+    which price it was to be triggered: a stop is measured against that, since up to it the market did it all.
     """
 
     uid: str
@@ -114,6 +115,7 @@ class Oracle:
     index: Callable[[str], Decimal]
     max_divergence: Decimal
     is_reduce_only: Callable[[str], bool]
+    trigger_of: Callable[[str], Decimal | None] = lambda _: None
     fills: list[Fill] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
     highest_equity: Decimal = ZERO
@@ -187,7 +189,8 @@ class Oracle:
         coin = seen.base_coin
         if seen.order_link_id not in self._accepted:
             raise AssertionError(f"an order that nobody accepted has filled: {seen.order_link_id}")
-        references = self._accepted[seen.order_link_id]
+        trigger = self.trigger_of(seen.order_id)
+        references = self._accepted[seen.order_link_id] if trigger is None else (trigger,)
         is_base_fee = seen.fee_currency == coin
         order = (seen.exec_price, seen.side.sign)
         return Fill(

@@ -15,6 +15,7 @@ FINE = (("spot", "ETHUSDT"), ("spot", "XRPUSDT"), ("spot", "BTCUSDT"), ("linear"
 """Symbols whose smallest step is small beside an order."""
 SPOT_FEE = Decimal("0.001")
 LINEAR_FEE = Decimal("0.0002")
+TAKER_FEE = Decimal("0.00055")
 _BASE: Mapping[str, Decimal | int | str] = {
     "min_order_notional_usdt": Decimal(5),
     "fat_finger": Decimal("0.2"),
@@ -83,6 +84,27 @@ def draw_policy(draw: random.Random, *, symbols: Sequence[tuple[str, str]] | Non
         order_time_to_live_s=draw.choice([60, 300]),
         repeated_execution_limit=draw.choice([5, 1000, 1000, 1000]),
         repeated_execution_window_s=draw.choice([1, 60]),
+    )
+
+
+def stop_policy(draw: random.Random, *, symbols: Sequence[tuple[str, str]]) -> str:
+    """Draw a policy that permits protective stops."""
+    capital = Decimal(4000)
+    exposure = Decimal(draw.choice(["0.5", "1", "2"]))
+    turnover = Decimal(draw.choice(["0.5", "1.5", "3"]))
+    return policy_text(
+        symbols=symbols,
+        symbol_notional=exposure * capital,
+        allocated_capital_usdt=capital,
+        max_gross_exposure=exposure,
+        turnover_budget_24h=turnover,
+        max_order_notional_usdt=min(turnover, exposure) * capital,
+        collar=Decimal(draw.choice(["0.0005", "0.003"])),
+        exit_collar=Decimal("0.004"),
+        highest_fee=TAKER_FEE,
+        leverage=10,
+        protective_stops="reduce_only",
+        stop_slippage=Decimal(draw.choice(["0.004", "0.01", "0.03"])),
     )
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from hostile.actions import play, random_steps
 from hostile.bot import BETWEEN_ORDERS_S, Bot, Placed
-from hostile.policies import FINE, LINEAR, PRICES, SPOT, draw_policy, sharp_policy
+from hostile.policies import FINE, LINEAR, PRICES, SPOT, draw_policy, sharp_policy, stop_policy
 from hostile.venue import COINS, Key, jitter
 from hostile.world import Setting, World
 
@@ -34,6 +34,7 @@ class Strategy:
     equity_factor: tuple[str, str] = ("1.2", "4")
     is_thin: bool = True
     holdings: bool = False
+    policy: Callable[..., str] | None = None
 
     def setting(self, seed: int) -> Setting:
         """Draw the world."""
@@ -41,7 +42,8 @@ class Strategy:
         chosen = [draw.choice(list(self.symbols))]
         if draw.random() < 0.3:
             chosen = draw.sample(list(self.symbols), min(len(self.symbols), 3))
-        policy = sharp_policy(draw, symbols=chosen) if draw.random() < 0.5 else draw_policy(draw, symbols=chosen)
+        make = self.policy or (sharp_policy if draw.random() < 0.5 else draw_policy)
+        policy = make(draw, symbols=chosen)
         capital = parse_policy(policy.encode()).allocated_capital_usdt
         low, high = self.equity_factor
         factor = Decimal(low) + (Decimal(high) - Decimal(low)) * Decimal(draw.randint(0, 100)) / 100
@@ -419,6 +421,48 @@ async def forgotten(world: World, bot: Bot, draw: random.Random) -> None:
     await wash(bot, side_of)
 
 
+async def stops(world: World, bot: Bot, draw: random.Random) -> None:
+    """Have stops triggered by the smallest step of the index, and taken as far from their trigger as they may be."""
+    side_of = sides(draw)
+    await build(bot, side_of)
+    await world.skip(DAY_S + 61)
+    await world.ready()
+    for number in range(_ROUNDS):
+        placed = [await _paced(bot, key, side_of(key)) for key in bot.keys]
+        taken = [bot.take(order) for order in placed]
+        if number and not any(taken):
+            break
+        for key in bot.keys:
+            await _stop_out(world, bot, draw, key)
+    await bot.dump()
+
+
+async def _stop_out(world: World, bot: Bot, draw: random.Random, key: Key) -> None:
+    held, index = bot.held(key), world.venue.index(key[1].removesuffix("USDT"))
+    tick = world.venue.instrument(key).tick_size
+    sign = 1 if held > 0 else -1
+    side = Side.SELL if held > 0 else Side.BUY
+    if not held:
+        return
+    trigger = index - sign * (index * Decimal("0.0006")).quantize(tick, rounding="ROUND_UP")
+    limit = bot.on_grid(key, side, trigger * (1 + side.sign * bot.policy.stop_slippage))
+    await world.sleep(BETWEEN_ORDERS_S)
+    answer = await world.create_stop(key, side.value, quantity=abs(held), trigger=trigger)
+    if answer["retCode"] != 0:
+        bot.take(await bot.reduce(key))
+        return
+    is_waiting = draw.random() < 0.7
+    if is_waiting:
+        world.venue.rest(key, side.opposite, quantity=abs(held), price=limit)
+    world.move(key[1].removesuffix("USDT"), trigger - sign * tick)
+    if not is_waiting:
+        world.move(key[1].removesuffix("USDT"), index)
+        world.venue.take(key, side.opposite, quantity=abs(held), price=limit)
+    world.venue.leave(key)
+    world.move(key[1].removesuffix("USDT"), index)
+    await world.sleep(0.5)
+
+
 async def mixture(world: World, bot: Bot, draw: random.Random) -> None:
     """Anything, in any order."""
     await play(world, bot, random_steps(draw, draw.randint(20, 80)))
@@ -476,6 +520,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "leaping clock": Strategy(attack=leaping_clock, symbols=SPOT + LINEAR),
     "deaf": Strategy(attack=deaf, symbols=SPOT + LINEAR),
     "forgotten fills": Strategy(attack=forgotten),
+    "stops": Strategy(attack=stops, symbols=LINEAR, policy=stop_policy),
     "mixture": Strategy(attack=mixture, symbols=SPOT + LINEAR),
     "thick books": Strategy(attack=patient, is_thin=False),
 }

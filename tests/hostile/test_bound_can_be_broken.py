@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hostile.measure import measure
 from hostile.oracle import Window
-from hostile.policies import FINE, SPOT_FEE, policy_text
+from hostile.policies import FINE, SPOT_FEE, TAKER_FEE, policy_text
 from hostile.strategies import (
     Attack,
     Strategy,
@@ -28,6 +28,7 @@ from hostile.strategies import (
     wash_only,
     window_edge,
 )
+from hostile.strategies import stops as stop_out
 from hostile.world import Setting, World
 
 from trade_gateway import recovery
@@ -35,6 +36,7 @@ from trade_gateway.account.activity import Activity
 from trade_gateway.account.keeper import AccountKeeper
 from trade_gateway.account.reference_feed import ReferenceFeed
 from trade_gateway.policy import collar, decision, turnover
+from trade_gateway.policy import stops as policy_stops
 from trade_gateway.policy.hostile_loss import hostile_loss
 from trade_gateway.policy.verdicts import Deny
 
@@ -123,6 +125,16 @@ def wall_clock_window(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AccountKeeper, "_window_ns", lambda self: self._clock.wall_ns())
 
 
+def wide_stops(patch: pytest.MonkeyPatch) -> None:
+    """A triggered stop gives away more than the policy says."""
+    real = policy_stops.bounded_stop
+    patch.setattr(
+        policy_stops,
+        "bounded_stop",
+        lambda intent, *, slippage, tick_size: real(intent, slippage=slippage * 3, tick_size=tick_size),
+    )
+
+
 def fee_on_the_reference(patch: pytest.MonkeyPatch) -> None:
     """The formula takes the fee of what the reference says, not of the price that was paid."""
 
@@ -157,6 +169,18 @@ CASES: dict[str, tuple[Breaking, Strategy, Iterable[int]]] = {
     "a restart forgets fills": (fills_forgotten, fixed(forgotten, XRP), [1, 2]),
     "a restart forgets prices": (no_memory_of_prices, fixed(first_moment, XRP), [1, 2, 3]),
     "a leap of the clock empties the window": (wall_clock_window, fixed(leaping_clock, XRP), [1, 2, 3]),
+    "stops without their bound": (
+        wide_stops,
+        fixed(
+            stop_out,
+            SHORT,
+            highest_fee=TAKER_FEE,
+            protective_stops="reduce_only",
+            max_order_notional_usdt=CAPITAL,
+            stop_slippage=Decimal("0.01"),
+        ),
+        [1, 2],
+    ),
     "the fee on the reference": (
         fee_on_the_reference,
         fixed(patient, SHORT, highest_fee=LINEAR_FEE, max_order_notional_usdt=CAPITAL),

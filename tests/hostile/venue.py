@@ -190,6 +190,24 @@ class Venue:
                     key = (category, symbol)
                     self.print_trade(key, self.instrument(key).nearest_price(price))
 
+    def rest(self, key: Key, side: Side, *, quantity: Decimal, price: Decimal) -> None:
+        """Wait in the book for what the bot will send."""
+        command = PlaceOrder(
+            category=key[0],
+            symbol=key[1],
+            side=side,
+            order_type=OrderType.LIMIT,
+            qty=quantity,
+            price=price,
+            time_in_force=TimeInForce.GTC,
+        )
+        with suppress(Rejected):
+            self.exchange.place(self.second, command)
+
+    def leave(self, key: Key) -> None:
+        """Take back what waits."""
+        self.exchange.cancel_all(self.second, CancelAll(category=key[0], symbol=key[1]))
+
     def requote(self) -> None:
         """Let the participants of thick books come back. No tick: a day of candles would cost more than all else."""
         for coin in COINS:

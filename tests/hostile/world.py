@@ -98,6 +98,7 @@ class World:
             index=self.venue.index,
             max_divergence=self.policy.reference_max_divergence,
             is_reduce_only=lambda order_id: known_orders[order_id].reduce_only,
+            trigger_of=lambda order_id: known_orders[order_id].trigger_price,
         )
         for coin in COINS:
             self.oracle.note_index(coin)
@@ -126,7 +127,8 @@ class World:
         """Start a gateway on the journal as it stands."""
         self._journal = _Journal(self._disk, commit_s=self.commit_s, oracle=self.oracle)
         rows = [parse_row(body) for body in self._disk.bodies]
-        intents = [row.fields for row in rows if row.kind is RowKind.ORDER_INTENT]
+        kinds = (row.fields for row in rows if row.kind is RowKind.ORDER_INTENT)
+        intents = [fields for fields in kinds if fields.get("trigger_price") is None]
         self.oracle.note_restart({_coin(fields["symbol"]): str(fields["tag"]) for fields in intents})
         with _edges_replaced(self.venue):
             gateway = service.Gateway(
@@ -255,6 +257,21 @@ class World:
         }
         if reduce:
             body["reduceOnly"] = True
+        return await self._post("/v5/order/create", body)
+
+    async def create_stop(self, key: Key, side: str, *, quantity: Decimal, trigger: Decimal) -> Any:
+        """Send a protective stop at the market, triggered by the index price."""
+        body: dict[str, Any] = {
+            "category": "linear",
+            "symbol": key[1],
+            "side": side,
+            "orderType": "Market",
+            "qty": f"{quantity:f}",
+            "triggerPrice": f"{trigger:f}",
+            "triggerDirection": 1 if side == "Buy" else 2,
+            "triggerBy": "IndexPrice",
+            "reduceOnly": True,
+        }
         return await self._post("/v5/order/create", body)
 
     async def cancel(self, key: Key, order_id: str) -> Any:
