@@ -418,3 +418,128 @@ def test_claimed_adds_up_one_side_by_symbol() -> None:
 
 def test_view_has_the_bounds_that_were_decided() -> None:
     assert (view_module.MAX_FOREIGN_ORDERS, view_module.MAX_REMEMBERED) == (1_000, 20_000)
+
+
+@pytest.mark.parametrize(
+    ("is_in_flow", "is_outcome_unknown", "is_trusted"),
+    [(True, False, True), (True, True, False), (False, False, False), (False, True, False)],
+)
+def test_view_is_trusted_while_an_order_is_merely_on_its_way(
+    is_in_flow: bool, is_outcome_unknown: bool, is_trusted: bool
+) -> None:
+    it = Scene(phase=Phase.UNRESOLVED, is_in_flow=is_in_flow)
+    it.order.is_outcome_unknown = is_outcome_unknown
+    assert it.is_trusted() is is_trusted
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_view_end_of_somebody_elses_order_that_a_reading_shows_first_must_be_told(is_told: bool) -> None:
+    it = Scene()
+    other = replace(it.seen(), tag="", order_id="y1")
+    it.hear(other)
+    it.view.read_open_orders(Category.SPOT, [], it.view.begin_reading(now_ns=NOW_NS), now_ns=NOW_NS)
+    if is_told:
+        it.hear(replace(other, status="Cancelled"))
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1) is is_told
+
+
+def test_view_order_taken_for_not_placed_and_shown_cancelled_with_a_fill_was_live() -> None:
+    it = Scene(phase=Phase.UNRESOLVED)
+    it.ledger.finish("T1", status="NotFound")
+    changes = it.hear(it.seen("Cancelled", "0.4"))
+    assert [type(change) for change in changes] == [Appeared, Filled, Ended]
+
+
+def test_view_order_has_the_status_that_the_stream_tells() -> None:
+    it = Scene()
+    it.hear(it.seen("PartiallyFilled", "0.4"))
+    assert it.order.status == "PartiallyFilled"
+
+
+def test_view_order_that_fills_exactly_its_quantity_is_no_reason_for_distrust() -> None:
+    it = Scene()
+    it.hear(it.seen("Filled", "1"))
+    assert it.is_trusted()
+
+
+def test_view_fills_of_one_order_each_have_the_price_of_what_they_added() -> None:
+    it = Scene()
+    prices = [
+        change.price
+        for filled, value in (("0.001", "0.09"), ("0.5", "45.41"), ("0.75", "69.91"))
+        for change in it.hear(it.seen("PartiallyFilled", filled, value=Decimal(value)))
+        if isinstance(change, Filled)
+    ]
+    assert prices[0] == 90
+    assert prices[1] == Decimal("45.32") / Decimal("0.499")
+    assert prices[2] == 98
+
+
+def test_view_execution_makes_an_unknown_order_work_when_it_names_it() -> None:
+    it = Scene(phase=Phase.UNRESOLVED)
+    it.hear(execution(1, "0.1", order_id=""))
+    assert it.order.phase is Phase.UNRESOLVED
+    it.hear(execution(2, "0.1"))
+    assert it.order.phase is Phase.WORKING
+
+
+@pytest.mark.parametrize("status", ["PartiallyFilled", "Filled"])
+def test_view_fill_that_a_reading_shows_first_may_be_told_by_its_execution(status: str) -> None:
+    it = Scene()
+    quantity = "0.4" if status == "PartiallyFilled" else "1"
+    it.view.read_order(it.order, order_id="x1", status=status, filled=Decimal(quantity), now_ns=NOW_NS)
+    it.hear(execution(1, quantity))
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
+
+
+def test_view_news_of_an_order_of_others_is_taken_at_the_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_module, "MAX_FOREIGN_ORDERS", 1)
+    it = Scene()
+    other = replace(it.seen(), tag="", order_id="y1")
+    it.hear(other)
+    it.hear(replace(other, status="PartiallyFilled", filled=Decimal("0.2")))
+    assert [order.filled for order in it.view.foreign_orders] == [Decimal("0.2")]
+    assert it.is_trusted()
+
+
+def test_view_wallet_message_that_is_old_and_says_otherwise_explains_nothing() -> None:
+    it = Scene()
+    it.read(wallet=replace(WALLET, coins={"BTC": Decimal(2), "USDT": Decimal(100)}, at_ms=2000))
+    it.hear(WalletSeen(coins={"BTC": Decimal(9)}, equity_usdt=None, at_ms=1999))
+    assert not it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
+
+
+@pytest.mark.parametrize(("size", "is_trusted"), [(1, True), (2, False)])
+def test_view_position_that_a_reading_shows_first_must_be_told_by_the_stream(size: int, is_trusted: bool) -> None:
+    it = Scene()
+    it.read(positions=(PositionSeen(symbol="BTCUSDT", size=Decimal(1), sequence=5),))
+    it.hear(PositionSeen(symbol="BTCUSDT", size=Decimal(size), sequence=4))
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1) is is_trusted
+
+
+def test_view_position_of_the_same_sequence_is_as_new() -> None:
+    it = Scene()
+    for size in (1, 2):
+        it.hear(PositionSeen(symbol="BTCUSDT", size=Decimal(size), sequence=5))
+    assert it.view.positions == {"BTCUSDT": Decimal(2)}
+    assert [held.size for held in it.view.held_positions] == [Decimal(2)]
+    it.hear(PositionSeen(symbol="BTCUSDT", size=Decimal(0), sequence=6))
+    assert it.view.held_positions == ()
+
+
+def test_view_lost_trust_is_not_regained_by_a_reading_that_differs() -> None:
+    it = Scene()
+    it.view.trust_keeper.distrust("nonsense", at_ns=NOW_NS)
+    changed = replace(WALLET, coins={"BTC": Decimal(2), "USDT": Decimal(100)}, at_ms=2000)
+    it.read(wallet=changed)
+    assert not it.is_trusted()
+    it.read(wallet=changed)
+    assert it.is_trusted()
+
+
+def test_view_counts_an_execution_again_that_its_bounded_memory_has_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_module, "MAX_REMEMBERED", 1)
+    it = Scene()
+    for number in range(2):
+        it.hear(execution(number, "0.1"))
+    assert quantities(it.hear(execution(0, "0.1"))) == [Decimal("0.1")]
