@@ -38,7 +38,7 @@ from trade_gateway.wire.parse import (
 )
 from trade_gateway.wire.refusal import Refusal, refuse
 from trade_gateway.wire.render import denied_answer, envelope, local_read_answer, pinned_answer
-from trade_gateway.wire.request import RawRequest, check_framing
+from trade_gateway.wire.request import RawRequest, check_framing, check_host
 from trade_gateway.wire.routes import Kind, Route, match_route
 from trade_gateway.wire.triggers import is_trigger
 from trade_journal.rows import Fields, RowKind
@@ -54,6 +54,7 @@ class BotJudge:
         self,
         *,
         virtual_keys: Mapping[str, Secret],
+        hosts: frozenset[bytes],
         policy: Policy,
         desk: OrderDesk,
         reads: Reads,
@@ -64,6 +65,7 @@ class BotJudge:
     ) -> None:
         self._halt = halt
         self._virtual_keys = virtual_keys
+        self._hosts = hosts
         self._policy = policy
         self._desk = desk
         self._reads = reads
@@ -101,9 +103,11 @@ class BotJudge:
 
     async def _judged(self, request: RawRequest, route: Route | Refusal) -> Answer:
         framing = check_framing(request)
+        astray = check_host(request.headers, hosts=self._hosts)
         if isinstance(route, Route) and route.kind is Kind.PUBLIC_READ:
-            if framing is not None:
-                return self._denied(framing, route=route, is_authenticated=False)
+            refusal = framing or astray
+            if refusal is not None:
+                return self._denied(refusal, route=route, is_authenticated=False)
             return await self._read(request, route, is_authenticated=False)
         verdict = authenticate(request, virtual_keys=self._virtual_keys, now_ms=self._now_ms(), spent=self._spent)
         is_authenticated = not isinstance(verdict, AuthenticationFailure)
@@ -116,6 +120,8 @@ class BotJudge:
             answer = self._denied(framing, route=route, is_authenticated=is_authenticated)
         elif isinstance(verdict, AuthenticationFailure):
             answer = self._unauthenticated(verdict)
+        elif astray is not None:
+            answer = self._denied(astray, route=route, is_authenticated=True)
         else:
             answer = await self._authenticated(request, route)
         return replace(answer, is_authenticated=is_authenticated)
@@ -200,7 +206,7 @@ class BotJudge:
         match result:
             case ReadDone():
                 kind = RowKind.READ_ANSWERED if result.is_local else RowKind.READ_FORWARDED
-                self._recorder.append_later(kind, {**fields, "ret_code": result.ret_code})
+                self._recorder.answer(kind, {**fields, "ret_code": result.ret_code})
                 body = envelope(result.ret_code, result.ret_msg, result.result, now_ms=self._now_ms())
                 return Answer(body=body)
             case ReadFailed():
@@ -221,7 +227,7 @@ class BotJudge:
         if isinstance(intent, Refusal):
             return self._denied(intent, route=route, is_authenticated=True)
         self._metrics.requests.labels(outcome="read").inc()
-        self._recorder.append_later(RowKind.READ_ANSWERED, {"route": route.name})
+        self._recorder.answer(RowKind.READ_ANSWERED, {"route": route.name})
         return Answer(body=local_read_answer(route, now_ms=self._now_ms()))
 
     def _pin(self, request: RawRequest, route: Route) -> Answer:
@@ -235,7 +241,7 @@ class BotJudge:
             # A flood of these is counted like one of denials.
             self._recorder.deny(RowKind.PIN_ANSWERED, code=refusal.code.name, fields=fields, is_authenticated=True)
             return self._refusal_answer(refusal, route)
-        self._recorder.append_later(RowKind.PIN_ANSWERED, fields)
+        self._recorder.answer(RowKind.PIN_ANSWERED, fields)
         return Answer(body=pinned_answer(route, now_ms=self._now_ms()))
 
     def _pin_refusal(self, intent: PinIntent) -> Refusal | None:

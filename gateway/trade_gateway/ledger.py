@@ -165,6 +165,17 @@ class OrderLedger:
         while len(self._finished) > MAX_FINISHED:
             self._forget_names(self._finished.popitem(last=False)[1])
 
+    def remember(self, order: TrackedOrder) -> None:
+        """Know an order that had ended before this start: its names stay its own, and it claims nothing."""
+        order.settled = order.filled  # the next reading of holdings, the first of this start, contains its fills
+        self._finished[order.tag] = order
+        if order.order_id is not None:
+            self._by_order_id[order.order_id] = order.tag
+        if order.intent.client_link_id is not None:
+            self._by_alias[order.intent.client_link_id] = order.tag
+        while len(self._finished) > MAX_FINISHED:
+            self._forget_names(self._finished.popitem(last=False)[1])
+
     def revive(self, tag: str, order_id: str) -> bool:
         """Count an order again that was taken for ended and that the exchange shows live. Returns whether it did."""
         order = self._finished.get(tag)

@@ -168,7 +168,7 @@ class OrderDesk:
             return self._cancel_locally(intent)
         under_way = self._cancels.get(order.tag)
         if under_way is not None:
-            self._recorder.append_later(
+            self._recorder.answer(
                 RowKind.CANCEL_ANSWERED, {"tag": order.tag, "symbol": intent.symbol, "result": "joined"}
             )
             return await asyncio.shield(under_way)
@@ -273,7 +273,7 @@ class OrderDesk:
 
     def _cancel_locally(self, intent: CancelIntent) -> CancelAnswer:
         self._metrics.cancels.labels(result="unknown_order").inc()
-        self._recorder.append_later(
+        self._recorder.answer(
             RowKind.CANCEL_ANSWERED,
             {
                 "category": intent.category.value,

@@ -3,18 +3,20 @@
 Every intent whose end is not in the journal counts again, and so does one that ended with fills that no row has
 counted. One whose acknowledgement is not there either was, as far as anyone can know, never answered to the bot: it is
 resolved on the normal path and, if found live, cancelled.
+Orders that have ended are remembered, the latest MAX_FINISHED of them, so that their order link ids stay used and an
+order that was believed gone is known when it shows up after all.
 """
 
 from __future__ import annotations
 
 import base64
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
 from trade_gateway.account.activity import Activity
-from trade_gateway.ledger import MAX_OWN_TAGS, OrderLedger, Phase, TrackedOrder
+from trade_gateway.ledger import MAX_FINISHED, MAX_OWN_TAGS, OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
 from trade_gateway.policy.facts import base_coin_of
 from trade_gateway.policy.trading_state import TradingState
@@ -33,7 +35,7 @@ class Recovered:
     """What the journal says about the time before this start."""
 
     orders: dict[str, TrackedOrder] = field(default_factory=dict)
-    gone: dict[str, TrackedOrder] = field(default_factory=dict)  # asked for and not there; one may turn up after all
+    ended: OrderedDict[str, TrackedOrder] = field(default_factory=OrderedDict)
     fills_owed: dict[str, Decimal] = field(default_factory=dict)  # of orders that ended: what they filled altogether
     references: dict[str, Decimal] = field(default_factory=dict)  # the last one of each coin
     own_tags: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_OWN_TAGS))
@@ -73,6 +75,8 @@ async def recover(
         recovered.rows = rows[-1].seq + 1
     for tag in recovered.own_tags:
         ledger.note_own_tag(tag)
+    for order in recovered.ended.values():
+        ledger.remember(order)
     for order in recovered.orders.values():
         # Whatever was signed, was signed before this start.
         order.signed_at_ns = started_at_ns
@@ -132,44 +136,66 @@ def _apply_latch(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> No
 
 
 def _apply_fill(recovered: Recovered, fields: Fields) -> None:
-    order = recovered.orders.get(str(fields["tag"]))
+    tag = str(fields["tag"])
+    order = recovered.orders.get(tag) or recovered.ended.get(tag)
     if order is not None:
         # Counted before the restart: what the exchange shows beyond it is news.
         order.counted = order.filled = max(order.filled, Decimal(str(fields["filled"])))
         order.filled_value += Decimal(str(fields["quantity"])) * Decimal(str(fields["price"]))
-        _forget_if_counted(recovered, order)
+        _end_if_counted(recovered, order)
 
 
 def _apply_outcome(recovered: Recovered, fields: Fields) -> None:
     tag = str(fields["tag"])
     result = fields["result"]
-    has_ended = result == "found" and fields.get("status") in TERMINAL_STATUSES
-    if result == "found" and tag in recovered.gone:
-        recovered.orders[tag] = recovered.gone.pop(tag)
-        recovered.orders[tag].disown()
-    order = recovered.orders.get(tag)
+    order = recovered.orders.get(tag) or _revived(recovered, tag, fields)
     if order is None:
         return
-    if result == "not_found":
-        recovered.gone[tag] = order
     if result in _ENDED:
-        del recovered.orders[tag]
+        _end(recovered, order, status=str(fields.get("status", result)), is_shown=result == "ended")
     elif result in {"acknowledged", "found"}:
         order.order_id = str(fields["order_id"])
         order.phase = Phase.WORKING
         order.is_disowned = order.is_disowned or bool(fields.get("is_disowned"))
-        if has_ended:
+        if result == "found" and fields.get("status") in TERMINAL_STATUSES:
             # Asked for, and its fills are counted by the next reading: until then only this row knows of them.
+            order.status = str(fields["status"])
             recovered.fills_owed[tag] = Decimal(str(fields.get("filled", "0")))
-            _forget_if_counted(recovered, order)
+            _end_if_counted(recovered, order)
     elif result in {"still_unknown", "undelivered"}:
         order.disown()
 
 
-def _forget_if_counted(recovered: Recovered, order: TrackedOrder) -> None:
+def _revived(recovered: Recovered, tag: str, fields: Fields) -> TrackedOrder | None:
+    """The order of a row that came after its end, when it was found after all: as the ledger's `revive` has it."""
+    order = recovered.ended.get(tag)
+    if order is None:
+        return None
+    if fields["result"] != "found" or order.is_end_shown:
+        if fields.get("order_id") is not None:
+            order.order_id = str(fields["order_id"])
+        return None
+    del recovered.ended[tag]
+    order.disown()
+    recovered.orders[tag] = order
+    return order
+
+
+def _end_if_counted(recovered: Recovered, order: TrackedOrder) -> None:
     owed = recovered.fills_owed.get(order.tag)
     if owed is not None and order.counted >= owed:
-        del recovered.orders[order.tag], recovered.fills_owed[order.tag]
+        del recovered.fills_owed[order.tag]
+        _end(recovered, order, status=order.status, is_shown=True)
+
+
+def _end(recovered: Recovered, order: TrackedOrder, *, status: str, is_shown: bool) -> None:
+    """Put an order among the ended ones. Only what the exchange itself has shown to have ended can never revive."""
+    del recovered.orders[order.tag]
+    order.phase, order.status = Phase.FINISHED, status
+    order.is_in_flow, order.is_end_shown = False, is_shown
+    recovered.ended[order.tag] = order
+    while len(recovered.ended) > MAX_FINISHED:
+        recovered.ended.popitem(last=False)
 
 
 def _order_from(fields: Fields, *, is_gateways: bool) -> TrackedOrder:

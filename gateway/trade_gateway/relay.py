@@ -20,8 +20,10 @@ from trade_core.bybit.client import ENVIRONMENT_HEADER, SIMULATED_MARK
 from trade_core.clock import Clock
 from trade_gateway.egress import TokenBucket
 from trade_gateway.metrics import Metrics
+from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.recorder import Recorder
 from trade_gateway.stream_frames import STREAM_PATHS, FrameRefused, parse_client_frame
+from trade_gateway.wire.request import check_host
 from trade_journal.rows import RowKind
 
 Scope = MutableMapping[str, Any]
@@ -46,8 +48,16 @@ class Relay:
     """The public streams of one gateway."""
 
     def __init__(
-        self, *, exchange_ws_url: str, is_simulated: bool, recorder: Recorder, metrics: Metrics, clock: Clock
+        self,
+        *,
+        exchange_ws_url: str,
+        is_simulated: bool,
+        hosts: frozenset[bytes],
+        recorder: Recorder,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
+        self._hosts = hosts
         self._exchange_ws_url = exchange_ws_url
         self._is_simulated = is_simulated
         self._recorder = recorder
@@ -61,6 +71,9 @@ class Relay:
         raw_path = bytes(scope.get("raw_path") or b"").decode("latin-1")
         has_query = bool(scope.get("query_string"))
         category = None if has_query else STREAM_PATHS.get(raw_path)
+        if check_host(scope.get("headers") or (), hosts=self._hosts) is not None:
+            await self._refuse(send, code=DenyCode.REQUEST_HOST.name)
+            return
         if category is None or self._open >= MAX_STREAMS or not self._openings.take_now():
             await self._refuse(send, code="STREAM_PATH_UNKNOWN" if category is None else "STREAM_TOO_MANY")
             return

@@ -47,6 +47,7 @@ from trade_gateway.state_keeper import StateKeeper
 from trade_gateway.states import Fault
 from trade_gateway.tags import TagMaker
 from trade_gateway.upstream import Upstream
+from trade_gateway.wire.request import hosts_of
 from trade_journal.errors import JournalUnavailable
 from trade_journal.rendering import rendered_row
 from trade_journal.rows import RowKind
@@ -144,6 +145,7 @@ class Gateway:
         reads = Reads(private=self._private, public=self._public, ledger=self._ledger, budget=budget)
         self.judge = BotJudge(
             virtual_keys=identity.virtual_keys,
+            hosts=hosts_of(settings.listen_host),
             policy=policy,
             desk=self._desk,
             reads=reads,
@@ -155,6 +157,7 @@ class Gateway:
         self.relay = Relay(
             exchange_ws_url=settings.exchange_ws_url,
             is_simulated=is_simulated,
+            hosts=hosts_of(settings.listen_host),
             recorder=self.recorder,
             metrics=self.metrics,
             clock=clock,

@@ -23,6 +23,7 @@ class TagMaker:
     def new_tag(self, intent: OrderIntent | StopIntent) -> str:
         """Return a tag that is used for this one send."""
         tagged = TaggedOrder(
+            category=intent.category.value,
             symbol=intent.symbol,
             side=intent.side.value,
             quantity=intent.quantity,

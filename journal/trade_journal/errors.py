@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from trade_core.errors import ConfigurationError, TradeError
 
 
@@ -22,6 +24,17 @@ class JournalUnavailable(JournalError):
     def __init__(self, message: str, *, cause: str = "unavailable") -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class JournalDoubtful(JournalUnavailable):
+    """The commit of this row was under way when it failed, so the row may be on disk all the same.
+
+    ``is_written`` tells which, once the journal has been read again; a writer that is closed before never tells.
+    """
+
+    def __init__(self, message: str, *, cause: str, is_written: asyncio.Future[bool]) -> None:
+        super().__init__(message, cause=cause)
+        self.is_written = is_written
 
 
 class JournalFull(JournalUnavailable):

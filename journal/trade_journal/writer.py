@@ -2,7 +2,8 @@
 
 Guarantees
 - ``append`` answers a sequence number only after the row is durable. Any other end (an error, a cancellation, a
-  deadline) means "not known to be durable": the row may still appear, so act as if it was not written.
+  deadline) means "not known to be durable": the row may still appear, so act as if it was not written. Whether it did
+  is told later to whoever keeps the error; see JournalDoubtful.
 - Rows are numbered in the order in which they were handed over; one commit holds all that wait when it starts.
 - A failed commit fails every row that someone waits for. Rows handed over with ``append_later`` are kept and written
   after recovery, within the queue's bound; nothing is dropped without an error to somebody.
@@ -26,7 +27,7 @@ from typing import Final, TypeVar
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import TradeError
 from trade_journal.checkpoint import LogSigner
-from trade_journal.errors import JournalDamaged, JournalFull, JournalUnavailable
+from trade_journal.errors import JournalDamaged, JournalDoubtful, JournalFull, JournalUnavailable
 from trade_journal.note import Verifier
 from trade_journal.rows import Draft, Entry, Row, RowKind, draft, numbered, row_bytes
 from trade_journal.store import JournalReader, JournalStore
@@ -45,10 +46,14 @@ _Given = TypeVar("_Given", int, bytes)
 
 @dataclass(slots=True, kw_only=True)
 class _Item:
-    """Rows that are committed together; ``waiter`` is None when nobody waits."""
+    """Rows that are committed together; ``waiter`` is None when nobody waits.
+
+    ``is_written`` comes when the disk has told, also to one whose wait ended before.
+    """
 
     drafts: Sequence[Draft]
     waiter: asyncio.Future[int] | None
+    is_written: asyncio.Future[bool] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +63,7 @@ class _Failure:
     first_seq: int
     drafts: Sequence[Draft]
     later: Sequence[_Item]
+    doubts: Sequence[asyncio.Future[bool]]
     at_ns: int
     cause: str
     rows_failed: int = 0
@@ -177,8 +183,9 @@ class JournalWriter:
 
     async def _durable(self, drafts: Sequence[Draft]) -> int:
         waiter: asyncio.Future[int] = self._loop.create_future()
-        self._enqueue(_Item(drafts=drafts, waiter=waiter))
-        return await _in_time(waiter)
+        is_written: asyncio.Future[bool] = self._loop.create_future()
+        self._enqueue(_Item(drafts=drafts, waiter=waiter, is_written=is_written))
+        return await _in_time(waiter, is_written=is_written)
 
     def _enqueue(self, item: _Item) -> None:
         with self._wake:
@@ -297,6 +304,7 @@ class JournalWriter:
             self._pending_rows -= seq - first_seq
         if answers:
             self._in_loop(answers)
+            self._tell(_fates(group), is_written=True)
 
     def _fail(
         self,
@@ -321,13 +329,27 @@ class JournalWriter:
                 first_seq=first_seq,
                 drafts=[one for item in group for one in item.drafts],
                 later=[item for item in group if item.waiter is None],
+                doubts=_fates(group),
                 at_ns=self._clock.wall_ns(),
                 cause=cause,
                 rows_failed=rows_failed,
             )
         failed = JournalUnavailable(f"the commit failed: {error}", cause=cause)
-        self._in_loop([(item.waiter, failed) for item in waiting if item.waiter is not None])
+        self._in_loop(
+            [
+                (item.waiter, JournalDoubtful(str(failed), cause=cause, is_written=item.is_written))
+                for item in waiting
+                if item.waiter is not None and item.is_written is not None
+            ]
+        )
         self._in_loop([(waiter, failed) for waiter in all_points])
+        # What had not been begun when the commit failed is written by nobody.
+        begun = set(_fates(group))
+        self._tell([fate for fate in _fates(waiting) if fate not in begun], is_written=False)
+
+    def _tell(self, fates: Sequence[asyncio.Future[bool]], *, is_written: bool) -> None:
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(_settle_fates, fates, is_written)
 
     def _in_loop(self, answers: Sequence[tuple[asyncio.Future[_Given], _Given | JournalUnavailable]]) -> None:
         # A closed loop means that whoever waited is gone.
@@ -372,6 +394,7 @@ class JournalWriter:
             found = [row_bytes(row) for row in store.read(failure.first_seq, GROUP_ROWS_MAX)]
             if not expected or found != expected:
                 raise JournalDamaged(f"{store.path}: rows from {failure.first_seq} on are not this writer's")
+        self._tell(failure.doubts, is_written=store.size() != failure.first_seq)
         with self._wake:
             if store.size() == failure.first_seq:
                 self._queue.extendleft(reversed(failure.later))
@@ -382,6 +405,7 @@ class JournalWriter:
             failure.first_seq = store.size()
             failure.drafts = []
             failure.later = []
+            failure.doubts = []
 
     def _announce(self, store: JournalStore) -> None:
         """Write the row that tells of the failure; that it can be written is the proof of recovery."""
@@ -421,13 +445,26 @@ def _answer(answers: Sequence[tuple[asyncio.Future[_Given], _Given | JournalUnav
             waiter.set_result(answer)
 
 
-async def _in_time(waiter: asyncio.Future[_Given]) -> _Given:
+async def _in_time(waiter: asyncio.Future[_Given], *, is_written: asyncio.Future[bool] | None = None) -> _Given:
     try:
         async with asyncio.timeout(COMMIT_DEADLINE_S):
             return await waiter
     except TimeoutError:
-        raise JournalUnavailable(f"no commit within {COMMIT_DEADLINE_S} s") from None
+        said = f"no commit within {COMMIT_DEADLINE_S} s"
+        if is_written is None:
+            raise JournalUnavailable(said) from None
+        raise JournalDoubtful(said, cause="unavailable", is_written=is_written) from None
 
 
 def _log(signer: LogSigner | None) -> Verifier | None:
     return None if signer is None else signer.verifier()
+
+
+def _fates(items: Sequence[_Item]) -> list[asyncio.Future[bool]]:
+    return [item.is_written for item in items if item.is_written is not None]
+
+
+def _settle_fates(fates: Sequence[asyncio.Future[bool]], is_written: bool) -> None:
+    for fate in fates:
+        if not fate.done():
+            fate.set_result(is_written)

@@ -35,8 +35,9 @@ from trade_gateway.reads import Reads
 from trade_gateway.recorder import Recorder
 from trade_gateway.upstream import Upstream
 from trade_gateway.wire.intents import Category
-from trade_gateway.wire.request import RawRequest
+from trade_gateway.wire.request import RawRequest, hosts_of
 
+HOST = ((b"host", b"127.0.0.1:22000"),)
 KEY, SECRET = "bot1", "bots-secret"
 TAG_KEY = b"t" * 32
 DEPLOYMENT = "d1"
@@ -145,7 +146,9 @@ class House:
         return RawRequest(
             method=method.encode(),
             target=target.encode(),
-            headers=content + (signed if is_signed else ()) + headers,
+            headers=(*(() if any(name == b"host" for name, _ in headers) else HOST), *content)
+            + (signed if is_signed else ())
+            + headers,
             body=raw,
             client="127.0.0.1",
         )
@@ -224,6 +227,7 @@ async def house(
 
         judge = BotJudge(
             virtual_keys={KEY: Secret(SECRET)},
+            hosts=hosts_of("127.0.0.1"),
             policy=policy,
             desk=desk,
             reads=Reads(private=private, public=public, ledger=ledger, budget=budget),

@@ -99,7 +99,14 @@ async def test_disaster_stop_of_a_position_is_placed_once_under_a_valid_tag(part
         assert (body["orderType"], body["side"], body["qty"]) == ("Market", "Sell", "0.5")
         assert (body["triggerPrice"], body["triggerDirection"], body["triggerBy"]) == ("27000", 2, "MarkPrice")
         assert (body["reduceOnly"], "price" in body) == (True, False)
-        tagged = TaggedOrder(symbol="BTCUSDT", side="Sell", quantity=Decimal("0.5"), price=Decimal(0), is_reducing=True)
+        tagged = TaggedOrder(
+            category="linear",
+            symbol="BTCUSDT",
+            side="Sell",
+            quantity=Decimal("0.5"),
+            price=Decimal(0),
+            is_reducing=True,
+        )
         assert is_valid_tag(body["orderLinkId"], tagged, key=TAG_KEY, deployment=DEPLOYMENT, account=ACCOUNT)
         kinds = [row.kind for row in await rows_of(journal)]
         assert kinds == [RowKind.DISASTER_STOP_INTENT, RowKind.DISASTER_STOP_OUTCOME]

@@ -16,7 +16,7 @@ from trade_gateway.egress import READS_PER_S
 from trade_gateway.metrics import Metrics
 from trade_gateway.policy.model import Policy
 from trade_gateway.policy.trading_state import TradingState
-from trade_gateway.recorder import Recorder
+from trade_gateway.recorder import ANSWER_ROWS_PER_S, Recorder
 from trade_journal.rows import REQUEST_KINDS, RowKind
 from trade_journal.writer import JournalWriter
 
@@ -55,6 +55,17 @@ DENIED: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
         "REQUEST_HEADER_DUPLICATE",
     ),
     "framing of a public read": (("GET", "/v5/market/time"), {"headers": DUPLICATE}, "REQUEST_HEADER_DUPLICATE"),
+    "host of a public read": (("GET", "/v5/market/time"), {"headers": ((b"host", b"evil.example"),)}, "REQUEST_HOST"),
+    "host before parsing": (
+        ("POST", "/v5/order/create", b"nonsense"),
+        {"headers": ((b"host", b"evil.example:22000"),)},
+        "REQUEST_HOST",
+    ),
+    "authentication before host": (
+        ("POST", "/v5/order/create", b"nonsense"),
+        {"headers": ((b"host", b"evil.example"),), "secret": "no"},
+        "AUTH_SIGNATURE_WRONG",
+    ),
     "authentication before parsing": (
         ("POST", "/v5/order/create", b"nonsense"),
         {"secret": "no"},
@@ -200,7 +211,7 @@ async def test_judge_flood_of_public_reads_beyond_the_budget_is_counted(
         it.clock = ManualClock()  # so that the budget's own clock stands still
         answers = [await it.ask("GET", "/v5/market/time", is_signed=False) for _ in range(READS_PER_S + 30)]
         assert answers[-1]["retMsg"].startswith("LIMIT_REQUEST_RATE")
-        assert await recorded(it, journal) == (READS_PER_S, 30)
+        assert await recorded(it, journal) == (ANSWER_ROWS_PER_S, READS_PER_S + 30 - ANSWER_ROWS_PER_S)
 
 
 PINS = [
@@ -353,3 +364,17 @@ async def test_judge_order_that_is_denied_on_a_position_is_no_incident(parts: An
         it.hold("0.5")
         await it.create(orderType="Market")
         assert not [row for row in await rows_of(journal) if row.kind is RowKind.INCIDENT_OPENED]
+
+
+async def test_judge_flood_that_costs_only_a_signature_is_counted_above_twenty_rows_a_second(
+    parts: Any, journal: JournalWriter
+) -> None:
+    async with house(*parts) as it:
+        for number in range(50):
+            await it.cancel(orderId=f"unknown{number}")
+            await it.ask("GET", "/v5/account/info")
+            await it.ask("GET", "/v5/order/realtime?category=spot&orderLinkId=unknown")
+            await it.ask("POST", *PINS[0])
+        rows, counted = await recorded(it, journal)
+        assert rows + counted == 200
+        assert rows <= 2 * ANSWER_ROWS_PER_S  # requests of one second, or of two

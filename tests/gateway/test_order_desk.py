@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -58,10 +59,17 @@ async def test_desk_permitted_order_is_placed_under_a_valid_tag(
         assert (answer.order_id, answer.client_link_id) == ("x1", "mine")
         (sent,) = it.sent()
         tagged = TaggedOrder(
-            symbol="BTCUSDT", side="Buy", quantity=Decimal("0.01"), price=Decimal(30000), is_reducing=False
+            category="spot",
+            symbol="BTCUSDT",
+            side="Buy",
+            quantity=Decimal("0.01"),
+            price=Decimal(30000),
+            is_reducing=False,
         )
         tag = sent.json()["orderLinkId"]
         assert is_valid_tag(tag, tagged, key=TAG_KEY, deployment=DEPLOYMENT, account=ACCOUNT)
+        moved = replace(tagged, category="linear")
+        assert not is_valid_tag(tag, moved, key=TAG_KEY, deployment=DEPLOYMENT, account=ACCOUNT)
         assert it.ledger.open_count() == 1
 
 
@@ -426,7 +434,12 @@ async def test_desk_stop_is_placed_with_a_bounded_limit_under_a_tag_that_fits_wh
         body = it.sent()[0].json()
         assert (body["orderType"], body["price"], body["reduceOnly"]) == ("Limit", "28710", True)
         tagged = TaggedOrder(
-            symbol="BTCUSDT", side="Sell", quantity=Decimal("0.5"), price=Decimal(28710), is_reducing=True
+            category="linear",
+            symbol="BTCUSDT",
+            side="Sell",
+            quantity=Decimal("0.5"),
+            price=Decimal(28710),
+            is_reducing=True,
         )
         assert is_valid_tag(body["orderLinkId"], tagged, key=TAG_KEY, deployment=DEPLOYMENT, account=ACCOUNT)
         (order,) = it.ledger.stops()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -10,9 +12,10 @@ from gateway.parts import FailingJournal, rows_of, value_of
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_gateway import recorder as recorder_module
 from trade_gateway.metrics import Metrics
-from trade_gateway.recorder import DENIAL_ROWS_PER_S, Recorder
-from trade_journal.errors import JournalFull, JournalUnavailable
-from trade_journal.rows import REQUEST_KINDS, RowKind
+from trade_gateway.recorder import ANSWER_ROWS_PER_S, COUNTED_ANSWERS, DENIAL_ROWS_PER_S, Recorder
+from trade_journal.errors import JournalDoubtful, JournalFull, JournalUnavailable
+from trade_journal.rows import REQUEST_KINDS, Draft, RowKind
+from trade_journal.store import JournalStore
 from trade_journal.writer import JournalWriter
 
 CODE = "ORDER_NOT_MAKER"
@@ -169,3 +172,76 @@ def test_recorder_incident_is_measured_even_when_it_cannot_be_written(clock: Man
     recorder, _ = failing(JournalFull("queue"), clock, metrics)
     recorder.append_later(RowKind.INCIDENT_OPENED, {"type": "t", "severity": "critical"})
     assert value_of(metrics, "trade_gateway_incidents_total", severity="critical") == 1
+
+
+@pytest.mark.parametrize("kind", COUNTED_ANSWERS)
+@pytest.mark.parametrize(("answers", "recorded_as"), [(1, (1, 0)), (20, (20, 0)), (21, (20, 1)), (500, (20, 480))])
+async def test_recorder_answers_of_one_second_become_rows_up_to_twenty_and_counts_above(
+    recorder: Recorder, journal: JournalWriter, kind: RowKind, answers: int, recorded_as: tuple[int, int]
+) -> None:
+    for _ in range(answers):
+        recorder.answer(kind, {})
+    assert await recorded(recorder, journal) == recorded_as
+
+
+async def test_recorder_flood_of_answers_leaves_room_for_denials(recorder: Recorder, journal: JournalWriter) -> None:
+    for _ in range(ANSWER_ROWS_PER_S * 3):
+        recorder.answer(RowKind.READ_ANSWERED, {})
+    deny(recorder, 5)
+    recorder.flush_counts()
+    rows = await rows_of(journal)
+    assert sum(row.kind is RowKind.ORDER_DENIED for row in rows) == 5
+
+
+def doubtful(recorder_clock: ManualClock, metrics: Metrics) -> tuple[Recorder, asyncio.Future[bool]]:
+    is_written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    error = JournalDoubtful("the commit failed", cause="x", is_written=is_written)
+    return failing(error, recorder_clock, metrics)[0], is_written
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+async def test_recorder_request_whose_commit_failed_is_counted_unless_its_row_survived(
+    clock: ManualClock, metrics: Metrics, *, is_written: bool
+) -> None:
+    recorder, fate = doubtful(clock, metrics)
+    assert not await recorder.append_durable(RowKind.ORDER_INTENT, {})
+    assert recorder.pending_count == 1  # a row or a count to come
+    fate.set_result(is_written)
+    await asyncio.sleep(0)
+    assert recorder.pending_count == (0 if is_written else 1)
+
+
+async def test_recorder_row_in_doubt_that_is_no_request_is_not_counted(clock: ManualClock, metrics: Metrics) -> None:
+    recorder, fate = doubtful(clock, metrics)
+    assert not await recorder.append_durable(RowKind.PROCESS_STARTED, {})
+    fate.set_result(False)
+    await asyncio.sleep(0)
+    assert recorder.pending_count == 0
+
+
+async def test_recorder_row_whose_fate_nobody_told_is_never_counted(clock: ManualClock, metrics: Metrics) -> None:
+    recorder, fate = doubtful(clock, metrics)
+    await recorder.append_durable(RowKind.ORDER_INTENT, {})
+    fate.cancel()
+    await asyncio.sleep(0)
+    assert recorder.pending_count == 0
+
+
+async def test_recorder_commit_that_fails_and_yet_survives_is_one_row_and_no_count(
+    recorder: Recorder, journal: JournalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = JournalStore.append
+    failures = [JournalUnavailable("injected after the commit", cause="sqlite_ioerr_fsync")]
+
+    def append(store: JournalStore, drafts: Sequence[Draft]) -> int:
+        first = written(store, drafts)
+        if failures:
+            raise failures.pop()
+        return first
+
+    monkeypatch.setattr(JournalStore, "append", append)
+    assert not await recorder.append_durable(RowKind.ORDER_INTENT, {"tag": "a"})
+    async with asyncio.timeout(8):
+        while not journal.is_writable or recorder.pending_count:  # noqa: ASYNC110 - the journal's thread recovers
+            await asyncio.sleep(0.01)
+    assert await recorded(recorder, journal) == (1, 0)

@@ -391,3 +391,93 @@ async def test_recovery_disaster_stop_that_turned_up_after_all_is_not_disowned(j
     _, ledger = await recovered(journal, [stop_row(RowKind.DISASTER_STOP_INTENT, "s"), told("not_found"), found])
     (order,) = ledger.stops()
     assert (order.phase, order.is_disowned) == (Phase.WORKING, False)
+
+
+ENDS = [
+    [outcome("rejected")],
+    [outcome("withheld")],
+    [outcome("not_sent")],
+    [outcome("unknown"), resolved("not_found")],
+    [outcome("acknowledged", order_id="x1"), resolved("ended", status="Cancelled", filled="0")],
+    [filled_row(quantity="0.01", filled="0.01"), resolved("found", order_id="x1", status="Filled", filled="0.01")],
+    [resolved("found", order_id="x1", status="Filled", filled="0.01"), filled_row(quantity="0.01", filled="0.01")],
+]
+
+
+@pytest.mark.parametrize("rows", ENDS)
+async def test_recovery_order_link_id_of_an_ended_order_stays_used(journal: JournalWriter, rows: Rows) -> None:
+    _, ledger = await recovered(journal, [intent_row(client_link_id="mine"), *rows])
+    assert ledger.open_count() == 0
+    assert ledger.is_alias_used("mine")
+    order = ledger.find(order_id=None, client_link_id="mine")
+    assert order is not None
+    assert order.phase is Phase.FINISHED
+
+
+async def test_recovery_remembers_the_latest_ended_orders_up_to_its_bound(
+    journal: JournalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "MAX_FINISHED", 2)
+    rows = [row for tag in "abc" for row in (intent_row(tag, client_link_id=f"link-{tag}"), outcome("rejected", tag))]
+    _, ledger = await recovered(journal, rows)
+    assert [ledger.is_alias_used(f"link-{tag}") for tag in "abc"] == [False, True, True]
+
+
+async def test_recovery_ended_order_claims_nothing_and_counts_no_fill_again(journal: JournalWriter) -> None:
+    rows = [
+        intent_row(),
+        outcome("acknowledged", order_id="x1"),
+        filled_row(quantity="0.004", filled="0.004"),
+        resolved("ended", status="PartiallyFilledCanceled", filled="0.004"),
+    ]
+    _, ledger = await recovered(journal, rows)
+    order = ledger.find(order_id="x1", client_link_id=None)
+    assert order is not None
+    assert (order.filled, order.counted, order.claim, order.uncounted) == (Decimal("0.004"), Decimal("0.004"), 0, 0)
+    assert list(ledger.claims()) == []
+    assert not ledger.revive("a", "x1")
+
+
+async def test_recovery_order_that_came_back_to_life_counts_again(journal: JournalWriter) -> None:
+    rows = [
+        intent_row(),
+        outcome("unknown"),
+        resolved("not_found"),
+        resolved("found", order_id="x1", status="New", is_disowned=True),
+    ]
+    _, ledger = await recovered(journal, rows)
+    (order,) = ledger.open_orders()
+    assert (order.order_id, order.phase, order.is_disowned) == ("x1", Phase.WORKING, True)
+
+
+async def test_recovery_acknowledgement_after_the_end_names_the_order_and_does_not_revive_it(
+    journal: JournalWriter,
+) -> None:
+    rows = [intent_row(), resolved("ended", status="Filled", filled="0.01"), outcome("acknowledged", order_id="x1")]
+    _, ledger = await recovered(journal, rows)
+    assert ledger.open_count() == 0
+    assert ledger.find(order_id="x1", client_link_id=None) is not None
+
+
+async def test_recovery_order_not_found_that_shows_up_live_is_revived(journal: JournalWriter) -> None:
+    _, ledger = await recovered(journal, [intent_row(), outcome("unknown"), resolved("not_found")])
+    assert ledger.revive("a", "x1")
+    assert [order.is_disowned for order in ledger.open_orders()] == [True]
+
+
+def measured(tag: str, symbol: str, reference: str | None) -> tuple[RowKind, dict[str, Any]]:
+    order = tracked(tag, intent=order_intent(symbol=symbol))
+    order.reference_price = None if reference is None else Decimal(reference)
+    return RowKind.ORDER_INTENT, dict(intent_fields(order))
+
+
+async def test_recovery_knows_the_last_reference_of_each_coin(journal: JournalWriter) -> None:
+    rows = [
+        measured("a", "BTCUSDT", "30000"),
+        measured("b", "ETHUSDT", "2000"),
+        measured("c", "BTCUSDT", "31000"),
+        measured("d", "BTCUSDT", None),
+        measured("e", "XRPUSDT", None),
+    ]
+    found, _ = await recovered(journal, rows)
+    assert found.references == {"BTC": Decimal(31000), "ETH": Decimal(2000)}

@@ -18,6 +18,7 @@ from trade_gateway import relay as relay_module
 from trade_gateway.metrics import Metrics
 from trade_gateway.recorder import Recorder
 from trade_gateway.relay import Relay
+from trade_gateway.wire.request import hosts_of
 from trade_journal.rows import RowKind
 from trade_journal.writer import JournalWriter
 
@@ -55,14 +56,19 @@ async def exchanging() -> AsyncIterator[Exchange]:
         await server.wait_closed()
 
 
+HOST = (b"host", b"127.0.0.1:22000")
+
+
 class Bot:
     """The bot's end of one stream."""
 
-    def __init__(self, relay: Relay, path: str = "/v5/public/spot", query: bytes = b"") -> None:
+    def __init__(
+        self, relay: Relay, path: str = "/v5/public/spot", query: bytes = b"", host: bytes = b"localhost:22000"
+    ) -> None:
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._events.put_nowait({"type": "websocket.connect"})
-        scope = {"type": "websocket", "raw_path": path.encode(), "query_string": query}
+        scope = {"type": "websocket", "raw_path": path.encode(), "query_string": query, "headers": [(b"host", host)]}
         self.task = asyncio.create_task(relay(scope, self._events.get, self._take))
 
     async def _take(self, event: Any) -> None:
@@ -81,7 +87,12 @@ class Bot:
 
 def relay_to(url: str, recorder: Recorder, metrics: Metrics, *, is_simulated: bool = True) -> Relay:
     return Relay(
-        exchange_ws_url=url, is_simulated=is_simulated, recorder=recorder, metrics=metrics, clock=SystemClock()
+        hosts=hosts_of("127.0.0.1"),
+        exchange_ws_url=url,
+        is_simulated=is_simulated,
+        recorder=recorder,
+        metrics=metrics,
+        clock=SystemClock(),
     )
 
 
@@ -165,6 +176,16 @@ async def test_relay_other_path_is_refused_and_counted(
         assert value_of(metrics, "trade_gateway_denials_total", code="STREAM_PATH_UNKNOWN") == 1
 
 
+async def test_relay_stream_for_another_host_is_refused_and_counted(recorder: Recorder, metrics: Metrics) -> None:
+    async with exchanging() as exchange:
+        bot = Bot(relay_to(exchange.url, recorder, metrics), host=b"evil.example:22000")
+        assert await bot.hear() == {"type": "websocket.close", "code": 1008}
+        await bot.task
+        assert exchange.paths == []
+        assert recorder.pending_count == 1
+        assert value_of(metrics, "trade_gateway_denials_total", code="REQUEST_HOST") == 1
+
+
 async def test_relay_streams_at_once_have_a_bound(
     recorder: Recorder, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +241,7 @@ async def test_relay_bot_that_does_not_read_is_given_up(
 
         events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         events.put_nowait({"type": "websocket.connect"})
-        scope = {"type": "websocket", "raw_path": b"/v5/public/spot", "query_string": b""}
+        scope = {"type": "websocket", "raw_path": b"/v5/public/spot", "query_string": b"", "headers": [HOST]}
         task = asyncio.create_task(relay(scope, events.get, take))
         async with asyncio.timeout(5):
             while not exchange.connections:  # noqa: ASYNC110 - the server's own doing

@@ -15,7 +15,7 @@ import pytest
 
 from trade_core.clock import ManualClock, SystemClock
 from trade_journal import writer as writer_module
-from trade_journal.errors import JournalFull, JournalRefused, JournalUnavailable, RowRefused
+from trade_journal.errors import JournalDoubtful, JournalFull, JournalRefused, JournalUnavailable, RowRefused
 from trade_journal.rows import Draft, Entry, RowKind
 from trade_journal.store import JournalReader, JournalStore
 from trade_journal.writer import GROUP_ROWS_MAX, JournalWriter
@@ -206,8 +206,9 @@ async def test_failed_commit_fails_every_waiter_and_keeps_deferred_rows(
     writer.append_later(entry(fields={"number": 2}))
     gate.is_open.set()
     for answer in await asyncio.gather(*waiting, return_exceptions=True):
-        assert isinstance(answer, JournalUnavailable)
+        assert isinstance(answer, JournalDoubtful)
         assert answer.cause == "sqlite_full"
+        assert not await answer.is_written
     await until(lambda: writer.is_writable and writer.pending == 0)
     rows = await writer.read(0, 10)
     assert [row.kind for row in rows[:1]] == [RowKind.JOURNAL_RECOVERED]
@@ -227,8 +228,10 @@ async def test_commit_that_failed_and_yet_survived_is_not_written_twice(
 ) -> None:
     gate.fails_after = 1
     writer.append_later(entry(fields={"number": 1}))
-    with pytest.raises(JournalUnavailable):
+    with pytest.raises(JournalDoubtful) as doubt:
         await writer.append(entry(fields={"number": 2}))
+    assert not doubt.value.is_written.done()
+    assert await doubt.value.is_written
     await until(lambda: writer.is_writable and writer.pending == 0)
     assert numbers(journal_url) == [1, 2]
     rows = await writer.read(0, 10)
@@ -299,13 +302,14 @@ async def test_stalled_disk_fails_the_waiter_in_time_and_shows(
     clock = ManualClock()
     writer = await JournalWriter.open(journal_url, origin=ORIGIN, clock=clock)
     gate.is_open.clear()
-    with pytest.raises(JournalUnavailable, match="no commit within"):
+    with pytest.raises(JournalDoubtful, match="no commit within") as doubt:
         await writer.append(entry(fields={"number": 1}))
     assert writer.is_writable
     clock.advance(NS_PER_S)
     assert not writer.is_writable
     gate.is_open.set()
     await until(lambda: writer.is_writable)
+    assert await doubt.value.is_written
     assert numbers(journal_url) == [1]
     await writer.close()
 

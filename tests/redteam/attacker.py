@@ -138,7 +138,7 @@ class Attacker:
     def signed_bytes(self, body: str, *, target: str = CREATE, extra: str = "", method: str = "POST") -> bytes:
         """A signed request as bytes, with header lines of the attacker's choice."""
         headers = "".join(f"{name}: {value}\r\n" for name, value in self.bot.headers(body).items())
-        head = f"{method} {target} HTTP/1.1\r\nHost: x\r\n{headers}{extra}Content-Length: {len(body)}\r\n\r\n"
+        head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}{extra}Content-Length: {len(body)}\r\n\r\n"
         return (head + body).encode("latin-1")
 
     def raw(self, data: bytes, *, timeout_s: float = 8) -> bytes:

@@ -269,7 +269,7 @@ class Magazine:
         sign = hmac.new(self._secret.encode(), text, hashlib.sha256).hexdigest() if is_signed else "ab" * 32
         head = [
             f"{method} {target} HTTP/1.1",
-            "Host: x",
+            "Host: 127.0.0.1",
             f"X-BAPI-API-KEY: {self._key}",
             f"X-BAPI-TIMESTAMP: {at_ms}",
             "X-BAPI-RECV-WINDOW: 5000",

@@ -98,6 +98,24 @@ def test_flood_of_refused_pins_becomes_counted_rows(attacker: Attacker) -> None:
     assert len(attacker.stack.rows()) - before < 150
 
 
+def test_flood_of_requests_answered_here_becomes_counted_rows(attacker: Attacker) -> None:
+    cancel = {"category": "spot", "symbol": "XRPUSDT"}
+    before, rows = attacker.facts(), len(attacker.stack.rows())
+    for number in range(200):
+        attacker.bot.post("/v5/order/cancel", cancel | {"orderId": f"unknown{number}"})
+        attacker.bot.get("/v5/account/info")
+    after = attacker.facts()
+    assert (after.seen - before.seen, after.recorded - before.recorded) == (400, 400)
+    assert len(attacker.stack.rows()) - rows < 300
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "x", ""])
+def test_signed_order_for_another_host_is_denied(attacker: Attacker, host: str) -> None:
+    raw = attacker.signed_bytes(json.dumps(attacker.order())).replace(b"Host: 127.0.0.1", f"Host: {host}".encode())
+    with attacker.denied("REQUEST_HOST"):
+        attacker.raw(raw)
+
+
 @pytest.mark.parametrize(
     "frame",
     [
@@ -175,7 +193,7 @@ def test_client_that_does_not_read_its_answers_is_given_up(attacker: Attacker) -
     connection.settimeout(8)
     connection.connect(attacker.address)
     before = rss_bytes(gateway_pid(attacker))
-    request = b"GET /v5/market/instruments-info?category=linear HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /v5/market/instruments-info?category=linear HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connection:
         for _ in range(50):
             try:

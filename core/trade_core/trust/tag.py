@@ -26,8 +26,9 @@ _MAC_BYTES = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggedOrder:
-    """What a tag vouches for."""
+    """What a tag vouches for. Without the category, a spot tag would fit a linear order of the same figures."""
 
+    category: str
     symbol: str
     side: str
     quantity: Decimal
@@ -68,6 +69,7 @@ def _mac(order: TaggedOrder, *, key: bytes, deployment: str, account: str, nonce
             deployment,
             account,
             nonce.hex(),
+            order.category,
             order.symbol,
             order.side,
             format_decimal(order.quantity),
@@ -75,7 +77,7 @@ def _mac(order: TaggedOrder, *, key: bytes, deployment: str, account: str, nonce
             order.is_reducing,
         ]
     )
-    return hmac.new(key, b"trade/tag/v1\n" + bound, hashlib.sha256).digest()[:_MAC_BYTES]
+    return hmac.new(key, b"trade/tag/v2\n" + bound, hashlib.sha256).digest()[:_MAC_BYTES]
 
 
 def _account_part(account: str) -> str:

@@ -61,6 +61,11 @@ class DenyCode(Enum):
         "An authenticated write to a path that moves money out, changes authority or starts an algorithm; it halts.",
         "Treat the bot's host as compromised: stop it, change its virtual key, read the journal, then release.",
     )
+    REQUEST_HOST = (
+        RET_COMPLIANCE,
+        "The Host header names another host than the one that the gateway listens on.",
+        "Call the gateway by the address it listens on or as localhost; look for a proxy or a browser in between.",
+    )
     REQUEST_HEADER_DUPLICATE = (
         RET_COMPLIANCE,
         "A header that decides framing or authentication was sent more than once.",

@@ -2,11 +2,13 @@
 
 Guarantees: whatever passes `check_framing` has one unambiguous body, declared as plain JSON when there is one; two
 readers of the bytes cannot disagree about where it ends or which header counts.
-Does not: read the path, the signature or the body's content.
+`check_host` tells whether this listener was meant. Does not: read the path, the signature or the body's content.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trade_gateway.policy.deny_codes import DenyCode
@@ -26,6 +28,7 @@ _FORBIDDEN = frozenset(
         b"x-method-override",
     }
 )
+_HOST = re.compile(rb"(.+?)(?::[0-9]{1,5})?", re.ASCII)
 _JSON_TYPES = frozenset({b"application/json", b"application/json;charset=utf-8"})
 
 
@@ -60,6 +63,23 @@ class RawRequest:
 def check_framing(request: RawRequest) -> Refusal | None:
     """Refuse a request whose headers, body and query do not fit its method, or are open to two readings."""
     return _check_headers(request.headers) or _check_body(request)
+
+
+def hosts_of(listen_host: str) -> frozenset[bytes]:
+    """Return the names under which a listener on a loopback address may be called, in lower case."""
+    return frozenset({b"localhost", b"127.0.0.1", b"[::1]", listen_host.lower().encode("ascii")})
+
+
+def check_host(headers: Iterable[tuple[bytes, bytes]], *, hosts: frozenset[bytes]) -> Refusal | None:
+    """Refuse what was meant for another host, with any port: a browser can be led here under a stranger's name.
+
+    Exactly one Host header must be there, as HTTP/1.1 wants it (RFC 9112 section 3.2).
+    """
+    given = [value for name, value in headers if name == b"host"]
+    matched = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+    if matched is not None and matched[1].lower() in hosts:
+        return None
+    return refuse(DenyCode.REQUEST_HOST, host=given[0] if given else b"")
 
 
 def _check_headers(headers: tuple[tuple[bytes, bytes], ...]) -> Refusal | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trade_gateway.policy.deny_codes import DenyCode
-from trade_gateway.wire.request import RawRequest, check_framing
+from trade_gateway.wire.request import RawRequest, check_framing, check_host, hosts_of
 
 JSON = (b"content-type", b"application/json")
 
@@ -114,3 +114,58 @@ def test_framing_of_a_get_refuses_a_body_and_nothing_else() -> None:
 @pytest.mark.parametrize("target", [b"/v5/order/create?", b"/v5/order/create?a=b"])
 def test_framing_of_a_post_refuses_a_query(target: bytes) -> None:
     assert code_of(request(target=target)) is DenyCode.REQUEST_QUERY_UNEXPECTED
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"127.0.0.5",
+        b"127.0.0.5:22000",
+        b"127.0.0.1",
+        b"127.0.0.1:1",
+        b"localhost",
+        b"localhost:65535",
+        b"LocalHost:22000",
+        b"[::1]",
+        b"[::1]:22000",
+    ],
+)
+def test_host_that_means_this_listener_passes(host: bytes) -> None:
+    assert check_host((JSON, (b"host", host)), hosts=hosts_of("127.0.0.5")) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (JSON,),
+        ((b"host", b"127.0.0.1"), (b"host", b"127.0.0.1")),
+        ((b"host", b"127.0.0.1"), (b"host", b"evil.example")),
+        *(
+            ((b"host", host),)
+            for host in (
+                b"",
+                b"x",
+                b"evil.example",
+                b"evil.example:22000",
+                b"127.0.0.1.evil.example",
+                b"localhost.evil.example:22000",
+                b"127.0.0.6",
+                b"127.0.0.1:",
+                b"127.0.0.1:123456",
+                b"127.0.0.1:80:80",
+                b"127.0.0.1:8o",
+                b" 127.0.0.1",
+                b"127.0.0.1\n",
+                b"user@127.0.0.1",
+                b"::1",
+                b"[::1",
+                b":22000",
+            )
+        ),
+    ],
+)
+def test_host_that_means_another_listener_is_refused(headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    refusal = check_host(headers, hosts=hosts_of("127.0.0.5"))
+    assert refusal is not None
+    assert refusal.code is DenyCode.REQUEST_HOST
