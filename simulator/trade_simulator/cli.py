@@ -57,7 +57,7 @@ def _replay(settings: SimulatorSettings) -> Mapping[str, Sequence[Candle]] | Non
     candles: dict[str, Sequence[Candle]] = {}
     for symbol, path in settings.replay.items():
         try:
-            with path.open(encoding="utf-8", newline="") as lines:
+            with path.open(encoding="utf-8-sig", newline="") as lines:  # spreadsheets write a byte order mark
                 candles[symbol] = parse_bars(lines)
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"replay.{symbol}: {path}: {error}") from error

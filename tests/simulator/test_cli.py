@@ -72,7 +72,9 @@ def test_token_file_that_others_may_read_exits_2(tmp_path: Path) -> None:
     assert "control.token" in refused.stderr
 
 
-@pytest.mark.parametrize("content", ["", "wrong,header\n", HEADER, HEADER + "x,1,2,3,4,5\n"])
+@pytest.mark.parametrize(
+    "content", ["", "wrong,header\n", HEADER, HEADER + "x,1,2,3,4,5\n", HEADER + "1" * 200_000], ids=range(5)
+)
 def test_replay_file_that_is_wrong_exits_2_and_names_it(tmp_path: Path, content: str) -> None:
     (tmp_path / "bars.csv").write_text(content)
     config = write_settings(tmp_path, market="replay")
@@ -83,8 +85,9 @@ def test_replay_file_that_is_wrong_exits_2_and_names_it(tmp_path: Path, content:
     assert "bars.csv" in refused.stderr
 
 
-def test_replay_starts_at_the_first_price_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / "bars.csv").write_text(HEADER + BARS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])  # spreadsheets write the second
+def test_replay_starts_at_the_first_price_of_the_file(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "bars.csv").write_text(HEADER + BARS, encoding=encoding)
     config = write_settings(tmp_path, market="replay")
     with config.open("a") as file:
         file.write('\nreplay = {BTCUSDT = "bars.csv"}\n')

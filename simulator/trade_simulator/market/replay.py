@@ -6,7 +6,7 @@ the bar rises, first the high when it falls. At the end the last price holds.
 """
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -18,6 +18,8 @@ COLUMNS: Final = ("timestamp", "open", "high", "low", "close", "volume")
 # Four years of minutes; a file beyond that is a mistake and would fill the memory.
 BARS_MAX: Final = 2_200_000
 _SEGMENTS: Final = 3
+# Times in seconds would make a minute of 60 ms, and a replay a thousand times as fast, without a word.
+_EARLIEST_MS: Final = 100_000_000_000
 
 
 class ReplayError(ValueError):
@@ -27,6 +29,13 @@ class ReplayError(ValueError):
 def parse_bars(lines: Iterable[str]) -> tuple[Candle, ...]:
     """Read candles from the lines of a CSV file. Raises ReplayError."""
     rows = csv.reader(lines)
+    try:
+        return _bars_of(rows)
+    except csv.Error as error:
+        raise ReplayError(f"line {rows.line_num}: {error}") from error
+
+
+def _bars_of(rows: Iterator[list[str]]) -> tuple[Candle, ...]:
     header = tuple(name.strip().lower() for name in next(rows, []))
     if header != COLUMNS:
         raise ReplayError(f"line 1: the header must be {','.join(COLUMNS)}, found {','.join(header)}")
@@ -135,12 +144,16 @@ def _parse_row(row: list[str], number: int) -> Candle:
     try:
         start_ms = _parse_time(row[0].strip())
         values = [Decimal(text.strip()) for text in row[1:]]
+    except ReplayError as error:
+        raise ReplayError(f"line {number}: {error}") from error
     except (ValueError, InvalidOperation, OverflowError) as error:
         raise ReplayError(f"line {number}: not a time and five numbers") from error
     if not all(value.is_finite() for value in values):
         raise ReplayError(f"line {number}: a number is not finite")
     opened, high, low, close, volume = values
-    if low <= 0 or volume < 0 or not low <= min(opened, close) <= max(opened, close) <= high:
+    if volume < 0:
+        raise ReplayError(f"line {number}: the volume is negative")
+    if low <= 0 or not low <= min(opened, close) <= max(opened, close) <= high:
         raise ReplayError(f"line {number}: prices must be positive with low <= open, close <= high")
     return Candle(
         start_ms=start_ms, open=opened, high=high, low=low, close=close, volume=volume, turnover=volume * close
@@ -149,6 +162,8 @@ def _parse_row(row: list[str], number: int) -> Candle:
 
 def _parse_time(text: str) -> int:
     if text.isascii() and text.isdigit():
+        if int(text) < _EARLIEST_MS:
+            raise ReplayError("a time in milliseconds before 1973: are these seconds?")
         return int(text)
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:

@@ -310,7 +310,7 @@ def test_replay_times_may_be_iso_or_epoch(time_text):
         (csv("yesterday,1,2,1,2,0\n"), "line 2: not a time"),
         (csv("1700000000000,1,2,NaN,2,0\n"), "line 2: a number is not finite"),
         (csv("1700000000000,1,2,0,2,0\n"), "line 2: prices"),
-        (csv("1700000000000,1,2,1,2,-1\n"), "line 2: prices"),
+        (csv("1700000000000,1,2,1,2,-1\n"), "line 2: the volume is negative"),
         (csv("1700000000000,3,2,1,2,0\n"), "line 2: prices"),
         (csv("1700000000000,1,2,1,2,0\n", "1700000000000,1,2,1,2,0\n"), "line 3: the time"),
     ],
@@ -336,3 +336,15 @@ def test_tick_takes_less_than_five_milliseconds(venue):
         venue.tick()
         taken.append(time.perf_counter() - begun)
     assert statistics.median(taken) < 0.005
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1700000000,1,2,1,2,0\n", "line 2: a time in milliseconds before 1973: are these seconds?"),
+        ("1" * 200_000 + "\n", "line 2: field larger than field limit"),
+    ],
+)
+def test_replay_row_that_is_likely_a_mistake_is_refused_with_its_reason(row, message):
+    with pytest.raises(ReplayError, match=message):
+        parse_bars(csv(row))
