@@ -48,6 +48,7 @@ class Condition:
     kind: str | None = None
     count: int | None = None
     listener: str = "url"
+    is_promised: bool = True  # beyond the promise only that nobody is locked out is judged, and the growth
 
     def arguments(self, stack: Stack) -> list[str]:
         """Return the command line of the bad clients."""
@@ -62,7 +63,8 @@ CONDITIONS = (
     Condition(name="200 slow heads", kind="slow-heads"),
     Condition(name="200 slow bodies", kind="slow-bodies"),
     Condition(name="1,000 idle", kind="idle"),
-    Condition(name="2,000 idle", kind="idle", count=2000),
+    # More than are admitted: they are thrown out and come back, thousands a second.
+    Condition(name="2,000 idle", kind="idle", count=2000, is_promised=False),
     Condition(name="1,000 idle, admin", kind="idle", listener="admin"),
     Condition(name="4 that are denied", kind="denied"),
 )
@@ -184,12 +186,12 @@ def p99(values: list[float]) -> float:
     return statistics.quantiles(values, n=100)[98] if len(values) > 1 else float("inf")
 
 
-def verdict(found: Measured, quiet: Measured) -> list[str]:
+def verdict(found: Measured, quiet: Measured, *, is_promised: bool) -> list[str]:
     """Say what a condition broke of the promise; nothing when it holds."""
     broken = [
         f"{kind} p99 {p99(times) / p99(quiet.times_us[kind]):.1f} x quiet"
         for kind, times in found.times_us.items()
-        if p99(times) > MAX_RATIO * p99(quiet.times_us[kind])
+        if is_promised and p99(times) > MAX_RATIO * p99(quiet.times_us[kind])
     ]
     if found.failures:
         broken.append(f"{len(found.failures)} failed, the first: {found.failures[0]}")
@@ -201,6 +203,7 @@ def verdict(found: Measured, quiet: Measured) -> list[str]:
 def show(measured: dict[str, Measured]) -> bool:
     """Print the table; True when the promise holds."""
     quiet = measured[QUIET]
+    beyond = {condition.name for condition in CONDITIONS if not condition.is_promised}
     holds = True
     print(f"{'beside the honest client':22}{'':16}{'p50 us':>9}{'p99 us':>9}{'p99 / quiet':>13}   growth MB")
     for name, found in measured.items():
@@ -208,7 +211,7 @@ def show(measured: dict[str, Measured]) -> bool:
             ratio = p99(times) / p99(quiet.times_us[kind])
             growth = f"{found.growth_mb:8.1f}" if kind == "read" else ""
             print(f"{name:22}{kind:16}{p50(times):9.0f}{p99(times):9.0f}{ratio:11.2f} x   {growth}")
-        for broken in verdict(found, quiet):
+        for broken in verdict(found, quiet, is_promised=name not in beyond):
             holds = False
             print(f"{name}: {broken}")
     bound = f"p99 within {MAX_RATIO:.0f} x quiet, nothing failed, growth at most {MAX_GROWTH_MB:.0f} MB"
