@@ -178,3 +178,15 @@ def test_plan_carried_out_ends_with_one_fitting_stop_and_never_more_than_two(
     if size:
         fitting = wanted(str(size))
         assert fits(standing[0].stop, fitting, entry_price=Decimal(30000), fraction=FRACTION)
+
+
+def test_plan_of_several_stops_that_fit_keeps_the_newest() -> None:
+    actions = planned([held()], [stop("a"), stop("b"), stop("c")])
+    assert actions == [Withdraw(tag=tag, reason="a newer one fits the position") for tag in ("a", "b")]
+
+
+def test_plan_of_several_stops_that_do_not_fit_withdraws_all_but_the_newest() -> None:
+    stops = [stop(tag, quantity="0.1") for tag in ("a", "b", "c")]
+    actions = planned([held()], stops)
+    assert actions[:-1] == [Withdraw(tag=tag, reason="neither fits the position") for tag in ("a", "b")]
+    assert isinstance(actions[-1], CannotPlace)

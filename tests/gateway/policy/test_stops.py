@@ -16,7 +16,6 @@ from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.facts import AccountFacts
 from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.policy.stops import (
-    MAX_STOPS_A_SYMBOL,
     STOP,
     AllowStop,
     StopQuestion,
@@ -190,9 +189,7 @@ def test_stops_are_counted_apart_from_orders(working: int, code: DenyCode | None
     assert code_of(SELL, replace(HELD_LONG, working_stops=stops, working_orders=900)) is code
 
 
-@pytest.mark.parametrize(
-    ("working", "code"), [(MAX_STOPS_A_SYMBOL - 1, None), (MAX_STOPS_A_SYMBOL, DenyCode.LIMIT_STOPS)]
-)
+@pytest.mark.parametrize(("working", "code"), [(7, None), (8, DenyCode.LIMIT_STOPS)])
 def test_stops_of_a_symbol_leave_room_for_the_gateways_own(working: int, code: DenyCode | None) -> None:
     many = replace(STOPS, max_open_orders=100)
     stops = {"BTCUSDT": working, "ETHUSDT": 50}
