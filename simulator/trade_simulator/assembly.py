@@ -20,7 +20,7 @@ from trade_simulator.control import ControlApplication, Controls
 from trade_simulator.exchange import Exchange
 from trade_simulator.exchange_clock import ExchangeClock
 from trade_simulator.faults import Faults
-from trade_simulator.instruments import DEFAULT_INSTRUMENTS
+from trade_simulator.instruments import DEFAULT_INSTRUMENTS, SPOT_ONLY_INSTRUMENTS
 from trade_simulator.market.series import Candle, Interval
 from trade_simulator.request_log import RequestLog
 from trade_simulator.settings import SimulatorSettings
@@ -72,7 +72,7 @@ def assemble(
     exchange = Exchange(
         now_ms=exchange_clock.now_ms,
         seed=settings.seed,
-        instruments=DEFAULT_INSTRUMENTS,
+        instruments=(*DEFAULT_INSTRUMENTS, *(SPOT_ONLY_INSTRUMENTS if settings.spot_only else ())),
         speed=Decimal(settings.speed),
         replay=replay,
     )

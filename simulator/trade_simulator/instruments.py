@@ -162,3 +162,9 @@ DEFAULT_INSTRUMENTS: Sequence[Instrument] = (
     _linear("XRPUSDT", "XRP", symbol_id=7, tick="0.0001", step="0.1", scale=4,
             max_limit="3500000", max_market="1000000", max_leverage="75", risk_limit="500000", start="2.2"),
 )  # fmt: skip
+
+SPOT_ONLY_INSTRUMENTS: Sequence[Instrument] = (
+    _spot("METHUSDT", "METH", symbol_id=8, tick="0.01", step="0.00001", scale=2,
+          max_limit="1200", max_market="600", start="3400"),
+)  # fmt: skip
+"""A coin without a linear contract, and so without an index; listed on demand."""

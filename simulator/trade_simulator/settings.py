@@ -60,6 +60,8 @@ class SimulatorSettings(Settings):
     market: Literal["walk", "replay"] = "walk"
     # Symbol to CSV file; required with market = "replay", refused otherwise.
     replay: dict[Literal["BTCUSDT", "ETHUSDT", "XRPUSDT"], FilePath] = Field(default_factory=dict)
+    # Lists METHUSDT too, on spot alone: a coin without a linear contract and so without an index.
+    spot_only: bool = False
     # How fast the price path is walked; exchange time stays wall time.
     speed: Annotated[PlainDecimal, Field(gt=0, le=MAX_SPEED)] = Decimal(1)
     # Every answer waits this long, as on a real network.

@@ -31,6 +31,7 @@ def test_settings_with_the_required_keys_have_safe_defaults(tmp_path: Path) -> N
     settings = load(tmp_path)
     assert settings.host == "127.0.0.1"
     assert settings.equity_usdt == Decimal(4000)
+    assert not settings.spot_only
     assert settings.credentials_file == tmp_path.resolve() / "credentials.json"
 
 
