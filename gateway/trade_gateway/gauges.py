@@ -9,6 +9,7 @@ from trade_gateway.account.reference_feed import ReferenceFeed
 from trade_gateway.disaster_keeper import DisasterKeeper
 from trade_gateway.ledger import OrderLedger, Phase
 from trade_gateway.metrics import Metrics
+from trade_gateway.second_view import update_second_gauges
 from trade_gateway.state_keeper import StateKeeper
 from trade_journal.writer import JournalWriter
 
@@ -27,6 +28,7 @@ def update_gauges(
     metrics.trading_state.set(int(states.trading_state()))
     metrics.lease_remaining_seconds.set(states.lease.expires_in_s())
     metrics.working_orders.set(ledger.open_count())
+    update_second_gauges(metrics, states.lease.second, references)
     metrics.working_stops.set(len(ledger.stops()))
     metrics.disaster_stops_missing.set(len(disaster.missing()))
     metrics.account_trusted.set(1 if keeper.describe()["is_trusted"] else 0)

@@ -5,6 +5,7 @@ Guarantees
   with a generation above the last one, counts.
 - It lives until its own expiry or 30 s after receipt on the monotonic clock, whichever is sooner.
 - A restart forgets the lease: the boot nonce is new, so an old one cannot be replayed.
+- Second prices count only when the lease that brought them does; see `second_prices`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from trade_core.money import parse_decimal
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LIFETIME_S, Lease, open_lease
 from trade_core.trust.ring import KeyRing, ring_hash
+from trade_gateway.second_prices import SecondPrices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class LeaseKeeper:
         self._clock = clock
         self.boot_nonce = boot_nonce
         self.held: HeldLease | None = None
+        self.second = SecondPrices()
 
     def accept(self, raw: bytes) -> Lease:
         """Verify a signed lease and hold it. Raises NotTrusted; the lease held before stays."""
@@ -47,12 +50,14 @@ class LeaseKeeper:
         if lease.generation <= self.generation:
             raise NotTrusted(f"lease: generation {lease.generation} does not rise above {self.generation}")
         _check_scale(lease.scale)
-        left_ns = lease.expires_at_ms * NS_PER_MS - self._clock.wall_ns()
+        wall_ns = self._clock.wall_ns()
+        left_ns = lease.expires_at_ms * NS_PER_MS - wall_ns
         if left_ns <= 0:
             raise NotTrusted(f"lease: expired {-left_ns // NS_PER_MS} ms ago")
         now_ns = self._clock.monotonic_ns()
         dies_at_ns = now_ns + min(left_ns, MAX_LIFETIME_S * NS_PER_S)
         self.held = HeldLease(lease=lease, received_at_ns=now_ns, dies_at_ns=dies_at_ns)
+        self.second.take(lease, wall_ns=wall_ns, monotonic_ns=now_ns)
         return lease
 
     @property

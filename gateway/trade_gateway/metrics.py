@@ -55,6 +55,23 @@ class Metrics:
             ["coin"],
             registry=self.registry,
         )
+        self.second_price_age_seconds = Gauge(
+            "trade_gateway_second_price_age_seconds",
+            "Age of the coin's price at the second venue; absent while there is none.",
+            ["coin"],
+            registry=self.registry,
+        )
+        self.second_price_divergence_fraction = Gauge(
+            "trade_gateway_second_price_divergence_fraction",
+            "How far the second venue's price is from the exchange's own; absent while it cannot be told.",
+            ["coin"],
+            registry=self.registry,
+        )
+        self.second_prices_missing = Gauge(
+            "trade_gateway_second_prices_missing",
+            "Coins without a fresh second price although a lease has named a second venue.",
+            registry=self.registry,
+        )
         self.trading_state = Gauge(
             "trade_gateway_trading_state",
             "Effective trading state: 0 ACTIVE, 1 TRIMMED, 2 REDUCE_ONLY, 3 HALTED, 4 KILLED.",

@@ -41,6 +41,7 @@ from trade_gateway.reads import Reads
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import recover
 from trade_gateway.relay import Relay
+from trade_gateway.second_view import describe_venue
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.startup import EXPECTED_TROUBLE, KeyRefused, load_instruments, pin_modes, verify_key
 from trade_gateway.state_keeper import StateKeeper
@@ -113,6 +114,7 @@ class Gateway:
             clock=clock,
             max_age_s=policy.reference_max_age_s,
             max_divergence=policy.reference_max_divergence,
+            second_prices=lambda: self.states.lease.second.prices,
         )
         self._ticker_stream = self._references.stream(
             exchange_ws_url=settings.exchange_ws_url, is_simulated=is_simulated
@@ -315,6 +317,7 @@ class Gateway:
             "baseline": shown_baseline(self._ring.baseline),
             "account_view": self._keeper.describe(),
             "references": self._references.describe(),
+            "second_venue": describe_venue(self.states.lease.second, self._references),
             "unknown_outcomes": [o.tag for o in self._ledger.open_orders() if o.phase is Phase.UNRESOLVED],
             "working_orders": self._ledger.open_count(),
             "working_stops": sum(facts.working_stops.values()),

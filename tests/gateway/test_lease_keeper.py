@@ -9,7 +9,7 @@ import pytest
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, public_text
-from trade_core.trust.lease import Lease, sign_lease
+from trade_core.trust.lease import Lease, SecondPrice, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway.lease_keeper import LeaseKeeper
 
@@ -34,7 +34,8 @@ def keeper(clock: ManualClock, *, boot_nonce: str = "n1") -> LeaseKeeper:
     return LeaseKeeper(ring=RING, policy_hash="a" * 64, boot_nonce=boot_nonce, clock=clock)
 
 
-def lease(clock: ManualClock, *, generation: int = 1, lives_ms: int = 15_000) -> Lease:
+def lease(clock: ManualClock, *, generation: int = 1, lives_ms: int = 15_000, **prices_aged_ms: int) -> Lease:
+    now_ms = clock.wall_ns() // NS_PER_MS
     return Lease(
         deployment="d1",
         environment="simulated",
@@ -45,7 +46,12 @@ def lease(clock: ManualClock, *, generation: int = 1, lives_ms: int = 15_000) ->
         scale="1",
         policy_hash="a" * 64,
         ring_hash=ring_hash(RING),
-        expires_at_ms=clock.wall_ns() // NS_PER_MS + lives_ms,
+        second_venue="okx" if prices_aged_ms else "none",
+        second_prices=tuple(
+            SecondPrice(coin=coin, price="100.5", seen_at_ms=now_ms - age_ms) for coin, age_ms in prices_aged_ms.items()
+        ),
+        signed_at_ms=now_ms,
+        expires_at_ms=now_ms + lives_ms,
     )
 
 
@@ -217,3 +223,59 @@ def test_keeper_lease_ends_when_the_wall_clock_says_so(leap_ns: int, *, is_fresh
     made.accept(sign_lease(lease(clock), KEY))
     clock.leap_wall(leap_ns)
     assert made.is_fresh() is is_fresh
+
+
+def test_keeper_hands_on_second_prices_with_their_age() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    assert made.second.venue is None
+    made.accept(sign_lease(lease(clock, BTC=4000, ETH=0), KEY))
+    assert made.second.venue == "okx"
+    assert set(made.second.prices) == {"BTC", "ETH"}
+    assert made.second.prices["BTC"].price == Decimal("100.5")
+    assert clock.monotonic_ns() - made.second.prices["BTC"].at_ns == 4 * NS_PER_S
+    clock.advance(3 * NS_PER_S)
+    assert clock.monotonic_ns() - made.second.prices["BTC"].at_ns == 7 * NS_PER_S
+
+
+def test_keeper_lease_that_was_long_on_its_way_brings_old_prices() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    signed = sign_lease(lease(clock, BTC=4000), KEY)
+    clock.advance(10 * NS_PER_S)
+    made.accept(signed)
+    assert clock.monotonic_ns() - made.second.prices["BTC"].at_ns == 14 * NS_PER_S
+
+
+def test_keeper_clock_behind_the_watchdog_s_makes_no_price_younger() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    signed = sign_lease(lease(clock, BTC=4000), KEY)
+    clock.leap_wall(-5 * NS_PER_S)
+    made.accept(signed)
+    assert clock.monotonic_ns() - made.second.prices["BTC"].at_ns == 4 * NS_PER_S
+
+
+def test_keeper_lease_takes_away_the_prices_that_it_does_not_bring() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock, BTC=0, ETH=0), KEY))
+    made.accept(sign_lease(lease(clock, generation=2, ETH=0), KEY))
+    assert set(made.second.prices) == {"ETH"}
+
+
+def test_keeper_venue_stays_expected_when_a_later_lease_names_none() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock, BTC=0), KEY))
+    made.accept(sign_lease(lease(clock, generation=2), KEY))
+    assert (made.second.venue, dict(made.second.prices)) == ("okx", {})
+
+
+def test_keeper_lease_that_is_refused_brings_no_prices() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock, BTC=0), KEY))
+    with pytest.raises(NotTrusted):
+        made.accept(sign_lease(lease(clock, ETH=0), KEY))
+    assert set(made.second.prices) == {"BTC"}

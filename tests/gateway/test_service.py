@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from trade_core.clock import NS_PER_MS, NS_PER_S, SystemClock
 from trade_core.secrets import Secret
 from trade_core.trust.baseline import Baseline, BaselineHolding, BaselineOrder, baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key
-from trade_core.trust.lease import Lease, sign_lease
+from trade_core.trust.lease import Lease, SecondPrice, sign_lease
 from trade_core.trust.ring import ring_hash
 from trade_gateway import service as service_module
 from trade_gateway.cli import read_policy
@@ -138,7 +138,8 @@ class Running:
 
     def lease(self, *, generation: int = 1, ceiling: str = "ACTIVE", lives_ms: int = 15_000, **changed: Any) -> bytes:
         _, ring = load_identity(self.settings)
-        content = Lease(
+        now_ms = SystemClock().wall_ns() // NS_PER_MS
+        lease = Lease(
             deployment=ring.deployment,
             environment=ring.environment,
             account=ring.account,
@@ -146,11 +147,14 @@ class Running:
             generation=generation,
             ceiling=ceiling,
             scale="1",
+            second_venue="none",
+            second_prices=(),
             policy_hash=ring.policy_hash,
             ring_hash=ring_hash(ring),
-            expires_at_ms=SystemClock().wall_ns() // NS_PER_MS + lives_ms,
-        ).content()
-        return sign_lease(Lease(**{**content, **changed}), LEASE_PRIVATE)
+            signed_at_ms=now_ms,
+            expires_at_ms=now_ms + lives_ms,
+        )
+        return sign_lease(replace(lease, **changed), LEASE_PRIVATE)
 
     async def until(self, is_true: Callable[[], bool]) -> None:
         async with asyncio.timeout(8):
@@ -285,6 +289,48 @@ async def test_gateway_ceiling_of_the_lease_comes_and_goes(tmp_path: Path, ceili
         assert it.state["trading_state"] == ceiling
         await it.gateway.accept_lease(it.lease(generation=2))
         assert it.state["trading_state"] == "ACTIVE"
+
+
+def second_price(price: str) -> tuple[SecondPrice, ...]:
+    return (SecondPrice(coin="BTC", price=price, seen_at_ms=SystemClock().wall_ns() // NS_PER_MS - 1000),)
+
+
+def sample(it: Running, name: str, **labels: str) -> float | None:
+    return it.gateway.metrics.registry.get_sample_value(name, labels)
+
+
+async def test_gateway_second_price_of_a_lease_is_shown_and_denies_when_far(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.until(lambda: it.state["references"]["BTC"]["status"] == "usable")
+        assert it.state["second_venue"] == {"name": None, "missing": []}
+        index = Decimal(it.state["references"]["BTC"]["price"])
+        await it.gateway.accept_lease(it.lease(second_venue="okx", second_prices=second_price(str(index))))
+        assert it.state["second_venue"] == {"name": "okx", "missing": []}
+        second = it.state["references"]["BTC"]["second"]
+        assert (Decimal(second["price"]), second["divergence"], second["status"]) == (index, "0.000000", "usable")
+        assert second["age_s"] >= 1
+        far = second_price(str(index * 2))
+        await it.gateway.accept_lease(it.lease(generation=2, second_venue="okx", second_prices=far))
+        assert it.state["references"]["BTC"]["status"] == "second diverges"
+        # It denies the coin's entries and is no fault that would hold the state.
+        await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
+        assert sample(it, "trade_gateway_second_price_divergence_fraction", coin="BTC") == 1.0
+
+
+async def test_gateway_second_price_that_a_lease_leaves_out_is_missed(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.until(lambda: it.state["references"]["BTC"]["status"] == "usable")
+        priced = second_price(it.state["references"]["BTC"]["price"])
+        await it.gateway.accept_lease(it.lease(second_venue="okx", second_prices=priced))
+        assert it.state["second_venue"] == {"name": "okx", "missing": []}
+        assert (sample(it, "trade_gateway_second_price_age_seconds", coin="BTC") or 0) >= 1
+        await it.gateway.accept_lease(it.lease(generation=2, second_venue="okx"))
+        assert it.state["second_venue"] == {"name": "okx", "missing": ["BTC"]}
+        assert it.state["references"]["BTC"]["status"] == "usable"
+        await it.gateway.accept_lease(it.lease(generation=3))
+        assert it.state["second_venue"] == {"name": "okx", "missing": ["BTC"]}
+        assert sample(it, "trade_gateway_second_prices_missing") == 1.0
+        assert sample(it, "trade_gateway_second_price_age_seconds", coin="BTC") is None
 
 
 async def test_gateway_halted_by_a_lease_stays_halted_when_the_lease_loosens(tmp_path: Path) -> None:

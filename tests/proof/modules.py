@@ -61,6 +61,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_WIRE}/refusal.py": _tests("gateway/wire", "refusal"),
     f"{_GATEWAY}/ledger.py": _tests("gateway", "ledger"),
     f"{_GATEWAY}/lease_keeper.py": _tests("gateway", "lease_keeper"),
+    f"{_GATEWAY}/second_prices.py": _tests("gateway", "lease_keeper"),
     f"{_ACCOUNT}/view.py": _tests("gateway/account", "view", "view_model"),
     f"{_ACCOUNT}/messages.py": _tests("gateway/account", "messages"),
     f"{_ACCOUNT}/trust.py": _tests("gateway/account", "trust"),

@@ -17,7 +17,7 @@ from integration.stack import ROOT, Stack, wait_until
 from redteam.attacker import Attacker, orders_at_exchange
 
 from trade_core.trust.keys import load_private_key, new_private_key
-from trade_core.trust.lease import Lease, sign_lease
+from trade_core.trust.lease import Lease, SecondPrice, sign_lease
 
 pytestmark = pytest.mark.slow
 
@@ -59,8 +59,11 @@ def signed_lease(attacker: Attacker, *, key: str | None = None, **changes: Any) 
         "generation": state["lease"]["generation"] + 50,
         "ceiling": "ACTIVE",
         "scale": "1",
+        "second_venue": "none",
+        "second_prices": (),
         "policy_hash": state["policy_hash"],
         "ring_hash": state["ring_hash"],
+        "signed_at_ms": time.time_ns() // 1_000_000,
         "expires_at_ms": time.time_ns() // 1_000_000 + 20_000,
     } | changes
     own = json.loads((service_folder(attacker, "watchdog") / "state/identity.json").read_text())["lease_key"]
@@ -162,6 +165,37 @@ def test_r37_owned_watchdog_widens_nothing(attacker: Attacker) -> None:
     assert attacker.stack.state()["lease"]["ceiling"] == "ACTIVE"
 
 
+def second_price(price: str, *, coin: str = "XRP", late_ms: int = 0) -> SecondPrice:
+    """What an owned watchdog says that a coin is worth elsewhere, now."""
+    return SecondPrice(coin=coin, price=price, seen_at_ms=time.time_ns() // 1_000_000 + late_ms)
+
+
+def lease_with(attacker: Attacker, *prices: SecondPrice) -> bytes:
+    """A lease with second prices."""
+    now_ms = max([time.time_ns() // 1_000_000, *(price.seen_at_ms for price in prices)])
+    return signed_lease(attacker, second_venue="okx", second_prices=prices, signed_at_ms=now_ms)
+
+
+def test_r37_owned_watchdog_s_nonsense_of_a_second_venue_is_refused(attacker: Attacker) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    for raw in (
+        *(
+            lease_with(attacker, second_price(text))
+            for text in ("0", "-1", "NaN", "Infinity", "1e9", "", "2.0 ", "9" * 13)
+        ),
+        *(lease_with(attacker, second_price("2", coin=name)) for name in ("", "xrp", "../XRP", "X" * 21, "XRP\n")),
+        lease_with(attacker, second_price("2"), second_price("3")),
+        lease_with(attacker, *(second_price("2", coin=f"C{number}") for number in range(51))),
+        signed_lease(attacker, second_venue="none", second_prices=(second_price("2"),)),
+        signed_lease(
+            attacker, second_venue="okx", second_prices=(second_price("2", late_ms=5000),), signed_at_ms=now_ms
+        ),
+        signed_lease(attacker, second_venue="<b>"),
+    ):
+        assert send_lease(attacker, raw).status_code == 409
+    assert attacker.stack.state()["lease"]["ceiling"] == "ACTIVE"
+
+
 def test_r39_old_foreign_or_endless_lease_is_refused(attacker: Attacker) -> None:
     generation = attacker.stack.state()["lease"]["generation"]
     now_ms = time.time_ns() // 1_000_000
@@ -202,6 +236,29 @@ def test_r39_lease_that_claims_to_live_for_a_year_lives_thirty_seconds(lonely: A
     assert send_lease(lonely, raw).status_code == 200
     assert stack.state()["lease"]["expires_in_s"] <= 30
     assert send_lease(lonely, raw).status_code == 409, "a replay must not prolong it"
+
+
+def test_r37_owned_watchdog_s_second_prices_move_no_collar_and_can_only_deny(lonely: Attacker) -> None:
+    stack = lonely.stack
+    assert send_lease(lonely, lease_with(lonely)).status_code == 200
+    stack.wait_for_state("ACTIVE")
+    index = float(stack.state()["references"]["XRP"]["price"])
+    near = lease_with(lonely, second_price(f"{index * 1.0042:.6f}"))
+    assert send_lease(lonely, near).status_code == 200
+    assert stack.state()["references"]["XRP"]["second"]["status"] == "usable"
+    # Within the collar of what the watchdog says, beyond that of the index.
+    lonely.denied_order("PRICE_OUTSIDE_COLLAR", lonely.order(price=f"{index * 1.0040:.4f}"))
+    for factor in (10, 0.1):
+        assert send_lease(lonely, lease_with(lonely, second_price(f"{index * factor:.6f}"))).status_code == 200
+        lonely.denied_order("REFERENCE_DIVERGES", lonely.order())
+    # Taking the price away, or swearing that no venue was ever asked, does not end the denial.
+    assert send_lease(lonely, lease_with(lonely)).status_code == 200
+    lonely.denied_order("REFERENCE_DIVERGES", lonely.order())
+    assert send_lease(lonely, signed_lease(lonely)).status_code == 200
+    lonely.denied_order("REFERENCE_DIVERGES", lonely.order())
+    assert "XRP" in stack.state()["second_venue"]["missing"]
+    assert send_lease(lonely, lease_with(lonely, second_price(f"{index:.6f}"))).status_code == 200
+    assert lonely.cancel(lonely.place())["retCode"] == 0
 
 
 def test_r36_owned_watchdog_halts_and_cannot_take_it_back(lonely: Attacker) -> None:

@@ -163,6 +163,7 @@ class GatewayDouble(Double):
     ring: KeyRing | None = None
     boot_nonce: str = "boot-1"
     generation: int = 0
+    coins: tuple[str, ...] = ("BTC", "ETH")
     leases: list[Lease] = field(default_factory=list)
     state_changes: dict[str, Any] = field(default_factory=dict)
     override: Answer | None = None
@@ -191,6 +192,7 @@ class GatewayDouble(Double):
             "deployment": ring.deployment,
             "account": ring.account,
             "environment": ring.environment,
+            "references": {coin: {"price": None} for coin in self.coins},
         }
 
 
@@ -235,6 +237,66 @@ def write_settings(path: Path, values: dict[str, Any]) -> None:
 async def exchange() -> AsyncIterator[ExchangeDouble]:
     """Run an exchange that answers."""
     double = ExchangeDouble()
+    await double.start()
+    yield double
+    double.is_hanging = False
+    await double.stop()
+
+
+@dataclass
+class VenueDouble(Double):
+    """A second venue: the public order books of Bybit V5, OKX, KuCoin and Bitget, each in its documented form."""
+
+    mark: dict[str, str] = field(default_factory=lambda: {"X-Trade-Environment": "SIMULATED"})
+    books: dict[str, tuple[Any, Any]] = field(
+        default_factory=lambda: {"BTC": ("64000", "64001"), "ETH": ("3200", "3200.2")}
+    )
+    clock_offset_ms: int = 0
+    override: Answer | None = None
+    overrides: dict[str, Answer] = field(default_factory=dict)
+
+    def answer(self, path: str, query: str, headers: dict[str, str], body: bytes) -> Answer:
+        asked = dict(part.split("=", 1) for part in query.split("&") if part)
+        name = asked.get("symbol") or asked.get("instId") or ""
+        coin = name.removesuffix("USDT").rstrip("-")
+        if self.override is not None or coin in self.overrides:
+            return self.override or self.overrides[coin]
+        book = self.books.get(coin)
+        document = self._refusal(path) if book is None else self._book(path, coin, *book)
+        return 200, {"content-type": "application/json", **self.mark}, json.dumps(document).encode()
+
+    def _refusal(self, path: str) -> dict[str, Any]:
+        if path.startswith("/api/v5"):
+            return {"code": "51001", "msg": "Instrument ID does not exist", "data": []}
+        if path.startswith("/api/v1"):
+            return {"code": "400100", "msg": "symbol not exists"}
+        if path.startswith("/api/v2"):
+            return {"code": "40034", "msg": "Parameter does not exist", "data": None}
+        return {"retCode": 10001, "retMsg": "Not supported symbols", "result": {}, "retExtInfo": {}, "time": 1}
+
+    def _book(self, path: str, coin: str, bid: Any, ask: Any) -> dict[str, Any]:
+        now_ms = time.time_ns() // 1_000_000 + self.clock_offset_ms
+        bids = [] if bid is None else [[bid, "1"]]
+        asks = [] if ask is None else [[ask, "1"]]
+        match path:
+            case "/api/v5/market/books":
+                four = [[[*level, "0", "1"] for level in side] for side in (bids, asks)]
+                return {"code": "0", "msg": "", "data": [{"bids": four[0], "asks": four[1], "ts": str(now_ms)}]}
+            case "/api/v1/market/orderbook/level2_20":
+                return {"code": "200000", "data": {"time": now_ms, "sequence": "1", "bids": bids, "asks": asks}}
+            case "/api/v2/spot/market/orderbook":
+                data = {"bids": bids, "asks": asks, "ts": str(now_ms)}
+                return {"code": "00000", "msg": "success", "requestTime": now_ms, "data": data}
+            case "/v5/market/orderbook":
+                result = {"s": f"{coin}USDT", "b": bids, "a": asks, "ts": now_ms, "u": 1, "seq": 1}
+                return {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": now_ms}
+        raise AssertionError(f"asked for {path}")
+
+
+@pytest_asyncio.fixture
+async def venue() -> AsyncIterator[VenueDouble]:
+    """Run a second venue that answers."""
+    double = VenueDouble()
     await double.start()
     yield double
     double.is_hanging = False

@@ -20,7 +20,8 @@ from trade_core.trust.ring import KeyRing
 from trade_watchdog.admin import admin_app
 from trade_watchdog.ceiling import Ceiling, EquitySample, Finding, Verdict
 from trade_watchdog.metrics import WatchdogMetrics
-from trade_watchdog.status import LeaseResult, Phase, Status
+from trade_watchdog.quotes import QuoteFinding, SeenPrice
+from trade_watchdog.status import LeaseResult, Phase, SecondCoin, Status
 
 NS_PER_S = 1_000_000_000
 BEARER = {"authorization": "Bearer token"}
@@ -81,8 +82,11 @@ def set_watching(status: Status, clock: ManualClock) -> None:
         generation=12,
         ceiling="ACTIVE",
         scale="1",
+        second_venue="none",
+        second_prices=(),
         policy_hash="p",
         ring_hash="r",
+        signed_at_ms=1,
         expires_at_ms=1,
     )
     status.lease_result = LeaseResult.ACCEPTED
@@ -154,11 +158,29 @@ async def test_state_says_what_is_seen_and_sent(client: httpx.AsyncClient, statu
     assert (document["account"], document["environment"], document["deployment"]) == ("1002", "simulated", "d1")
 
 
+async def test_state_says_what_the_second_venue_says(
+    client: httpx.AsyncClient, status: Status, clock: ManualClock
+) -> None:
+    status.second_venue = "okx"
+    seen = SeenPrice(price=Decimal("64000.50"), seen_monotonic_ns=clock.monotonic_ns())
+    status.second_coins = {"BTC": SecondCoin(finding=QuoteFinding.GOOD, seen=seen), "ETH": SecondCoin()}
+    clock.advance(2 * NS_PER_S)
+    document = (await client.get("/state", headers=BEARER)).json()
+    assert document["second_venue"] == {
+        "name": "okx",
+        "coins": {
+            "BTC": {"finding": "good", "price": "64000.5", "age_s": 2.0},
+            "ETH": {"finding": "never_asked", "price": None, "age_s": None},
+        },
+    }
+
+
 async def test_state_before_anything_is_seen(client: httpx.AsyncClient) -> None:
     document = (await client.get("/state", headers=BEARER)).json()
     assert document["equity"] == {"equity_usdt": None, "age_s": None, "exchange_time_ms": None}
     assert document["ceiling"] == "REDUCE_ONLY"
     assert document["lease"]["result"] == "never_sent"
+    assert document["second_venue"] == {"name": "none", "coins": {}}
 
 
 async def test_metrics_hold_the_domains_own_and_the_standard_ones(
@@ -173,6 +195,8 @@ async def test_metrics_hold_the_domains_own_and_the_standard_ones(
         "trade_watchdog_lease_age_seconds 0.0",
         "trade_watchdog_lease_generation 12.0",
         "trade_watchdog_ceiling_active 1.0",
+        "trade_watchdog_lease_second_prices 0.0",
+        'trade_watchdog_second_quotes_total{finding="crossed"} 0.0',
         "trade_watchdog_key_verified 1.0",
         'trade_watchdog_leases_total{result="accepted"} 0.0',
         'trade_watchdog_equity_samples_total{finding="good"} 0.0',

@@ -151,3 +151,19 @@ async def test_exchange_that_hangs_is_unavailable_in_time(exchange: Any, monkeyp
             await watched.equity()
     finally:
         await watched.close()
+
+
+@pytest.mark.parametrize(("excess", "is_read"), [(0, True), (1, False)])
+async def test_answer_is_bounded(exchange: Any, monkeypatch: pytest.MonkeyPatch, excess: int, *, is_read: bool) -> None:
+    body = json.dumps({"retCode": 0, "retMsg": "OK", "result": {"list": [{"totalEquity": "7"}]}, "time": 1}).encode()
+    monkeypatch.setattr(exchange_module, "ANSWER_BYTES_MAX", len(body) - excess)
+    exchange.wallet_override = (200, MARK, body)
+    made = connection(exchange.url)
+    try:
+        if is_read:
+            assert (await made.equity()).equity_usdt == 7
+        else:
+            with pytest.raises(ExchangeAnswerInvalid):
+                await made.equity()
+    finally:
+        await made.close()

@@ -26,6 +26,7 @@ async def test_state_is_read(link: GatewayLink, deployment: Any) -> None:
     deployment.gateway.generation = 41
     state = await link.state()
     assert (state.boot_nonce, state.generation, state.account) == ("boot-1", 41, "1002")
+    assert state.coins == ("BTC", "ETH")
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,12 @@ async def test_state_is_read(link: GatewayLink, deployment: Any) -> None:
         {"lease": {"generation": True}},
         {"lease": {"generation": 1.0}},
         {"lease": {"generation": GENERATION_MAX}},
+        {"references": None},
+        {"references": ["BTC"]},
+        {"references": {"btc": {}}},
+        {"references": {"../x": {}}},
+        {"references": {"X" * 21: {}}},
+        {"references": {f"C{index}": {} for index in range(51)}},
     ],
 )
 async def test_state_with_an_absurd_value_is_invalid(

@@ -15,26 +15,35 @@ from prometheus_client import CollectorRegistry
 from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
 from trade_watchdog import monitor as monitor_module
+from trade_watchdog import second_prices as second_prices_module
 from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.identity import GenerationStore, load_exchange_key, load_gateway_address
 from trade_watchdog.lease_sender import LIFETIME_S, LeaseSender
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
+from trade_watchdog.quotes import QuoteFinding
+from trade_watchdog.second_prices import SecondPrices
+from trade_watchdog.second_venue import SecondVenue
 from trade_watchdog.status import LeaseResult, Phase, Status
 
 Until = Callable[..., Awaitable[None]]
 
 
 @pytest_asyncio.fixture
-async def monitor(deployment: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Monitor]:
+async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Monitor]:
     """Put a monitor together as the service does, with short periods; nothing runs yet."""
     monkeypatch.setattr(monitor_module, "SEND_EVERY_S", 0.05)
     monkeypatch.setattr(monitor_module, "LEASE_RETRY_S", 0.05)
     monkeypatch.setattr(monitor_module, "RETRY_FIRST_S", 0.05)
+    monkeypatch.setattr(second_prices_module, "READ_EVERY_S", 0.05)
     clock = SystemClock()
     settings = deployment.settings
     status = Status()
+    metrics = WatchdogMetrics(registry=CollectorRegistry(), status=status, clock=clock)
+    second = SecondPrices(
+        venue=SecondVenue(name="bybit", url=venue.url, clock=clock), status=status, metrics=metrics, clock=clock
+    )
     exchange = WatchedExchange(url=settings.exchange_url, key=load_exchange_key(settings.secrets_file), clock=clock)
     link = GatewayLink(load_gateway_address(settings.gateway_handover))
     yield Monitor(
@@ -44,15 +53,17 @@ async def monitor(deployment: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
             ring=deployment.ring,
             private_key=deployment.identity.lease_key,
             generations=GenerationStore(settings.state_dir),
+            second=second,
             clock=clock,
         ),
         status=status,
-        metrics=WatchdogMetrics(registry=CollectorRegistry(), status=status, clock=clock),
+        metrics=metrics,
         account=settings.account,
         clock=clock,
     )
     await link.close()
     await exchange.close()
+    await second.close()
 
 
 @contextlib.asynccontextmanager
@@ -273,3 +284,41 @@ async def test_generation_that_cannot_be_stored_sends_nothing(monitor: Monitor, 
         assert deployment.gateway.leases == []
         generation_file.rmdir()
         await until(lambda: monitor.status.lease_result is LeaseResult.ACCEPTED)
+
+
+def second_prices_of(lease: Any) -> dict[str, str]:
+    return {price.coin: price.price for price in lease.second_prices}
+
+
+async def test_leases_carry_the_second_venue_s_prices(
+    monitor: Monitor, deployment: Any, venue: Any, until: Until
+) -> None:
+    gateway = deployment.gateway
+    async with running(monitor):
+        await until(lambda: bool(gateway.leases) and len(gateway.leases[-1].second_prices) == 2)
+        lease = gateway.leases[-1]
+        assert lease.second_venue == "bybit"
+        assert second_prices_of(lease) == {"BTC": "64000.5", "ETH": "3200.1"}
+        assert all(0 <= lease.signed_at_ms - price.seen_at_ms < 5_000 for price in lease.second_prices)
+        venue.books["BTC"] = ("70000", "70001")
+        await until(lambda: second_prices_of(gateway.leases[-1]).get("BTC") == "70000.5")
+        venue.books["BTC"] = ("70001", "70000")
+        await until(lambda: set(second_prices_of(gateway.leases[-1])) == {"ETH"})
+        assert monitor.status.second_coins["BTC"].finding is QuoteFinding.CROSSED
+    assert {lease.ceiling for lease in gateway.leases} == {"ACTIVE"}
+
+
+async def test_second_venue_that_hangs_or_dies_delays_no_lease(
+    monitor: Monitor, deployment: Any, venue: Any, until: Until
+) -> None:
+    gateway = deployment.gateway
+    venue.is_hanging = True
+    async with running(monitor):
+        await until(lambda: len(venue.requests) >= 2 and len(gateway.leases) >= 10)
+        assert {lease.second_venue for lease in gateway.leases} == {"bybit"}
+        assert all(not lease.second_prices for lease in gateway.leases)
+        await venue.stop()
+        count = len(gateway.leases)
+        await until(lambda: monitor.status.second_coins["BTC"].finding is QuoteFinding.UNAVAILABLE)
+        await until(lambda: len(gateway.leases) >= count + 5)
+    assert {lease.ceiling for lease in gateway.leases} == {"ACTIVE"}

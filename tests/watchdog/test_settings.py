@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from trade_core.errors import ConfigurationError
 from trade_core.settings import load_settings
+from trade_watchdog.second_venue import VENUES
 from trade_watchdog.settings import WatchdogSettings
 
 GOOD: dict[str, Any] = {
@@ -87,3 +88,52 @@ def test_testnet_and_live_are_refused_in_words(tmp_path: Path, name: str, value:
 def test_setting_absurd_is_named(tmp_path: Path, name: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=rf"watchdog\.toml: {name}: "):
         loaded(tmp_path, {**GOOD, name: value})
+
+
+VENUE = {"second_venue": "okx", "second_venue_url": "http://127.0.0.1:22000"}
+
+
+def test_second_venue_is_none_unless_it_is_named(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, GOOD)
+    assert (settings.second_venue, settings.second_venue_url) == ("none", None)
+
+
+@pytest.mark.parametrize("name", ["okx", "kucoin", "bitget", "bybit"])
+def test_second_venue_of_the_list_is_taken(tmp_path: Path, name: str) -> None:
+    settings = loaded(tmp_path, {**GOOD, **VENUE, "second_venue": name})
+    assert (settings.second_venue, settings.second_venue_url) == (name, "http://127.0.0.1:22000")
+
+
+@pytest.mark.parametrize("name", ["", "OKX", "binance", "kraken", "__class__", "bybit2", 1])
+def test_second_venue_that_is_not_on_the_list_is_refused(tmp_path: Path, name: object) -> None:
+    with pytest.raises(ConfigurationError, match="second_venue: "):
+        loaded(tmp_path, {**GOOD, **VENUE, "second_venue": name})
+
+
+def test_second_venue_list_is_the_one_that_is_known_how_to_read() -> None:
+    named = set(get_args(WatchdogSettings.model_fields["second_venue"].annotation))
+    assert named == {"none", *VENUES}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://www.okx.com", "http://www.okx.com:80", "http://127.0.0.1", "http://localhost:1", "http://10.0.0.1:80"],
+)
+def test_second_venue_of_a_simulated_exchange_is_on_loopback(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="second_venue_url: "):
+        loaded(tmp_path, {**GOOD, **VENUE, "second_venue_url": url})
+
+
+def test_second_venue_of_a_simulated_exchange_needs_an_address(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="second_venue_url: is missing"):
+        loaded(tmp_path, {**GOOD, "second_venue": "okx"})
+
+
+def test_address_without_a_second_venue_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match='second_venue_url: is given although second_venue = "none"'):
+        loaded(tmp_path, {**GOOD, "second_venue_url": "http://127.0.0.1:22000"})
+
+
+def test_exchange_is_not_its_own_second_venue(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot vouch for its own prices"):
+        loaded(tmp_path, {**GOOD, **VENUE, "second_venue_url": GOOD["exchange_url"] + "/"})

@@ -67,6 +67,7 @@ def state_document(status: Status, *, ring: KeyRing, clock: Clock) -> dict[str, 
         "exchange": {"finding": status.finding.value, "detail": status.exchange_detail},
         "equity": _equity_document(status, clock),
         "lease": _lease_document(status, clock),
+        "second_venue": _second_document(status, clock),
     }
 
 
@@ -89,6 +90,20 @@ def _lease_document(status: Status, clock: Clock) -> dict[str, Any]:
         "age_s": None if accepted_at_ns is None else _age_s(accepted_at_ns, clock),
         "result": status.lease_result.value,
         "detail": status.lease_detail,
+    }
+
+
+def _second_document(status: Status, clock: Clock) -> dict[str, Any]:
+    return {
+        "name": status.second_venue,
+        "coins": {
+            coin: {
+                "finding": known.finding.value,
+                "price": None if known.seen is None else format_decimal(known.seen.price),
+                "age_s": None if known.seen is None else _age_s(known.seen.seen_monotonic_ns, clock),
+            }
+            for coin, known in status.second_coins.items()
+        },
     }
 
 

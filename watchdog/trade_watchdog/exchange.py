@@ -3,28 +3,29 @@
 Guarantees
 - It only reads: two private and one public GET, by name; nothing here can place, cancel or move anything.
 - Every answer must carry the mark of the simulated exchange, and no redirect is followed.
-- Every request ends within REQUEST_TIMEOUT_S.
+- Every request ends within REQUEST_TIMEOUT_S, and no answer is longer than ANSWER_BYTES_MAX.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from decimal import Decimal
-from types import SimpleNamespace
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-import aiohttp
 import ccxt.async_support as ccxt
 
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
 from trade_core.money import parse_decimal
 from trade_watchdog.ceiling import EquitySample
+from trade_watchdog.http_session import bounded_session
 from trade_watchdog.identity import ExchangeKey
 
 REQUEST_TIMEOUT_S: Final = 4
 RECEIVE_WINDOW_MS: Final = 5000
 CONNECTIONS_MAX: Final = 4
+ANSWER_BYTES_MAX: Final = 1024 * 1024
+"""A balance of a thousand coins; nothing else that is read is longer."""
 MARK_HEADER: Final = "x-trade-environment"
 MARK: Final = "SIMULATED"
 _TIME_MS_MAX: Final = 2**53
@@ -44,7 +45,9 @@ class WatchedExchange:
     def __init__(self, *, url: str, key: ExchangeKey, clock: Clock) -> None:
         """Prepare the client; must be called inside the event loop that uses it."""
         self._clock = clock
-        self._session = _session()
+        self._session = bounded_session(
+            timeout_s=REQUEST_TIMEOUT_S, connections_max=CONNECTIONS_MAX, answer_bytes_max=ANSWER_BYTES_MAX
+        )
         self._client = ccxt.bybit(
             {
                 "apiKey": key.key.reveal(),
@@ -110,23 +113,6 @@ class WatchedExchange:
                 "the exchange does not say that it is simulated (no header X-Trade-Environment: SIMULATED); "
                 "check the setting exchange_url"
             )
-
-
-def _session() -> aiohttp.ClientSession:
-    tracing = aiohttp.TraceConfig()
-    tracing.on_request_redirect.append(_refuse_redirect)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
-        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
-        trust_env=False,
-        trace_configs=[tracing],
-    )
-
-
-async def _refuse_redirect(
-    _session: aiohttp.ClientSession, _context: SimpleNamespace, _parameters: aiohttp.TraceRequestRedirectParams
-) -> NoReturn:
-    raise aiohttp.ClientError("the exchange redirects")
 
 
 def _result(answer: Mapping[str, Any]) -> Mapping[str, Any]:

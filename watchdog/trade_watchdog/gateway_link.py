@@ -12,6 +12,7 @@ import httpx
 
 from trade_core.errors import TradeError
 from trade_core.logs import neutralise
+from trade_core.trust.lease import COIN, MAX_SECOND_PRICES
 from trade_watchdog.identity import GENERATION_MAX, GatewayAddress
 
 REQUEST_TIMEOUT_S: Final = 2.0
@@ -34,7 +35,7 @@ class GatewayRefused(TradeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayState:
-    """What a lease must name, as the gateway says it."""
+    """What a lease must name, as the gateway says it, and the coins whose prices it asks references for."""
 
     boot_nonce: str
     generation: int
@@ -43,6 +44,7 @@ class GatewayState:
     account: str
     policy_hash: str
     ring_hash: str
+    coins: tuple[str, ...]
 
 
 class GatewayLink:
@@ -110,6 +112,7 @@ def _parse_state(body: bytes) -> GatewayState:
         account=_name(content, "account"),
         policy_hash=_name(content, "policy_hash"),
         ring_hash=_name(content, "ring_hash"),
+        coins=_coins(content.get("references")),
     )
 
 
@@ -126,3 +129,11 @@ def _generation(lease: object) -> int:
     if type(value) is not int or not 0 <= value < GENERATION_MAX:
         raise GatewayAnswerInvalid("/state: lease.generation is not a whole number in range")
     return value
+
+
+def _coins(references: object) -> tuple[str, ...]:
+    if not isinstance(references, dict) or len(references) > MAX_SECOND_PRICES:
+        raise GatewayAnswerInvalid(f"/state: references does not name at most {MAX_SECOND_PRICES} coins")
+    if not all(COIN.fullmatch(coin) for coin in references):
+        raise GatewayAnswerInvalid("/state: references names something that is not a coin")
+    return tuple(sorted(references))

@@ -5,6 +5,7 @@ Guarantees
   gateway that names others gets none.
 - Its generation is above every one that this watchdog or the gateway ever used, and on disk first.
 - It lives LIFETIME_S, so that a dead watchdog means REDUCE_ONLY within that time.
+- It carries the second venue's prices as they stand; nothing here waits for them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from trade_core.trust.ring import KeyRing, ring_hash
 from trade_watchdog.ceiling import Verdict
 from trade_watchdog.gateway_link import GatewayLink, GatewayState
 from trade_watchdog.identity import GenerationStore
+from trade_watchdog.second_prices import SecondPrices
 
 LIFETIME_S: Final = 20
 FULL_SCALE: Final = "1"
@@ -38,6 +40,7 @@ class LeaseSender:
     ring: KeyRing
     private_key: Ed25519PrivateKey
     generations: GenerationStore
+    second: SecondPrices
     clock: Clock
 
     async def send(self, verdict: Verdict) -> Lease:
@@ -47,11 +50,13 @@ class LeaseSender:
         """
         state = await self.link.state()
         self._check_names(state)
+        self.second.want(state.coins)
         lease = self._lease(state, verdict)
         await self.link.send_lease(sign_lease(lease, self.private_key))
         return lease
 
     def _lease(self, state: GatewayState, verdict: Verdict) -> Lease:
+        now_ms = self.clock.wall_ns() // NS_PER_MS
         return Lease(
             deployment=self.ring.deployment,
             environment=self.ring.environment,
@@ -60,9 +65,12 @@ class LeaseSender:
             generation=self.generations.next_above(state.generation),
             ceiling=verdict.ceiling.value,
             scale=FULL_SCALE,
+            second_venue=self.second.venue_name,
+            second_prices=self.second.for_lease(signed_at_ms=now_ms),
             policy_hash=self.ring.policy_hash,
             ring_hash=ring_hash(self.ring),
-            expires_at_ms=self.clock.wall_ns() // NS_PER_MS + LIFETIME_S * 1000,
+            signed_at_ms=now_ms,
+            expires_at_ms=now_ms + LIFETIME_S * 1000,
         )
 
     def _check_names(self, state: GatewayState) -> None:

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_watchdog.ceiling import Ceiling, Finding
+from trade_watchdog.quotes import QuoteFinding
 from trade_watchdog.status import LeaseResult, Phase, Status
 
 _NEVER = float("nan")
@@ -24,6 +25,14 @@ class WatchdogMetrics:
         self.leases = Counter(
             "trade_watchdog_leases", "Attempts to send a lease, by how they ended", ["result"], registry=registry
         )
+        self.second_quotes = Counter(
+            "trade_watchdog_second_quotes",
+            "Quotes asked of the second venue, by what they found",
+            ["finding"],
+            registry=registry,
+        )
+        for quote_finding in QuoteFinding:
+            self.second_quotes.labels(quote_finding.value)
         for finding in Finding:
             self.samples.labels(finding.value)
         for result in LeaseResult:
@@ -49,6 +58,9 @@ class WatchdogMetrics:
         )
         gauge("trade_watchdog_lease_generation", "Generation of the last counted lease").set_function(
             lambda: status.lease.generation if status.lease else 0
+        )
+        gauge("trade_watchdog_lease_second_prices", "Second prices in the last counted lease").set_function(
+            lambda: len(status.lease.second_prices) if status.lease else 0
         )
         gauge("trade_watchdog_ceiling_active", "1 when the ceiling vouched for is ACTIVE").set_function(
             lambda: status.verdict.ceiling is Ceiling.ACTIVE

@@ -1,8 +1,9 @@
-"""The watchdog's work: verify the key, then read the equity and send leases, each in a loop of its own.
+"""The watchdog's work: verify the key, then read equity and second prices and send leases, each in its own loop.
 
 Guarantees
 - No lease before the exchange has said that our key is harmless; a harmful key ends the process.
-- Each loop has its own time: a hanging exchange delays no lease (it tightens it), a hanging gateway no reading.
+- Each loop has its own time: a hanging exchange delays no lease (it tightens it), a hanging gateway no reading, a
+  hanging second venue nothing.
 - A tighter ceiling is sent at once, not with the next period.
 - What nobody foresaw ends the process: its leases lapse, and the gateway is REDUCE_ONLY within their lifetime.
 
@@ -55,6 +56,7 @@ class Monitor:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sample_forever())
             tasks.create_task(self._lease_forever())
+            tasks.create_task(self.sender.second.keep_reading())
 
     async def _verify_key(self) -> None:
         """Wait for the exchange as long as it takes; its answer about the key decides."""

@@ -12,6 +12,7 @@ from trade_core.clock import Clock, SystemClock
 from trade_core.guarded_protocol import guarded_protocol
 from trade_core.logs import RefusalLog
 from trade_core.serving import Listener, serve
+from trade_core.trust.lease import NO_VENUE
 from trade_watchdog.admin import admin_app
 from trade_watchdog.exchange import WatchedExchange
 from trade_watchdog.gateway_link import GatewayLink
@@ -25,6 +26,8 @@ from trade_watchdog.identity import (
 from trade_watchdog.lease_sender import LeaseSender
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
+from trade_watchdog.second_prices import SecondPrices
+from trade_watchdog.second_venue import SecondVenue
 from trade_watchdog.settings import WatchdogSettings
 from trade_watchdog.status import Status
 
@@ -54,11 +57,20 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
     )
     exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
     link = GatewayLink(address)
+    metrics = WatchdogMetrics(registry=registry, status=status, clock=clock)
+    second = SecondPrices(venue=_second_venue(settings, clock), status=status, metrics=metrics, clock=clock)
     monitor = Monitor(
         exchange=exchange,
-        sender=LeaseSender(link=link, ring=ring, private_key=identity.lease_key, generations=generations, clock=clock),
+        sender=LeaseSender(
+            link=link,
+            ring=ring,
+            private_key=identity.lease_key,
+            generations=generations,
+            second=second,
+            clock=clock,
+        ),
         status=status,
-        metrics=WatchdogMetrics(registry=registry, status=status, clock=clock),
+        metrics=metrics,
         account=settings.account,
         clock=clock,
     )
@@ -67,6 +79,13 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
     finally:
         await link.close()
         await exchange.close()
+        await second.close()
+
+
+def _second_venue(settings: WatchdogSettings, clock: Clock) -> SecondVenue | None:
+    if settings.second_venue == NO_VENUE:
+        return None
+    return SecondVenue(name=settings.second_venue, url=settings.second_venue_url, clock=clock)
 
 
 async def _serve_and_watch(listener: Listener, monitor: Monitor) -> None:

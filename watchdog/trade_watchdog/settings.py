@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal, Self
+
+from pydantic import model_validator
+
 from trade_core.setting_types import (
     AccountId,
     LogLevel,
@@ -32,4 +36,18 @@ class WatchdogSettings(Settings):
     # Written by the gateway's `init` for the watchdog: where its admin listener is, and a token for it.
     gateway_handover: SettingPath
     ring_file: SettingPath
+    # Another venue whose prices stand beside the exchange's own; public data, no key.
+    second_venue: Literal["none", "okx", "kucoin", "bitget", "bybit"] = "none"
+    second_venue_url: LoopbackHttpUrl | None = None
     log_level: LogLevel = "INFO"
+
+    @model_validator(mode="after")
+    def _second_venue_is_simulated_too(self) -> Self:
+        # What a real venue says of a coin means nothing on a simulated exchange; live venues have constant hosts.
+        if self.second_venue == "none" and self.second_venue_url is not None:
+            raise ValueError('second_venue_url: is given although second_venue = "none"')
+        if self.second_venue != "none" and self.second_venue_url is None:
+            raise ValueError("second_venue_url: is missing; a simulated exchange needs a simulated second venue")
+        if self.second_venue_url == self.exchange_url:
+            raise ValueError("second_venue_url: is the exchange itself, which cannot vouch for its own prices")
+        return self

@@ -1,12 +1,13 @@
-"""What the watchdog knows at this moment, for the admin listener. Written by the monitor alone."""
+"""What the watchdog knows at this moment, for the admin listener. Written by the monitor and its second prices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, unique
 
-from trade_core.trust.lease import Lease
+from trade_core.trust.lease import NO_VENUE, Lease
 from trade_watchdog.ceiling import Ceiling, EquitySample, Finding, Verdict
+from trade_watchdog.quotes import QuoteFinding, SeenPrice
 
 
 @unique
@@ -30,6 +31,14 @@ class LeaseResult(Enum):
     UNNUMBERED = "unnumbered"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondCoin:
+    """What is known of a coin at the second venue: the last finding, and the price that still counts."""
+
+    finding: QuoteFinding = QuoteFinding.NEVER_ASKED
+    seen: SeenPrice | None = None
+
+
 def _first_verdict() -> Verdict:
     return Verdict(ceiling=Ceiling.REDUCE_ONLY, reason="the key is not verified yet")
 
@@ -47,3 +56,5 @@ class Status:
     lease_accepted_at_ns: int | None = None
     lease_result: LeaseResult = LeaseResult.NEVER_SENT
     lease_detail: str = ""
+    second_venue: str = NO_VENUE
+    second_coins: dict[str, SecondCoin] = field(default_factory=dict)

@@ -1,26 +1,58 @@
-"""The watchdog's lease: for a short time it allows risk up to a ceiling. A signed statement of its own purpose."""
+"""The watchdog's lease: for a short time it allows risk up to a ceiling. A signed statement of its own purpose.
+
+Second prices ride in it: what another venue says that a coin is worth, and when it said so. They can only make the
+gateway deny; the checks here bound their number and form, the gateway judges their age and value.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from trade_core.errors import InvalidNumber
+from trade_core.money import parse_decimal
 from trade_core.trust.keys import NotTrusted
-from trade_core.trust.statement import MAX_STATEMENT_BYTES, check_fields, open_statement, sign_statement
+from trade_core.trust.statement import (
+    MAX_STATEMENT_BYTES,
+    check_fields,
+    is_signed_for,
+    open_statement,
+    sign_statement,
+)
 
-PURPOSE = "lease/v1"
+PURPOSE = "lease/v2"
+OLD_PURPOSES = ("lease/v1",)
 MAX_LEASE_BYTES = MAX_STATEMENT_BYTES
 MAX_LIFETIME_S = 30
+MAX_SECOND_PRICES = 50
+"""As many as a policy has symbols; with the longest names and numbers they fill less than half of MAX_LEASE_BYTES."""
 SEND_EVERY_S = 5
 CEILINGS = ("ACTIVE", "TRIMMED", "REDUCE_ONLY", "HALTED")
-_INTEGERS = frozenset({"generation", "expires_at_ms"})
+NO_VENUE = "none"
+COIN = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
+_VENUE = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
+_INTEGERS = frozenset({"generation", "signed_at_ms", "expires_at_ms"})
+_SECOND_PRICE_INTEGERS = frozenset({"seen_at_ms"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondPrice:
+    """What one coin is worth at another venue: decimal text in USDT, and the time (UTC) at which that was so."""
+
+    coin: str
+    price: str
+    seen_at_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """What the watchdog vouches for. `scale` is the decimal text of the size factor; times are UTC milliseconds."""
+    """What the watchdog vouches for. `scale` is the decimal text of the size factor; times are UTC milliseconds.
+
+    `second_venue` names the venue that second prices are read from, NO_VENUE when the watchdog was told to read none.
+    """
 
     deployment: str
     environment: str
@@ -29,13 +61,16 @@ class Lease:
     generation: int
     ceiling: str
     scale: str
+    second_venue: str
+    second_prices: tuple[SecondPrice, ...]
     policy_hash: str
     ring_hash: str
+    signed_at_ms: int
     expires_at_ms: int
 
     def content(self) -> dict[str, Any]:
         """Return the fields as plain values."""
-        return asdict(self)
+        return {**asdict(self), "second_prices": [asdict(price) for price in self.second_prices]}
 
 
 def sign_lease(lease: Lease, private_key: Ed25519PrivateKey) -> bytes:
@@ -45,8 +80,60 @@ def sign_lease(lease: Lease, private_key: Ed25519PrivateKey) -> bytes:
 
 def open_lease(raw: bytes, *, lease_key: str) -> Lease:
     """Verify a signed lease and return it. Raises NotTrusted saying what is wrong, before believing any field."""
-    content = open_statement(raw, what="lease", purpose=PURPOSE, public_key=lease_key)
-    check_fields(content, what="lease", fields=Lease.__slots__, integers=_INTEGERS)
-    if content["ceiling"] not in CEILINGS:
+    try:
+        content = open_statement(raw, what="lease", purpose=PURPOSE, public_key=lease_key)
+    except NotTrusted:
+        _name_old_purpose(raw, lease_key)
+        raise
+    if set(content) != set(Lease.__slots__):
+        raise NotTrusted("lease: its fields are not those of a lease")
+    listed = content.pop("second_prices")
+    check_fields(content, what="lease", fields=content, integers=_INTEGERS)
+    lease = Lease(**content, second_prices=_second_prices(listed))
+    _check_values(lease)
+    return lease
+
+
+def _name_old_purpose(raw: bytes, lease_key: str) -> None:
+    """Say so when a lease is good but for its age: whoever upgrades one service alone should read why it is refused."""
+    for old in OLD_PURPOSES:
+        if is_signed_for(raw, purpose=old, public_key=lease_key):
+            raise NotTrusted(f"lease: it is a {old}, only {PURPOSE} counts; run the watchdog of the gateway's version")
+
+
+def _second_prices(listed: object) -> tuple[SecondPrice, ...]:
+    if not isinstance(listed, list):
+        raise NotTrusted("lease: second_prices must be list")
+    if len(listed) > MAX_SECOND_PRICES:
+        raise NotTrusted(f"lease: {len(listed)} second prices, at most {MAX_SECOND_PRICES}")
+    prices = tuple(_second_price(item) for item in listed)
+    if len({price.coin for price in prices}) != len(prices):
+        raise NotTrusted("lease: a coin has two second prices")
+    return prices
+
+
+def _second_price(item: object) -> SecondPrice:
+    if not isinstance(item, dict):
+        raise NotTrusted("lease: a second price must be an object")
+    check_fields(item, what="second price", fields=SecondPrice.__slots__, integers=_SECOND_PRICE_INTEGERS)
+    price = SecondPrice(**item)
+    if COIN.fullmatch(price.coin) is None:
+        raise NotTrusted("second price: coin is not the name of one")
+    try:
+        is_positive = parse_decimal(price.price) > 0
+    except InvalidNumber:
+        is_positive = False
+    if not is_positive:
+        raise NotTrusted("second price: price is not a plain decimal number above 0")
+    return price
+
+
+def _check_values(lease: Lease) -> None:
+    if lease.ceiling not in CEILINGS:
         raise NotTrusted("lease: ceiling is not a trading state")
-    return Lease(**content)
+    if _VENUE.fullmatch(lease.second_venue) is None:
+        raise NotTrusted("lease: second_venue is not the name of one")
+    if lease.second_venue == NO_VENUE and lease.second_prices:
+        raise NotTrusted("lease: second prices of no venue")
+    if any(price.seen_at_ms > lease.signed_at_ms for price in lease.second_prices):
+        raise NotTrusted("lease: a second price was seen after the lease was signed")

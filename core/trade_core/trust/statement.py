@@ -40,6 +40,16 @@ def open_statement(raw: bytes, *, what: str, purpose: str, public_key: str) -> d
     return content
 
 
+def is_signed_for(raw: bytes, *, purpose: str, public_key: str) -> bool:
+    """Tell whether a statement bears a good signature for a purpose; to explain a refusal, never to believe it."""
+    try:
+        payload, signature = _split(raw, purpose)
+        verify(public_key, purpose=purpose, payload=payload, signature=signature)
+    except NotTrusted:
+        return False
+    return True
+
+
 def check_fields(content: dict[str, Any], *, what: str, fields: Iterable[str], integers: frozenset[str]) -> None:
     """Check that an object has exactly these fields, whole numbers where named, texts elsewhere. Raises NotTrusted."""
     if set(content) != set(fields):

@@ -1,13 +1,14 @@
 """Index and mark prices of the linear contracts of the policy's coins, from the public ticker stream and by REST.
 
 Guarantees
-- Only index and mark are read: no traded price, no book.
+- Only index and mark are read: no traded price, no book. Of a coin without an index the middle of the spot book is read
+  too; it can deny, and is never the reference.
 - A price is as old as the last message that confirmed it: a ticker delta confirms what it names, a snapshot or an
   answer by REST all that it contains. Ages run on the monotonic clock.
 - Nothing that a message leaves out, or says nonsensically, becomes a price.
 
 REST is asked at start, whenever the stream is down, and every few seconds besides: a delta names only what changed,
-so a price that stands still must be confirmed by somebody. Second prices are passed in.
+so a price that stands still must be confirmed by somebody. Second prices are passed in, as the lease brought them.
 """
 
 from __future__ import annotations
@@ -22,22 +23,26 @@ from typing import Any
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
-from trade_core.money import parse_exchange_decimal
+from trade_core.money import format_decimal, parse_exchange_decimal
 from trade_gateway.account.messages import NonsenseSaid, parse_object
 from trade_gateway.account.stream import Operation, Stream
 from trade_gateway.policy.facts import CoinMarket, MarketFacts, base_coin_of
 from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.references import (
     Flaw,
+    Judgement,
     Observation,
     Reference,
     ReferenceInputs,
     Source,
     Unusable,
     Usable,
+    divergence_of,
     judge_reference,
     last_good_after,
+    see_second,
 )
+from trade_gateway.second_prices import ArrivedPrice
 
 PUBLIC_LINEAR_PATH = "/v5/public/linear"
 TICKERS_PATH = "/v5/market/tickers"
@@ -45,15 +50,18 @@ READ_EVERY_S = 2.0
 READ_TIMEOUT_S = 2.0
 _TOPIC = "tickers."
 _FIELDS = {Source.INDEX: "indexPrice", Source.MARK: "markPrice"}
+_SHOWN_DIVERGENCE = Decimal("0.000001")
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecondPrice:
-    """A price of another venue, as the lease brought it. `at_ns` is monotonic."""
+class SecondView:
+    """What there is to show of one coin's second price; None for what is not known. `flaw` is None when it counts."""
 
-    price: Decimal
-    at_ns: int
+    price: Decimal | None
+    age_s: float | None
+    divergence: Decimal | None
+    flaw: Flaw | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,7 +81,7 @@ class ReferenceFeed:
         clock: Clock,
         max_age_s: int,
         max_divergence: Decimal,
-        second_prices: Callable[[], Mapping[str, SecondPrice]] = dict,
+        second_prices: Callable[[], Mapping[str, ArrivedPrice]] = dict,
     ) -> None:
         self._client = client
         self._clock = clock
@@ -84,6 +92,7 @@ class ReferenceFeed:
         self._prices: dict[tuple[str, Source], _Price] = {}
         self._unlisted: set[str] = set()
         self._last_good: dict[str, Decimal] = {}
+        self._disagreed: set[str] = set()
 
     def restore(self, references: Mapping[str, Decimal]) -> None:
         """Take over the last good references of the time before a restart, which must not loosen the exits' collar."""
@@ -136,6 +145,7 @@ class ReferenceFeed:
             if answer.ret_code == 10001 or (answer.is_ok and items == []):
                 if (coin, Source.INDEX) not in self._prices:  # an answer that is empty for once changes nothing
                     self._unlisted.add(coin)
+                    await self._read_spot(symbol)
                 continue
             if not answer.is_ok or not isinstance(items, list):
                 raise ExchangeAnswerInvalid(f"no ticker of {symbol} (code {answer.ret_code})")
@@ -143,6 +153,15 @@ class ReferenceFeed:
             for item in items:
                 if isinstance(item, dict) and item.get("symbol") == symbol:
                     self._take(symbol, item, at_ns=at_ns)
+
+    async def _read_spot(self, symbol: str) -> None:
+        """Ask for the spot book's best prices. A symbol that is not listed there either has none."""
+        at_ns = self._clock.monotonic_ns()
+        answer = await self._client.get_public(TICKERS_PATH, f"category=spot&symbol={symbol}", timeout_s=READ_TIMEOUT_S)
+        items = answer.result.get("list") if answer.is_ok else None
+        for item in items if isinstance(items, list) else ():
+            if isinstance(item, dict) and item.get("symbol") == symbol:
+                self._prices[base_coin_of(symbol), Source.SPOT] = _Price(price=_middle(item), at_ns=at_ns)
 
     async def keep_reading(self) -> None:
         """Read by REST for ever; trouble is logged once and shows as age."""
@@ -159,15 +178,23 @@ class ReferenceFeed:
             await asyncio.sleep(READ_EVERY_S)
 
     def judge(self) -> dict[str, Reference]:
-        """Judge every coin's reference now, and remember those that are good."""
+        """Judge every coin's reference now, and remember those that are good and those that a second venue denies."""
         references: dict[str, Reference] = {}
         for coin in self._contracts:
-            judged = judge_reference(self._inputs(coin), max_age_s=self._max_age_s, max_divergence=self._max_divergence)
-            references[coin] = judged
-            last_good = last_good_after(self._last_good.get(coin), judged)
+            judged = self._judge(coin)
+            references[coin] = judged.reference
+            last_good = last_good_after(self._last_good.get(coin), judged.own)
             if last_good is not None:
                 self._last_good[coin] = last_good
+            if judged.second_disagrees:
+                self._disagreed.add(coin)
+            else:
+                self._disagreed.discard(coin)
         return references
+
+    def _judge(self, coin: str) -> Judgement:
+        inputs = self._inputs(coin)
+        return judge_reference(inputs, max_age_s=self._max_age_s, max_divergence=self._max_divergence)
 
     def facts(self) -> MarketFacts:
         """What a decision needs to know of prices."""
@@ -179,11 +206,12 @@ class ReferenceFeed:
         )
 
     def is_stale(self) -> bool:
-        """Tell whether the feed fails some coin: no price, a stale one, nonsense. Divergence denies coin by coin."""
+        """Tell whether the feed fails some coin: no price, a stale one, nonsense. Divergence denies coin by coin.
+
+        So does what fails a coin without an index: its own feed is another venue's, or a thin book.
+        """
         return any(
-            isinstance(reference, Unusable)
-            and reference.flaw is not Flaw.DIVERGES
-            and reference.source is not Source.SECOND
+            isinstance(reference, Unusable) and reference.flaw is not Flaw.DIVERGES and reference.source in _FIELDS
             for reference in self.judge().values()
         )
 
@@ -191,6 +219,19 @@ class ReferenceFeed:
         """Seconds since the index price was last confirmed; None when it never was."""
         seen = self._prices.get((coin, Source.INDEX))
         return None if seen is None else (self._clock.monotonic_ns() - seen.at_ns) / NS_PER_S
+
+    def second(self, coin: str) -> SecondView:
+        """Show a coin's second price, against the index or, without one, the spot book."""
+        inputs = self._inputs(coin)
+        seen = inputs.second
+        own = inputs.index if inputs.has_index else inputs.spot
+        judged = see_second(seen)
+        return SecondView(
+            price=None if seen is None else seen.price,
+            age_s=None if seen is None else seen.age_ns / NS_PER_S,
+            divergence=None if seen is None or own is None else divergence_of(seen.price, own.price),
+            flaw=judged.flaw if isinstance(judged, Unusable) else None,
+        )
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """What /state says of the references."""
@@ -201,8 +242,18 @@ class ReferenceFeed:
                 "price": None if seen is None else str(seen.price),
                 "age_s": self.age_s(coin),
                 "status": "usable" if isinstance(judged, Usable) else f"{judged.source.value} {judged.flaw.value}",
+                "second": self._describe_second(coin),
             }
         return described
+
+    def _describe_second(self, coin: str) -> dict[str, Any]:
+        view = self.second(coin)
+        return {
+            "price": None if view.price is None else format_decimal(view.price),
+            "age_s": view.age_s,
+            "divergence": None if view.divergence is None else str(view.divergence.quantize(_SHOWN_DIVERGENCE)),
+            "status": "usable" if view.flaw is None else view.flaw.value,
+        }
 
     def _take(self, symbol: str, item: Mapping[str, Any], *, at_ns: int) -> None:
         coin = base_coin_of(symbol)
@@ -228,6 +279,8 @@ class ReferenceFeed:
             index=self._observation(coin, Source.INDEX, now_ns),
             mark=self._observation(coin, Source.MARK, now_ns),
             second=None if second is None else Observation(price=second.price, age_ns=now_ns - second.at_ns),
+            spot=self._observation(coin, Source.SPOT, now_ns),
+            second_disagreed=coin in self._disagreed,
         )
 
     def _observation(self, coin: str, source: Source, now_ns: int) -> Observation | None:
@@ -237,3 +290,12 @@ class ReferenceFeed:
     def _mark(self, coin: str) -> Decimal | None:
         seen = self._prices.get((coin, Source.MARK))
         return seen.price if seen is not None and seen.price > 0 else None
+
+
+def _middle(item: Mapping[str, Any]) -> Decimal:
+    """Return the middle of best bid and ask; zero, which is judged as no price, for a book that is empty or crossed."""
+    try:
+        bid, ask = parse_exchange_decimal(item.get("bid1Price")), parse_exchange_decimal(item.get("ask1Price"))
+    except InvalidNumber:
+        return Decimal(0)
+    return (bid + ask) / 2 if 0 < bid < ask else Decimal(0)

@@ -2,12 +2,17 @@
 
 Rules
 - The reference is the index price of the linear contract of the same coins, for spot too. The book and the last trade
-  are never asked: who owns the thin side of a book would own the reference.
+  are never it: who owns the thin side of a book would own the reference.
 - The mark price stands beside the index and must be as fresh and near; it is never the reference itself.
-- A second venue's price, read by the watchdog and brought by the lease, is compared when it is there and fresh. A coin
-  without an index lives on it alone, so that its absence denies.
+- A second venue's price, read by the watchdog and brought by the lease, can only deny: a fresh one must be near the
+  index. Its absence alone does not deny a coin that has an index, but once it was seen to diverge, only a fresh one
+  that is near ends the denial. Silence is no agreement.
+- A coin without an index lives on the second price, so that its absence denies. The middle of the exchange's own spot
+  book must be as fresh and near; it is never the reference itself. So neither a watchdog nor the owner of a thin book
+  can move such a reference alone.
 - An age below zero comes from a clock that went back, and counts as stale.
-- Exits: while the reference is usable it counts; otherwise the last one that was usable, however old; see `collar`.
+- Exits: while the reference is usable it counts; otherwise the last own one that was usable, however old; see
+  `collar`. A second venue that diverges takes nothing from an exit: index and mark are as good as without it.
 """
 
 from __future__ import annotations
@@ -38,6 +43,7 @@ class Source(Enum):
     INDEX = "index"
     MARK = "mark"
     SECOND = "second"
+    SPOT = "spot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +56,18 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceInputs:
-    """What is known of one base coin. `has_index` tells whether the exchange has a linear contract of the coin."""
+    """What is known of one base coin. `has_index` tells whether the exchange has a linear contract of the coin.
+
+    `spot` is the middle of the exchange's own spot book; only a coin without an index needs it. `second_disagreed` is
+    what the last judgement said of `second_disagrees`.
+    """
 
     has_index: bool
     index: Observation | None
     mark: Observation | None
     second: Observation | None
+    spot: Observation | None
+    second_disagreed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +88,49 @@ class Unusable:
 Reference = Usable | Unusable
 
 
-def judge_reference(inputs: ReferenceInputs, *, max_age_s: int, max_divergence: Decimal) -> Reference:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What one coin's prices are worth: to new risk, to an exit, and whether the second venue stands against them."""
+
+    reference: Reference
+    own: Reference
+    second_disagrees: bool
+
+
+def judge_reference(inputs: ReferenceInputs, *, max_age_s: int, max_divergence: Decimal) -> Judgement:
     """Judge one coin's reference. An age exactly at the bound is fresh, a divergence exactly at it is near."""
-    second = _seen(inputs.second, Source.SECOND, max_age_s=SECOND_MAX_AGE_S)
+    second = see_second(inputs.second)
     if not inputs.has_index:
-        return second
+        alone = _judge_alone(inputs, second, max_age_s=max_age_s, max_divergence=max_divergence)
+        return Judgement(reference=alone, own=alone, second_disagrees=False)
+    own = _judge_index(inputs, max_age_s=max_age_s, max_divergence=max_divergence)
+    if isinstance(own, Unusable):
+        return Judgement(reference=own, own=own, second_disagrees=inputs.second_disagreed)
+    disagrees = inputs.second_disagreed
+    if isinstance(second, Usable):
+        disagrees = _diverges(second.price, own.price, max_divergence)
+    reference = Unusable(flaw=Flaw.DIVERGES, source=Source.SECOND) if disagrees else own
+    return Judgement(reference=reference, own=own, second_disagrees=disagrees)
+
+
+def see_second(second: Observation | None) -> Reference:
+    """Judge a second price by itself: there, sensible and fresh."""
+    return _seen(second, Source.SECOND, max_age_s=SECOND_MAX_AGE_S)
+
+
+def divergence_of(price: Decimal, reference: Decimal) -> Decimal | None:
+    """Return how far a price is from a reference, as a fraction of it; None without a positive reference."""
+    if not (price.is_finite() and reference.is_finite()) or reference <= 0:
+        return None
+    return _EXACT.divide(abs(_EXACT.subtract(price, reference)), reference)
+
+
+def last_good_after(previous: Decimal | None, own: Reference) -> Decimal | None:
+    """Return the last good reference once this judgement of the gateway's own prices is known."""
+    return own.price if isinstance(own, Usable) else previous
+
+
+def _judge_index(inputs: ReferenceInputs, *, max_age_s: int, max_divergence: Decimal) -> Reference:
     index = _seen(inputs.index, Source.INDEX, max_age_s=max_age_s)
     mark = _seen(inputs.mark, Source.MARK, max_age_s=max_age_s)
     if isinstance(index, Unusable):
@@ -89,14 +139,18 @@ def judge_reference(inputs: ReferenceInputs, *, max_age_s: int, max_divergence: 
         return mark
     if _diverges(mark.price, index.price, max_divergence):
         return Unusable(flaw=Flaw.DIVERGES, source=Source.MARK)
-    if isinstance(second, Usable) and _diverges(second.price, index.price, max_divergence):
-        return Unusable(flaw=Flaw.DIVERGES, source=Source.SECOND)
     return index
 
 
-def last_good_after(previous: Decimal | None, judged: Reference) -> Decimal | None:
-    """Return the last good reference once this judgement is known."""
-    return judged.price if isinstance(judged, Usable) else previous
+def _judge_alone(inputs: ReferenceInputs, second: Reference, *, max_age_s: int, max_divergence: Decimal) -> Reference:
+    spot = _seen(inputs.spot, Source.SPOT, max_age_s=max_age_s)
+    if isinstance(second, Unusable):
+        return second
+    if isinstance(spot, Unusable):
+        return spot
+    if _diverges(second.price, spot.price, max_divergence):
+        return Unusable(flaw=Flaw.DIVERGES, source=Source.SECOND)
+    return second
 
 
 def _seen(seen: Observation | None, source: Source, *, max_age_s: int) -> Reference:

@@ -12,9 +12,12 @@ from trade_core.trust.lease import (
     CEILINGS,
     MAX_LEASE_BYTES,
     MAX_LIFETIME_S,
+    MAX_SECOND_PRICES,
+    OLD_PURPOSES,
     PURPOSE,
     SEND_EVERY_S,
     Lease,
+    SecondPrice,
     open_lease,
     sign_lease,
 )
@@ -29,8 +32,14 @@ LEASE = Lease(
     generation=7,
     ceiling="ACTIVE",
     scale="1",
+    second_venue="okx",
+    second_prices=(
+        SecondPrice(coin="BTC", price="64000.5", seen_at_ms=1_700_000_008_000),
+        SecondPrice(coin="1INCH", price="0.000000000001", seen_at_ms=1_700_000_010_000),
+    ),
     policy_hash="a" * 64,
     ring_hash="b" * 64,
+    signed_at_ms=1_700_000_010_000,
     expires_at_ms=1_700_000_030_000,
 )
 SIGNED = sign_lease(LEASE, KEY)
@@ -77,7 +86,7 @@ def test_lease_by_another_key_is_not_trusted() -> None:
         open_lease(sign_lease(LEASE, load_private_key(new_private_key())), lease_key=PUBLIC)
 
 
-@pytest.mark.parametrize("purpose", ["lease/v2", "warrant/v1", "lease"])
+@pytest.mark.parametrize("purpose", ["lease/v3", "warrant/v1", "lease"])
 def test_lease_signed_for_another_purpose_is_not_trusted(purpose: str) -> None:
     with pytest.raises(NotTrusted, match="not by key"):
         open_lease(signed_content(LEASE.content(), purpose=purpose), lease_key=PUBLIC)
@@ -96,15 +105,22 @@ def test_signed_lease_with_a_further_field_is_not_trusted() -> None:
         open_lease(signed_content({**LEASE.content(), "more": 1}), lease_key=PUBLIC)
 
 
-@pytest.mark.parametrize("name", LEASE.content())
-@pytest.mark.parametrize("value", [None, True, 1.0, [], {}])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (name, value)
+        for name in LEASE.content()
+        for value in (None, True, 1.0, [], {})
+        if (name, value) != ("second_prices", [])
+    ],
+)
 def test_signed_lease_with_a_field_of_another_type_is_not_trusted(name: str, value: object) -> None:
     with pytest.raises(NotTrusted, match=f"{name} must be"):
         open_lease(signed_content({**LEASE.content(), name: value}), lease_key=PUBLIC)
 
 
-@pytest.mark.parametrize("name", ["generation", "expires_at_ms"])
-@pytest.mark.parametrize(("value", "is_trusted"), [(0, True), (2**53 - 1, True), (-1, False), (2**53, False)])
+@pytest.mark.parametrize("name", ["generation", "signed_at_ms", "expires_at_ms"])
+@pytest.mark.parametrize(("value", "is_trusted"), [(2**52, True), (2**53 - 1, True), (-1, False), (2**53, False)])
 def test_signed_lease_integers_have_bounds(name: str, value: int, is_trusted: bool) -> None:
     raw = signed_content({**LEASE.content(), name: value})
     if is_trusted:
@@ -187,3 +203,138 @@ def test_lease_of_more_than_its_bytes_is_not_read(length: int, sentence: str) ->
     else:
         with pytest.raises(NotTrusted, match=sentence):
             open_lease(raw, lease_key=PUBLIC)
+
+
+@pytest.mark.parametrize("purpose", OLD_PURPOSES)
+def test_lease_of_an_older_version_is_refused_with_the_reason(purpose: str) -> None:
+    old = {
+        name: value
+        for name, value in LEASE.content().items()
+        if name not in {"second_venue", "second_prices", "signed_at_ms"}
+    }
+    with pytest.raises(NotTrusted, match=f"it is a {purpose}, only lease/v2 counts; run the watchdog of the gateway's"):
+        open_lease(signed_content(old, purpose=purpose), lease_key=PUBLIC)
+
+
+def test_lease_of_an_older_version_by_a_stranger_is_refused_as_a_stranger_s() -> None:
+    forged = sign(load_private_key(new_private_key()), purpose=OLD_PURPOSES[0], payload=b"{}")
+    raw = json.dumps({"payload": base64.b64encode(b"{}").decode(), "signature": forged}).encode()
+    with pytest.raises(NotTrusted, match="not by key"):
+        open_lease(raw, lease_key=PUBLIC)
+
+
+def prices(count: int) -> tuple[SecondPrice, ...]:
+    """Make the longest that a lease may hold."""
+    return tuple(
+        SecondPrice(coin=f"{'X' * 17}{index:03}", price="9" * 12 + "." + "9" * 12, seen_at_ms=LEASE.signed_at_ms)
+        for index in range(count)
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, MAX_SECOND_PRICES, MAX_SECOND_PRICES + 1, 10 * MAX_SECOND_PRICES])
+def test_lease_bounds_the_number_of_second_prices(count: int) -> None:
+    lease = replace(LEASE, second_prices=prices(count))
+    if count <= MAX_SECOND_PRICES:
+        signed = sign_lease(lease, KEY)
+        assert open_lease(signed, lease_key=PUBLIC) == lease
+        assert len(signed) < MAX_LEASE_BYTES
+    else:
+        with pytest.raises(NotTrusted, match="at most"):
+            open_lease(sign_lease(lease, KEY), lease_key=PUBLIC)
+
+
+def opened_with(**changed: object) -> Lease:
+    """Open a lease whose only second price is changed."""
+    price = {"coin": "BTC", "price": "1", "seen_at_ms": 1, **changed}
+    return open_lease(signed_content({**LEASE.content(), "second_prices": [price]}), lease_key=PUBLIC)
+
+
+@pytest.mark.parametrize("text", ["1", "0.5", "64000.123456789012", "1" * 12])
+def test_second_price_is_a_plain_decimal_text(text: str) -> None:
+    assert opened_with(price=text).second_prices[0].price == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "0.0",
+        "-1",
+        "+1",
+        "NaN",
+        "Infinity",
+        "1e3",
+        "",
+        " 1",
+        "1 ",
+        "01",
+        "1.",
+        "1" * 13,
+        "\N{ARABIC-INDIC DIGIT ONE}",
+        "0x1",
+        "1,0",
+    ],
+)
+def test_second_price_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(NotTrusted, match="not a plain decimal number above 0"):
+        opened_with(price=text)
+
+
+@pytest.mark.parametrize("value", [1, 1.5, None, True, [], {}])
+def test_second_price_of_another_type_is_refused(value: object) -> None:
+    with pytest.raises(NotTrusted, match="price must be str"):
+        opened_with(price=value)
+
+
+@pytest.mark.parametrize("coin", ["", "btc", "B-T", "BTC\n", "X" * 21, "ÄTH", "BTC/USDT"])
+def test_second_price_of_a_coin_without_a_name_is_refused(coin: str) -> None:
+    with pytest.raises(NotTrusted, match="coin is not the name of one"):
+        opened_with(coin=coin)
+
+
+@pytest.mark.parametrize("value", [-1, 2**53, "1", 1.0, True, None])
+def test_second_price_without_a_time_is_refused(value: object) -> None:
+    with pytest.raises(NotTrusted, match="seen_at_ms"):
+        opened_with(seen_at_ms=value)
+
+
+@pytest.mark.parametrize(("late_ms", "is_trusted"), [(0, True), (1, False), (3_600_000, False)])
+def test_second_price_seen_after_the_signature_is_refused(late_ms: int, *, is_trusted: bool) -> None:
+    if is_trusted:
+        assert opened_with(seen_at_ms=LEASE.signed_at_ms + late_ms).second_prices
+    else:
+        with pytest.raises(NotTrusted, match="seen after the lease was signed"):
+            opened_with(seen_at_ms=LEASE.signed_at_ms + late_ms)
+
+
+@pytest.mark.parametrize("item", [None, 1, "BTC", [], ["BTC", "1", 1]])
+def test_second_price_that_is_no_object_is_refused(item: object) -> None:
+    with pytest.raises(NotTrusted, match="must be an object"):
+        open_lease(signed_content({**LEASE.content(), "second_prices": [item]}), lease_key=PUBLIC)
+
+
+@pytest.mark.parametrize(
+    "item", [{}, {"coin": "BTC", "price": "1"}, {"coin": "B", "price": "1", "seen_at_ms": 1, "x": 1}]
+)
+def test_second_price_with_other_fields_is_refused(item: object) -> None:
+    with pytest.raises(NotTrusted, match="not those of a second price"):
+        open_lease(signed_content({**LEASE.content(), "second_prices": [item]}), lease_key=PUBLIC)
+
+
+def test_coin_with_two_second_prices_is_refused() -> None:
+    twice = (LEASE.second_prices[0], replace(LEASE.second_prices[0], price="1"))
+    with pytest.raises(NotTrusted, match="two second prices"):
+        open_lease(sign_lease(replace(LEASE, second_prices=twice), KEY), lease_key=PUBLIC)
+
+
+@pytest.mark.parametrize("venue", ["", "OKX", "o k", "okx\n", "x" * 21])
+def test_second_venue_without_a_name_is_refused(venue: str) -> None:
+    with pytest.raises(NotTrusted, match="second_venue is not the name of one"):
+        open_lease(sign_lease(replace(LEASE, second_venue=venue), KEY), lease_key=PUBLIC)
+
+
+def test_second_prices_of_no_venue_are_refused() -> None:
+    with pytest.raises(NotTrusted, match="of no venue"):
+        open_lease(sign_lease(replace(LEASE, second_venue="none"), KEY), lease_key=PUBLIC)
+    none = replace(LEASE, second_venue="none", second_prices=())
+    assert open_lease(sign_lease(none, KEY), lease_key=PUBLIC) == none

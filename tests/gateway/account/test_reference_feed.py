@@ -18,8 +18,9 @@ from trade_core.bybit.client import BybitClient
 from trade_core.clock import NS_PER_S, ManualClock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_gateway.account import reference_feed
-from trade_gateway.account.reference_feed import PUBLIC_LINEAR_PATH, ReferenceFeed, SecondPrice
-from trade_gateway.policy.references import Flaw, Source, Unusable, Usable
+from trade_gateway.account.reference_feed import PUBLIC_LINEAR_PATH, ReferenceFeed
+from trade_gateway.policy.references import SECOND_MAX_AGE_S, Flaw, Source, Unusable, Usable
+from trade_gateway.second_prices import ArrivedPrice
 from trade_gateway.wire.intents import Category
 
 SYMBOLS = [(Category.SPOT, "BTCUSDT"), (Category.LINEAR, "BTCUSDT"), (Category.SPOT, "ETHUSDT")]
@@ -31,8 +32,9 @@ class Feed:
     feed: ReferenceFeed
     clock: ManualClock
     tickers: dict[str, dict[str, Any]]
+    spot: dict[str, dict[str, Any]] = field(default_factory=dict)
     instead: list[bytes | None] = field(default_factory=list)
-    second: dict[str, SecondPrice] = field(default_factory=dict)
+    second: dict[str, ArrivedPrice] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
 
@@ -41,7 +43,8 @@ class Feed:
         self.meanwhile()
         if self.instead:
             return self.instead[0]
-        ticker = self.tickers.get(asked.parameter("symbol") or "")
+        listed = self.spot if asked.parameter("category") == "spot" else self.tickers
+        ticker = listed.get(asked.parameter("symbol") or "")
         return envelope({"list": [] if ticker is None else [ticker]})
 
     def say(self, symbol: str = "BTCUSDT", **data: Any) -> None:
@@ -59,7 +62,7 @@ def ticker(symbol: str, index: str, mark: str) -> dict[str, Any]:
 async def feeding(clock: ManualClock) -> AsyncIterator[Feed]:
     async with http_double() as double:
         client = BybitClient(base_url=double.url, clock=clock, is_simulated=True)
-        second: dict[str, SecondPrice] = {}
+        second: dict[str, ArrivedPrice] = {}
         feed = ReferenceFeed(
             symbols=SYMBOLS,
             client=client,
@@ -191,24 +194,122 @@ async def test_feed_mark_that_diverges_denies_and_is_not_stale(clock: ManualCloc
         it.say(markPrice="31000")
         assert it.judged() == Unusable(flaw=Flaw.DIVERGES, source=Source.MARK)
         assert not it.feed.is_stale()
-        assert it.feed.describe()["BTC"] == {"price": "30000", "age_s": 0.0, "status": "mark diverges"}
+        assert it.feed.describe()["BTC"] == {
+            "price": "30000",
+            "age_s": 0.0,
+            "status": "mark diverges",
+            "second": {"price": None, "age_s": None, "divergence": None, "status": "missing"},
+        }
 
 
-async def test_feed_second_price_that_diverges_denies(clock: ManualClock) -> None:
+def arrived(clock: ManualClock, price: str, *, age_ns: int = 0) -> ArrivedPrice:
+    return ArrivedPrice(price=Decimal(price), at_ns=clock.monotonic_ns() - age_ns)
+
+
+async def test_feed_second_price_that_diverges_denies_until_it_is_near_again(clock: ManualClock) -> None:
     async with feeding(clock) as it:
         await it.feed.read()
-        it.second["BTC"] = SecondPrice(price=Decimal(31000), at_ns=clock.monotonic_ns())
+        it.second["BTC"] = arrived(clock, "31000")
         assert it.judged() == Unusable(flaw=Flaw.DIVERGES, source=Source.SECOND)
+        assert not it.feed.is_stale()
+        it.second.clear()  # silence is no agreement
+        assert it.judged() == Unusable(flaw=Flaw.DIVERGES, source=Source.SECOND)
+        it.second["BTC"] = arrived(clock, "30001")
+        assert it.judged() == Usable(price=Decimal(30000))
+        it.second.clear()
+        assert it.judged() == Usable(price=Decimal(30000))
 
 
-async def test_feed_coin_without_a_contract_lives_on_the_second_price_alone(clock: ManualClock) -> None:
+async def test_feed_second_price_that_diverges_denies_no_other_coin(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        it.second["BTC"] = arrived(clock, "31000")
+        assert it.judged("ETH") == Usable(price=Decimal(2000))
+
+
+async def test_feed_exits_go_on_by_the_index_when_the_second_venue_diverges(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        it.feed.judge()
+        it.second["BTC"] = arrived(clock, "31000")
+        it.say(indexPrice="29000", markPrice="29000")
+        coin = it.feed.facts().coins["BTC"]
+        assert isinstance(coin.reference, Unusable)
+        assert coin.last_good == Decimal(29000)
+
+
+async def test_feed_shows_the_second_price_beside_the_index(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        it.second["BTC"] = arrived(clock, "30300.0", age_ns=2 * NS_PER_S)
+        shown = it.feed.describe()["BTC"]["second"]
+        assert shown == {"price": "30300", "age_s": 2.0, "divergence": "0.010000", "status": "usable"}
+        clock.advance(SECOND_MAX_AGE_S * NS_PER_S)
+        assert it.feed.describe()["BTC"]["second"]["status"] == "stale"
+
+
+def book(bid: Any, ask: Any, *, symbol: str = "ETHUSDT") -> dict[str, Any]:
+    return {"symbol": symbol, "bid1Price": bid, "ask1Price": ask, "lastPrice": "1", "usdIndexPrice": "1"}
+
+
+async def test_feed_coin_without_a_contract_lives_on_the_second_price_near_its_own_book(clock: ManualClock) -> None:
     async with feeding(clock) as it:
         it.tickers.pop("ETHUSDT")
+        it.spot["ETHUSDT"] = book("1999", "2000")
         await it.feed.read()
         assert it.judged("ETH") == Unusable(flaw=Flaw.MISSING, source=Source.SECOND)
         assert not it.feed.is_stale()
-        it.second["ETH"] = SecondPrice(price=Decimal(2000), at_ns=clock.monotonic_ns())
+        it.second["ETH"] = arrived(clock, "2000")
         assert it.judged("ETH") == Usable(price=Decimal(2000))
+        assert it.feed.describe()["ETH"]["second"]["divergence"] == "0.000250"
+        it.second["ETH"] = arrived(clock, "2100")
+        assert it.judged("ETH") == Unusable(flaw=Flaw.DIVERGES, source=Source.SECOND)
+        assert it.judged("BTC") == Usable(price=Decimal(30000))
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask"),
+    [("2000", "2000"), ("2001", "2000"), ("0", "2000"), ("-1", "2000"), ("", "2000"), (2000, 2001), (None, None)],
+)
+async def test_feed_spot_book_that_is_empty_or_crossed_denies(clock: ManualClock, bid: Any, ask: Any) -> None:
+    async with feeding(clock) as it:
+        it.tickers.pop("ETHUSDT")
+        it.spot["ETHUSDT"] = book(bid, ask)
+        it.second["ETH"] = arrived(clock, "2000")
+        await it.feed.read()
+        assert it.judged("ETH") == Unusable(flaw=Flaw.INVALID, source=Source.SPOT)
+        assert not it.feed.is_stale()
+
+
+async def test_feed_coin_that_is_listed_nowhere_denies(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        it.tickers.pop("ETHUSDT")
+        it.second["ETH"] = arrived(clock, "2000")
+        await it.feed.read()
+        assert it.judged("ETH") == Unusable(flaw=Flaw.MISSING, source=Source.SPOT)
+        it.spot["ETHUSDT"] = book("1999", "2000", symbol="BTCUSDT")  # an answer about another symbol
+        await it.feed.read()
+        assert it.judged("ETH") == Unusable(flaw=Flaw.MISSING, source=Source.SPOT)
+
+
+async def test_feed_spot_book_ages(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        it.tickers.pop("ETHUSDT")
+        it.spot["ETHUSDT"] = book("1999", "2000")
+        await it.feed.read()
+        it.second["ETH"] = arrived(clock, "2000")
+        clock.advance(MAX_AGE_S * NS_PER_S)
+        assert it.judged("ETH") == Usable(price=Decimal(2000))
+        clock.advance(1)
+        assert it.judged("ETH") == Unusable(flaw=Flaw.STALE, source=Source.SPOT)
+
+
+async def test_feed_asks_for_no_spot_book_of_a_coin_that_has_a_contract(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        it.tickers.pop("ETHUSDT")
+        await it.feed.read()
+        assert {asked.parameter("category") for asked in it.asked} == {"linear"}
 
 
 async def test_feed_contract_that_was_there_once_is_not_forgotten_for_an_empty_answer(clock: ManualClock) -> None:

@@ -7,17 +7,21 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trade_core.clock import NS_PER_S
 from trade_gateway.policy.references import (
     SECOND_MAX_AGE_S,
     Flaw,
+    Judgement,
     Observation,
     Reference,
     ReferenceInputs,
     Source,
     Unusable,
     Usable,
+    divergence_of,
     judge_reference,
     last_good_after,
 )
@@ -27,12 +31,19 @@ def seen(price: str, *, age_ns: int = 0) -> Observation:
     return Observation(price=Decimal(price), age_ns=age_ns)
 
 
-INPUTS = ReferenceInputs(has_index=True, index=seen("100"), mark=seen("100.1"), second=None)
-ALONE = ReferenceInputs(has_index=False, index=None, mark=None, second=seen("7"))
+INPUTS = ReferenceInputs(
+    has_index=True, index=seen("100"), mark=seen("100.1"), second=None, spot=None, second_disagreed=False
+)
+ALONE = replace(INPUTS, has_index=False, index=None, mark=None, second=seen("7"), spot=seen("7.01"))
+DENIED = Unusable(flaw=Flaw.DIVERGES, source=Source.SECOND)
+
+
+def judgement(inputs: ReferenceInputs = INPUTS, **changes: Any) -> Judgement:
+    return judge_reference(replace(inputs, **changes), max_age_s=5, max_divergence=Decimal("0.01"))
 
 
 def judged(inputs: ReferenceInputs = INPUTS, **changes: Any) -> Reference:
-    return judge_reference(replace(inputs, **changes), max_age_s=5, max_divergence=Decimal("0.01"))
+    return judgement(inputs, **changes).reference
 
 
 def test_reference_is_the_index_price() -> None:
@@ -101,6 +112,86 @@ def test_reference_may_be_of_a_coin_that_is_worth_little(price: str) -> None:
 
 def test_second_venue_s_price_lives_no_longer_than_the_lease_that_brought_it() -> None:
     assert SECOND_MAX_AGE_S == 30
+
+
+@pytest.mark.parametrize(("age_ns", "is_usable"), [(5 * NS_PER_S, True), (5 * NS_PER_S + 1, False), (-1, False)])
+def test_reference_of_a_coin_without_index_needs_a_fresh_spot_book(age_ns: int, *, is_usable: bool) -> None:
+    result = judged(ALONE, spot=seen("7", age_ns=age_ns))
+    assert result == (Usable(price=Decimal(7)) if is_usable else Unusable(flaw=Flaw.STALE, source=Source.SPOT))
+
+
+def test_reference_of_a_coin_without_index_denies_without_a_sensible_spot_book() -> None:
+    assert judged(ALONE, spot=None) == Unusable(flaw=Flaw.MISSING, source=Source.SPOT)
+    assert judged(ALONE, spot=seen("0")) == Unusable(flaw=Flaw.INVALID, source=Source.SPOT)
+
+
+@pytest.mark.parametrize(
+    ("second", "is_near"),
+    [("100", True), ("101", True), ("99", True), ("101.000001", False), ("98.999999", False), ("1000000", False)],
+)
+def test_second_venue_alone_moves_no_reference_away_from_the_spot_book(second: str, *, is_near: bool) -> None:
+    result = judgement(ALONE, spot=seen("100"), second=seen(second))
+    assert result.reference == (Usable(price=Decimal(second)) if is_near else DENIED)
+    assert result.own == result.reference
+    assert not result.second_disagrees
+
+
+@pytest.mark.parametrize(
+    "second",
+    [None, seen("100", age_ns=SECOND_MAX_AGE_S * NS_PER_S + 1), seen("100", age_ns=-1), seen("0"), seen("NaN")],
+)
+def test_second_venue_that_diverged_and_fell_silent_still_denies(second: Observation | None) -> None:
+    result = judgement(second=second, second_disagreed=True)
+    assert result.reference == DENIED
+    assert result.second_disagrees
+    assert judgement(second=second).reference == Usable(price=Decimal(100))
+
+
+def test_second_venue_that_is_near_again_ends_the_denial() -> None:
+    result = judgement(second=seen("101"), second_disagreed=True)
+    assert result.reference == Usable(price=Decimal(100))
+    assert not result.second_disagrees
+
+
+@pytest.mark.parametrize("has_disagreed", [True, False])
+def test_second_venue_is_not_compared_with_an_index_that_is_no_good(*, has_disagreed: bool) -> None:
+    result = judgement(index=None, second=seen("200"), second_disagreed=has_disagreed)
+    assert result.reference == Unusable(flaw=Flaw.MISSING, source=Source.INDEX)
+    assert result.second_disagrees is has_disagreed
+
+
+def test_second_venue_that_diverges_takes_nothing_from_an_exit() -> None:
+    result = judgement(second=seen("200"))
+    assert result.reference == DENIED
+    assert result.own == Usable(price=Decimal(100))
+
+
+@given(
+    second=st.one_of(st.none(), st.builds(Observation, price=st.decimals(), age_ns=st.integers())),
+    disagreed=st.booleans(),
+    index=st.decimals(min_value="0.01", max_value="1000", places=2),
+)
+def test_second_venue_can_only_deny_a_coin_that_has_an_index(
+    second: Observation | None, disagreed: bool, index: Decimal
+) -> None:
+    own = judgement(index=Observation(price=index, age_ns=0), mark=Observation(price=index, age_ns=0))
+    told = judgement(
+        index=Observation(price=index, age_ns=0),
+        mark=Observation(price=index, age_ns=0),
+        second=second,
+        second_disagreed=disagreed,
+    )
+    assert told.reference in {own.reference, DENIED}
+    assert told.own == own.own == Usable(price=index)
+
+
+@pytest.mark.parametrize(
+    ("price", "reference", "expected"),
+    [("101", "100", "0.01"), ("99", "100", "0.01"), ("100", "100", "0"), ("1", "0", None), ("NaN", "1", None)],
+)
+def test_divergence_is_a_fraction_of_the_reference(price: str, reference: str, expected: str | None) -> None:
+    found = divergence_of(Decimal(price), Decimal(reference))
+    assert found == (None if expected is None else Decimal(expected))
 
 
 def test_last_good_reference_stays_until_there_is_a_better_one() -> None:
