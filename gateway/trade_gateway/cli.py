@@ -37,12 +37,11 @@ from trade_gateway.baseline import read_baseline
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
 from trade_gateway.genesis import check_genesis, remember_genesis
 from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity, log_signer, require_uninitialised
-from trade_gateway.limits_view import require_bounded_loss
 from trade_gateway.listener import BotListener
 from trade_gateway.policy.explain import explain_request
 from trade_gateway.policy.limits import Policy, parse_policy, policy_hash
 from trade_gateway.policy.model import ProtectiveStops
-from trade_gateway.release_command import release
+from trade_gateway.release_command import release, release_policy
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.stream_frames import MAX_FRAME_CHARACTERS
@@ -79,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "explain":
                 return _explain(settings, options.request)
             case "release":
-                print(release(settings, key_file=options.key, reason=options.reason, is_confirmed=options.yes))
+                ask = release_policy if options.policy else release
+                print(ask(settings, key_file=options.key, reason=options.reason, is_confirmed=options.yes))
                 return EXIT_CLEAN
             case _:
                 exit_code: int = uvloop.run(_run(settings))
@@ -111,9 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     explaining = commands.add_parser("explain", help="say what the policy would answer to an order, check by check")
     explaining.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     explaining.add_argument("request", type=Path, metavar="REQUEST.json", help='{"body": {...}, "assume": {...}}')
-    releasing = commands.add_parser("release", help="lift the HALTED latch with the operator's key")
+    releasing = commands.add_parser(
+        "release", help="lift the HALTED latch, or put a looser policy in force, with the operator's key"
+    )
     releasing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
-    releasing.add_argument("--reason", required=True, help="why it is safe again; journaled")
+    releasing.add_argument("--reason", required=True, help="why it is safe; journaled")
+    releasing.add_argument("--policy", action="store_true", help="the policy file's looser policy, and no latch")
     releasing.add_argument("--key", type=Path, metavar="FILE", help="the operator's key, when it is kept elsewhere")
     releasing.add_argument("--yes", action="store_true", help="sign without asking at the terminal")
     return parser
@@ -231,13 +234,6 @@ def _freqtrade_config(settings: GatewaySettings, mode: Mode, api_port: int) -> i
 
 async def _run(settings: GatewaySettings) -> int:
     identity, ring = load_identity(settings)
-    policy = read_policy(settings.policy_file)
-    if policy_hash(policy) != ring.policy_hash:
-        raise ConfigurationError(
-            f"{settings.policy_file}: is not the policy that the key ring names; "
-            "a changed policy needs a new deployment in this version"
-        )
-    require_bounded_loss(policy)
     order_key = _order_key(settings)
     clock = SystemClock()
     signer = log_signer(ring, load_private_key(identity.private_key.reveal()))
@@ -251,15 +247,14 @@ async def _run(settings: GatewaySettings) -> int:
         settings=settings,
         identity=identity,
         ring=ring,
-        policy=policy,
         order_key=order_key,
         journal=journal,
         clock=clock,
     )
     stop = asyncio.Event()
-    await gateway.start(stop=stop)
-    await remember_genesis(settings.state_dir, journal)
     try:
+        await gateway.start(stop=stop)
+        await remember_genesis(settings.state_dir, journal)
         await serve(_listeners(settings, gateway), stop=stop, on_ready=lambda: log.info("%s", _where(settings)))
     finally:
         await gateway.stop()

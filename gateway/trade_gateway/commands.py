@@ -12,10 +12,14 @@ from trade_journal.rows import Fields, RowKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppendDurable:
-    """Write a row and wait until it is on disk. Gives bool: False means that it is not known to be durable."""
+    """Write a row and wait until it is on disk. Gives bool: False means that it is not known to be durable.
+
+    `policy_hash` is of the policy that decided, when the row is a decision; else the one in force when it is written.
+    """
 
     kind: RowKind
     fields: Fields
+    policy_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +32,14 @@ class AppendLater:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOrder:
-    """Send a new order once; whether trading still permits it is asked last. Gives SendResult."""
+    """Send a new order once; whether trading still permits it is asked last. Gives SendResult.
+
+    One that adds risk is withheld too when `policy_hash` is no longer that of the policy in force.
+    """
 
     body: bytes
     adds_risk: bool
+    policy_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,13 +88,17 @@ class Conductor:
     async def _perform(self, command: Command) -> Any:
         match command:
             case AppendDurable():
-                return await self._recorder.append_durable(command.kind, command.fields)
+                return await self._recorder.append_durable(
+                    command.kind, command.fields, policy_hash=command.policy_hash
+                )
             case AppendLater():
                 return self._recorder.append_later(command.kind, command.fields)
             case SendOrder():
                 if not self._permits(command.adds_risk):
                     return NotSent(reason="trading state", is_withheld=True)
-                return await self._upstream.send_order(command.body, may_send=lambda: self._permits(command.adds_risk))
+                if not self._may_send(command):
+                    return NotSent(reason="the policy changed", is_withheld=True)
+                return await self._upstream.send_order(command.body, may_send=lambda: self._may_send(command))
             case SendCancel():
                 return await self._upstream.send_cancel(command.body)
             case AskOrder():
@@ -103,6 +107,13 @@ class Conductor:
                 return await self._wait(command.until_ns)
             case _:
                 assert_never(command)
+
+    def _may_send(self, command: SendOrder) -> bool:
+        """The last question before the write: does the state permit it, and did the policy in force decide it?"""
+        if not self._permits(command.adds_risk):
+            return False
+        is_decided_now = command.policy_hash in {None, self._recorder.policy_hash}
+        return is_decided_now or not command.adds_risk
 
     async def _wait(self, until_ns: int) -> int:
         left_ns = until_ns - self._clock.monotonic_ns()

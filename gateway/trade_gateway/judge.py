@@ -66,7 +66,7 @@ class BotJudge:
         self._halt = halt
         self._virtual_keys = virtual_keys
         self._hosts = hosts
-        self._policy = policy
+        self.policy = policy
         self._desk = desk
         self._reads = reads
         self._recorder = recorder
@@ -156,7 +156,7 @@ class BotJudge:
 
     async def _create(self, request: RawRequest) -> Answer:
         # While stops are denied a body that means one is told so, whatever else is wrong with it.
-        are_stops_permitted = self._policy.protective_stops is ProtectiveStops.REDUCE_ONLY
+        are_stops_permitted = self.policy.protective_stops is ProtectiveStops.REDUCE_ONLY
         intent = parse_order_or_stop(request.body) if are_stops_permitted else parse_order_create(request.body)
         if isinstance(intent, Refusal):
             symbol = stop_symbol(request.body)
@@ -245,8 +245,8 @@ class BotJudge:
         return Answer(body=pinned_answer(route, now_ms=self._now_ms()))
 
     def _pin_refusal(self, intent: PinIntent) -> Refusal | None:
-        denied = decide_pin(intent, policy=self._policy)
-        if isinstance(intent, SetLeverageIntent) and self._policy.permits(Category.LINEAR, intent.symbol):
+        denied = decide_pin(intent, policy=self.policy)
+        if isinstance(intent, SetLeverageIntent) and self.policy.permits(Category.LINEAR, intent.symbol):
             # freqtrade goes on after this refusal, so its entries on the symbol are denied until it asks for the pin.
             if denied is None:
                 self._desk.leverage_unpinned.discard(intent.symbol)

@@ -2,7 +2,7 @@
 
 Guarantees
 - Only a lease signed by the ring's lease key, for this deployment, environment, account, boot, policy and ring,
-  with a generation above the last one, counts.
+  with a generation above the last one, counts; and only as long as that policy is the authorised one.
 - It lives until its own expiry or 30 s after receipt on the monotonic clock, whichever is sooner.
 - A restart forgets the lease: the boot nonce is new, so an old one cannot be replayed.
 - Second prices count only when the lease that brought them does; see `second_prices`.
@@ -37,7 +37,7 @@ class LeaseKeeper:
     def __init__(self, *, ring: KeyRing, policy_hash: str, boot_nonce: str, clock: Clock) -> None:
         self._ring = ring
         self._ring_hash = ring_hash(ring)
-        self._policy_hash = policy_hash
+        self.policy_hash = policy_hash  # the authorised one: what tightens it further is the gateway's own affair
         self._clock = clock
         self.boot_nonce = boot_nonce
         self.held: HeldLease | None = None
@@ -74,6 +74,8 @@ class LeaseKeeper:
         """Tell whether a lease counts at this moment, on both clocks."""
         if self.held is None or self._clock.monotonic_ns() >= self.held.dies_at_ns:
             return False
+        if self.held.lease.policy_hash != self.policy_hash:
+            return False  # given for another policy: the watchdog has not seen the warrant of this one yet
         # The wall clock can only shorten a lease: set forward it expires, set back the monotonic bound holds.
         return self._clock.wall_ns() < self.held.lease.expires_at_ms * NS_PER_MS
 
@@ -95,7 +97,7 @@ class LeaseKeeper:
             "environment": self._ring.environment,
             "account": self._ring.account,
             "boot_nonce": self.boot_nonce,
-            "policy_hash": self._policy_hash,
+            "policy_hash": self.policy_hash,
             "ring_hash": self._ring_hash,
         }
         for name, wanted in expected.items():

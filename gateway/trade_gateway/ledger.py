@@ -50,6 +50,7 @@ class TrackedOrder:
     order_id: str | None = None
     signed_at_ns: int = 0
     is_disowned: bool = False
+    policy_hash: str | None = None  # of the policy that decided; None when it was read back from the journal
     is_in_flow: bool = True  # a request is still working on it: the resolver keeps its hands off
     is_outcome_unknown: bool = False  # sent, and the answer was lost or ambiguous
     fill_reported: Decimal = field(default_factory=Decimal)  # of it an incident has told already

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ from trade_core.money import format_decimal
 from trade_gateway.policy.exposure import exposures
 from trade_gateway.policy.facts import AccountFacts, MarketFacts
 from trade_gateway.policy.hostile_loss import HostileLoss, StressLoss, check_start, hostile_loss, stress_loss
-from trade_gateway.policy.model import Policy
+from trade_gateway.policy.model import Policy, SymbolKey
 
 _CENT = Decimal("0.01")
 _FRACTION = Decimal("0.0001")
@@ -36,14 +37,18 @@ def losses(
     return hostile_loss(policy, equity_usdt=equity, held_usdt=held_usdt), stress_loss(policy, equity_usdt=equity)
 
 
-def held_usdt(policy: Policy, account: AccountFacts, market: MarketFacts) -> Decimal:
+def held_usdt(
+    policy: Policy, account: AccountFacts, market: MarketFacts, *, former: Set[SymbolKey] = frozenset()
+) -> Decimal:
     """Return what all holdings and positions that the policy lets a bot sell or close are worth, as far as is known.
 
-    What has no price is left out: nothing of it can be sold before there is one.
+    `former` symbols are traded no more, but what is held of them may be sold too. What has no price is left out:
+    nothing of it can be sold before there is one.
     """
     still = replace(account, working_buys={}, working_sells={})
     found = exposures(still, market, known=policy.symbols.keys())
-    return sum((value for key, value in found.by_symbol.items() if key in policy.symbols), Decimal(0))
+    may_leave = policy.symbols.keys() | former
+    return sum((value for key, value in found.by_symbol.items() if key in may_leave), Decimal(0))
 
 
 def shown_loss(loss: HostileLoss | StressLoss) -> dict[str, str]:

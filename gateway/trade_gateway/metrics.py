@@ -88,6 +88,11 @@ class Metrics:
         self.stress_loss_usdt = Gauge(
             "trade_gateway_stress_loss_usdt", "The loss of one market gap at full exposure.", registry=self.registry
         )
+        self.policy_file_in_force = Gauge(
+            "trade_gateway_policy_file_in_force",
+            "1 while the policy file says what is in force; 0 when it needs a warrant or cannot be used.",
+            registry=self.registry,
+        )
         self.journal_rows = Gauge("trade_gateway_journal_rows", "Durable rows.", registry=self.registry)
         self.journal_is_writable = Gauge(
             "trade_gateway_journal_writable", "1 while rows can be written.", registry=self.registry

@@ -3,7 +3,8 @@ gone, and what adds risk when the state says that none may.
 
 Guarantees
 - While the trading state is REDUCE_ONLY or worse, every working order that adds risk is cancelled, begun at once and
-  tried until it has ended; no order that adds risk works longer than its time to live.
+  tried until it has ended; no order that adds risk works longer than its time to live, or on a symbol that the policy
+  no longer permits.
 - A protective stop outlives every state and has no time to live. It is cancelled only when the bot does not know it, or
   when its position is surely gone and the bot has had ORPHAN_GRACE_NS to cancel it itself: one that stayed could close
   a later position at an old price.
@@ -19,6 +20,7 @@ from trade_core.clock import NS_PER_S, Clock
 from trade_gateway.conductor import Conductor
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import resolve_order, withdraw_order
+from trade_gateway.policy.model import SymbolKey
 
 ROUND_EVERY_S = 1.0
 RESOLVE_FOR_NS = 5 * NS_PER_S
@@ -41,6 +43,7 @@ class OrderCare:
         reduced: asyncio.Event,
         time_to_live_s: Callable[[], int],
         is_flat: Callable[[str, int], bool],
+        permits_symbol: Callable[[SymbolKey], bool],
         on_changed: Callable[[], None],
     ) -> None:
         self._ledger = ledger
@@ -49,6 +52,7 @@ class OrderCare:
         self._reduced = reduced
         self._time_to_live_s = time_to_live_s
         self._is_flat = is_flat
+        self._permits_symbol = permits_symbol
         self._on_changed = on_changed
 
     async def resolve_round(self) -> bool:
@@ -101,6 +105,8 @@ class OrderCare:
             return None
         if self._reduced.is_set():
             return "it adds risk, which the trading state does not permit"
+        if not self._permits_symbol((order.intent.category, order.intent.symbol)):
+            return "the policy does not permit its symbol any more"
         age_ns = self._clock.monotonic_ns() - order.signed_at_ns
         if age_ns > self._time_to_live_s() * NS_PER_S:
             return "its time to live is over"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
@@ -28,6 +28,7 @@ from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.facts import MarketFacts
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.policy.limits import Policy
+from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.stops import AllowStop, decide_stop
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
@@ -102,7 +103,8 @@ class OrderDesk:
         deployment: str,
         account_id: str,
     ) -> None:
-        self._policy = policy
+        self.policy = policy
+        self.former_symbols: Set[SymbolKey] = frozenset()  # no longer traded; what is held of them may be reduced
         self._ledger = ledger
         self._account = account
         self._conductor = conductor
@@ -116,8 +118,12 @@ class OrderDesk:
         self._tags = TagMaker(key=tag_key, deployment=deployment, account=account_id)
         self._stop_incidents = StopIncidents(recorder=recorder, clock=clock)
         self._cancels: dict[str, asyncio.Task[CancelAnswer]] = {}
-        self.instruments: Mapping[tuple[Category, str], Instrument] = {}
+        self.instruments: Mapping[SymbolKey, Instrument] = {}
         self.leverage_unpinned: set[str] = set()
+
+    def take_instruments(self, instruments: Mapping[SymbolKey, Instrument]) -> None:
+        """Decide by these instruments from now on."""
+        self.instruments = instruments
 
     async def create(self, intent: OrderIntent | StopIntent) -> OrderAnswer:
         """Decide on an order or a stop and carry it out."""
@@ -144,6 +150,7 @@ class OrderDesk:
             return decision
         order = self._order_for(intent, decision)
         order.signed_at_ns = arrived_at_ns
+        order.policy_hash = self._recorder.policy_hash
         self._ledger.reserve(order)  # in the same step as the decision, so that the next one counts it
         try:
             placement = await self._conductor.run(place_order(order, ledger=self._ledger, arrived_at_ns=arrived_at_ns))
@@ -209,7 +216,8 @@ class OrderDesk:
         if isinstance(intent, StopIntent):
             return decide_stop(
                 intent,
-                policy=self._policy,
+                policy=self.policy,
+                former_symbols=self.former_symbols,
                 instrument=instrument,
                 account=account,
                 market=self._market(),
@@ -217,7 +225,8 @@ class OrderDesk:
             )
         return decide(
             intent,
-            policy=self._policy,
+            policy=self.policy,
+            former_symbols=self.former_symbols,
             instrument=instrument,
             account=account,
             market=self._market(),

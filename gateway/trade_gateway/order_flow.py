@@ -139,12 +139,14 @@ def place_order(order: TrackedOrder, *, ledger: OrderLedger, arrived_at_ns: int)
 
 
 def _place(order: TrackedOrder, *, ledger: OrderLedger, arrived_at_ns: int) -> Flow[Placement]:
-    is_durable: bool = yield AppendDurable(kind=intent_kind(order), fields=intent_fields(order))
+    is_durable: bool = yield AppendDurable(
+        kind=intent_kind(order), fields=intent_fields(order), policy_hash=order.policy_hash
+    )
     if not is_durable:
         # The row may still reach the disk; then recovery asks the exchange and finds nothing.
         ledger.release(order.tag)
         return Placement(result=PlaceResult.JOURNAL_UNAVAILABLE)
-    sent: SendResult = yield SendOrder(body=_body(order), adds_risk=order.adds_risk)
+    sent: SendResult = yield SendOrder(body=_body(order), adds_risk=order.adds_risk, policy_hash=order.policy_hash)
     match sent:
         case Acknowledged():
             ledger.acknowledge(order.tag, sent.order_id)

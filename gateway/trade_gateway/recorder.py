@@ -70,21 +70,24 @@ class Recorder:
         self._journal = journal
         self._clock = clock
         self._metrics = metrics
-        self._policy_hash = policy_hash
+        self.policy_hash = policy_hash  # of the policy in force: it stands on every row from then on
         self._counts: dict[str, _Count] = {}
         self._denials = _Room(per_s=DENIAL_ROWS_PER_S, clock=clock)
         self._answers = _Room(per_s=ANSWER_ROWS_PER_S, clock=clock)
         self._doubts: set[asyncio.Future[bool]] = set()
         self.on_unwritable: Callable[[], None] = lambda: None
 
-    async def append_durable(self, kind: RowKind, fields: Fields) -> bool:
-        """Write a row and wait for the disk. False when it is not known to be durable."""
-        return await self.append_numbered(kind, fields) is not None
+    async def append_durable(self, kind: RowKind, fields: Fields, *, policy_hash: str | None = None) -> bool:
+        """Write a row and wait for the disk. False when it is not known to be durable.
 
-    async def append_numbered(self, kind: RowKind, fields: Fields) -> int | None:
+        `policy_hash` is for a decision that was taken a moment ago, should the policy have changed since.
+        """
+        return await self.append_numbered(kind, fields, policy_hash=policy_hash) is not None
+
+    async def append_numbered(self, kind: RowKind, fields: Fields, *, policy_hash: str | None = None) -> int | None:
         """Write a row, wait for the disk, and return its sequence number; None when it is not known to be durable."""
         try:
-            return await self._journal.append(self._entry(kind, fields))
+            return await self._journal.append(self._entry(kind, fields, policy_hash=policy_hash))
         except JournalUnavailable as error:
             log.warning("row %s is not durable: %s", kind.value, error)
             self.on_unwritable()
@@ -159,5 +162,6 @@ class Recorder:
         if not is_written.cancelled() and not is_written.result():
             self.count(UNWRITTEN_CODE)
 
-    def _entry(self, kind: RowKind, fields: Fields) -> Entry:
-        return Entry(at_ns=self._clock.wall_ns(), kind=kind, actor=ACTOR, fields=fields, policy_hash=self._policy_hash)
+    def _entry(self, kind: RowKind, fields: Fields, *, policy_hash: str | None = None) -> Entry:
+        named = self.policy_hash if policy_hash is None else policy_hash
+        return Entry(at_ns=self._clock.wall_ns(), kind=kind, actor=ACTOR, fields=fields, policy_hash=named)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
@@ -62,11 +63,13 @@ async def recover(
     activity: Activity,
     started_at_ns: int,
     is_release: ReleaseJudge,
+    on_row: Callable[[Row], None] = lambda _: None,
 ) -> Recovered:
-    """Read the whole journal in order and put into the ledger what still counts."""
+    """Read the whole journal in order and put into the ledger what still counts. `on_row` sees each row first."""
     recovered = Recovered()
     while rows := await journal.read(recovered.rows, _PAGE):
         for row in rows:
+            on_row(row)
             releases = recovered.releases
             _apply(recovered, row, is_release)
             activity.replay(row)

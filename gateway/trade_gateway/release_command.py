@@ -1,4 +1,4 @@
-"""`trade-gateway release`: a person reads what is held and why, signs, and hands the warrant to the gateway."""
+"""`trade-gateway release`: a person reads what is held or loosened and why, signs, and hands the warrant over."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_core.secrets import read_secret_file, secret_text
 from trade_core.trust.keys import load_private_key
+from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.ring import read_ring, ring_hash
 from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, sign_warrant
 from trade_gateway.identity import HANDOVER_FOLDER, OPERATOR_KEY_FILE
+from trade_gateway.policy_file import look_at
+from trade_gateway.policy_release import explained, requested_policy, subject_of, words_of
 from trade_gateway.settings import GatewaySettings
-from trade_gateway.state_keeper import AUDIENCE
 
 WARRANT_LIFETIME_MS = 120_000
 _TIMEOUT_S = 5.0
@@ -31,12 +34,8 @@ class ReleaseFailed(TradeError):
 
 def release(settings: GatewaySettings, *, key_file: Path | None, reason: str, is_confirmed: bool) -> str:
     """Release the gateway's HALTED latch and return what to tell the person. Raises ReleaseFailed, TradeError."""
-    folder = settings.state_dir / HANDOVER_FOLDER
-    access = read_secret_file(folder / "operator.json")
-    path = key_file if key_file is not None else folder / OPERATOR_KEY_FILE
-    key = load_private_key(secret_text(read_secret_file(path), "operator_key", path=path).reveal())
-    headers = {"Authorization": f"Bearer {access['admin_token']}"}
-    with httpx.Client(base_url=str(access["admin_url"]), headers=headers, timeout=_TIMEOUT_S, trust_env=False) as http:
+    key = _operator_key(settings, key_file)
+    with _admin(settings) as http:
         state = _ask(http, "GET", "/state", None)
         subject = state.get("latch_subject")
         if not isinstance(subject, str):
@@ -44,8 +43,36 @@ def release(settings: GatewaySettings, *, key_file: Path | None, reason: str, is
         words = _words(state, reason)
         if not is_confirmed and not _is_confirmed(words):
             raise ReleaseFailed("not released: it was not confirmed")
-        answer = _ask(http, "POST", "/release", sign_warrant(_warrant(settings, subject, words), key))
+        warrant = _warrant(settings, subject, words, purpose=WarrantPurpose.RELEASE)
+        answer = _ask(http, "POST", "/release", sign_warrant(warrant, key))
     return f"announced: {words}; it takes effect in {answer['takes_effect_in_s']} s unless the gateway halts again"
+
+
+def release_policy(settings: GatewaySettings, *, key_file: Path | None, reason: str, is_confirmed: bool) -> str:
+    """Ask for the policy file's looser policy, and return what to tell the person. Raises ReleaseFailed, TradeError."""
+    key = _operator_key(settings, key_file)
+    with _admin(settings) as http:
+        old, new = requested_policy(look_at(settings.policy_file), _ask(http, "GET", "/state", None))
+        words = words_of(old, new, reason=reason)
+        if not is_confirmed and not _is_confirmed(f"{explained(old, new)}\n{words}"):
+            raise ReleaseFailed("not released: it was not confirmed")
+        warrant = _warrant(settings, subject_of(old, new), words, purpose=WarrantPurpose.POLICY)
+        answer = _ask(http, "POST", "/release", sign_warrant(warrant, key))
+    return (
+        f"announced: {words}\n{explained(old, new)}\n"
+        f"it takes effect in {answer['takes_effect_in_s']} s unless the gateway halts or the file changes"
+    )
+
+
+def _operator_key(settings: GatewaySettings, key_file: Path | None) -> Ed25519PrivateKey:
+    path = key_file if key_file is not None else settings.state_dir / HANDOVER_FOLDER / OPERATOR_KEY_FILE
+    return load_private_key(secret_text(read_secret_file(path), "operator_key", path=path).reveal())
+
+
+def _admin(settings: GatewaySettings) -> httpx.Client:
+    access = read_secret_file(settings.state_dir / HANDOVER_FOLDER / "operator.json")
+    headers = {"Authorization": f"Bearer {access['admin_token']}"}
+    return httpx.Client(base_url=str(access["admin_url"]), headers=headers, timeout=_TIMEOUT_S, trust_env=False)
 
 
 def _words(state: dict[str, Any], reason: str) -> str:
@@ -61,10 +88,10 @@ def _is_confirmed(words: str) -> bool:
     return input(f'type "{_CONFIRMATION}" to sign: ').strip() == _CONFIRMATION
 
 
-def _warrant(settings: GatewaySettings, subject: str, words: str) -> Warrant:
+def _warrant(settings: GatewaySettings, subject: str, words: str, *, purpose: WarrantPurpose) -> Warrant:
     ring = read_ring(settings.ring_file)
     return Warrant(
-        purpose=WarrantPurpose.RELEASE.value,
+        purpose=purpose.value,
         version=WARRANT_VERSION,
         deployment=ring.deployment,
         environment=ring.environment,

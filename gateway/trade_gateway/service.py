@@ -15,6 +15,7 @@ from typing import Any
 
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import Clock
+from trade_core.errors import ConfigurationError
 from trade_core.secrets import Secret
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway.account.activity import Activity, ActivityLimits
@@ -26,24 +27,34 @@ from trade_gateway.baseline import Strangers, baseline_rows, shown_baseline, str
 from trade_gateway.conductor import Conductor
 from trade_gateway.disaster_keeper import DisasterKeeper
 from trade_gateway.egress import EgressBudget
+from trade_gateway.exchange_proof import ExchangeProof
 from trade_gateway.gauges import update_gauges
 from trade_gateway.identity import Identity, Role
 from trade_gateway.judge import BotJudge
 from trade_gateway.ledger import OrderLedger, Phase
-from trade_gateway.limits_view import held_usdt, limits_in_use, losses, shown_loss
+from trade_gateway.limits_view import (
+    held_usdt,
+    limits_in_use,
+    losses,
+    require_bounded_loss,
+    shown_loss,
+)
 from trade_gateway.metrics import Metrics
 from trade_gateway.order_care import OrderCare
 from trade_gateway.order_desk import OrderDesk
-from trade_gateway.policy.limits import Policy, policy_hash
+from trade_gateway.policy.model import NOTHING_PERMITTED
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
+from trade_gateway.policy_file import look_at, usable_policy
+from trade_gateway.policy_history import InForce, PolicyHistory
+from trade_gateway.policy_keeper import LOOK_EVERY_S, PolicyKeeper, is_policy_warrant
 from trade_gateway.reads import Reads
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import recover
 from trade_gateway.relay import Relay
 from trade_gateway.second_view import describe_venue
 from trade_gateway.settings import GatewaySettings
-from trade_gateway.startup import EXPECTED_TROUBLE, KeyRefused, load_instruments, pin_modes, verify_key
+from trade_gateway.startup import EXPECTED_TROUBLE, KeyRefused
 from trade_gateway.state_keeper import StateKeeper
 from trade_gateway.states import Fault
 from trade_gateway.tags import TagMaker
@@ -51,11 +62,10 @@ from trade_gateway.upstream import Upstream
 from trade_gateway.wire.request import hosts_of
 from trade_journal.errors import JournalUnavailable
 from trade_journal.rendering import rendered_row
-from trade_journal.rows import RowKind
+from trade_journal.rows import Row, RowKind
 from trade_journal.writer import JournalWriter
 
 _RETRY_S = 1.0
-_INSTRUMENTS_EVERY_S = 3600
 _WATCH_STATE_EVERY_S = 0.25
 _CHECKPOINT_EVERY_S = 5
 _STOP_FLOWS_WITHIN_S = 2.0
@@ -71,23 +81,22 @@ class Gateway:
         settings: GatewaySettings,
         identity: Identity,
         ring: KeyRing,
-        policy: Policy,
         order_key: tuple[Secret, Secret],
         journal: JournalWriter,
         clock: Clock,
     ) -> None:
         self._settings = settings
-        self._policy = policy
-        self._policy_hash = policy_hash(policy)
+        # Until `start` has learned from the journal which policy is in force, nothing is permitted.
+        policy = self._policy = NOTHING_PERMITTED
         self._ring_hash = ring_hash(ring)
         self._ring = ring
         self._journal = journal
         self._clock = clock
         self.metrics = Metrics()
-        self.recorder = Recorder(journal=journal, clock=clock, metrics=self.metrics, policy_hash=self._policy_hash)
+        self.recorder = Recorder(journal=journal, clock=clock, metrics=self.metrics, policy_hash=ring.policy_hash)
         self._boot_nonce = secrets.token_hex(16)
         self.states = StateKeeper(
-            ring=ring, policy_hash=self._policy_hash, boot_nonce=self._boot_nonce, clock=clock, recorder=self.recorder
+            ring=ring, policy_hash=ring.policy_hash, boot_nonce=self._boot_nonce, clock=clock, recorder=self.recorder
         )
         self._ledger = OrderLedger()
         key, secret = order_key
@@ -176,12 +185,13 @@ class Gateway:
             conductor=self._conductor,
             clock=clock,
             reduced=self.states.reduced,
-            time_to_live_s=lambda: policy.order_time_to_live_s,
+            time_to_live_s=lambda: self._policy.order_time_to_live_s,
+            permits_symbol=lambda key: key in self._policy.symbols,
             is_flat=lambda symbol, since_ns: self._keeper.is_flat(symbol, since_ns=since_ns),
             on_changed=self._account.request,
         )
         self._disaster = DisasterKeeper(
-            fraction=lambda: policy.disaster_stop_fraction,
+            fraction=lambda: self._policy.disaster_stop_fraction,
             ledger=self._ledger,
             keeper=self._keeper,
             conductor=self._conductor,
@@ -192,9 +202,33 @@ class Gateway:
             trading_state=self.states.trading_state,
             on_changed=self._account.request,
         )
+        self._proof = ExchangeProof(
+            private=self._private,
+            public=self._public,
+            ticker_stream=self._ticker_stream,
+            account=settings.account,
+            recorder=self.recorder,
+            faults=self.states,
+            on_instruments=self._desk.take_instruments,
+        )
+        self._history = PolicyHistory(ring=ring)
+        self._policies = PolicyKeeper(
+            path=settings.policy_file,
+            ring=ring,
+            history=self._history,
+            recorder=self.recorder,
+            clock=clock,
+            is_clock_trusted=self.states.is_clock_trusted,
+            on_fault=lambda is_there: self.states.set_fault(Fault.POLICY_FILE, is_there=is_there),
+            on_change=self._put_in_force,
+        )
+        self.states.on_latched = lambda reason, by: self._policies.void(reason=reason, by=by)
 
     async def start(self, *, stop: asyncio.Event) -> None:
-        """Recover from the journal and begin the loops. `stop` is set when the process must end."""
+        """Recover from the journal and begin the loops. `stop` is set when the process must end.
+
+        Raises ConfigurationError when no policy can be in force: the gateway then has nothing to trade by.
+        """
         self._stop = stop
         recovered = await recover(
             self._journal,
@@ -202,9 +236,11 @@ class Gateway:
             activity=self._activity,
             started_at_ns=self._clock.monotonic_ns(),
             is_release=self.states.is_release,
+            on_row=self._replay_policy,
         )
+        in_force = self._begin_policy()
+        self.recorder.policy_hash = in_force.policy_hash
         self.states.restore(recovered)
-        self._references.restore(recovered.references)
         await self.recorder.append_durable(
             RowKind.PROCESS_STARTED,
             {
@@ -218,6 +254,9 @@ class Gateway:
             # A crash between these rows writes them again: the last one says that they are all there.
             for fields in baseline_rows(self._ring):
                 await self.recorder.append_durable(RowKind.BASELINE_TAKEN, fields)
+        await self._policies.anchor()
+        self._put_in_force(in_force)
+        self._references.restore(recovered.references)  # of the coins that the policy makes it follow
         for fault in Fault:
             if fault not in {Fault.JOURNAL_UNWRITABLE, Fault.CLOCK_LEAPT}:
                 self.states.set_fault(fault, is_there=True)
@@ -229,7 +268,7 @@ class Gateway:
             shown_loss(stress)["usdt"],
         )
         loops: list[Callable[[], Awaitable[None]]] = [
-            self._prove_exchange,
+            self._proof.run,
             self._private_stream.run,
             self._ticker_stream.run,
             self._references.keep_reading,
@@ -237,7 +276,7 @@ class Gateway:
             self._keep_resolving,
             self._keep_withdrawing,
             self._keep_disaster_stops,
-            self._keep_instruments,
+            self._keep_policy,
             self._watch_state,
             self._keep_counts,
             self._keep_checkpoints,
@@ -251,7 +290,8 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.recorder.flush_counts()
-        await self.recorder.append_durable(RowKind.PROCESS_STOPPED, {"open_orders": self._ledger.open_count()})
+        if self._tasks:  # a start that was refused leaves no row: an empty journal must stay one that can be begun
+            await self.recorder.append_durable(RowKind.PROCESS_STOPPED, {"open_orders": self._ledger.open_count()})
         await self._private.aclose()
         await self._public.aclose()
         await self._journal.close()
@@ -271,8 +311,50 @@ class Gateway:
         return await self.states.accept_lease(raw)
 
     async def accept_release(self, raw: bytes) -> dict[str, Any]:
-        """Verify and announce a release. Raises NotTrusted."""
+        """Verify and announce a release of the latch, or of a looser policy. Raises NotTrusted."""
+        if is_policy_warrant(raw, ring=self._ring):
+            return await self._policies.accept(raw)
         return await self.states.accept_release(raw)
+
+    def _replay_policy(self, row: Row) -> None:
+        if self._history.take(row) and self._history.current is not None:
+            # Fills of that time are counted by the limits of that time.
+            self._activity.limit(ActivityLimits.of(self._history.current.policy))
+
+    def _begin_policy(self) -> InForce:
+        """Return the policy that the journal tells, or at the first start the file's, if the ring names it."""
+        path = self._settings.policy_file
+        current = self._history.current
+        if current is None:
+            try:
+                policy = usable_policy(look_at(path))
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{path}: {error}") from error
+            if not self._history.begin(policy):
+                raise ConfigurationError(
+                    f"{path}: is not the policy that the key ring names, and the journal does not hold that one yet"
+                )
+            current = self._policies.in_force
+        require_bounded_loss(current.policy)
+        return current
+
+    def _put_in_force(self, in_force: InForce) -> None:
+        """Give a policy to every part that decides by one, in one step between two decisions."""
+        policy, former = in_force.policy, self._history.former_symbols
+        self._policy = policy
+        self.recorder.policy_hash = in_force.policy_hash
+        self.states.lease.policy_hash = in_force.authorised_hash
+        self._desk.policy, self._desk.former_symbols = policy, former
+        self.judge.policy = policy
+        self._activity.limit(ActivityLimits.of(policy))
+        self._account.follow(category for category, _ in (*policy.symbols, *former))
+        has_new_coins = self._references.follow(
+            policy.symbols,
+            former=former,
+            max_age_s=policy.reference_max_age_s,
+            max_divergence=policy.reference_max_divergence,
+        )
+        self._proof.require(policy, former=former, has_new_coins=has_new_coins)
 
     def _rearm(self) -> None:
         for note in self._activity.rearm_all():
@@ -290,10 +372,11 @@ class Gateway:
         """Everything a person or the watchdog wants to know; also brings the gauges up to date."""
         facts = self._account.facts(frozenset(self._desk.leverage_unpinned), MessageLevel.FREE)
         market = self._references.facts()
-        held = held_usdt(self._policy, facts, market)
+        held = held_usdt(self._policy, facts, market, former=self._history.former_symbols)
         hostile, stress = losses(self._policy, equity_usdt=facts.equity_usdt, held_usdt=held)
         self.metrics.hostile_loss_usdt.set(float(hostile.usdt))
         self.metrics.stress_loss_usdt.set(float(stress.usdt))
+        self.metrics.policy_file_in_force.set(1 if self._policies.is_file_in_force else 0)
         update_gauges(
             self.metrics,
             states=self.states,
@@ -312,7 +395,8 @@ class Gateway:
             "limits": limits_in_use(self._policy, facts, market),
             "max_hostile_loss": shown_loss(hostile),
             "stress_loss": shown_loss(stress),
-            "policy_hash": self._policy_hash,
+            "policy_hash": self.recorder.policy_hash,
+            "policy": self._policies.describe(),
             "ring_hash": self._ring_hash,
             "baseline": shown_baseline(self._ring.baseline),
             "account_view": self._keeper.describe(),
@@ -344,46 +428,10 @@ class Gateway:
                 log.exception("a background loop failed and begins again")
                 await asyncio.sleep(_RETRY_S)
 
-    async def _until_done(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
-        """Try a step of the start until the exchange lets it succeed."""
-        waited = False
+    async def _keep_policy(self) -> None:
         while not self._stop.is_set():
-            try:
-                await step()
-            except EXPECTED_TROUBLE as error:
-                if not waited:
-                    log.warning("%s: waiting for the exchange: %s", what, error)
-                waited = True
-                await asyncio.sleep(_RETRY_S)
-            else:
-                return
-
-    async def _prove_exchange(self) -> None:
-        await self._until_done("key check", self._verify_key)
-        await self._until_done("instruments", self._load_instruments)
-        await self._until_done("pinning", self._pin)
-
-    async def _verify_key(self) -> None:
-        try:
-            await verify_key(self._private, account=self._settings.account)
-        except KeyRefused as error:
-            await self.recorder.append_durable(RowKind.KEY_REFUSED, {"reason": str(error)[:400]})
-            raise
-        await self.recorder.append_durable(RowKind.KEY_VERIFIED, {"account": self._settings.account})
-        self.states.set_fault(Fault.KEY_UNVERIFIED, is_there=False)
-
-    async def _load_instruments(self) -> None:
-        self._desk.instruments = await load_instruments(self._public, self._policy)
-        self.states.set_fault(Fault.INSTRUMENTS_MISSING, is_there=False)
-
-    async def _pin(self) -> None:
-        await pin_modes(self._private, self._policy)
-        self.states.set_fault(Fault.SETTINGS_UNPINNED, is_there=False)
-
-    async def _keep_instruments(self) -> None:
-        while not self._stop.is_set():
-            await asyncio.sleep(_INSTRUMENTS_EVERY_S)
-            await self._until_done("instruments", self._load_instruments)
+            await self._policies.work()
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _keep_account(self) -> None:
         was_down = False

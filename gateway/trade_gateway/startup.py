@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trade_core.bybit.client import BybitClient
@@ -25,6 +25,7 @@ from trade_core.errors import (
 from trade_gateway.key_check import PERMISSION_GROUPS, excess_power
 from trade_gateway.policy.instruments import Instrument, InstrumentInvalid, parse_instrument
 from trade_gateway.policy.limits import Policy
+from trade_gateway.policy.model import SymbolKey
 from trade_gateway.wire.intents import Category
 
 NOT_MODIFIED = frozenset({0, 110025, 110026, 110043})
@@ -54,19 +55,43 @@ async def verify_key(client: BybitClient, *, account: str) -> frozenset[Category
     return frozenset(category for category, group in PERMISSION_GROUPS.items() if permissions.get(group))
 
 
-async def load_instruments(client: BybitClient, policy: Policy) -> dict[tuple[Category, str], Instrument]:
+async def load_instruments(client: BybitClient, policy: Policy) -> dict[SymbolKey, Instrument]:
     """Read the filters of every symbol of the policy. Raises ExchangeUnavailable, ExchangeAnswerInvalid."""
+    return {key: await _load_instrument(client, key) for key in _sorted(policy.symbols)}
+
+
+async def load_former_instruments(
+    client: BybitClient, symbols: Iterable[SymbolKey], *, known: Mapping[SymbolKey, Instrument]
+) -> dict[SymbolKey, Instrument]:
+    """Read the filters of symbols that are no longer traded, as far as the exchange tells; else what is known stays.
+
+    They are for exits only, and a delisted one must not keep the others from trading.
+    """
     instruments = {}
-    for category, symbol in sorted(policy.symbols, key=lambda item: (item[0].value, item[1])):
-        answer = await client.get_public("/v5/market/instruments-info", f"category={category.value}&symbol={symbol}")
-        items: Any = answer.result.get("list")
-        if not answer.is_ok or not isinstance(items, list) or len(items) != 1:
-            raise ExchangeAnswerInvalid(f"no filters for {category.value} {symbol} (code {answer.ret_code})")
-        instrument = parse_instrument(category, items[0])
-        if instrument.symbol != symbol:
-            raise ExchangeAnswerInvalid(f"asked for {symbol}, answered with the filters of another symbol")
-        instruments[category, symbol] = instrument
+    for key in _sorted(symbols):
+        if key in known:
+            instruments[key] = known[key]
+        try:
+            instruments[key] = await _load_instrument(client, key)
+        except EXPECTED_TROUBLE as error:
+            log.warning("no filters for %s %s, which is no longer traded: %s", key[0].value, key[1], error)
     return instruments
+
+
+async def _load_instrument(client: BybitClient, key: SymbolKey) -> Instrument:
+    category, symbol = key
+    answer = await client.get_public("/v5/market/instruments-info", f"category={category.value}&symbol={symbol}")
+    items: Any = answer.result.get("list")
+    if not answer.is_ok or not isinstance(items, list) or len(items) != 1:
+        raise ExchangeAnswerInvalid(f"no filters for {category.value} {symbol} (code {answer.ret_code})")
+    instrument = parse_instrument(category, items[0])
+    if instrument.symbol != symbol:
+        raise ExchangeAnswerInvalid(f"asked for {symbol}, answered with the filters of another symbol")
+    return instrument
+
+
+def _sorted(symbols: Iterable[SymbolKey]) -> list[SymbolKey]:
+    return sorted(symbols, key=lambda item: (item[0].value, item[1]))
 
 
 async def pin_modes(client: BybitClient, policy: Policy) -> None:
@@ -74,7 +99,7 @@ async def pin_modes(client: BybitClient, policy: Policy) -> None:
 
     Raises ExchangeUnavailable, UnknownOutcome, ExchangeAnswerInvalid.
     """
-    linear = sorted(symbol for category, symbol in policy.symbols if category is Category.LINEAR)
+    linear = linear_symbols(policy)
     if not linear:
         return
     await _pin(client, "/v5/account/set-margin-mode", {"setMarginMode": "ISOLATED_MARGIN"})
@@ -83,6 +108,11 @@ async def pin_modes(client: BybitClient, policy: Policy) -> None:
     for symbol in linear:
         body = {"category": "linear", "symbol": symbol, "buyLeverage": leverage, "sellLeverage": leverage}
         await _pin(client, "/v5/position/set-leverage", body)
+
+
+def linear_symbols(policy: Policy) -> list[str]:
+    """The symbols that have a leverage."""
+    return sorted(symbol for category, symbol in policy.symbols if category is Category.LINEAR)
 
 
 async def _pin(client: BybitClient, path: str, body: Mapping[str, object]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.trust.keys import NotTrusted
+from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time, check_warrant, open_warrant
 from trade_gateway.clock_watch import ClockWatch
@@ -31,7 +32,6 @@ from trade_gateway.states import Fault, Hold, Holder, StateBoard
 from trade_journal.rows import STRING_CHARACTERS_MAX, Fields, RowKind
 
 RELEASE_DELAY_S = 60
-AUDIENCE = "gateway"
 log = logging.getLogger(__name__)
 
 
@@ -67,6 +67,7 @@ class StateKeeper:
         self._was_lease_fresh = False
         self._lease_lapsed_at_ns = clock.wall_ns()
         self.on_released: Callable[[], None] = lambda: None  # for what a person re-arms with the release
+        self.on_latched: Callable[[str, str], None] = lambda *_: None  # for what any halt voids
         self.reduced = asyncio.Event()  # set while the state is REDUCE_ONLY or worse
 
     def trading_state(self) -> TradingState:
@@ -94,6 +95,7 @@ class StateKeeper:
 
     async def latch(self, ceiling: TradingState, *, reason: str, by: str) -> None:
         """Tighten the latch at once; the row follows. A halt while a release is pending voids that release."""
+        self.on_latched(reason, by)
         now_ns = self._clock.wall_ns()
         was_changed = self._board.latch(ceiling, reason=reason, at_ns=now_ns)
         was_pending, self._pending = self._pending is not None, None
@@ -151,6 +153,10 @@ class StateKeeper:
             raise NotTrusted("release: the clock is not trusted, so the warrant's time cannot be judged")
         check_in_time(warrant, now_ms=self._clock.wall_ns() // NS_PER_MS)
         return warrant
+
+    def is_clock_trusted(self) -> bool:
+        """Tell whether a warrant's time can be judged."""
+        return self._clock_watch.is_trusted()
 
     def is_release(self, raw: bytes, *, latch_sequence: int) -> bool:
         """Tell whether a warrant found in the journal really lifted the latch of a row; its time has been judged."""
@@ -276,5 +282,9 @@ class StateKeeper:
 
 def warrant_parts(raw: bytes) -> list[str]:
     """Cut a warrant into texts that a row may hold."""
-    text = base64.b64encode(raw).decode("ascii")
+    return row_parts(base64.b64encode(raw).decode("ascii"))
+
+
+def row_parts(text: str) -> list[str]:
+    """Cut a long text into texts that a row may hold."""
     return [text[start : start + STRING_CHARACTERS_MAX] for start in range(0, len(text), STRING_CHARACTERS_MAX)]

@@ -33,6 +33,7 @@ class Fault(Enum):
     ORDERS_UNRECONCILED = "orders from before the restart are not reconciled yet"
     SETTINGS_UNPINNED = "leverage, margin or position mode is not confirmed by the exchange"
     JOURNAL_UNWRITABLE = "the journal cannot be written"
+    POLICY_FILE = "the policy file is missing or cannot be used"
     CLOCK_LEAPT = "the machine's clock leapt and is not trusted yet"
 
 

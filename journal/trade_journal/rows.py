@@ -65,6 +65,7 @@ class RowKind(Enum):
     RELEASE_ANNOUNCED = "release:announced"
     RELEASE_VOIDED = "release:voided"
     RELEASE_REFUSED = "release:refused"
+    POLICY_RECORDED = "policy:recorded"  # the content of one policy, by its hash
     POLICY_CHANGED = "policy:changed"
     POLICY_REFUSED = "policy:refused"
     BASELINE_TAKEN = "baseline:taken"

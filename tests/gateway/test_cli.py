@@ -197,7 +197,7 @@ def test_cli_run_with_the_policy_missing_is_refused(tmp_path: Path, capsys: pyte
     config = initialised(tmp_path)
     (tmp_path / "policy.toml").unlink()
     assert main(["--config", str(config)]) == 2
-    assert "policy cannot be read" in capsys.readouterr().err
+    assert "policy: the file cannot be read" in capsys.readouterr().err
 
 
 def test_cli_run_with_secrets_open_to_others_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

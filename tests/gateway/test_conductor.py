@@ -184,3 +184,24 @@ async def test_conductor_fault_of_ours_hands_the_order_to_the_resolver(recorder:
         assert double.asked == []
     assert ledger.unresolved() == [order]
     assert order.is_disowned
+
+
+@pytest.mark.parametrize(("adds_risk", "is_sent"), [(True, False), (False, True)])
+async def test_conductor_withholds_new_risk_that_another_policy_decided(
+    recorder: Recorder, adds_risk: bool, is_sent: bool
+) -> None:
+    async with conducting(recorder) as (conductor, double):
+        old = recorder.policy_hash
+        recorder.policy_hash = "b" * 64
+        (heard,) = await conductor.run(of(SendOrder(body=b"{}", adds_risk=adds_risk, policy_hash=old)))
+        assert isinstance(heard, Acknowledged) is is_sent
+        assert bool(double.paths()) is is_sent
+        (heard,) = await conductor.run(of(SendOrder(body=b"{}", adds_risk=True, policy_hash="b" * 64)))
+        assert isinstance(heard, Acknowledged)
+
+
+async def test_conductor_writes_the_policy_that_decided_on_the_row(recorder: Recorder, journal: JournalWriter) -> None:
+    async with conducting(recorder) as (conductor, _):
+        row = AppendDurable(kind=RowKind.ORDER_INTENT, fields={"tag": "a"}, policy_hash="c" * 64)
+        await conductor.run(of(row, AppendDurable(kind=RowKind.ORDER_INTENT, fields={"tag": "b"})))
+    assert [row.policy_hash for row in await rows_of(journal)] == ["c" * 64, recorder.policy_hash]

@@ -279,3 +279,16 @@ def test_keeper_lease_that_is_refused_brings_no_prices() -> None:
     with pytest.raises(NotTrusted):
         made.accept(sign_lease(lease(clock, ETH=0), KEY))
     assert set(made.second.prices) == {"BTC"}
+
+
+def test_keeper_lease_counts_only_as_long_as_its_policy_is_the_authorised_one() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    made.accept(sign_lease(lease(clock), KEY))
+    made.policy_hash = "b" * 64
+    assert not made.is_fresh()
+    assert (made.generation, made.expires_in_s()) == (1, 0.0)
+    with pytest.raises(NotTrusted, match="policy_hash"):
+        made.accept(sign_lease(lease(clock, generation=2), KEY))
+    made.accept(sign_lease(replace(lease(clock, generation=2), policy_hash="b" * 64), KEY))
+    assert made.is_fresh()

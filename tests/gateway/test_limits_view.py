@@ -58,4 +58,7 @@ def test_view_held_is_what_a_bot_could_sell_or_close_now() -> None:
     # 0.01 x 50000 of the coin and 0.02 x 50000 of the short; XRP is not the policy's, orders are nothing held
     assert held_usdt(EXAMPLE, account, MARKET) == 1500
     assert held_usdt(EXAMPLE, account, NO_PRICES) == 0
+    fewer = replace(EXAMPLE, symbols={})
+    assert held_usdt(fewer, account, MARKET) == 0
+    assert held_usdt(fewer, account, MARKET, former=EXAMPLE.symbols.keys()) == 1500
     assert losses(EXAMPLE, equity_usdt=Decimal(4000), held_usdt=Decimal(5000))[0].usdt == Decimal("79.044")

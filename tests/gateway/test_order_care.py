@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from gateway.house import ORDER, House, house
 from gateway.parts import rows_of, tracked_stop
@@ -39,6 +40,7 @@ def care_of(
         reduced=reduced,
         time_to_live_s=lambda: TIME_TO_LIVE_S,
         is_flat=flat,
+        permits_symbol=lambda key: key in made.desk.policy.symbols,
         on_changed=made.account.request,
     )
 
@@ -114,6 +116,7 @@ async def test_care_round_comes_at_once_when_the_state_becomes_restrictive(
             reduced=reduced,
             time_to_live_s=lambda: TIME_TO_LIVE_S,
             is_flat=lambda _symbol, _since_ns: False,
+            permits_symbol=lambda _: True,
             on_changed=made.account.request,
         )
         waiting = asyncio.create_task(care.wait_for_round())
@@ -183,3 +186,14 @@ async def test_care_disowned_stop_is_cancelled(recorder: Recorder, metrics: Metr
     async with house(recorder, metrics, clock) as made:
         stop_of(made).disown()
         assert await care_of(made, clock).withdraw_round() == 1
+
+
+async def test_care_order_on_a_symbol_that_is_permitted_no_more_is_cancelled(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock
+) -> None:
+    async with house(recorder, metrics, clock) as made:
+        await placed(made)
+        await placed(made, side="Sell", price="30001")
+        made.desk.policy = replace(made.desk.policy, symbols={})
+        assert await care_of(made, now_after(made, 1)).withdraw_round() == 1
+        assert cancels(made) == 1

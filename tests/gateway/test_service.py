@@ -23,6 +23,7 @@ from trade_core.trust.baseline import Baseline, BaselineHolding, BaselineOrder, 
 from trade_core.trust.keys import NotTrusted, load_private_key
 from trade_core.trust.lease import Lease, SecondPrice, sign_lease
 from trade_core.trust.ring import ring_hash
+from trade_gateway import exchange_proof
 from trade_gateway import service as service_module
 from trade_gateway.cli import read_policy
 from trade_gateway.identity import PUBLIC_KEYS_FILE, identity_path, initialise, load_identity, log_signer
@@ -62,6 +63,7 @@ INSTRUMENT = {
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops that turn quickly."""
     monkeypatch.setattr(service_module, "_RETRY_S", 0.02)
+    monkeypatch.setattr(exchange_proof, "RETRY_S", 0.02)
     monkeypatch.setattr(service_module, "_WATCH_STATE_EVERY_S", 0.02)
     monkeypatch.setattr(service_module, "_CHECKPOINT_EVERY_S", 0.05)
 
@@ -179,15 +181,27 @@ async def rows_in(folder: Path) -> list[Row]:
 
 @asynccontextmanager
 async def running(
-    folder: Path, exchange: Exchange | None = None, *, baseline: Baseline = NOTHING
+    folder: Path,
+    exchange: Exchange | None = None,
+    *,
+    baseline: Baseline = NOTHING,
+    policy_at_start: str | None = None,
 ) -> AsyncIterator[Running]:
-    """Run a gateway; the folder keeps its identity and journal from one run to the next."""
+    """Run a gateway; the folder keeps its identity, journal and policy file from one run to the next."""
     there = exchange or Exchange()
     async with http_double(there.answer) as double, ws_double() as streams:
+        file = folder / "policy.toml"
+        before = file.read_bytes() if file.exists() else None
         settings = deployment(folder, exchange_url=double.url, exchange_ws_url=streams.url)
-        policy = read_policy(settings.policy_file)
         if not identity_path(settings).exists():
+            policy = read_policy(settings.policy_file)
             initialise(settings, lease_key=LEASE_KEY, policy_hash=policy_hash(policy), baseline=baseline)
+        elif before is None:
+            file.unlink()
+        else:
+            file.write_bytes(before)
+        if policy_at_start is not None:
+            file.write_text(policy_at_start)
         identity, ring = load_identity(settings)
         clock = LeapingClock()
         signer = log_signer(ring, load_private_key(identity.private_key.reveal()))
@@ -196,14 +210,13 @@ async def running(
             settings=settings,
             identity=identity,
             ring=ring,
-            policy=policy,
             order_key=(Secret("k"), Secret("s")),
             journal=journal,
             clock=clock,
         )
         stop = asyncio.Event()
-        await gateway.start(stop=stop)
         try:
+            await gateway.start(stop=stop)
             yield Running(
                 gateway=gateway,
                 exchange=there,

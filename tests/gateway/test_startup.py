@@ -16,7 +16,14 @@ from trade_core.clock import ManualClock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, UnknownOutcome
 from trade_core.secrets import Secret
 from trade_gateway.policy.instruments import InstrumentInvalid
-from trade_gateway.startup import NOT_MODIFIED, KeyRefused, load_instruments, pin_modes, verify_key
+from trade_gateway.startup import (
+    NOT_MODIFIED,
+    KeyRefused,
+    load_former_instruments,
+    load_instruments,
+    pin_modes,
+    verify_key,
+)
 from trade_gateway.wire.intents import Category
 
 KEY_FACTS = {
@@ -162,3 +169,19 @@ async def test_pin_modes_not_answered_are_not_known() -> None:
     async with exchange(reply(b"", status=502)) as (client, _):
         with pytest.raises(UnknownOutcome):
             await pin_modes(client, POLICY)
+
+
+async def test_load_former_instruments_keeps_what_is_known_when_the_exchange_has_forgotten() -> None:
+    keys = [(Category.SPOT, "BTCUSDT"), (Category.SPOT, "ETHUSDT")]
+    is_gone = [False]
+
+    def answer(asked: Asked) -> bytes:
+        if is_gone[0] or asked.parameter("symbol") == "ETHUSDT":
+            return envelope({"list": []})
+        return envelope({"list": [filters(asked)]})
+
+    async with exchange(answer) as (client, _):
+        known = await load_former_instruments(client, keys, known={})
+        assert list(known) == [(Category.SPOT, "BTCUSDT")]
+        is_gone[0] = True
+        assert await load_former_instruments(client, keys, known=known) == known

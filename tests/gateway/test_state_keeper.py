@@ -172,3 +172,11 @@ async def test_keeper_reduced_is_set_exactly_while_no_risk_may_be_added(keeper: 
 def test_warrant_parts_fit_a_row_and_join_again(keeper: StateKeeper, clock: ManualClock) -> None:
     parts = warrant_parts(b"x" * 2000)
     assert all(0 < len(part) <= 512 for part in parts)
+
+
+async def test_keeper_tells_of_every_halt_also_of_one_that_changes_nothing(keeper: StateKeeper) -> None:
+    told: list[tuple[str, str]] = []
+    keeper.on_latched = lambda reason, by: told.append((reason, by))
+    for _ in range(2):
+        await keeper.latch(TradingState.HALTED, reason="x", by="operator")
+    assert told == [("x", "operator")] * 2

@@ -10,8 +10,11 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from integration.stack import Stack, wait_until
 from ports import free_port
@@ -74,29 +77,86 @@ POLICY_FAULTS = {
 }
 
 
-def test_r45_policy_with_an_absurd_or_missing_limit_is_refused(attacker: Attacker) -> None:
-    stack = attacker.stack
-    policy = Path(stack.gateway["policy"])
-    for number, (key, (pattern, by)) in enumerate(POLICY_FAULTS.items()):
+@contextmanager
+def running_copy(stack: Stack, *, name: str, policy: str) -> Iterator[tuple[Path, Callable[[], dict[str, Any]]]]:
+    """Run a second gateway on a copy of the first one's folder; gives its policy file and its state."""
+    copy = stack.folder / name
+    shutil.copytree(folder_of(stack), copy)
+    config, file = copy / "gateway.toml", copy / "policy-of-the-copy.toml"
+    text = with_free_ports(config.read_text().replace(str(folder_of(stack)), str(copy)))
+    config.write_text(re.sub(r'^policy_file = "[^"]*"', f'policy_file = "{file}"', text, flags=re.M))
+    file.write_text(policy)
+    port = re.search(r"^admin_port = (\d+)", text, re.M)
+    assert port is not None
+    token = stack.gateway["admin_token"]
+    command = [stack.description["processes"]["gateway"]["command"][0], "--config", str(config)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process,
+        httpx.Client(
+            base_url=f"http://127.0.0.1:{port[1]}", headers={"Authorization": f"Bearer {token}"}, timeout=5
+        ) as admin,
+    ):
 
-        def spoil(copy: Path, pattern: str = pattern, by: str = by) -> None:
-            shutil.copy(policy, copy / "spoiled.toml")
-            rewrite(copy / "spoiled.toml", pattern, by)
+        def state() -> dict[str, Any]:
+            try:
+                found: dict[str, Any] = admin.get("/state").raise_for_status().json()
+            except httpx.HTTPError:
+                return {}
+            return found
+
+        try:
+            wait_until(state, within_s=30, what="the copy answers")
+            yield file, state
+        finally:
+            process.terminate()
+
+
+def spoiled(text: str, key: str) -> str:
+    pattern, by = POLICY_FAULTS[key]
+    changed = re.sub(pattern, by, text, count=1, flags=re.M | re.S)
+    assert changed != text, key
+    return changed
+
+
+def test_r45_first_policy_with_an_absurd_or_missing_limit_is_refused(attacker: Attacker) -> None:
+    stack = attacker.stack
+    whole = Path(stack.gateway["policy"]).read_text()
+    for number, key in enumerate(POLICY_FAULTS):
+
+        def spoil(copy: Path, key: str = key) -> None:
+            (copy / "spoiled.toml").write_text(spoiled(whole, key))
             rewrite(copy / "gateway.toml", r'^policy_file = "[^"]*"', f'policy_file = "{copy}/spoiled.toml"')
+            drop_journal(copy)
+            genesis = next(copy.rglob("genesis.json"))
+            genesis.write_text('{"first_leaf_hash": null}')  # as `init` leaves it
 
         ended = run_copy(stack, spoil, name=f"policy-{number}")
         assert ended.returncode == 2, (key, ended.stderr)
         assert key in ended.stderr
 
 
-def test_r45_policy_that_is_in_bounds_and_not_the_approved_one_is_refused(attacker: Attacker) -> None:
-    def loosen(copy: Path) -> None:
-        shutil.copy(attacker.stack.gateway["policy"], copy / "loose.toml")
-        rewrite(copy / "loose.toml", r"^(max_open_orders = )\d+", r"\g<1>40")
-        rewrite(copy / "gateway.toml", r'^policy_file = "[^"]*"', f'policy_file = "{copy}/loose.toml"')
+def test_r45_policy_that_becomes_absurd_adds_no_risk_and_is_named(attacker: Attacker) -> None:
+    whole = Path(attacker.stack.gateway["policy"]).read_text()
+    with running_copy(attacker.stack, name="absurd", policy=spoiled(whole, "collar")) as (file, state):
+        approved = state()["policy_hash"]
+        for key in ("collar", *POLICY_FAULTS):
+            file.write_text(spoiled(whole, key))
+            wait_until(
+                lambda key=key: (found := state()["policy"]["file"])["status"] == "unusable" and key in found["reason"],
+                within_s=10,
+                what=f"{key} is named",
+            )
+            assert "policy file" in state()["holders"]["own_faults"]["reason"]
+            assert (state()["trading_state"], state()["policy_hash"]) == ("REDUCE_ONLY", approved)
 
-    ended = run_copy(attacker.stack, loosen, name="loosened")
-    assert (ended.returncode, "policy" in ended.stderr) == (2, True), ended.stderr
+
+def test_r45_policy_that_is_in_bounds_and_not_the_approved_one_changes_nothing(attacker: Attacker) -> None:
+    whole = Path(attacker.stack.gateway["policy"]).read_text()
+    loose = re.sub(r"^(max_open_orders = )\d+", r"\g<1>40", whole, count=1, flags=re.M)
+    with running_copy(attacker.stack, name="loosened", policy=loose) as (_, state):
+        wait_until(lambda: state()["policy"]["file"]["status"] == "needs_warrant", within_s=10, what="it is seen")
+        assert state()["policy_hash"] == attacker.stack.state()["policy_hash"]
+        assert state()["limits"]["max_open_orders"]["value"] == "20"
 
 
 def drop_journal(copy: Path) -> None:

@@ -247,6 +247,7 @@ async def rig(simulation: Simulation, folder: Path, seed: int) -> AsyncIterator[
         clock=clock,
         reduced=asyncio.Event(),
         time_to_live_s=lambda: 3600,
+        permits_symbol=lambda _: True,
         is_flat=lambda symbol, since_ns: keeper.is_flat(symbol, since_ns=since_ns),
         on_changed=sync.request,
     )

@@ -187,7 +187,7 @@ class GatewayDouble(Double):
         return {
             "boot_nonce": self.boot_nonce,
             "lease": {"generation": self.generation, "age_s": None},
-            "policy_hash": ring.policy_hash,
+            "policy": {"authorised_hash": ring.policy_hash, "warrants": []},
             "ring_hash": ring_hash(ring),
             "deployment": ring.deployment,
             "account": ring.account,

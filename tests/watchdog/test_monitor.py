@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
+from watchdog.warrants import policy_warrant
 
 from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
@@ -22,6 +23,7 @@ from trade_watchdog.identity import GenerationStore, load_exchange_key, load_gat
 from trade_watchdog.lease_sender import LIFETIME_S, LeaseSender
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
+from trade_watchdog.policy_chain import CHAIN_FILE, PolicyChain
 from trade_watchdog.quotes import QuoteFinding
 from trade_watchdog.second_prices import SecondPrices
 from trade_watchdog.second_venue import SecondVenue
@@ -54,6 +56,7 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
             private_key=deployment.identity.lease_key,
             generations=GenerationStore(settings.state_dir),
             second=second,
+            policies=PolicyChain(settings.state_dir, ring=deployment.ring),
             clock=clock,
         ),
         status=status,
@@ -245,7 +248,7 @@ async def test_exchange_that_loses_its_mark_is_not_believed_and_called_an_error(
     assert "does not say that it is simulated" in errors[0].getMessage()
 
 
-@pytest.mark.parametrize("name", ["deployment", "environment", "account", "policy_hash", "ring_hash"])
+@pytest.mark.parametrize("name", ["deployment", "environment", "account", "ring_hash"])
 async def test_gateway_that_names_another_ring_gets_no_lease(
     monitor: Monitor, deployment: Any, until: Until, name: str
 ) -> None:
@@ -256,6 +259,44 @@ async def test_gateway_that_names_another_ring_gets_no_lease(
         assert "/lease" not in {path for _method, path, _headers, _body in deployment.gateway.requests}
         deployment.gateway.state_changes = {}
         await until(lambda: monitor.status.lease_result is LeaseResult.ACCEPTED)
+
+
+async def test_gateway_with_a_policy_that_no_warrant_authorised_gets_no_lease(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    deployment.gateway.state_changes = {"policy": {"authorised_hash": "q" * 64, "warrants": []}}
+    async with running(monitor):
+        await until(lambda: monitor.status.lease_result is LeaseResult.FOREIGN)
+        assert "no warrant authorised" in monitor.status.lease_detail
+        deployment.gateway.state_changes = {"policy": {"authorised_hash": "q" * 64, "warrants": ["bm8="]}}
+        await until(lambda: "is not authorised" in monitor.status.lease_detail)
+        assert deployment.gateway.leases == []
+        deployment.gateway.state_changes = {}
+        await until(lambda: monitor.status.lease_result is LeaseResult.ACCEPTED)
+
+
+async def test_gateway_with_an_authorised_policy_gets_a_lease_that_names_it_and_none_without_it_again(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    shown = {"authorised_hash": "c" * 64, "warrants": [policy_warrant(deployment, "b" * 64, "c" * 64)]}
+    deployment.gateway.state_changes = {"policy": shown}
+    async with running(monitor):
+        await until(lambda: bool(deployment.gateway.leases))
+        assert deployment.gateway.leases[-1].policy_hash == "c" * 64
+        deployment.gateway.state_changes = {}
+        await until(lambda: monitor.status.lease_result is LeaseResult.FOREIGN)
+        assert "do not continue" in monitor.status.lease_detail
+
+
+async def test_policy_warrant_that_cannot_be_kept_gives_no_lease(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    (deployment.state_dir / CHAIN_FILE).mkdir()
+    shown = {"authorised_hash": "c" * 64, "warrants": [policy_warrant(deployment, "b" * 64, "c" * 64)]}
+    deployment.gateway.state_changes = {"policy": shown}
+    async with running(monitor):
+        await until(lambda: monitor.status.lease_result is LeaseResult.UNNUMBERED)
+        assert deployment.gateway.leases == []
 
 
 @pytest.mark.parametrize(

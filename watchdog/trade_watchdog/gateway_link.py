@@ -13,6 +13,7 @@ import httpx
 from trade_core.errors import TradeError
 from trade_core.logs import neutralise
 from trade_core.trust.lease import COIN, MAX_SECOND_PRICES
+from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, MAX_POLICY_WARRANTS
 from trade_watchdog.identity import GENERATION_MAX, GatewayAddress
 
 REQUEST_TIMEOUT_S: Final = 2.0
@@ -42,7 +43,8 @@ class GatewayState:
     deployment: str
     environment: str
     account: str
-    policy_hash: str
+    authorised_policy_hash: str
+    policy_warrants: tuple[str, ...]
     ring_hash: str
     coins: tuple[str, ...]
 
@@ -110,7 +112,8 @@ def _parse_state(body: bytes) -> GatewayState:
         deployment=_name(content, "deployment"),
         environment=_name(content, "environment"),
         account=_name(content, "account"),
-        policy_hash=_name(content, "policy_hash"),
+        authorised_policy_hash=_name(_policy(content), "authorised_hash"),
+        policy_warrants=_warrants(_policy(content).get("warrants")),
         ring_hash=_name(content, "ring_hash"),
         coins=_coins(content.get("references")),
     )
@@ -121,6 +124,21 @@ def _name(content: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX:
         raise GatewayAnswerInvalid(f"/state: {key} is not a name")
     return value
+
+
+def _policy(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    policy = content.get("policy")
+    if not isinstance(policy, dict):
+        raise GatewayAnswerInvalid("/state: policy is not an object")
+    return policy
+
+
+def _warrants(shown: object) -> tuple[str, ...]:
+    if not isinstance(shown, list) or len(shown) > MAX_POLICY_WARRANTS:
+        raise GatewayAnswerInvalid("/state: policy.warrants is not a list, or too long")
+    if not all(isinstance(text, str) and len(text) <= 2 * MAX_POLICY_WARRANT_BYTES for text in shown):
+        raise GatewayAnswerInvalid("/state: policy.warrants holds something that is no warrant")
+    return tuple(shown)
 
 
 def _generation(lease: object) -> int:

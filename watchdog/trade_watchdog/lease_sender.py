@@ -1,8 +1,8 @@
 """Makes and sends leases: each names one gateway at one boot and carries what the verdict allows.
 
 Guarantees
-- A lease is signed only for the deployment, environment, account, policy and ring that this watchdog has pinned; a
-  gateway that names others gets none.
+- A lease is signed only for the deployment, environment, account and ring that this watchdog has pinned, and for the
+  policy that they authorise; a gateway that names others gets none.
 - Its generation is above every one that this watchdog or the gateway ever used, and on disk first.
 - It lives LIFETIME_S, so that a dead watchdog means REDUCE_ONLY within that time.
 - It carries the second venue's prices as they stand; nothing here waits for them.
@@ -17,11 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.clock import NS_PER_MS, Clock
 from trade_core.errors import TradeError
+from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_watchdog.ceiling import Verdict
 from trade_watchdog.gateway_link import GatewayLink, GatewayState
-from trade_watchdog.identity import GenerationStore
+from trade_watchdog.identity import GenerationStore, GenerationUnavailable
+from trade_watchdog.policy_chain import PolicyChain
 from trade_watchdog.second_prices import SecondPrices
 
 LIFETIME_S: Final = 20
@@ -41,6 +43,7 @@ class LeaseSender:
     private_key: Ed25519PrivateKey
     generations: GenerationStore
     second: SecondPrices
+    policies: PolicyChain
     clock: Clock
 
     async def send(self, verdict: Verdict) -> Lease:
@@ -50,6 +53,7 @@ class LeaseSender:
         """
         state = await self.link.state()
         self._check_names(state)
+        self._check_policy(state)
         self.second.want(state.coins)
         lease = self._lease(state, verdict)
         await self.link.send_lease(sign_lease(lease, self.private_key))
@@ -67,7 +71,7 @@ class LeaseSender:
             scale=FULL_SCALE,
             second_venue=self.second.venue_name,
             second_prices=self.second.for_lease(signed_at_ms=now_ms),
-            policy_hash=self.ring.policy_hash,
+            policy_hash=self.policies.authorised_hash,
             ring_hash=ring_hash(self.ring),
             signed_at_ms=now_ms,
             expires_at_ms=now_ms + LIFETIME_S * 1000,
@@ -78,9 +82,18 @@ class LeaseSender:
             "deployment": self.ring.deployment,
             "environment": self.ring.environment,
             "account": self.ring.account,
-            "policy_hash": self.ring.policy_hash,
             "ring_hash": ring_hash(self.ring),
         }
         differing = [name for name, wanted in expected.items() if getattr(state, name) != wanted]
         if differing:
             raise GatewayForeign("the gateway differs from the pinned ring in: " + ", ".join(differing))
+
+    def _check_policy(self, state: GatewayState) -> None:
+        try:
+            authorised_hash = self.policies.extend(state.policy_warrants)
+        except NotTrusted as error:
+            raise GatewayForeign(f"the gateway's policy is not authorised: {error}") from error
+        except OSError as error:
+            raise GenerationUnavailable(f"the policy warrants cannot be kept: {error.strerror}") from error
+        if state.authorised_policy_hash != authorised_hash:
+            raise GatewayForeign("the gateway names a policy that no warrant authorised")

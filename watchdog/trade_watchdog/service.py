@@ -26,6 +26,7 @@ from trade_watchdog.identity import (
 from trade_watchdog.lease_sender import LeaseSender
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
+from trade_watchdog.policy_chain import PolicyChain
 from trade_watchdog.second_prices import SecondPrices
 from trade_watchdog.second_venue import SecondVenue
 from trade_watchdog.settings import WatchdogSettings
@@ -44,6 +45,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
     address = load_gateway_address(settings.gateway_handover)
     exchange_key = load_exchange_key(settings.secrets_file)
     generations = GenerationStore(settings.state_dir)
+    policies = PolicyChain(settings.state_dir, ring=ring)
     registry = CollectorRegistry()
     status = Status()
     listener = Listener(
@@ -67,6 +69,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             private_key=identity.lease_key,
             generations=generations,
             second=second,
+            policies=policies,
             clock=clock,
         ),
         status=status,

@@ -77,6 +77,11 @@ class Activity:
         )
         self._tripped: set[SymbolKey] = set()
 
+    def limit(self, limits: ActivityLimits) -> None:
+        """Take other limits; what was counted so far counts on."""
+        self._messages.limit(deny_above=limits.messages_per_s_deny, terminate_above=limits.messages_per_s_terminate)
+        self._executions.limit(limit=limits.repeated_execution_limit, window_s=limits.repeated_execution_window_s)
+
     @property
     def is_terminated(self) -> bool:
         """Whether messages came faster than the terminate level since the last release."""

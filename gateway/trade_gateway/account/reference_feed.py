@@ -24,6 +24,7 @@ from trade_core.bybit.client import BybitClient
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
 from trade_core.money import format_decimal, parse_exchange_decimal
+from trade_core.trust.lease import MAX_SECOND_PRICES
 from trade_gateway.account.messages import NonsenseSaid, parse_object
 from trade_gateway.account.stream import Operation, Stream
 from trade_gateway.policy.facts import CoinMarket, MarketFacts, base_coin_of
@@ -85,10 +86,10 @@ class ReferenceFeed:
     ) -> None:
         self._client = client
         self._clock = clock
-        self._max_age_s = max_age_s
-        self._max_divergence = max_divergence
         self._second_prices = second_prices
-        self._contracts = {base_coin_of(symbol): symbol for _, symbol in symbols}
+        self._contracts: dict[str, str] = {}
+        self._former_coins: frozenset[str] = frozenset()
+        self.follow(symbols, former=(), max_age_s=max_age_s, max_divergence=max_divergence)
         self._prices: dict[tuple[str, Source], _Price] = {}
         self._unlisted: set[str] = set()
         self._last_good: dict[str, Decimal] = {}
@@ -99,6 +100,23 @@ class ReferenceFeed:
         for coin, price in references.items():
             if coin in self._contracts:
                 self._last_good.setdefault(coin, price)
+
+    def follow(
+        self, symbols: Iterable[SymbolKey], *, former: Iterable[SymbolKey], max_age_s: int, max_divergence: Decimal
+    ) -> bool:
+        """Follow the coins of these symbols from now on, by these bounds. Returns whether there are others than before.
+
+        `former` symbols are no longer traded but may be held: they are priced, and their silence is no fault. Of their
+        coins those are left out that would be more than a lease has second prices for.
+        """
+        self._max_age_s, self._max_divergence = max_age_s, max_divergence
+        before = self._contracts
+        traded = {base_coin_of(symbol): symbol for _, symbol in symbols}
+        held = {base_coin_of(symbol): symbol for _, symbol in sorted(former, key=lambda key: key[1])}
+        room = max(0, MAX_SECOND_PRICES - len(traded))
+        self._contracts = dict([item for item in held.items() if item[0] not in traded][:room]) | traded
+        self._former_coins = frozenset(self._contracts.keys() - traded.keys())
+        return self._contracts != before
 
     @property
     def coins(self) -> tuple[str, ...]:
@@ -120,7 +138,8 @@ class ReferenceFeed:
 
     def _operations(self) -> tuple[Operation, ...]:
         # A contract that does not exist would have the whole subscription refused.
-        topics = sorted(_TOPIC + symbol for coin, symbol in self._contracts.items() if coin not in self._unlisted)
+        left_out = self._unlisted | self._former_coins
+        topics = sorted(_TOPIC + symbol for coin, symbol in self._contracts.items() if coin not in left_out)
         return (Operation(op="subscribe", args=tuple(topics)),) if topics else ()
 
     def hear_frame(self, text: str) -> None:
@@ -148,6 +167,8 @@ class ReferenceFeed:
                     await self._read_spot(symbol)
                 continue
             if not answer.is_ok or not isinstance(items, list):
+                if coin in self._former_coins:
+                    continue  # delisted, perhaps: it must not keep the others from being read
                 raise ExchangeAnswerInvalid(f"no ticker of {symbol} (code {answer.ret_code})")
             self._unlisted.discard(coin)
             for item in items:
@@ -212,7 +233,8 @@ class ReferenceFeed:
         """
         return any(
             isinstance(reference, Unusable) and reference.flaw is not Flaw.DIVERGES and reference.source in _FIELDS
-            for reference in self.judge().values()
+            for coin, reference in self.judge().items()
+            if coin not in self._former_coins
         )
 
     def age_s(self, coin: str) -> float | None:

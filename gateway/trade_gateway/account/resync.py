@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import NS_PER_S, Clock
@@ -55,13 +56,18 @@ class AccountSync:
         self._upstream = upstream
         self._ledger = ledger
         self._clock = clock
-        self._categories = sorted(categories, key=lambda item: item.value)
+        self._categories: list[Category] = []
+        self.follow(categories)
         self._executions_read_at_ns: int | None = None
         self._wanted = asyncio.Event()
         self._reading = asyncio.Lock()
         self._reading_again = asyncio.Lock()
         self.keeper = keeper
         keeper.on_news = self.request
+
+    def follow(self, categories: Iterable[Category]) -> None:
+        """Read these categories too from now on. None is ever left out again: something of it may be held."""
+        self._categories = sorted({*self._categories, *categories}, key=lambda item: item.value)
 
     @property
     def _read_at_ns(self) -> int | None:

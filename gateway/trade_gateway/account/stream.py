@@ -72,11 +72,17 @@ class Stream:
         self._on_up = on_up
         self._on_down = on_down
         self._is_up = False
+        self._connection: ClientConnection | None = None
 
     @property
     def is_up(self) -> bool:
         """Whether every subscription is confirmed and the connection stands."""
         return self._is_up
+
+    async def reconnect(self) -> None:
+        """Drop the connection, if there is one: the next asks for whatever is to be asked by then."""
+        if self._connection is not None:
+            await self._connection.close()
 
     async def run(self) -> None:
         """Keep the stream until cancelled."""
@@ -101,6 +107,7 @@ class Stream:
             return f"no connection ({type(error).__name__})"
         except StreamBroken as error:
             return str(error)
+        self._connection = connection
         try:
             await self._serve(connection)
         except (OSError, TimeoutError, WebSocketException) as error:
@@ -108,6 +115,7 @@ class Stream:
         except StreamBroken as error:
             return str(error)
         finally:
+            self._connection = None
             await connection.close()
         return "closed"
 

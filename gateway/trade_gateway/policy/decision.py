@@ -19,7 +19,7 @@ Each check is a named function of one Question, so that `explain` can tell the r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ class Question(NamedTuple):
     """One order with everything that a check may look at, as `ask` puts it together.
 
     `scale` is 1 unless TRIMMED; `coin` has the prices of the coin in question; `notional` is quantity x the greater
-    of price and reference.
+    of price and reference; `former_symbols` were traded under an earlier policy, and what is held may be reduced.
     """
 
     intent: OrderIntent
@@ -65,6 +65,7 @@ class Question(NamedTuple):
     key: SymbolKey
     coin: CoinMarket | None
     notional: Decimal
+    former_symbols: Set[SymbolKey]
 
 
 def ask(
@@ -76,6 +77,7 @@ def ask(
     market: MarketFacts,
     trading_state: TradingState,
     scale: Decimal,
+    former_symbols: Set[SymbolKey] = frozenset(),
 ) -> Question:
     """Put a question together; what several checks need is computed once."""
     coin = market.coins.get(base_coin_of(intent.symbol))
@@ -90,6 +92,7 @@ def ask(
         key=(intent.category, intent.symbol),
         coin=coin,
         notional=turnover_notional(quantity=intent.quantity, price=intent.price, reference_price=exit_reference(coin)),
+        former_symbols=former_symbols,
     )
 
 
@@ -105,6 +108,7 @@ def decide(
     market: MarketFacts,
     trading_state: TradingState,
     scale: Decimal = DEFAULT_TRIMMED_SCALE,
+    former_symbols: Set[SymbolKey] = frozenset(),
 ) -> Allow | Deny:
     """Decide on one order. `scale` counts only while TRIMMED and must lie above 0 and at most at 1."""
     question = ask(
@@ -115,6 +119,7 @@ def decide(
         market=market,
         trading_state=trading_state,
         scale=scale,
+        former_symbols=former_symbols,
     )
     adds_risk = not claims_reduction(intent)
     for check in ADDING.values() if adds_risk else REDUCING.values():
@@ -140,6 +145,11 @@ def _symbol(question: Question) -> Deny | None:
         return None
     category, symbol = question.key
     return deny(DenyCode.SYMBOL_NOT_PERMITTED, category=category.value, symbol=symbol)
+
+
+def _exit_symbol(question: Question) -> Deny | None:
+    # A symbol that was taken off the list may still be held: who forbids its exit traps it.
+    return None if question.key in question.former_symbols else _symbol(question)
 
 
 def _state(question: Question) -> Deny | None:
@@ -382,7 +392,7 @@ ADDING: dict[str, Check] = {
 """What an order that adds risk must pass, cheap and general checks first."""
 REDUCING: dict[str, Check] = {
     "not killed": _killed,
-    "symbol permitted": _symbol,
+    "symbol permitted": _exit_symbol,
     "message rate": _messages,
     "instrument known": _exit_instrument,
     "within holdings or position": _reduction,

@@ -29,13 +29,24 @@ from trade_gateway.policy.model import Policy, ProtectiveStops, SymbolKey, Symbo
 from trade_gateway.wire.fields import SYMBOL
 from trade_gateway.wire.intents import Category
 
-__all__ = ["MAX_POLICY_BYTES", "MAX_SYMBOLS", "QUOTE_COIN", "Policy", "PolicyError", "parse_policy", "policy_hash"]
+__all__ = [
+    "MAX_POLICY_BYTES",
+    "MAX_SYMBOLS",
+    "QUOTE_COIN",
+    "Policy",
+    "PolicyError",
+    "check_policy",
+    "parse_policy",
+    "policy_content",
+    "policy_hash",
+]
 
 _SHOWN_CHARACTERS = 60
-_HASH_VERSION = 2
 _NUMBERS: Mapping[str, tuple[Decimal, Decimal]] = {**bounds.MONEY, **bounds.MULTIPLES, **bounds.FRACTIONS}
 _SYMBOL_KEYS = frozenset({"category", "symbol", *bounds.SYMBOL_AMOUNTS})
 _DISASTER_STOP_KEYS = frozenset({"fraction"})
+FORM_VERSION = 2
+"""Of the canonical form that is hashed."""
 KEYS = frozenset({"symbols", "protective_stops", "disaster_stop", *_NUMBERS, *bounds.COUNTS})
 """Every key that a policy file may have."""
 
@@ -46,7 +57,11 @@ class PolicyError(ConfigurationError):
 
 def parse_policy(raw: bytes) -> Policy:
     """Parse a policy file's bytes. Raises PolicyError that names every fault at once."""
-    content = _read_toml(raw)
+    return check_policy(_read_toml(raw))
+
+
+def check_policy(content: Mapping[str, object]) -> Policy:
+    """Make a policy of the keys and values of a policy file. Raises PolicyError that names every fault at once."""
     faults = [f"{key}: unknown key (value {_shown(content[key])})" for key in sorted(content.keys() - KEYS)]
     symbols = _symbols(content, faults)
     values: dict[str, Any] = {key: _number(content, key, limits, faults) for key, limits in _NUMBERS.items()}
@@ -65,9 +80,14 @@ def parse_policy(raw: bytes) -> Policy:
 
 
 def policy_hash(policy: Policy) -> str:
-    """Return the SHA-256 (hex) of the policy's canonical form (RFC 8785, symbols sorted, numbers as plain text)."""
-    content = {
-        "version": _HASH_VERSION,
+    """Return the SHA-256 (hex) of the policy's canonical form."""
+    return hashlib.sha256(canonical_json(policy_content(policy))).hexdigest()
+
+
+def policy_content(policy: Policy) -> dict[str, Any]:
+    """Return the canonical form's content: symbols sorted, numbers as plain text, a version of the form."""
+    return {
+        "version": FORM_VERSION,
         "symbols": sorted(
             [
                 category.value,
@@ -83,7 +103,6 @@ def policy_hash(policy: Policy) -> str:
         **{key: format_decimal(getattr(policy, key)) for key in _NUMBERS},
         **{key: getattr(policy, key) for key in bounds.COUNTS},
     }
-    return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
 def _contradictions(policy: Policy) -> Iterator[str]:

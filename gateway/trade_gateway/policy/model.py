@@ -69,3 +69,33 @@ class Policy:
     def base_usdt(self, equity_usdt: Decimal) -> Decimal:
         """Return what the multiples apply to: the smaller of equity and allocated capital, never below zero."""
         return max(Decimal(0), min(equity_usdt, self.allocated_capital_usdt))
+
+
+NOTHING_PERMITTED = Policy(
+    allocated_capital_usdt=Decimal(0),
+    symbols={},
+    max_order_notional_usdt=Decimal(0),
+    min_order_notional_usdt=Decimal(0),
+    max_gross_exposure=Decimal(0),
+    turnover_budget_24h=Decimal(0),
+    collar=Decimal(0),
+    fat_finger=Decimal(0),
+    exit_collar=Decimal(0),
+    reference_max_age_s=0,
+    reference_max_divergence=Decimal(0),
+    messages_per_s_deny=0,
+    messages_per_s_terminate=1,
+    repeated_execution_limit=1,
+    repeated_execution_window_s=0,
+    duplicate_window_s=0,
+    max_open_orders=0,
+    leverage=1,
+    order_time_to_live_s=0,
+    protective_stops=ProtectiveStops.DENY,
+    stop_slippage=Decimal(0),
+    disaster_stop_fraction=None,
+    stress_gap=Decimal(0),
+    funding_cap=Decimal(0),
+    highest_fee=Decimal(0),
+)
+"""What stands in the place of a policy until the journal has told which one is in force: nothing passes it."""

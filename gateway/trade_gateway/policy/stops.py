@@ -16,7 +16,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
@@ -27,7 +27,7 @@ from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.exact import EXACT, ONE
 from trade_gateway.policy.facts import AccountFacts, MarketFacts, base_coin_of
 from trade_gateway.policy.instruments import Instrument
-from trade_gateway.policy.model import Policy, ProtectiveStops
+from trade_gateway.policy.model import Policy, ProtectiveStops, SymbolKey
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy.verdicts import Deny, deny
@@ -54,6 +54,7 @@ class StopQuestion:
     account: AccountFacts
     market: MarketFacts
     trading_state: TradingState
+    former_symbols: Set[SymbolKey] = frozenset()  # traded under an earlier policy: what is held may be protected
 
 
 StopCheck = Callable[[StopQuestion], Deny | None]
@@ -67,6 +68,7 @@ def decide_stop(
     account: AccountFacts,
     market: MarketFacts,
     trading_state: TradingState,
+    former_symbols: Set[SymbolKey] = frozenset(),
 ) -> AllowStop | Deny:
     """Decide on one protective stop of the bot."""
     question = StopQuestion(
@@ -76,6 +78,7 @@ def decide_stop(
         account=account,
         market=market,
         trading_state=trading_state,
+        former_symbols=former_symbols,
     )
     for check in STOP.values():
         denied = check(question)
@@ -138,7 +141,8 @@ def _permitted(question: StopQuestion) -> Deny | None:
 
 
 def _symbol(question: StopQuestion) -> Deny | None:
-    if question.policy.permits(Category.LINEAR, question.intent.symbol):
+    key = (Category.LINEAR, question.intent.symbol)
+    if key in question.policy.symbols or key in question.former_symbols:
         return None
     return deny(DenyCode.SYMBOL_NOT_PERMITTED, category=Category.LINEAR.value, symbol=question.intent.symbol)
 

@@ -58,6 +58,11 @@ class MessageThrottle:
             return MessageLevel.TERMINATE
         return MessageLevel.DENY if len(self._times) > self._deny_above else MessageLevel.FREE
 
+    def limit(self, *, deny_above: int, terminate_above: int) -> None:
+        """Take other levels; what was counted in the last second counts on."""
+        self._deny_above = deny_above
+        self._times = deque(self._times, maxlen=terminate_above + 1)
+
     def rearm(self) -> None:
         """Lift the latch: a person has released it."""
         self._is_terminated = False
@@ -93,10 +98,16 @@ class RepeatedExecutionThrottle:
         orders[order] = self._latest_ns
         if len(orders) < self._limit:
             return False
-        orders.popitem(last=False)
+        while len(orders) >= self._limit:
+            orders.popitem(last=False)
         is_news = symbol not in self._tripped
         self._tripped.add(symbol)
         return is_news
+
+    def limit(self, *, limit: int, window_s: int) -> None:
+        """Take another limit; what filled within the window counts on, and the next fill is judged by it."""
+        self._limit = limit
+        self._window_ns = window_s * NS_PER_S
 
     def rearm(self, symbol: SymbolKey) -> None:
         """Lift the latch of one symbol: a person has released it."""

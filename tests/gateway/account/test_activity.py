@@ -217,3 +217,13 @@ def test_activity_row_of_a_fill_carries_the_reference_at_acceptance() -> None:
     for reference, shown in ((None, None), (Decimal("99.50"), "99.5")):
         (note,) = activity.count_fill(fill(order(reference_price=reference)), at_ns=0)
         assert note.fields["reference_price"] == shown
+
+
+def test_activity_takes_other_limits_and_counts_on() -> None:
+    activity = Activity(limits=LIMITS)
+    activity.count_message(at_ns=0)
+    activity.count_fill(fill(order("T1")), at_ns=0)
+    activity.limit(replace(LIMITS, messages_per_s_deny=1, messages_per_s_terminate=2, repeated_execution_limit=2))
+    assert activity.count_message(at_ns=0)[0] is MessageLevel.DENY
+    activity.count_fill(fill(order("T2")), at_ns=1)
+    assert activity.tripped_symbols == {BTC}

@@ -36,6 +36,7 @@ class Feed:
     instead: list[bytes | None] = field(default_factory=list)
     second: dict[str, ArrivedPrice] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
     meanwhile: Callable[[], object] = lambda: None
 
     def answer(self, asked: Asked) -> bytes | None:
@@ -43,6 +44,8 @@ class Feed:
         self.meanwhile()
         if self.instead:
             return self.instead[0]
+        if asked.parameter("symbol") in self.refused:
+            return envelope({}, ret_code=10016)
         listed = self.spot if asked.parameter("category") == "spot" else self.tickers
         ticker = listed.get(asked.parameter("symbol") or "")
         return envelope({"list": [] if ticker is None else [ticker]})
@@ -371,3 +374,29 @@ async def test_feed_stream_asks_for_the_tickers_of_contracts_that_exist(clock: M
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def test_feed_follows_other_symbols_and_bounds_from_one_moment_to_the_next(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.read()
+        former = [(Category.SPOT, "BTCUSDT"), (Category.LINEAR, "ETHUSDT")]
+        bounds: dict[str, Any] = {"max_age_s": 1, "max_divergence": Decimal("0.01")}
+        assert not it.feed.follow(SYMBOLS, former=former, **bounds)
+        assert it.feed.follow([(Category.SPOT, "XRPUSDT")], former=former, **bounds)
+        assert it.feed.coins == ("BTC", "ETH", "XRP")
+        assert it.feed._operations()[0].args == ("tickers.XRPUSDT",)
+        clock.advance(2 * NS_PER_S)
+        assert it.judged() == Unusable(flaw=Flaw.STALE, source=Source.INDEX)
+        assert it.feed.is_stale()  # for XRP alone
+        it.tickers = {"XRPUSDT": ticker("XRPUSDT", "1", "1")}
+        await it.feed.read()
+        assert not it.feed.is_stale()
+
+
+async def test_feed_reads_on_when_a_former_coin_is_delisted(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        bounds: dict[str, Any] = {"max_age_s": 1, "max_divergence": Decimal("0.01")}
+        it.feed.follow([(Category.SPOT, "ETHUSDT")], former=[(Category.SPOT, "BTCUSDT")], **bounds)
+        it.refused.add("BTCUSDT")
+        await it.feed.read()
+        assert it.judged("ETH") == Usable(price=Decimal(2000))

@@ -199,3 +199,28 @@ async def test_stream_that_ends_is_down_once() -> None:
         async with streaming(double) as listener:
             await listener.until(is_up)
         assert listener.said == ["up", "down: ended"]
+
+
+async def test_stream_that_is_to_reconnect_asks_anew() -> None:
+    async with ws_double() as double:
+        listener, topics = Listener(), ["order"]
+        stream = Stream(
+            name="test",
+            url=double.url + PATH,
+            is_simulated=True,
+            clock=SystemClock(),
+            operations=lambda: (Operation(op="subscribe", args=tuple(topics)),),
+            on_frame=listener.frame,
+            on_up=listener.up,
+            on_down=listener.down,
+        )
+        await stream.reconnect()  # nothing is there to be dropped yet
+        task = asyncio.create_task(stream.run())
+        await listener.until(is_up)
+        topics.append("wallet")
+        await stream.reconnect()
+        await listener.until(lambda said: said.count("up") == 2)
+        assert double.heard[-1][1]["args"] == ["order", "wallet"]
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

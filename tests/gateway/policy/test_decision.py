@@ -882,3 +882,21 @@ def test_equity_of_less_than_a_coin_is_known() -> None:
     denied = decided(BUY, replace(ACCOUNT, equity_usdt=Decimal("0.5")))
     assert isinstance(denied, Deny)
     assert denied.code is not DenyCode.EQUITY_UNKNOWN
+
+
+FORMER = (Category.SPOT, "XRPUSDT"), (Category.LINEAR, "XRPUSDT")
+
+
+@pytest.mark.parametrize("intent", [BUY, LONG])
+def test_decide_on_a_symbol_that_was_permitted_once_denies_entries(intent: OrderIntent) -> None:
+    denied = code_of(replace(intent, symbol="XRPUSDT"), former_symbols=frozenset(FORMER))
+    assert denied is DenyCode.SYMBOL_NOT_PERMITTED
+
+
+def test_decide_on_a_symbol_that_was_permitted_once_lets_its_exits_pass() -> None:
+    account = replace(ACCOUNT, sellable_base={"XRP": Decimal(1)}, positions={"XRPUSDT": Decimal(1)})
+    prices = market(XRP=coin("50000", last_good="50000", mark="50000"))
+    facts = {"instrument": replace(SPOT, symbol="XRPUSDT", base_coin="XRP"), "market": prices}
+    for intent in (replace(SELL, symbol="XRPUSDT"), replace(EXIT_LONG, symbol="XRPUSDT")):
+        assert reduces(intent, account, former_symbols=frozenset(FORMER), **facts)
+        assert code_of(intent, account, **facts) is DenyCode.SYMBOL_NOT_PERMITTED

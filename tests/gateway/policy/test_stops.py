@@ -26,7 +26,7 @@ from trade_gateway.policy.stops import (
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy.verdicts import Deny
-from trade_gateway.wire.intents import Side, StopIntent, TriggerBy
+from trade_gateway.wire.intents import Category, Side, StopIntent, TriggerBy
 
 STOPS = replace(POLICY, protective_stops=ProtectiveStops.REDUCE_ONLY)
 HELD_LONG = replace(ACCOUNT, positions={"BTCUSDT": Decimal("0.009")})
@@ -267,3 +267,10 @@ def test_disaster_stop_of_no_position_is_refused() -> None:
             fraction=Decimal("0.1"),
             tick_size=Decimal(1),
         )
+
+
+def test_stop_on_a_symbol_that_was_permitted_once_protects_what_is_held() -> None:
+    fewer = replace(STOPS, symbols={})
+    former = frozenset({(Category.LINEAR, "BTCUSDT")})
+    assert code_of(SELL, HELD_LONG, policy=fewer) is DenyCode.SYMBOL_NOT_PERMITTED
+    assert code_of(SELL, HELD_LONG, policy=fewer, former_symbols=former) is None

@@ -208,3 +208,45 @@ def test_recent_keys_are_bounded() -> None:
     for key in range(MAX_REMEMBERED + 5):
         recent.acknowledge(key, at_ns=key)
     assert recent.keys(at_ns=MAX_REMEMBERED) == frozenset(range(5, MAX_REMEMBERED + 5))
+
+
+def test_messages_by_other_levels_count_on_what_came_before() -> None:
+    counted = throttle()
+    for _ in range(3):
+        counted.count(at_ns=0)
+    counted.limit(deny_above=1, terminate_above=3)
+    assert not counted.is_terminated
+    assert counted.count(at_ns=0) is TERMINATE
+    counted = throttle()
+    counted.count(at_ns=0)
+    counted.limit(deny_above=3, terminate_above=9)
+    assert [counted.count(at_ns=0) for _ in range(3)] == [FREE, FREE, DENY]
+
+
+def test_messages_that_were_more_than_a_tighter_level_end_nothing_by_themselves() -> None:
+    counted = throttle()
+    for _ in range(4):
+        counted.count(at_ns=0)
+    counted.limit(deny_above=1, terminate_above=2)
+    assert counted.count(at_ns=NS_PER_S) is FREE
+    assert not counted.is_terminated
+
+
+def test_executions_by_another_limit_count_on_what_came_before() -> None:
+    counted = RepeatedExecutionThrottle(limit=5, window_s=60)
+    for number in range(4):
+        assert not counted.count(BTC, Side.BUY, order=f"T{number}", at_ns=number)
+    counted.limit(limit=2, window_s=60)
+    assert counted.tripped_symbols == frozenset()
+    assert counted.count(BTC, Side.BUY, order="T9", at_ns=9)
+    assert counted.tripped_symbols == {BTC}
+    counted.rearm(BTC)
+    assert not counted.count(BTC, Side.BUY, order="T10", at_ns=10)
+    assert counted.count(BTC, Side.BUY, order="T11", at_ns=11)
+
+
+def test_executions_within_another_window_count() -> None:
+    counted = RepeatedExecutionThrottle(limit=2, window_s=1)
+    counted.count(BTC, Side.BUY, order="T1", at_ns=0)
+    counted.limit(limit=2, window_s=60)
+    assert counted.count(BTC, Side.BUY, order="T2", at_ns=30 * NS_PER_S)

@@ -1,0 +1,140 @@
+"""Keeps proving what must be true of the exchange before risk is added: at start, every hour, and for each new policy.
+
+Each step that is open is a fault, which the policy's change raises and this clears; a step that was begun for an older
+policy clears nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from trade_core.bybit.client import BybitClient
+from trade_gateway.account.stream import Stream
+from trade_gateway.policy.instruments import Instrument
+from trade_gateway.policy.model import NOTHING_PERMITTED, Policy, SymbolKey
+from trade_gateway.recorder import Recorder
+from trade_gateway.startup import (
+    EXPECTED_TROUBLE,
+    KeyRefused,
+    linear_symbols,
+    load_former_instruments,
+    load_instruments,
+    pin_modes,
+    verify_key,
+)
+from trade_gateway.states import Fault
+from trade_journal.rows import RowKind
+
+RETRY_S = 1.0
+INSTRUMENTS_EVERY_S = 3600
+log = logging.getLogger(__name__)
+
+
+class FaultBoard(Protocol):
+    """Where faults are raised and cleared."""
+
+    def set_fault(self, fault: Fault, *, is_there: bool) -> None:
+        """Raise or clear one."""
+        ...
+
+
+class ExchangeProof:
+    """The steps, and the loop that takes them."""
+
+    def __init__(
+        self,
+        *,
+        private: BybitClient,
+        public: BybitClient,
+        ticker_stream: Stream,
+        account: str,
+        recorder: Recorder,
+        faults: FaultBoard,
+        on_instruments: Callable[[Mapping[SymbolKey, Instrument]], None],
+    ) -> None:
+        self._private = private
+        self._public = public
+        self._ticker_stream = ticker_stream
+        self._account = account
+        self._recorder = recorder
+        self._faults = faults
+        self._on_instruments = on_instruments
+        self._policy: Policy = NOTHING_PERMITTED
+        self._former: frozenset[SymbolKey] = frozenset()
+        self._instruments: Mapping[SymbolKey, Instrument] = {}
+        self._pinned: tuple[int, list[str]] | None = None
+        self._must_reconnect = False
+        self._changed = asyncio.Event()
+
+    def require(self, policy: Policy, *, former: frozenset[SymbolKey], has_new_coins: bool) -> None:
+        """Prove for this policy from now on; what it needs and the one before did not is a fault until it is proved."""
+        before, self._policy, self._former = self._policy, policy, former
+        if policy.symbols.keys() - before.symbols.keys():
+            self._faults.set_fault(Fault.INSTRUMENTS_MISSING, is_there=True)
+        if _pins(policy) != _pins(before):
+            self._faults.set_fault(Fault.SETTINGS_UNPINNED, is_there=True)
+        self._must_reconnect |= has_new_coins
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Prove for ever. Raises KeyRefused when the exchange says that the key has the wrong power."""
+        self._must_reconnect = False  # the stream begins beside this, with the coins of now
+        await self._until_done("key check", self._verify_key)
+        while True:
+            self._changed.clear()
+            await self._until_done("instruments", self._load_instruments)
+            await self._until_done("pinning", self._pin)
+            if self._must_reconnect:
+                self._must_reconnect = False
+                await self._ticker_stream.reconnect()
+            try:
+                async with asyncio.timeout(INSTRUMENTS_EVERY_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _until_done(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
+        """Try a step until the exchange lets it succeed."""
+        waited = False
+        while True:
+            try:
+                await step()
+            except EXPECTED_TROUBLE as error:
+                if not waited:
+                    log.warning("%s: waiting for the exchange: %s", what, error)
+                waited = True
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _verify_key(self) -> None:
+        try:
+            await verify_key(self._private, account=self._account)
+        except KeyRefused as error:
+            await self._recorder.append_durable(RowKind.KEY_REFUSED, {"reason": str(error)[:400]})
+            raise
+        await self._recorder.append_durable(RowKind.KEY_VERIFIED, {"account": self._account})
+        self._faults.set_fault(Fault.KEY_UNVERIFIED, is_there=False)
+
+    async def _load_instruments(self) -> None:
+        policy = self._policy
+        former = await load_former_instruments(self._public, self._former, known=self._instruments)
+        self._instruments = former | await load_instruments(self._public, policy)
+        self._on_instruments(self._instruments)
+        if policy is self._policy:
+            self._faults.set_fault(Fault.INSTRUMENTS_MISSING, is_there=False)
+
+    async def _pin(self) -> None:
+        policy = self._policy
+        if _pins(policy) != self._pinned:
+            await pin_modes(self._private, policy)
+            self._pinned = _pins(policy)
+        if policy is self._policy:
+            self._faults.set_fault(Fault.SETTINGS_UNPINNED, is_there=False)
+
+
+def _pins(policy: Policy) -> tuple[int, list[str]]:
+    return policy.leverage, linear_symbols(policy)

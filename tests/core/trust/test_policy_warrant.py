@@ -1,0 +1,83 @@
+"""Policy warrants: two policies in the subject, the names of the ring, the operator's signature, a bounded size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from trade_core.trust.baseline import baseline_of
+from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
+from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, open_policy_warrant, policy_subject
+from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.warrant import Warrant, sign_warrant
+
+KEY = load_private_key(new_private_key())
+OLD, NEW = "a" * 64, "b" * 64
+RING = KeyRing(
+    version=1,
+    previous_hash="",
+    deployment="d1",
+    environment="simulated",
+    account="1002",
+    gateway_key=public_text(KEY),
+    lease_key=public_text(KEY),
+    operator_key=public_text(KEY),
+    tag_key_id="t",
+    policy_hash=OLD,
+    baseline=baseline_of(taken_at_ms=1),
+)
+WARRANT = Warrant(
+    purpose="policy",
+    version=1,
+    deployment="d1",
+    environment="simulated",
+    audience="gateway",
+    account="1002",
+    ring_hash=ring_hash(RING),
+    subject=policy_subject(old_hash=OLD, new_hash=NEW),
+    nonce="n",
+    words="loosen",
+    expires_at_ms=1,
+)
+
+
+def test_policy_warrant_opens_to_its_step_whenever_it_expired() -> None:
+    step = open_policy_warrant(sign_warrant(WARRANT, KEY), ring=RING)
+    assert (step.old_hash, step.new_hash, step.warrant) == (OLD, NEW, WARRANT)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"purpose": "release"},
+        {"deployment": "d2"},
+        {"environment": "live"},
+        {"audience": "watchdog"},
+        {"account": "1003"},
+        {"ring_hash": "other"},
+        {"subject": "latch:7"},
+        {"subject": f"policy:{OLD}"},
+        {"subject": f"policy:{OLD}:{NEW}\n"},
+        {"subject": f"policy:{OLD.upper()}:{NEW}"},
+        {"words": "x" * 401},
+        {"nonce": "n" * 129},
+        {"nonce": "\n"},
+    ],
+)
+def test_policy_warrant_that_names_something_else_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(NotTrusted):
+        open_policy_warrant(sign_warrant(replace(WARRANT, **change), KEY), ring=RING)
+
+
+def test_policy_warrant_of_another_key_is_refused() -> None:
+    stranger = load_private_key(new_private_key())
+    with pytest.raises(NotTrusted):
+        open_policy_warrant(sign_warrant(WARRANT, stranger), ring=RING)
+
+
+def test_policy_warrant_longer_than_a_row_can_hold_is_refused() -> None:
+    raw = sign_warrant(replace(WARRANT, deployment="n" * MAX_POLICY_WARRANT_BYTES), KEY)
+    with pytest.raises(NotTrusted, match="at most"):
+        open_policy_warrant(raw, ring=RING)

@@ -1,0 +1,187 @@
+"""The exchange is proved again for each policy, and what an older policy began clears nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+import pytest
+from gateway.house import POLICY
+from http_double import Asked, HttpDouble, envelope, http_double
+
+from trade_core.bybit.client import BybitClient
+from trade_core.clock import SystemClock
+from trade_core.secrets import Secret
+from trade_gateway import exchange_proof
+from trade_gateway.account.stream import Stream
+from trade_gateway.exchange_proof import ExchangeProof
+from trade_gateway.policy.instruments import Instrument
+from trade_gateway.policy.model import SymbolKey, SymbolLimits
+from trade_gateway.recorder import Recorder
+from trade_gateway.states import Fault
+from trade_gateway.wire.intents import Category
+
+LIMITS = SymbolLimits(max_order_quantity=Decimal(1), max_notional_usdt=Decimal(1))
+LINEAR_ETH: SymbolKey = (Category.LINEAR, "ETHUSDT")
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting between tries."""
+    monkeypatch.setattr(exchange_proof, "RETRY_S", 0.01)
+
+
+class Faults:
+    """A board that starts with every fault of the exchange."""
+
+    def __init__(self) -> None:
+        self.there = {Fault.KEY_UNVERIFIED, Fault.INSTRUMENTS_MISSING, Fault.SETTINGS_UNPINNED}
+
+    def set_fault(self, fault: Fault, *, is_there: bool) -> None:
+        self.there = self.there | {fault} if is_there else self.there - {fault}
+
+
+@dataclass
+class Proving:
+    proof: ExchangeProof
+    faults: Faults
+    double: HttpDouble
+    instruments: list[Mapping[SymbolKey, Instrument]]
+    unlisted: set[str] = field(default_factory=set)
+    held: list[asyncio.Event] = field(default_factory=list)
+
+    def answer(self, asked: Asked) -> bytes:
+        symbol = asked.parameter("symbol") or ""
+        match asked.path:
+            case "/v5/user/query-api":
+                facts = {"userID": 1002, "readOnly": 0, "isMaster": False, "ips": ["127.0.0.1"]}
+                return envelope({**facts, "permissions": {"Spot": ["SpotTrade"]}})
+            case "/v5/market/instruments-info" if symbol in self.unlisted:
+                return envelope({"list": []})
+            case "/v5/market/instruments-info":
+                is_spot = asked.parameter("category") == "spot"
+                lot = {"minOrderQty": "0.001", "maxLimitOrderQty": "9", "maxOrderQty": "9"}
+                lot |= {"basePrecision": "0.001", "minOrderAmt": "5"} if is_spot else {"qtyStep": "0.001"}
+                item = {
+                    "symbol": symbol,
+                    "status": "Trading",
+                    "baseCoin": symbol.removesuffix("USDT"),
+                    "quoteCoin": "USDT",
+                    "priceFilter": {"tickSize": "0.1"},
+                    "lotSizeFilter": lot | {"minNotionalValue": "5"},
+                }
+                return envelope({"list": [item]})
+            case _:
+                return envelope({})
+
+    def leverages(self) -> list[str]:
+        return [asked.json()["buyLeverage"] for asked in self.double.asked if asked.path.endswith("set-leverage")]
+
+    async def until_proved(self) -> None:
+        async with asyncio.timeout(5):
+            while self.faults.there:  # noqa: ASYNC110 - the loop's doing
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def proving(recorder: Recorder) -> AsyncIterator[Proving]:
+    clock = SystemClock()
+    async with http_double() as double:
+        client = BybitClient(base_url=double.url, clock=clock, is_simulated=True, key=Secret("k"), secret=Secret("s"))
+        faults, instruments = Faults(), list[Mapping[SymbolKey, Instrument]]()
+        stream = Stream(
+            name="test",
+            url="ws://127.0.0.1:1",
+            is_simulated=True,
+            clock=clock,
+            operations=tuple,
+            on_frame=lambda _: None,
+            on_up=lambda: None,
+            on_down=lambda _: None,
+        )
+        proof = ExchangeProof(
+            private=client,
+            public=client,
+            ticker_stream=stream,
+            account="1002",
+            recorder=recorder,
+            faults=faults,
+            on_instruments=instruments.append,
+        )
+        made = Proving(proof=proof, faults=faults, double=double, instruments=instruments)
+        double.answer = made.answer
+        proof.require(POLICY, former=frozenset(), has_new_coins=False)
+        task = asyncio.create_task(proof.run())
+        try:
+            yield made
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await client.aclose()
+
+
+async def test_proof_clears_each_fault_once_it_is_proved(recorder: Recorder) -> None:
+    async with proving(recorder) as it:
+        await it.until_proved()
+        assert it.instruments[-1].keys() == POLICY.symbols.keys()
+        assert it.leverages() == ["2"]
+
+
+async def test_proof_of_another_leverage_pins_again_and_holds_the_fault_meanwhile(recorder: Recorder) -> None:
+    async with proving(recorder) as it:
+        await it.until_proved()
+        it.proof.require(replace(POLICY, leverage=1), former=frozenset(), has_new_coins=False)
+        assert it.faults.there == {Fault.SETTINGS_UNPINNED}
+        await it.until_proved()
+        assert it.leverages() == ["2", "1"]
+
+
+async def test_proof_of_a_policy_with_the_same_pins_asks_for_none(recorder: Recorder) -> None:
+    async with proving(recorder) as it:
+        await it.until_proved()
+        it.proof.require(replace(POLICY, max_open_orders=1), former=frozenset(), has_new_coins=True)
+        assert it.faults.there == set()
+        while len(it.instruments) < 2:  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        assert it.leverages() == ["2"]
+
+
+async def test_proof_of_a_new_symbol_waits_for_its_filters_and_gives_up_when_it_is_taken_back(
+    recorder: Recorder,
+) -> None:
+    async with proving(recorder) as it:
+        await it.until_proved()
+        it.unlisted.add("ETHUSDT")
+        wider = replace(POLICY, symbols={**POLICY.symbols, LINEAR_ETH: LIMITS})
+        it.proof.require(wider, former=frozenset(), has_new_coins=True)
+        assert Fault.INSTRUMENTS_MISSING in it.faults.there
+        await asyncio.sleep(0.05)
+        assert Fault.INSTRUMENTS_MISSING in it.faults.there
+        it.proof.require(POLICY, former=frozenset({LINEAR_ETH}), has_new_coins=False)
+        await it.until_proved()
+
+
+async def test_proof_that_an_older_policy_began_clears_nothing(recorder: Recorder) -> None:
+    async with proving(recorder) as it:
+        answer, wider = it.answer, replace(POLICY, leverage=1, symbols={**POLICY.symbols, LINEAR_ETH: LIMITS})
+        changed: list[bool] = []
+
+        def change_meanwhile(asked: Asked) -> bytes:
+            if asked.path.endswith("set-leverage") and not changed:
+                changed.append(True)
+                it.unlisted.add("ETHUSDT")
+                it.proof.require(wider, former=frozenset(), has_new_coins=False)
+            return answer(asked)
+
+        it.double.answer = change_meanwhile
+        while not changed:  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        assert it.faults.there == {Fault.INSTRUMENTS_MISSING, Fault.SETTINGS_UNPINNED}
+        it.unlisted.clear()
+        await it.until_proved()
+        assert it.leverages()[-2:] == ["1", "1"]

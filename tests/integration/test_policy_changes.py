@@ -1,0 +1,169 @@
+"""A policy file that changes under a running gateway: real processes, from the file to the wire."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.bot import Bot, resting_order
+from integration.stack import Stack, wait_until
+
+pytestmark = pytest.mark.slow
+IN_FORCE_WITHIN_S = 3.0
+
+
+def policy_file(stack: Stack) -> Path:
+    return Path(stack.gateway["policy"])
+
+
+def write(stack: Stack, pattern: str, by: str, *, text: str | None = None) -> str:
+    """Change the file in one step, as an editor does; returns what it said before."""
+    before = policy_file(stack).read_text()
+    changed = re.sub(pattern, by, before if text is None else text, count=1, flags=re.M | re.S)
+    beside = policy_file(stack).with_suffix(".new")
+    beside.write_text(changed)
+    beside.rename(policy_file(stack))
+    return before
+
+
+def described(stack: Stack) -> dict[str, Any]:
+    policy: dict[str, Any] = stack.state()["policy"]
+    return policy
+
+
+def release(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = stack.description["processes"]["gateway"]["command"]
+    config = command[command.index("--config") + 1]
+    asked = [command[0], "release", "--policy", "--config", config, "--reason", "a test", "--yes", *arguments]
+    return subprocess.run(asked, capture_output=True, text=True, check=False)
+
+
+def kinds(stack: Stack) -> list[str]:
+    return [row["kind"] for row in stack.rows() if row["kind"].startswith(("policy:", "release:"))]
+
+
+def test_tightening_is_in_force_at_once_is_on_every_decision_and_outlives_sigkill(own_stack: Stack) -> None:
+    stack, bot = own_stack, Bot(own_stack.gateway)
+    authorised = stack.state()["policy_hash"]
+    assert bot.post("/v5/order/create", resting_order(stack, usdt=40))["retCode"] == 0
+    began = time.monotonic()
+    before = write(stack, r'^max_order_notional_usdt = "[^"]*"', 'max_order_notional_usdt = "30"')
+    wait_until(lambda: stack.state()["policy_hash"] != authorised, within_s=IN_FORCE_WITHIN_S, what="in force")
+    assert time.monotonic() - began < IN_FORCE_WITHIN_S
+    tightened = stack.state()["policy_hash"]
+    answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=64))
+    assert answer["retMsg"].startswith("ORDER_NOTIONAL_ABOVE_MAXIMUM"), answer
+    denied = wait_until(
+        lambda: [row for row in stack.rows() if row["kind"] == "order:denied"], within_s=5, what="the row"
+    )
+    assert denied[-1]["policy_hash"] == tightened
+    assert described(stack)["authorised_hash"] == authorised
+    generation = stack.state()["lease"]["generation"]
+    wait_until(lambda: stack.state()["lease"]["generation"] > generation, within_s=15, what="leases go on")
+    write(stack, "^", "", text=before)
+    stack.kill("gateway")
+    stack.restart("gateway")
+    stack.wait_for_state("ACTIVE")
+    assert stack.state()["policy_hash"] == tightened
+    assert described(stack)["file"]["status"] == "needs_warrant"
+    bot.close()
+
+
+def test_symbol_taken_off_the_list_is_cancelled_denied_and_its_holding_can_be_sold(own_stack: Stack) -> None:
+    stack, bot = own_stack, Bot(own_stack.gateway)
+    order = resting_order(stack, usdt=40)
+    order_id = bot.post("/v5/order/create", order)["result"]["orderId"]
+    write(stack, r'^\[\[symbols\]\]\ncategory = "spot"\nsymbol = "XRPUSDT"\n[^\[]*', "")
+    wait_until(lambda: described(stack)["former_symbols"] == ["spot XRPUSDT"], within_s=3, what="in force")
+
+    def working() -> set[str]:
+        orders = stack.control.get("/state").json()["orders"]
+        return {str(one["orderId"]) for one in orders if one["orderStatus"] in ("New", "PartiallyFilled")}
+
+    wait_until(lambda: order_id not in working(), within_s=5, what="the order of the symbol is cancelled")
+    answer = bot.post("/v5/order/create", order)
+    assert answer["retMsg"].startswith("SYMBOL_NOT_PERMITTED"), answer
+    exit_order = {**order, "side": "Sell", "price": str(round(float(order["price"]) / 0.97 * 1.01, 3)), "qty": "5"}
+    sold = bot.post("/v5/order/create", exit_order)
+    assert sold["retMsg"].startswith("ORDER_SELL_EXCEEDS_HOLDINGS"), sold  # judged as an exit, of what is not held
+    assert stack.state()["trading_state"] == "ACTIVE"
+    bot.close()
+
+
+def test_loosening_takes_a_warrant_a_minute_and_the_watchdog_s_own_judgement(own_stack: Stack) -> None:
+    stack, bot = own_stack, Bot(own_stack.gateway)
+    before = stack.state()["policy_hash"]
+    write(stack, r'^max_order_notional_usdt = "[^"]*"', 'max_order_notional_usdt = "300"')
+    wait_until(lambda: described(stack)["file"]["status"] == "needs_warrant", within_s=3, what="seen")
+    assert described(stack)["file"]["changes"] == ["loosens max_order_notional_usdt: 250 -> 300"]
+    answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=280))
+    assert answer["retMsg"].startswith("ORDER_NOTIONAL_ABOVE_MAXIMUM"), answer
+    assert (stack.state()["policy_hash"], stack.state()["trading_state"]) == (before, "ACTIVE")
+    announced = release(stack)
+    assert announced.returncode == 0, announced.stderr
+    assert "loosens max_order_notional_usdt: 250 -> 300" in announced.stdout
+    assert "hostile loss 74.04 USDT (0.0185) -> 74.04 USDT (0.0185)" in announced.stdout
+    began = time.monotonic()
+    assert stack.state()["policy_hash"] == before
+    wait_until(lambda: stack.state()["policy_hash"] != before, within_s=75, what="in force")
+    assert time.monotonic() - began > 55
+    stack.wait_for_state("ACTIVE", within_s=20)  # the watchdog has verified the warrant by itself
+    assert bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=280))["retCode"] == 0
+    assert kinds(stack)[-4:] == ["policy:refused", "release:announced", "policy:recorded", "policy:changed"]
+    loosened = stack.state()["policy_hash"]
+    for name in ("gateway", "watchdog"):
+        stack.kill(name)
+        stack.restart(name)
+    stack.wait_for_state("ACTIVE", within_s=40)
+    assert stack.state()["policy_hash"] == described(stack)["authorised_hash"] == loosened
+    refused = release(stack)
+    assert (refused.returncode, "what is in force" in refused.stderr) == (2, True), refused.stderr
+    bot.close()
+
+
+def test_halt_voids_a_looser_policy_that_is_announced(own_stack: Stack) -> None:
+    stack = own_stack
+    before = stack.state()["policy_hash"]
+    write(stack, r"^max_open_orders = \d+", "max_open_orders = 40")
+    wait_until(lambda: described(stack)["file"]["status"] == "needs_warrant", within_s=3, what="seen")
+    assert release(stack).returncode == 0
+    assert described(stack)["release_pending"]["in_s"] > 50
+    stack.admin.post("/halt", json={"reason": "a test"})
+    wait_until(lambda: "release:voided" in kinds(stack), within_s=3, what="voided")
+    assert described(stack)["release_pending"] is None
+    stack.kill("gateway")
+    stack.restart("gateway")
+    stack.wait_for_state("HALTED")
+    assert stack.state()["policy_hash"] == before
+
+
+def test_file_that_cannot_be_used_adds_no_risk_until_it_is_good_again(own_stack: Stack) -> None:
+    stack, bot = own_stack, Bot(own_stack.gateway)
+    path, before = policy_file(stack), stack.state()["policy_hash"]
+    whole = path.read_text()
+    for content in (whole[: len(whole) // 2], "", None, whole.replace('collar = "0.003"', 'collar = "nan"')):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_text(content)
+        stack.wait_for_state("REDUCE_ONLY", within_s=5)
+        state = stack.state()
+        assert "policy file" in state["holders"]["own_faults"]["reason"]
+        assert (state["policy"]["file"]["status"], state["policy_hash"]) == ("unusable", before)
+        answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT"))
+        assert answer["retMsg"].startswith("STATE_REDUCE_ONLY"), answer
+        path.write_text(whole)
+        stack.wait_for_state("ACTIVE", within_s=5)
+    assert kinds(stack).count("policy:refused") == 4
+    path.write_text("half a fi")
+    stack.kill("gateway")
+    stack.restart("gateway")
+    stack.wait_for_state("REDUCE_ONLY")
+    wait_until(lambda: described(stack)["file"]["status"] == "unusable", within_s=5, what="seen after a restart")
+    path.write_text(whole)
+    stack.wait_for_state("ACTIVE")
+    bot.close()

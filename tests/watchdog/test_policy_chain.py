@@ -1,0 +1,91 @@
+"""The warrants that the watchdog has seen: verified, kept, never fewer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from watchdog.warrants import policy_warrant
+
+from trade_core.errors import ConfigurationError
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.policy_warrant import MAX_POLICY_WARRANTS
+from trade_watchdog.policy_chain import CHAIN_FILE, PolicyChain
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+
+
+@pytest.fixture
+def chain(deployment: Any) -> PolicyChain:
+    return PolicyChain(deployment.state_dir, ring=deployment.ring)
+
+
+def test_chain_begins_with_the_ring_s_policy(chain: PolicyChain, deployment: Any) -> None:
+    assert chain.authorised_hash == chain.extend(()) == deployment.ring.policy_hash
+    assert not (deployment.state_dir / CHAIN_FILE).exists()
+
+
+def test_chain_leads_to_the_newest_warrant_and_is_remembered(chain: PolicyChain, deployment: Any) -> None:
+    shown = [policy_warrant(deployment, A, B)]
+    assert chain.extend(shown) == B
+    shown.append(policy_warrant(deployment, A, C))  # from a policy that was tightened: not for the watchdog to judge
+    assert chain.extend(shown) == chain.authorised_hash == C
+    again = PolicyChain(deployment.state_dir, ring=deployment.ring)
+    assert again.authorised_hash == C
+    with pytest.raises(NotTrusted, match="do not continue"):
+        again.extend(shown[:1])
+
+
+def test_chain_that_is_shorter_or_another_is_refused_and_changes_nothing(chain: PolicyChain, deployment: Any) -> None:
+    shown = [policy_warrant(deployment, A, B), policy_warrant(deployment, B, C)]
+    chain.extend(shown)
+    for wrong in ([], shown[:1], [shown[1], shown[0]], [policy_warrant(deployment, A, B), shown[1]]):
+        with pytest.raises(NotTrusted, match="do not continue"):
+            chain.extend(wrong)
+    assert chain.extend(shown) == C
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"purpose": "release"}, {"account": "1003"}, {"ring_hash": "x"}, {"subject": "latch:1"}, {"deployment": "d2"}],
+)
+def test_chain_with_a_warrant_of_something_else_is_refused(
+    chain: PolicyChain, deployment: Any, change: dict[str, Any]
+) -> None:
+    with pytest.raises(NotTrusted):
+        chain.extend([policy_warrant(deployment, A, B), policy_warrant(deployment, B, C, **change)])
+    assert chain.authorised_hash == deployment.ring.policy_hash
+    assert not (deployment.state_dir / CHAIN_FILE).exists()
+
+
+@pytest.mark.parametrize("text", ["", "!!", "bm8="])
+def test_chain_with_what_is_no_warrant_is_refused(chain: PolicyChain, text: str) -> None:
+    with pytest.raises(NotTrusted):
+        chain.extend([text])
+
+
+def test_chain_with_a_warrant_twice_is_refused(chain: PolicyChain, deployment: Any) -> None:
+    shown = policy_warrant(deployment, A, B)
+    with pytest.raises(NotTrusted, match="twice"):
+        chain.extend([shown, shown])
+
+
+def test_chain_that_is_too_long_is_refused(chain: PolicyChain, deployment: Any) -> None:
+    with pytest.raises(NotTrusted, match="at most"):
+        chain.extend([policy_warrant(deployment, A, B) for _ in range(MAX_POLICY_WARRANTS + 1)])
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"warrants": 7}', '{"warrants": [7]}', '{"warrants": ["bm8="]}'])
+def test_chain_file_that_is_damaged_is_refused(deployment: Any, content: str) -> None:
+    (deployment.state_dir / CHAIN_FILE).write_text(content)
+    with pytest.raises(ConfigurationError, match=CHAIN_FILE):
+        PolicyChain(deployment.state_dir, ring=deployment.ring)
+
+
+def test_chain_of_another_ring_is_refused(chain: PolicyChain, deployment: Any) -> None:
+    chain.extend([policy_warrant(deployment, A, B)])
+    assert json.loads((deployment.state_dir / CHAIN_FILE).read_bytes())["warrants"]
+    with pytest.raises(ConfigurationError):
+        PolicyChain(deployment.state_dir, ring=replace(deployment.ring, deployment="d2"))
