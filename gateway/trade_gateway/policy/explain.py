@@ -96,7 +96,7 @@ def explain(
             return Explanation(kind="protective stop", checks=tuple(_results(results)))
         case OrderIntent():
             return _explain_order(intent, instruments=instruments, scale=scale, facts=facts)
-        case _:  # pragma: no cover
+        case _:
             assert_never(intent)
 
 

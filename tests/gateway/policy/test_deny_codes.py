@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trade_gateway.policy.deny_codes import DenyCode
+from trade_gateway.policy.deny_codes import RET_LEVERAGE_NOT_MODIFIED, RET_ORDER_NOT_FOUND_SPOT, DenyCode
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "deny-codes.md"
 # What ccxt 4.5.90 does with each was measured; a code outside this set needs the same measurement first.
@@ -53,3 +53,11 @@ def test_codes_with_one_ret_code_stay_apart() -> None:
 )
 def test_code_answers_what_clients_handle_best(code: DenyCode, ret_code: int) -> None:
     assert code.ret_code == ret_code
+
+
+def test_codes_are_numbered_from_one_in_their_order() -> None:
+    assert [code.value for code in DenyCode] == list(range(1, len(DenyCode) + 1))
+
+
+def test_answers_that_no_code_has_alone_are_the_exchanges_own() -> None:
+    assert (RET_LEVERAGE_NOT_MODIFIED, RET_ORDER_NOT_FOUND_SPOT) == (110043, 170213)

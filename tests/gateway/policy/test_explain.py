@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from trade_core.errors import ConfigurationError
 from trade_gateway.policy.decision import ADDING, REDUCING, decide
-from trade_gateway.policy.explain import MAX_DOCUMENT_BYTES, Explanation, explain, explain_request
+from trade_gateway.policy.explain import Assumptions, Explanation, _assumed_instruments, explain, explain_request
 from trade_gateway.policy.facts import MarketFacts
 from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.policy.stops import STOP
@@ -174,7 +174,7 @@ def test_explanation_takes_the_equity_that_is_given() -> None:
             "instruments.spot BTCUSDT.tick_size: must be above zero",
         ),
         ({"body": {"a": "x" * 5000}}, "body: 5009 bytes are more than 4096"),
-        (b" " * (MAX_DOCUMENT_BYTES + 1), "bytes are more than"),
+        (b" " * 65_537, "65537 bytes are more than 65536"),
     ],
 )
 def test_document_that_cannot_be_read_is_refused(document: object, words: str) -> None:
@@ -210,3 +210,39 @@ def test_explanation_and_decision_agree(
     if isinstance(decision, Deny):
         first = next(check for check in explanation.checks if not check.has_passed)
         assert first.reason.partition(":")[0] == decision.code.name
+
+
+def test_document_of_the_greatest_size_is_read() -> None:
+    document = json.dumps({"body": BODY}).encode()
+    assert explain_request(document + b" " * (65_536 - len(document)), policy=STOPS).kind == "adds risk"
+    body = {"a": "x" * (4096 - len(json.dumps({"a": ""})))}
+    assert explain_request(json.dumps({"body": body}).encode(), policy=STOPS).kind == "not understood"
+
+
+@pytest.mark.parametrize("name", ["prices", "held", "positions", "instruments"])
+def test_assumptions_hold_at_most_a_hundred_of_each(name: str) -> None:
+    value: Any = INSTRUMENT if name == "instruments" else "1"
+    many = {f"C{number}": value for number in range(101)}
+    assert f"assume.{name}: " in complaint({"body": BODY, "assume": {name: many}})
+    del many["C100"]
+    assert len(getattr(Assumptions.model_validate({name: many}), name)) == 100
+
+
+@pytest.mark.parametrize(("count", "is_read"), [(0, True), (10_000, True), (10_001, False)])
+def test_assumptions_hold_at_most_ten_thousand_working_orders(count: int, *, is_read: bool) -> None:
+    assume = {"working_orders": count}
+    if is_read:
+        assert asked(assume).kind == "adds risk"
+    else:
+        assert "assume.working_orders: " in complaint({"body": BODY, "assume": assume})
+
+
+def test_assumptions_are_of_an_account_without_orders_and_the_widest_instrument() -> None:
+    assert Assumptions().working_orders == 0
+    for instrument in _assumed_instruments(POLICY, {}).values():
+        assert (instrument.tick_size, instrument.quantity_step) == (Decimal("1e-12"), Decimal("1e-12"))
+        assert instrument.max_quantity == 100_000_000_000
+
+
+def test_reason_without_details_is_the_code_alone() -> None:
+    assert "STATE_HALTED" in failing(asked({"trading_state": "HALTED"})).values()
