@@ -176,3 +176,10 @@ def test_denied_answer_of_another_code_is_the_same_for_spot() -> None:
 def test_envelope_of_what_is_no_json_number_is_never_made() -> None:
     with pytest.raises(ValueError, match="JSON"):
         envelope(0, "OK", {"x": float("nan")}, now_ms=NOW_MS)
+
+
+def test_local_answers_are_these_to_the_last_number() -> None:
+    key = json.loads(local_read_answer(Route.QUERY_API, now_ms=NOW_MS))["result"]
+    account = json.loads(local_read_answer(Route.ACCOUNT_INFO, now_ms=NOW_MS))["result"]
+    assert (key["readOnly"], key["type"], key["isMaster"]) == (0, 1, False)
+    assert (account["unifiedMarginStatus"], account["isMasterTrader"]) == (6, False)
