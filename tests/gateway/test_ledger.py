@@ -420,3 +420,47 @@ def test_ledger_fill_is_settled_after_its_order_was_forgotten(monkeypatch: pytes
     ledger.settle({"a": Decimal("0.01")})
     assert list(ledger.claims()) == []
     assert ledger._by_order_id == {}  # names go with their order, or memory would grow for ever
+
+
+def test_ledger_order_that_was_just_made_is_on_its_way_and_nothing_is_known_of_it() -> None:
+    order = tracked("a")
+    assert (order.phase, order.order_id, order.status, order.signed_at_ns) == (Phase.UNRESOLVED, None, "", 0)
+    assert order.is_in_flow
+    facts = (order.is_disowned, order.is_outcome_unknown, order.is_end_told, order.is_end_shown)
+    assert facts == (False, False, False, False)
+
+
+def test_ledger_remembered_order_is_found_by_its_names_counts_nowhere_and_is_settled() -> None:
+    order = tracked("a", intent=order_intent(client_link_id="mine"))
+    order.phase, order.order_id, order.filled = Phase.FINISHED, "x1", Decimal("0.004")
+    nameless = tracked("b")
+    nameless.phase = Phase.FINISHED
+    ledger = OrderLedger()
+    for known in (order, nameless):
+        ledger.remember(known)
+    assert ledger.get("a") is order
+    assert ledger.find(order_id="x1", client_link_id=None) is order
+    assert ledger.find(order_id=None, client_link_id="mine") is order
+    assert (ledger.open_count(), list(ledger.claims()), order.claim) == (0, [], 0)
+    assert set(ledger._by_order_id) == {"x1"}
+    assert set(ledger._by_alias) == {"mine"}
+
+
+def test_ledger_remembers_up_to_its_bound_and_forgets_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_FINISHED", 2)
+    ledger = OrderLedger()
+    for tag in ("a", "b", "c"):
+        order = tracked(tag, intent=order_intent(client_link_id=f"my-{tag}"))
+        order.phase, order.order_id = Phase.FINISHED, f"x-{tag}"
+        ledger.remember(order)
+    assert [ledger.get(tag) is not None for tag in ("a", "b", "c")] == [False, True, True]
+    assert set(ledger._by_order_id) == {"x-b", "x-c"}
+    assert not ledger.is_alias_used("my-a")
+
+
+def test_ledger_order_of_the_bot_is_not_the_gateways_own() -> None:
+    assert not with_orders(tracked("a")).is_own_tag("a")
+
+
+def test_ledger_memories_are_bounded_as_was_decided() -> None:
+    assert (ledger_module.MAX_FINISHED, ledger_module.MAX_OWN_TAGS) == (20_000, 20_000)
