@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway.parts import FailingJournal
+from gateway.parts import FailingJournal, rows_of
 from gateway.policy.parts import POLICY
 from gateway.policy_parts import LOOSER, MIXED, RING, TIGHTER, begun, policy_toml, policy_warrant
 
@@ -74,9 +74,7 @@ class Desk:
         return str(self.keeper.describe()["file"]["status"])
 
     async def rows(self, *kinds: RowKind) -> list[Row]:
-        await asyncio.sleep(0.3)  # rows that nobody waits for are on disk within a quarter of a second
-        rows = await self.journal.read(0, 512)
-        return [row for row in rows if row.kind in (set(kinds) or POLICY_KINDS)]
+        return [row for row in await rows_of(self.journal) if row.kind in (set(kinds) or POLICY_KINDS)]
 
 
 def keeper_of(

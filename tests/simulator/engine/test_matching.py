@@ -145,6 +145,7 @@ def test_order_that_ate_a_level_and_rests_there_is_filled_when_makers_come_back(
     assert venue.order(order).status is OrderStatus.FILLED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", list(Category))
 def test_orders_at_the_best_price_usually_fill_within_half_a_minute(make_venue, category):
     filled = 0
