@@ -76,3 +76,12 @@ def test_content_of_the_largest_policy_fits_one_row() -> None:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@pytest.mark.parametrize("table", [7, "text", None, {"a": 1}])
+def test_content_with_a_symbol_that_is_no_list_is_refused(table: object) -> None:
+    content = json.loads(policy_text(POLICY))
+    content["symbols"][0] = table
+    text = json.dumps(content)
+    with pytest.raises(PolicyError):
+        policy_of(text, expected_hash=_hash(text))

@@ -48,3 +48,8 @@ def test_changes_within_counts_what_does_not_fit() -> None:
     assert changes_within(changes, characters=whole) == [str(change) for change in changes]
     assert changes_within(changes, characters=whole - 1)[-1] == "and 1 more"
     assert changes_within(changes, characters=-5) == ["and 3 more"]
+
+
+def test_field_changes_write_numbers_without_exponents_and_spare_zeros() -> None:
+    (change,) = field_changes(POLICY, replace(POLICY, allocated_capital_usdt=Decimal("5.0E+3")))
+    assert change.new == "5000"

@@ -199,3 +199,9 @@ def test_last_good_reference_stays_until_there_is_a_better_one() -> None:
     assert last_good_after(None, flawed) is None
     assert last_good_after(Decimal(3), flawed) == 3
     assert last_good_after(Decimal(3), Usable(price=Decimal(4))) == 4
+
+
+def test_divergence_is_told_of_a_coin_that_is_worth_little_and_of_no_nonsense() -> None:
+    assert divergence_of(Decimal("0.5"), Decimal("0.4")) == Decimal("0.25")
+    for price, reference in (("1", "NaN"), ("1", "Infinity"), ("NaN", "1"), ("Infinity", "1")):
+        assert divergence_of(Decimal(price), Decimal(reference)) is None

@@ -250,3 +250,12 @@ def test_executions_within_another_window_count() -> None:
     counted.count(BTC, Side.BUY, order="T1", at_ns=0)
     counted.limit(limit=2, window_s=60)
     assert counted.count(BTC, Side.BUY, order="T2", at_ns=30 * NS_PER_S)
+
+
+def test_messages_by_other_levels_meet_the_new_ones_just_past_their_bounds() -> None:
+    counted = throttle()
+    for _ in range(3):
+        counted.count(at_ns=0)
+    counted.limit(deny_above=4, terminate_above=6)
+    levels = [counted.count(at_ns=0) for _ in range(4)]
+    assert levels == [FREE, DENY, DENY, TERMINATE]
