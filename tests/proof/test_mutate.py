@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from proof.modules import PURE_CORE
-from proof.mutate import Judged, chosen, explained, report
+from proof.mutate import PAGE, Judged, chosen, explained, report
 from proof.mutations import mutants_of
 
 MODULE = "gateway/trade_gateway/policy/collar.py"
@@ -51,3 +53,17 @@ def test_report_fails_for_a_survivor_that_the_page_does_not_explain(
     assert report([judged(survived=1)], seconds=1) == (name != MODULE)
     assert report([judged(survived=0)], seconds=1) == 0
     assert f"| {MODULE} | 4 | 3 | 0 | 1 |" in capsys.readouterr().out
+
+
+def test_page_has_the_figures_of_every_module_but_the_open_ones_and_explains_each_survivor() -> None:
+    page = PAGE.read_text()
+    rows = re.findall(r"^\| (\S+\.py) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", page, re.M)
+    still_open = re.findall(r"^- (\S+\.py)$", page, re.M)
+    assert sorted([*(module for module, *_ in rows), *still_open]) == sorted(PURE_CORE)
+    assert re.search(r"^Last run, \d{4}-\d\d-\d\d", page, re.M)
+    reasons = Counter[str]()
+    for (module, _, _), count in explained(page).items():
+        reasons[module] += count
+    for module, mutants, killed, timed_out, survived in rows:
+        assert int(mutants) == int(killed) + int(timed_out) + int(survived)
+        assert int(survived) == reasons[module], module

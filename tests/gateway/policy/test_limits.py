@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trade_core.money import format_decimal
 from trade_gateway.policy import bounds
 from trade_gateway.policy.limits import KEYS, MAX_POLICY_BYTES, MAX_SYMBOLS, PolicyError, parse_policy, policy_hash
-from trade_gateway.policy.model import ProtectiveStops
+from trade_gateway.policy.model import NOTHING_PERMITTED, Policy, ProtectiveStops
 from trade_gateway.wire.intents import Category
 
 LINES = {line.partition(" = ")[0]: line for line in POLICY_TOML.strip().splitlines()}
@@ -362,3 +362,11 @@ def test_fault_of_the_policy_shows_what_was_found() -> None:
 @pytest.mark.parametrize(("equity", "base"), [("-5", "0"), ("0", "0"), ("3999", "3999"), ("4001", "4000")])
 def test_multiples_apply_to_the_smaller_of_equity_and_capital_and_to_no_debt(equity: str, base: str) -> None:
     assert POLICY.base_usdt(Decimal(equity)) == Decimal(base)
+
+
+def test_policy_before_any_is_read_permits_nothing() -> None:
+    texts = {name: str(getattr(NOTHING_PERMITTED, name)) for name in Policy.__slots__}
+    ones = {"messages_per_s_terminate", "repeated_execution_limit", "leverage"}
+    numbers = NUMBERS.keys() | bounds.COUNTS.keys()
+    assert {name: texts[name] for name in numbers} == {name: "1" if name in ones else "0" for name in numbers}
+    assert not NOTHING_PERMITTED.symbols
