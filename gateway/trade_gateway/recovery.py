@@ -186,8 +186,10 @@ def _revived(recovered: Recovered, tag: str, fields: Fields) -> TrackedOrder | N
 
 def _end_if_counted(recovered: Recovered, order: TrackedOrder) -> None:
     owed = recovered.fills_owed.get(order.tag)
-    if owed is not None and order.counted >= owed:
-        del recovered.fills_owed[order.tag]
+    if owed is None or order.counted < owed:
+        return
+    del recovered.fills_owed[order.tag]
+    if order.tag in recovered.orders:  # the stream may have told its end before its fills were counted
         _end(recovered, order, status=order.status, is_shown=True)
 
 

@@ -133,6 +133,16 @@ async def test_recovery_order_that_was_found_ended_counts_no_more_once_its_fills
     assert ledger.open_count() == 0
 
 
+async def test_recovery_order_whose_end_was_told_before_its_fills_were_rows_starts_and_counts_them_once(
+    journal: JournalWriter,
+) -> None:
+    rows = [intent_row(), outcome("unknown"), FOUND_FILLED, resolved("ended", status="Filled"), filled_row()]
+    _, ledger = await recovered(journal, rows)
+    order = ledger.get("a")
+    assert order is not None
+    assert (ledger.open_count(), order.counted, order.filled) == (0, Decimal("0.01"), Decimal("0.01"))
+
+
 async def test_recovery_order_found_live_after_it_was_taken_for_gone_counts_again(journal: JournalWriter) -> None:
     rows = [intent_row(), outcome("unknown"), resolved("not_found"), resolved("found", order_id="x1", status="New")]
     _, ledger = await recovered(journal, rows)

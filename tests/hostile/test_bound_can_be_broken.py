@@ -103,7 +103,7 @@ def fills_forgotten(patch: pytest.MonkeyPatch) -> None:
     def forget(recovered: recovery.Recovered, order: Any) -> None:
         recovered.orders.pop(order.tag, None)
 
-    patch.setattr(recovery, "_forget_if_counted", forget)
+    patch.setattr(recovery, "_end_if_counted", forget)
 
 
 def no_memory_of_prices(patch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hostile.memory_journal import Disk, MemoryJournal
 from hostile.oracle import Oracle, Window
 from hostile.venue import COINS, Key, LocalClient, Venue
@@ -28,7 +30,7 @@ from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.secrets import Secret
 from trade_core.trust.baseline import Baseline
 from trade_core.trust.keys import load_private_key, public_text
-from trade_core.trust.lease import Lease, sign_lease
+from trade_core.trust.lease import NO_VENUE, Lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway import service
 from trade_gateway.identity import Identity, Role
@@ -36,6 +38,7 @@ from trade_gateway.policy.hostile_loss import hostile_loss
 from trade_gateway.policy.limits import parse_policy, policy_hash
 from trade_gateway.policy.model import Policy
 from trade_gateway.policy.trading_state import TradingState
+from trade_gateway.policy_file import FileStatus, FileVerdict, Look
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.wire.request import RawRequest
 from trade_journal.rows import Entry, RowKind, parse_row
@@ -130,24 +133,37 @@ class World:
         kinds = (row.fields for row in rows if row.kind is RowKind.ORDER_INTENT)
         intents = [fields for fields in kinds if fields.get("trigger_price") is None]
         self.oracle.note_restart({_coin(fields["symbol"]): str(fields["tag"]) for fields in intents})
-        with _edges_replaced(self.venue):
+        with _edges_replaced(self.venue, policy=self.policy):
             gateway = service.Gateway(
                 settings=_settings(self.venue.uid),
                 identity=_identity(),
                 ring=self._ring,
-                policy=self.policy,
                 order_key=(Secret("k"), Secret("s")),
                 journal=self._journal,  # type: ignore[arg-type]
                 clock=self.clock,
             )
         gateway._private_stream = gateway._ticker_stream = _NoStream()  # type: ignore[assignment]
+        gateway._proof._ticker_stream = gateway._ticker_stream
+        gateway._policies._look = self._look  # type: ignore[method-assign]
+        gateway._policies._judge = self._judge  # type: ignore[method-assign]
         self.gateway = gateway
         self._generation = 0
-        await gateway.start(stop=asyncio.Event())
+        with _edges_replaced(self.venue, policy=self.policy):
+            await gateway.start(stop=asyncio.Event())
         if not self.venue.network.is_private_down:
             gateway._keeper.stream_up()
         self.venue.on_frame = gateway._keeper.hear_frame
         self.send_lease()
+
+    async def _look(self) -> Look:
+        # A file read in a thread would take no time at all on this clock, or all of it.
+        return Look(raw=self.setting.policy.encode())
+
+    def _judge(self, look: Look) -> FileVerdict:
+        # The bound must hold for policies beyond the rungs too, with which a gateway refuses to start.
+        return FileVerdict(
+            status=FileStatus.IN_FORCE, digest=look.digest, policy=self.policy, policy_hash=self._ring.policy_hash
+        )
 
     async def crash_gateway(self, *, survive: int = 0) -> None:
         """Kill it where it stands; of the rows not yet durable the first few survive."""
@@ -185,8 +201,11 @@ class World:
             generation=self._generation,
             ceiling=self.ceiling.name,
             scale=self.scale,
+            second_venue=NO_VENUE,
+            second_prices=(),
             policy_hash=self._ring.policy_hash,
             ring_hash=ring_hash(self._ring),
+            signed_at_ms=self.clock.wall_ns() // NS_PER_MS,
             expires_at_ms=self.clock.wall_ns() // NS_PER_MS + 15_000,
         )
         self._begin(self.gateway.accept_lease(sign_lease(lease, _PRIVATE)))
@@ -291,6 +310,7 @@ class World:
             method=b"POST",
             target=path.encode(),
             headers=(
+                (b"host", b"127.0.0.1"),
                 (b"content-type", b"application/json"),
                 (b"x-bapi-api-key", KEY.encode()),
                 (b"x-bapi-timestamp", timestamp),
@@ -374,17 +394,17 @@ def new_clock() -> ManualClock:
 
 
 @contextmanager
-def _edges_replaced(venue: Venue) -> Iterator[None]:
-    real = service.BybitClient
+def _edges_replaced(venue: Venue, *, policy: Policy) -> Iterator[None]:
+    """Replace the network and the policy file, and permit policies beyond the rungs, while a gateway starts."""
 
     def local(**options: Any) -> Any:
         return LocalClient(venue, **options)
 
-    service.BybitClient = local  # type: ignore[misc,assignment]
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(service, "BybitClient", local)
+        patched.setattr(service, "usable_policy", lambda _: policy)
+        patched.setattr(service, "require_bounded_loss", lambda _: None)
         yield
-    finally:
-        service.BybitClient = real  # type: ignore[misc]
 
 
 def _ring(policy: str, account: str) -> KeyRing:
@@ -422,4 +442,6 @@ def _settings(account: str) -> GatewaySettings:
         exchange_url="http://127.0.0.1:1",
         exchange_ws_url="ws://127.0.0.1:1",
         account=account,
+        listen_host="127.0.0.1",
+        policy_file=Path("policy.toml"),
     )
