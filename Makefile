@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
-	@echo "make check  the fast half of it, under 2 minutes"
+	@echo "make check  the fast half of it, under 2 minutes: all but the random tests and those with real parts"
 	@echo "make coverage  which branches of the pure core its own tests leave out; none may be"
 	@echo "make mutate  breaks every line of the pure core and sees whether its tests notice (ARGS=\"NAME... --afresh\")"
 	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone, and what bad clients cost an honest one"
@@ -52,7 +52,7 @@ check: .venv/tests/.ready
 	$(TESTS)/ruff check .
 	$(TESTS)/mypy
 	$(TESTS)/lint-imports
-	$(TESTS)/pytest -q -m "not slow" -n 2
+	$(TESTS)/pytest -q -m "not slow and not hypothesis" -n 2
 
 # Only the pure core's own tests, and of them not the random ones: what luck or other tests touch proves nothing.
 coverage: .venv/tests/.ready
@@ -66,6 +66,7 @@ coverage: .venv/tests/.ready
 test:
 	$(MAKE) --no-print-directory -j 2 setup
 	$(MAKE) --no-print-directory check coverage
+	$(TESTS)/pytest -q -m "hypothesis and not slow" -n 2
 	tests/system-packages
 	$(TESTS)/pytest -q -m "slow and not attack" -n 2 --dist loadgroup --durations=12
 	@echo "Left out: the attacks on a running stack (tests/redteam), which take minutes: make redteam"
