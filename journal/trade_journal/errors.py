@@ -51,3 +51,11 @@ class JournalDamaged(JournalRefused):
 
 class NoteRefused(JournalError):
     """A signed note, checkpoint or cosignature that must not be believed; the message says which part and why."""
+
+
+class Withheld(JournalError):
+    """A checkpoint that the witness does not cosign, because it cannot bear it out; the message says why."""
+
+
+class ForkProven(JournalError):
+    """Proof that a log has shown two histories: a root that it signed and its own rows contradict."""

@@ -108,6 +108,22 @@ class JournalStore:
         self._tree = self._tree.extended(value[-1] for value in values)
         return first
 
+    def append_stored(self, rows: Sequence[StoredRow]) -> None:
+        """Commit another journal's next rows as they are, for a copy of it; durable on return.
+
+        Raises JournalDamaged when they are not rows or not the next ones, JournalUnavailable as `append` does.
+        """
+        checked = [_checked_bytes(row.seq, row, self._tree.size + index) for index, row in enumerate(rows)]
+        values = [
+            (row.seq, row.at_ns, row.kind.value, row.actor, stored.body, stored.leaf_hash)
+            for row, stored in zip(checked, rows, strict=True)
+        ]
+        if not values:
+            return
+        with _failures_named(self._path), self._connection.begin():
+            self._connection.exec_driver_sql(self._insert, values)
+        self._tree = self._tree.extended(row.leaf_hash for row in rows)
+
     def append_checkpoint(self, note: bytes) -> None:
         """Keep a checkpoint over all rows committed so far, durable on return. Raises JournalUnavailable, ValueError.
 
@@ -125,6 +141,11 @@ class JournalStore:
         with _failures_named(self._path), self._connection.begin():
             self._connection.execute(insert(CHECKPOINTS), values)
         self._checkpoints += 1
+
+    def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
+        """Read rows as they lie there, judging nothing. At most READ_ROWS_MAX."""
+        with _failures_named(self._path), self._connection.begin():
+            return _stored(self._connection, from_seq, limit)
 
     def read(self, from_seq: int, limit: int) -> list[Row]:
         """Read committed rows in order. Raises JournalDamaged when one is not what was written."""
@@ -160,11 +181,8 @@ class JournalReader:
 
     def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
         """Read rows as they lie there, in the order of their numbers, judging nothing. At most READ_ROWS_MAX."""
-        query = select(ROWS.c.seq, ROWS.c.body, ROWS.c.leaf_hash).where(ROWS.c.seq >= from_seq)
         with self._view() as connection:
-            found = connection.execute(query.order_by(ROWS.c.seq).limit(limit)).all()
-        # SQLite keeps whatever type it is handed; text in place of bytes has no leaf hash that fits.
-        return [StoredRow(seq=row.seq, body=_as_bytes(row.body), leaf_hash=_as_bytes(row.leaf_hash)) for row in found]
+            return _stored(connection, from_seq, limit)
 
     def checkpoints(self, from_number: int, limit: int) -> list[bytes]:
         """Read checkpoints as notes, in the order in which they were kept. At most CHECKPOINTS_MAX."""
@@ -376,10 +394,17 @@ def _read(connection: Connection, from_seq: int, limit: int) -> list[Row]:
     return [_checked(record, from_seq + index) for index, record in enumerate(connection.execute(query))]
 
 
-def _checked(record: Any, seq: int) -> Row:
-    """Hold a stored record against its own hash and bytes; the columns are an index, the bytes are the row."""
-    if record.seq != seq:
-        raise JournalDamaged(f"row {seq} is missing; found {record.seq}")
+def _stored(connection: Connection, from_seq: int, limit: int) -> list[StoredRow]:
+    query = select(ROWS.c.seq, ROWS.c.body, ROWS.c.leaf_hash).where(ROWS.c.seq >= from_seq)
+    found = connection.execute(query.order_by(ROWS.c.seq).limit(limit)).all()
+    # SQLite keeps whatever type it is handed; text in place of bytes has no leaf hash that fits.
+    return [StoredRow(seq=row.seq, body=_as_bytes(row.body), leaf_hash=_as_bytes(row.leaf_hash)) for row in found]
+
+
+def _checked_bytes(found_seq: int, record: Any, seq: int) -> Row:
+    """Hold a row's bytes against its place and the hash beside it."""
+    if found_seq != seq:
+        raise JournalDamaged(f"row {seq} is missing; found {found_seq}")
     # SQLite keeps whatever type it is handed, so a tampered body may come back as text.
     if not isinstance(record.body, bytes) or leaf_hash(record.body) != record.leaf_hash:
         raise JournalDamaged(f"row {seq}: leaf hash does not match its bytes")
@@ -387,6 +412,14 @@ def _checked(record: Any, seq: int) -> Row:
         row = parse_row(record.body)
     except JournalDamaged as error:
         raise JournalDamaged(f"row {seq}: {error}") from error
+    if row.seq != seq:
+        raise JournalDamaged(f"row {seq}: its bytes are of row {row.seq}")
+    return row
+
+
+def _checked(record: Any, seq: int) -> Row:
+    """Hold a stored record against its own hash and bytes; the columns are an index, the bytes are the row."""
+    row = _checked_bytes(record.seq, record, seq)
     if (row.seq, row.at_ns, row.kind.value, row.actor) != (seq, record.at_ns, record.kind, record.actor):
         raise JournalDamaged(f"row {seq}: columns do not match its bytes")
     return row
