@@ -268,7 +268,12 @@ def test_stop_that_a_crash_left_unanswered_is_found_and_withdrawn(own: Scene) ->
     )
     assert own.stack.state()["working_stops"] == 1
     tag = own.rows("order:intent")[-1]["tag"]
-    assert [f["result"] for f in own.rows("order:resolved") if f["tag"] == tag][:1] in (["found"], ["not_found"])
+    resolved = wait_until(
+        lambda: [fields["result"] for fields in own.rows("order:resolved") if fields["tag"] == tag],
+        within_s=30,
+        what="the row of what became of it",
+    )
+    assert resolved[0] in {"found", "not_found"}
     own_stop = Bot(own.stack.gateway)
     answer = own_stop.post(CANCEL, {"category": "linear", "symbol": SYMBOL, "orderId": acknowledged})
     own_stop.close()
