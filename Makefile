@@ -70,6 +70,7 @@ test:
 	tests/system-packages
 	$(TESTS)/pytest -q -m "slow and not attack" -n 2 --dist loadgroup --durations=12
 	@echo "Left out: the attacks on a running stack (tests/redteam), which take minutes: make redteam"
+	@echo "Left out: a race of the hostile bot against real makers (tests/hostile), which needs a quiet machine: make hostile"
 	@echo "No test of this version needs a cluster, a secret server or a security key."
 
 bench: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
@@ -84,6 +85,7 @@ mutate: .venv/tests/.ready
 	PYTHONPATH=tests $(TESTS)/python -m proof.mutate $(ARGS)
 
 hostile: setup
+	$(TESTS)/pytest -q -m attack tests/hostile
 	PYTHONPATH=tests $(TESTS)/python -m hostile.run $(ARGS)
 
 format: .venv/tests/.ready
