@@ -52,7 +52,7 @@ check: .venv/tests/.ready
 	$(TESTS)/ruff check .
 	$(TESTS)/mypy
 	$(TESTS)/lint-imports
-	$(TESTS)/pytest -q -m "not slow and not hypothesis" -n 2
+	$(TESTS)/pytest -q -m "not slow and not hypothesis" -n 3
 
 # Only the pure core's own tests, and of them not the random ones: what luck or other tests touch proves nothing.
 coverage: .venv/tests/.ready
@@ -62,13 +62,13 @@ coverage: .venv/tests/.ready
 	$(TESTS)/coverage combine --quiet
 	$(TESTS)/coverage report --include=$$($(TESTS)/python tests/proof/modules.py modules)
 
-# Two environments at a time: one is unpacked while the other is compiled.
+# Two environments at a time: one is unpacked while the other is compiled. The slow tests wait more than they compute.
 test:
 	$(MAKE) --no-print-directory -j 2 setup
 	$(MAKE) --no-print-directory check coverage
 	$(TESTS)/pytest -q -m "hypothesis and not slow" -n 2
 	tests/system-packages
-	$(TESTS)/pytest -q -m "slow and not attack" -n 2 --dist loadgroup --durations=12
+	$(TESTS)/pytest -q -m "slow and not attack" -n 3 --dist loadgroup --durations=12
 	@echo "Left out: the attacks on a running stack (tests/redteam), which take minutes: make redteam"
 	@echo "Left out: a race of the hostile bot against real makers (tests/hostile), which needs a quiet machine: make hostile"
 	@echo "No test of this version needs a cluster, a secret server or a security key."

@@ -11,9 +11,12 @@ import pytest
 
 DEFAULT_TIMEOUT_S = 180
 # Left out of this set, a fixture is merely made once more by the other worker.
-COSTLY_FIXTURES = frozenset({"stack", "standing_stack", "simulation", "lonely", "breaker", "answers", "stopped"})
+COSTLY_FIXTURES = frozenset(
+    {"stack", "standing_stack", "simulation", "lonely", "breaker", "answers", "stopped", "trading", "running"}
+)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group and order what `--dist loadgroup` hands out."""
     for item in items:

@@ -118,9 +118,8 @@ def all_gone(pids: set[int], *, within_s: float) -> bool:
 
 
 @pytest.mark.timeout(READY_S + FILLS_S + 60)
-@pytest.mark.parametrize("mode", ["spot", "futures"])
-def test_demo_with_freqtrade_fills_an_entry_and_an_exit_and_ends_good(mode: str, tmp_path: Path) -> None:
-    with demo(tmp_path, "--mode", mode) as running:
+def test_demo_with_freqtrade_fills_an_entry_and_an_exit_and_ends_good(tmp_path: Path) -> None:
+    with demo(tmp_path) as running:
         running.ready()
         running.wait_for("fill", "entry Buy", within_s=FILLS_S)
         running.wait_for("fill", "exit Sell", within_s=FILLS_S)

@@ -1,7 +1,8 @@
-"""Real freqtrade with stops at the exchange: they rest, go with the exit, and close a trade when the price falls."""
+"""Real freqtrade on linear contracts, its stops at the exchange: they rest, go with the exit, and close a trade."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -23,7 +24,8 @@ DENIALS = {"SYMBOL_OUTCOME_UNRESOLVED", "REFERENCE_STALE", "ACCOUNT_VIEW_UNTRUST
 def trading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The demo with real freqtrade on linear contracts."""
     tmp_path = tmp_path_factory.mktemp("freqtrade")
-    stack = Stack(tmp_path, "--bot", "freqtrade", "--mode", "futures", "--speed", "0.5", ready_within_s=READY_WITHIN_S)
+    arguments = ("--json", "--bot", "freqtrade", "--mode", "futures", "--speed", "0.5")
+    stack = Stack(tmp_path, *arguments, ready_within_s=READY_WITHIN_S)
     try:
         yield stack
     finally:
@@ -95,3 +97,14 @@ def test_freqtrade_sees_its_trade_closed_by_the_stop_when_the_price_falls_throug
     assert closed[0]["pair"].startswith(symbol.removesuffix("USDT") + "/")
     assert closed[0]["close_profit"] < -0.04
     assert denial_codes(trading) <= DENIALS
+
+
+def test_freqtrade_demo_ends_good_and_only_the_stop_took(trading: Stack) -> None:
+    stopped = [order for order in stops(trading, is_open=False) if order["orderStatus"] == "Filled"]
+    assert trading.stop() == 0
+    lines = (json.loads(line) for line in (trading.folder / "demo.log").read_text().splitlines())
+    (summary,) = (line for line in lines if line["kind"] == "summary")
+    assert summary["verdict"].endswith("each with its intent in the journal")
+    assert summary["taker_fills"] >= len(stopped) > 0
+    assert summary["error_lines"] == []
+    assert set(summary["denials"]) <= DENIALS

@@ -17,6 +17,7 @@ import ccxt.async_support as ccxt
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
 from trade_core.money import parse_decimal
+from trade_core.tls import tls_context
 from trade_watchdog.ceiling import EquitySample
 from trade_watchdog.http_session import bounded_session
 from trade_watchdog.identity import ExchangeKey
@@ -55,6 +56,7 @@ class WatchedExchange:
                 "timeout": REQUEST_TIMEOUT_S * 1000,
                 "enableRateLimit": True,
                 "session": self._session,
+                "ssl_context": tls_context(),  # else ccxt reads a context of its own, for nothing
                 "options": {"recvWindow": RECEIVE_WINDOW_MS, "adjustForTimeDifference": False},
             }
         )

@@ -12,6 +12,7 @@ import httpx
 
 from trade_core.errors import TradeError
 from trade_core.logs import neutralise
+from trade_core.tls import tls_context
 from trade_core.trust.lease import COIN, MAX_SECOND_PRICES
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, MAX_POLICY_WARRANTS
 from trade_watchdog.identity import GENERATION_MAX, GatewayAddress
@@ -56,6 +57,7 @@ class GatewayLink:
         """Prepare the client; nothing is sent yet."""
         self._client = httpx.AsyncClient(
             base_url=address.url,
+            verify=tls_context(),
             headers={"authorization": f"Bearer {address.token.reveal()}", "accept-encoding": "identity"},
             timeout=REQUEST_TIMEOUT_S,
             limits=httpx.Limits(max_connections=2),

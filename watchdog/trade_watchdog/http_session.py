@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import aiohttp
 
+from trade_core.tls import tls_context
+
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
@@ -29,7 +31,7 @@ def bounded_session(
 
     tracing.on_request_end.append(check)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections_max),
+        connector=aiohttp.TCPConnector(limit=connections_max, ssl=tls_context()),
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         response_class=_response_class(answer_bytes_max),
         trust_env=False,

@@ -24,6 +24,7 @@ import ccxt.async_support as ccxt
 
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError
+from trade_core.tls import tls_context
 from trade_watchdog.exchange import MARK, MARK_HEADER, NotSimulated
 from trade_watchdog.http_session import bounded_session
 from trade_watchdog.quotes import Quote, QuoteFinding
@@ -82,7 +83,12 @@ class SecondVenue:
             check_headers=None if url is None else _check_mark,
         )
         self._client = client_class(
-            {"timeout": REQUEST_TIMEOUT_S * 1000, "enableRateLimit": True, "session": self._session}
+            {
+                "timeout": REQUEST_TIMEOUT_S * 1000,
+                "enableRateLimit": True,
+                "session": self._session,
+                "ssl_context": tls_context(),
+            }
         )
         self._client.parse_order_book_bid_ask = _exact_level
         if url is not None:

@@ -19,6 +19,7 @@ from trade_core.bybit.signing import sign_request
 from trade_core.clock import NS_PER_MS, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, UnknownOutcome
 from trade_core.secrets import Secret
+from trade_core.tls import tls_context
 
 ENVIRONMENT_HEADER = "X-Trade-Environment"
 SIMULATED_MARK = "SIMULATED"
@@ -53,6 +54,7 @@ class BybitClient:
         self._secret = secret
         self._http = httpx.AsyncClient(
             base_url=base_url,
+            verify=tls_context(),
             follow_redirects=False,
             trust_env=False,
             limits=httpx.Limits(

@@ -6,7 +6,6 @@ market step of many book changes is one delta. Without subscribers nothing is co
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -32,8 +31,6 @@ from trade_simulator.stream.topics import (
 )
 
 # Level 1 is repeated when nothing changed for so long.
-# No network answers sooner; clients register their callback after they have sent the subscription.
-FIRST_DATA_AFTER_S = 0.02
 REPEAT_MS = 3_000
 MAX_TOPICS = 1_000
 MAX_TRADES = 1_024
@@ -298,8 +295,9 @@ class PublicSession(Session):
             case "subscribe":
                 topics = self._read_topics(message, is_new=True)
                 self.answer(self.acknowledgement(message, ret_msg="subscribe"))
-                self._topics.update((topic.name, topic) for topic in topics)
-                asyncio.get_running_loop().call_later(FIRST_DATA_AFTER_S, self._begin, topics)
+                for topic in topics:
+                    self._topics[topic.name] = topic
+                    self._feed.subscribe(topic, self)
             case "unsubscribe":
                 for topic in self._read_topics(message, is_new=False):
                     self._topics.pop(topic.name, None)
@@ -307,11 +305,6 @@ class PublicSession(Session):
                 self.answer(self.acknowledgement(message, ret_msg=""))
             case _:
                 raise parameter_error("op invalid")
-
-    def _begin(self, topics: list[PublicTopic]) -> None:
-        for topic in topics:
-            if self._topics.get(topic.name) is topic:  # not unsubscribed or closed meanwhile
-                self._feed.subscribe(topic, self)
 
     def _read_topics(self, message: dict[str, Any], *, is_new: bool) -> list[PublicTopic]:
         names = arguments(message)
