@@ -68,7 +68,7 @@ test:
 	$(MAKE) --no-print-directory check coverage
 	$(TESTS)/pytest -q -m "hypothesis and not slow" -n 2
 	tests/system-packages
-	$(TESTS)/pytest -q -m "slow and not attack" -n 3 --dist loadgroup --durations=12
+	$(TESTS)/pytest -q -m "slow and not attack" -n 3 --dist loadfile --no-loadscope-reorder --durations=12
 	@echo "Left out: the attacks on a running stack (tests/redteam), which take minutes: make redteam"
 	@echo "Left out: a race of the hostile bot against real makers (tests/hostile), which needs a quiet machine: make hostile"
 	@echo "No test of this version needs a cluster, a secret server or a security key."
@@ -78,7 +78,7 @@ bench: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
 	$(TESTS)/python loadtests/slow_clients.py
 
 redteam: setup
-	$(TESTS)/pytest -q -m attack -n 2 --dist loadgroup tests/redteam
+	$(TESTS)/pytest -q -m attack -n 3 --dist loadfile --no-loadscope-reorder tests/redteam
 	PYTHONPATH=tests $(TESTS)/python -m redteam.fuzz --count 100000 $(ARGS)
 
 mutate: .venv/tests/.ready

@@ -1,30 +1,25 @@
-"""Spreads the slow tests over the workers of `make test`.
+"""Orders the slow tests of `make test`, whose files go whole to one worker each: what shares a stack stays together.
 
-Tests that share something costly (a stack, a simulator, freqtrade's answers) stay together with their file; all others
-go one by one to whichever worker is free. Those with the longest time-outs come first, so that no worker is left with
-a long one at the end.
+The files with the longest time-outs come first, so that no worker is left with a long one at the end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import pytest
 
-DEFAULT_TIMEOUT_S = 180
-# Left out of this set, a fixture is merely made once more by the other worker.
-COSTLY_FIXTURES = frozenset(
-    {"stack", "standing_stack", "simulation", "lonely", "breaker", "answers", "stopped", "trading", "running"}
-)
+DEFAULT_TIMEOUT_S = 180.0
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group and order what `--dist loadgroup` hands out."""
+    """Put the longest files first; the order within a file stays."""
+    longest_s: dict[Path, float] = {}
     for item in items:
-        if COSTLY_FIXTURES.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
-    items.sort(key=_longest_first)
+        longest_s[item.path] = max(longest_s.get(item.path, 0.0), _timeout_s(item.iter_markers("timeout")))
+    items.sort(key=lambda item: -longest_s[item.path])
 
 
-def _longest_first(item: pytest.Item) -> float:
-    mark = item.get_closest_marker("timeout")
-    return -float(mark.args[0]) if mark is not None else -DEFAULT_TIMEOUT_S
+def _timeout_s(marks: Iterable[pytest.Mark]) -> float:
+    return next((float(mark.args[0]) for mark in marks), DEFAULT_TIMEOUT_S)

@@ -13,7 +13,7 @@ import pytest
 from integration.bot import Bot, resting_order
 from integration.stack import Stack, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def tags_in_journal(stack: Stack) -> set[str]:

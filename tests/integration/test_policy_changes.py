@@ -12,7 +12,7 @@ import pytest
 from integration.bot import Bot, resting_order
 from integration.stack import Stack, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 IN_FORCE_WITHIN_S = 3.0
 
 

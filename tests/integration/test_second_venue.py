@@ -13,7 +13,7 @@ from integration.bot import Bot, resting_order
 from integration.stack import Stack, wait_until
 from integration.venue import Venue, point_watchdog
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 SYMBOL = "XRPUSDT"
 COINS = ["BTC", "ETH", "XRP"]

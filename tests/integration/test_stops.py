@@ -17,7 +17,7 @@ from integration.stack import Stack, wait_until
 
 from trade_demo.policy import demo_policy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 CREATE, CANCEL, REALTIME = "/v5/order/create", "/v5/order/cancel", "/v5/order/realtime"
 SYMBOL = "XRPUSDT"
