@@ -67,6 +67,10 @@ class Controlled(Protocol):
         """A signed checkpoint over all rows. Raises JournalError."""
         ...
 
+    def cosigned(self) -> bytes:
+        """The last cosigned checkpoint; empty before the first lease."""
+        ...
+
 
 def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: CollectorRegistry) -> FastAPI:
     """Build the admin application."""
@@ -121,6 +125,10 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
             return Response(await gateway.checkpoint(), media_type="text/plain; charset=utf-8")
         except JournalError as error:
             raise HTTPException(503, f"the journal cannot be written: {error}") from error
+
+    @app.get("/journal/cosigned", dependencies=readers)
+    async def cosigned() -> Response:
+        return Response(gateway.cosigned(), media_type="text/plain; charset=utf-8")
 
     # The dependency is named as a default, since an annotation would be looked up outside this function.
     who = Depends(allow(_READERS))

@@ -135,16 +135,19 @@ def read_policy(path: Path) -> Policy:
 def _init(settings: GatewaySettings, watchdog_public: Path) -> int:
     try:
         public = json.loads(watchdog_public.read_bytes())
-        lease_key = public["lease_key"]
+        lease_key, witness_key = str(public["lease_key"]), str(public["witness_key"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
             f"{watchdog_public}: is not a watchdog's public.json ({type(error).__name__})"
         ) from None
     require_uninitialised(settings)
-    key_id(str(lease_key))  # before the exchange is asked: a wrong file is known at once
+    for key in (lease_key, witness_key):
+        key_id(key)  # before the exchange is asked: a wrong file is known at once
     policy = read_policy(settings.policy_file)
     baseline = asyncio.run(_take_baseline(settings, policy))
-    ring = initialise(settings, lease_key=str(lease_key), policy_hash=policy_hash(policy), baseline=baseline)
+    ring = initialise(
+        settings, lease_key=lease_key, witness_key=witness_key, policy_hash=policy_hash(policy), baseline=baseline
+    )
     print(f"deployment {ring.deployment} for account {ring.account} ({ring.environment})")
     print(
         f"baseline: {len(baseline.orders)} orders, {len(baseline.positions)} positions and {len(baseline.holdings)} "

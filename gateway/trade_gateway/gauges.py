@@ -37,4 +37,5 @@ def update_gauges(
         metrics.reference_age_seconds.labels(coin=coin).set(math.inf if age_s is None else age_s)
     metrics.unknown_outcomes.set(sum(1 for o in ledger.open_orders() if o.phase is Phase.UNRESOLVED))
     metrics.journal_rows.set(journal.size)
+    metrics.journal_witnessed_rows.set(states.lease.witnessed.witnessed_size)
     metrics.journal_is_writable.set(1 if journal.is_writable else 0)

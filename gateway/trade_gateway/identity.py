@@ -25,6 +25,7 @@ from trade_core.trust.tag import tag_key_id
 from trade_gateway.genesis import GENESIS_FILE, permit_genesis
 from trade_gateway.settings import GatewaySettings
 from trade_journal.checkpoint import LogSigner
+from trade_journal.ring_keys import gateway_log_keys
 
 IDENTITY_FILE = "identity.json"
 HANDOVER_FOLDER = "handover"
@@ -65,11 +66,14 @@ def require_uninitialised(settings: GatewaySettings) -> None:
             raise ConfigurationError(f"{existing}: exists already; a deployment is initialised once")
 
 
-def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str, baseline: Baseline) -> KeyRing:
+def initialise(
+    settings: GatewaySettings, *, lease_key: str, witness_key: str, policy_hash: str, baseline: Baseline
+) -> KeyRing:
     """Make the identity, the ring and the handover files. Raises ConfigurationError when an identity exists."""
     require_uninitialised(settings)
     path = identity_path(settings)
     key_id(lease_key)
+    key_id(witness_key)
     content = _new_identity()
     operator_key = new_private_key()
     ring = KeyRing(
@@ -80,6 +84,7 @@ def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str, b
         account=settings.account,
         gateway_key=public_text(load_private_key(str(content["private_key"]))),
         lease_key=lease_key,
+        witness_key=witness_key,
         operator_key=public_text(load_private_key(operator_key)),
         tag_key_id=tag_key_id(bytes.fromhex(str(content["tag_key"]))),
         policy_hash=policy_hash,
@@ -92,20 +97,22 @@ def initialise(settings: GatewaySettings, *, lease_key: str, policy_hash: str, b
     write_secret_file(settings.state_dir / HANDOVER_FOLDER / OPERATOR_KEY_FILE, {"operator_key": operator_key})
     settings.ring_file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.ring_file, ring_bytes(ring), mode=0o644)
-    _publish_log_key(settings, ring, load_private_key(str(content["private_key"])))
+    _publish_log_keys(settings, ring)
     return ring
 
 
 def log_signer(ring: KeyRing, private_key: Ed25519PrivateKey) -> LogSigner:
     """Return who signs the checkpoints of the gateway's journal."""
-    origin = f"trade/{ring.environment}/{ring.account}/gateway"
-    return LogSigner(origin=origin, private_key=private_key, ring_hash=ring_hash(ring))
+    return LogSigner(origin=gateway_log_keys(ring).log.name, private_key=private_key, ring_hash=ring_hash(ring))
 
 
-def _publish_log_key(settings: GatewaySettings, ring: KeyRing, private_key: Ed25519PrivateKey) -> None:
+def _publish_log_keys(settings: GatewaySettings, ring: KeyRing) -> None:
     """Write what a stranger needs to verify the journal, in the words of signed notes."""
+    keys = gateway_log_keys(ring)
+    assert keys.witness is not None
     text = (
-        f"# the log of the gateway of deployment {ring.deployment}\n{log_signer(ring, private_key).verifier().text()}\n"
+        f"# deployment {ring.deployment}: the log of the gateway, and its witness, the watchdog\n"
+        f"{keys.log.text()}\n{keys.witness.text()}\n"
     )
     write_atomically(settings.ring_file.with_name(PUBLIC_KEYS_FILE), text.encode(), mode=0o644)
 

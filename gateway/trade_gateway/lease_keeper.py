@@ -5,6 +5,7 @@ Guarantees
   with a generation above the last one, counts; and only as long as that policy is the authorised one.
 - It lives until its own expiry or 30 s after receipt on the monotonic clock, whichever is sooner.
 - A restart forgets the lease: the boot nonce is new, so an old one cannot be replayed.
+- Its checkpoint must be one that this gateway's journal signed just now; see `witnessed_log`.
 - Second prices count only when the lease that brought them does; see `second_prices`.
 """
 
@@ -20,6 +21,7 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LIFETIME_S, Lease, open_lease
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway.second_prices import SecondPrices
+from trade_gateway.witnessed_log import WitnessedLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +36,20 @@ class HeldLease:
 class LeaseKeeper:
     """Verifies leases against the pinned ring and remembers the last one that counted."""
 
-    def __init__(self, *, ring: KeyRing, policy_hash: str, boot_nonce: str, clock: Clock) -> None:
+    def __init__(
+        self, *, ring: KeyRing, policy_hash: str, boot_nonce: str, clock: Clock, witnessed: WitnessedLog
+    ) -> None:
         self._ring = ring
         self._ring_hash = ring_hash(ring)
         self.policy_hash = policy_hash  # the authorised one: what tightens it further is the gateway's own affair
         self._clock = clock
         self.boot_nonce = boot_nonce
+        self.witnessed = witnessed
         self.held: HeldLease | None = None
         self.second = SecondPrices()
 
     def accept(self, raw: bytes) -> Lease:
-        """Verify a signed lease and hold it. Raises NotTrusted; the lease held before stays."""
+        """Verify a signed lease and hold it. Raises NotTrusted, LogForked among it; the lease held before stays."""
         lease = open_lease(raw, lease_key=self._ring.lease_key)
         self._check_names(lease)
         if lease.generation <= self.generation:
@@ -54,9 +59,11 @@ class LeaseKeeper:
         left_ns = lease.expires_at_ms * NS_PER_MS - wall_ns
         if left_ns <= 0:
             raise NotTrusted(f"lease: expired {-left_ns // NS_PER_MS} ms ago")
+        checkpoint = self.witnessed.judge(lease.checkpoint)
         now_ns = self._clock.monotonic_ns()
         dies_at_ns = now_ns + min(left_ns, MAX_LIFETIME_S * NS_PER_S)
         self.held = HeldLease(lease=lease, received_at_ns=now_ns, dies_at_ns=dies_at_ns)
+        self.witnessed.take(checkpoint)
         self.second.take(lease, wall_ns=wall_ns, monotonic_ns=now_ns)
         return lease
 

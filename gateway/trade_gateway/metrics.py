@@ -94,6 +94,9 @@ class Metrics:
             registry=self.registry,
         )
         self.journal_rows = Gauge("trade_gateway_journal_rows", "Durable rows.", registry=self.registry)
+        self.journal_witnessed_rows = Gauge(
+            "trade_gateway_journal_witnessed_rows", "Rows that the watchdog has cosigned.", registry=self.registry
+        )
         self.journal_is_writable = Gauge(
             "trade_gateway_journal_writable", "1 while rows can be written.", registry=self.registry
         )

@@ -60,8 +60,10 @@ from trade_gateway.states import Fault
 from trade_gateway.tags import TagMaker
 from trade_gateway.upstream import Upstream
 from trade_gateway.wire.request import hosts_of
+from trade_gateway.witnessed_log import WitnessedLog
 from trade_journal.errors import JournalUnavailable
 from trade_journal.rendering import rendered_row
+from trade_journal.ring_keys import gateway_log_keys
 from trade_journal.rows import Row, RowKind
 from trade_journal.writer import JournalWriter
 
@@ -95,9 +97,22 @@ class Gateway:
         self.metrics = Metrics()
         self.recorder = Recorder(journal=journal, clock=clock, metrics=self.metrics, policy_hash=ring.policy_hash)
         self._boot_nonce = secrets.token_hex(16)
-        self.states = StateKeeper(
-            ring=ring, policy_hash=ring.policy_hash, boot_nonce=self._boot_nonce, clock=clock, recorder=self.recorder
+        keys = gateway_log_keys(ring)
+        assert keys.witness is not None
+        self._witnessed = WitnessedLog(
+            log=keys.log, witness=keys.witness, clock=clock, witnessed_size=journal.witnessed_size
         )
+        self.states = StateKeeper(
+            ring=ring,
+            policy_hash=ring.policy_hash,
+            boot_nonce=self._boot_nonce,
+            clock=clock,
+            recorder=self.recorder,
+            witnessed=self._witnessed,
+            has_signed=journal.has_signed,
+        )
+        self.states.on_witnessed = self._keep_cosigned
+        self._cosigned = b""
         self._ledger = OrderLedger()
         key, secret = order_key
         is_simulated = settings.environment == "simulated"
@@ -366,7 +381,18 @@ class Gateway:
 
     async def checkpoint(self) -> bytes:
         """Sign and keep a checkpoint over all rows. Raises JournalError."""
-        return await self._journal.checkpoint()
+        began_ns = self._clock.monotonic_ns()
+        note = await self._journal.checkpoint()
+        self._witnessed.remember(note, began_ns=began_ns)
+        return note
+
+    def cosigned(self) -> bytes:
+        """Return the last checkpoint of this run that the witness has cosigned; empty before the first lease."""
+        return self._cosigned
+
+    def _keep_cosigned(self, note: bytes) -> None:
+        self._cosigned = note
+        self._journal.keep_cosigned(note)
 
     def state(self) -> dict[str, Any]:
         """Everything a person or the watchdog wants to know; also brings the gauges up to date."""
@@ -408,6 +434,7 @@ class Gateway:
             "disaster_stops": self._disaster.describe(),
             "journal": {
                 "size": self._journal.size,
+                "witnessed_size": self._witnessed.witnessed_size,
                 "is_writable": self._journal.is_writable,
                 "pending": self._journal.pending,
                 "pending_count": self.recorder.pending_count,
@@ -483,7 +510,7 @@ class Gateway:
         while not self._stop.is_set():
             await asyncio.sleep(_CHECKPOINT_EVERY_S)
             with suppress(JournalUnavailable):  # the fault is raised elsewhere; the next round tries again
-                await self._journal.checkpoint()
+                await self.checkpoint()
 
     async def _keep_counts(self) -> None:
         while not self._stop.is_set():

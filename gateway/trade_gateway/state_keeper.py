@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import LATCH_HOLDER, Recovered
 from trade_gateway.states import Fault, Hold, Holder, StateBoard
+from trade_gateway.witnessed_log import CheckpointForgotten, LogForked, WitnessedLog
+from trade_journal.checkpoint import Checkpoint
+from trade_journal.errors import JournalError
 from trade_journal.rows import STRING_CHARACTERS_MAX, Fields, RowKind
 
 RELEASE_DELAY_S = 60
@@ -52,13 +55,26 @@ class PendingRelease:
 class StateKeeper:
     """The four holders, and everything that may change them."""
 
-    def __init__(self, *, ring: KeyRing, policy_hash: str, boot_nonce: str, clock: Clock, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        *,
+        ring: KeyRing,
+        policy_hash: str,
+        boot_nonce: str,
+        clock: Clock,
+        recorder: Recorder,
+        witnessed: WitnessedLog,
+        has_signed: Callable[[Checkpoint], Awaitable[bool]],
+    ) -> None:
         self._ring = ring
         self._clock = clock
         self._recorder = recorder
         self._board = StateBoard(at_ns=clock.wall_ns())
         self._clock_watch = ClockWatch(clock=clock)
-        self.lease = LeaseKeeper(ring=ring, policy_hash=policy_hash, boot_nonce=boot_nonce, clock=clock)
+        self._has_signed = has_signed
+        self.lease = LeaseKeeper(
+            ring=ring, policy_hash=policy_hash, boot_nonce=boot_nonce, clock=clock, witnessed=witnessed
+        )
         self._unrecorded: Fields | None = None
         self._recording = asyncio.Lock()
         self._latch_sequence: int | None = None
@@ -68,6 +84,7 @@ class StateKeeper:
         self._lease_lapsed_at_ns = clock.wall_ns()
         self.on_released: Callable[[], None] = lambda: None  # for what a person re-arms with the release
         self.on_latched: Callable[[str, str], None] = lambda *_: None  # for what any halt voids
+        self.on_witnessed: Callable[[bytes], None] = lambda _: None  # for who keeps cosigned checkpoints
         self.reduced = asyncio.Event()  # set while the state is REDUCE_ONLY or worse
 
     def trading_state(self) -> TradingState:
@@ -111,10 +128,14 @@ class StateKeeper:
             self._recorder.append_later(RowKind.RELEASE_VOIDED, {"reason": reason, "by": by})
 
     async def accept_lease(self, raw: bytes) -> dict[str, Any]:
-        """Verify and hold a lease. Raises NotTrusted, after a row that says why."""
+        """Verify and hold a lease. Raises NotTrusted, after a row that says why; a proven fork latches HALTED."""
         try:
             lease = self.lease.accept(raw)
         except NotTrusted as error:
+            if isinstance(error, LogForked) or (
+                isinstance(error, CheckpointForgotten) and not await self._is_own(error.checkpoint)
+            ):
+                await self._halt_for_fork(str(error))
             self._recorder.append_later(RowKind.LEASE_REFUSED, {"reason": str(error)[:200]})
             log.warning("lease refused: %s", error)
             raise
@@ -122,9 +143,23 @@ class StateKeeper:
         reason = "" if ceiling is TradingState.ACTIVE else f"the watchdog's lease says {lease.ceiling}"
         if ceiling is TradingState.HALTED and self.latched() < TradingState.HALTED:
             await self.latch(ceiling, reason=reason, by="watchdog")
+        self.on_witnessed(lease.checkpoint.encode())
         self._board.set_watchdog_ceiling(ceiling, reason=reason, at_ns=self._clock.wall_ns())
         self.note()
         return {"generation": lease.generation, "trading_state": self.trading_state().name}
+
+    async def _is_own(self, checkpoint: Checkpoint) -> bool:
+        """Tell whether the journal gave out a checkpoint long ago. Nothing is proved while it cannot be read."""
+        try:
+            return await self._has_signed(checkpoint)
+        except JournalError as error:
+            log.warning("an old checkpoint cannot be looked up: %s", error)
+            return True
+
+    async def _halt_for_fork(self, detail: str) -> None:
+        fields: Fields = {"type": "journal forked", "severity": "critical", "detail": detail[:400]}
+        self._recorder.append_later(RowKind.INCIDENT_OPENED, fields)
+        await self.latch(TradingState.HALTED, reason=detail, by="gateway")
 
     async def accept_release(self, raw: bytes) -> dict[str, Any]:
         """Verify a release warrant and announce it. Raises NotTrusted, after a row that says why."""

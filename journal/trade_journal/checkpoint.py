@@ -41,6 +41,11 @@ _TIME_BYTES: Final = 8
 _LINES: Final = 4
 
 
+def signer_name(*, environment: str, account: str, service: str) -> str:
+    """Name a service as a signer: the origin of its log, and the name of its key in signed notes."""
+    return f"trade/{environment}/{account}/{service}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """What a log said of itself: the first `size` rows of `origin` have this root. `ring_hash` is hexadecimal."""

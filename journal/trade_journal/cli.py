@@ -135,7 +135,7 @@ def _verify(options: argparse.Namespace) -> int:
     keys = _read_keys(options.keys)
     with _opened(options) as source:
         # Checkpoints first: rows that are written meanwhile are then merely not vouched for yet.
-        verification = Verification(notes=source.checkpoints(), keys=keys)
+        verification = Verification(notes=source.checkpoints(), cosigned=source.cosigned(), keys=keys)
         with _progress("rows", source.size()) as advance:
             for page in stored_rows(source):
                 verification.feed(page)

@@ -27,8 +27,7 @@ from sqlalchemy import (
 
 from trade_journal.errors import JournalDamaged, JournalRefused
 
-FORMAT_VERSION: Final = 2
-_FORMAT_WITHOUT_CHECKPOINTS: Final = 1
+FORMAT_VERSION: Final = 3
 
 _METADATA: Final = MetaData()
 ROWS: Final = Table(
@@ -56,9 +55,19 @@ CHECKPOINTS: Final = Table(
     Column("note", LargeBinary, nullable=False),
     Column("tree", LargeBinary, nullable=False),
 )
+# Checkpoints that the log's witness has cosigned. They come late: a later checkpoint may have been kept by then.
+COSIGNATURES: Final = Table(
+    "cosignatures",
+    _METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("size", Integer, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+)
+# What each format brought; everything else is as it was in the first one.
+_TABLES_SINCE: Final = {2: CHECKPOINTS, 3: COSIGNATURES}
 # INSERT OR REPLACE deletes without firing delete triggers; the sequence trigger refuses it, since a replaced row
 # never carries the next number.
-_APPEND_ONLY: Final = {"rows": "seq", "checkpoints": "number"}
+_APPEND_ONLY: Final = {"rows": "seq", "checkpoints": "number", "cosignatures": "number"}
 _REFUSALS: Final = {
     "{table}_refuse_update": "CREATE TRIGGER {table}_refuse_update BEFORE UPDATE ON {table} "
     "BEGIN SELECT RAISE(ABORT, 'journal {table} are never changed'); END",
@@ -87,18 +96,27 @@ def create_tables(connection: Connection, *, origin: str) -> None:
     connection.execute(insert(_FORMAT), {"version": FORMAT_VERSION, "origin": origin})
 
 
-def is_without_checkpoints(connection: Connection) -> bool:
-    """Tell whether this is a journal of the format before checkpoints, which is taken over as it is."""
-    if set(inspect(connection).get_table_names()) != {ROWS.name, _FORMAT.name}:
-        return False
-    return connection.execute(select(_FORMAT.c.version)).scalars().all() == [_FORMAT_WITHOUT_CHECKPOINTS]
+def older_format(connection: Connection) -> int | None:
+    """Return the number of the older format that this database is of, whose journals are taken over as they are."""
+    tables = set(inspect(connection).get_table_names())
+    for version in range(1, FORMAT_VERSION):
+        expected = {
+            ROWS.name,
+            _FORMAT.name,
+            *(table.name for since, table in _TABLES_SINCE.items() if since <= version),
+        }
+        if tables == expected and connection.execute(select(_FORMAT.c.version)).scalars().all() == [version]:
+            return version
+    return None
 
 
-def add_checkpoints(connection: Connection) -> None:
-    """Bring a journal of the first format to this one: nothing that is there changes but the number of the format."""
-    CHECKPOINTS.create(connection)
-    for trigger in _triggers(CHECKPOINTS.name).values():
-        connection.execute(text(trigger))
+def bring_from(connection: Connection, version: int) -> None:
+    """Bring a journal of an older format to this one: nothing that is there changes but the number of the format."""
+    for since, table in _TABLES_SINCE.items():
+        if since > version:
+            table.create(connection)
+            for trigger in _triggers(table.name).values():
+                connection.execute(text(trigger))
     connection.execute(update(_FORMAT).values(version=FORMAT_VERSION))
 
 

@@ -6,7 +6,7 @@ rendered again in their one canonical form, so that a row that says anything els
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -35,6 +35,9 @@ class Source(Protocol):
     def checkpoints(self) -> list[bytes]:
         """Read every checkpoint that is kept, or the last one where no more are served. Raises JournalError."""
 
+    def cosigned(self) -> list[bytes]:
+        """Read every cosigned checkpoint that is kept, or the last one, as above. Raises JournalError."""
+
     def close(self) -> None:
         """Release what is held."""
 
@@ -55,10 +58,11 @@ class FileSource:
 
     def checkpoints(self) -> list[bytes]:
         """Read every checkpoint."""
-        notes: list[bytes] = []
-        while page := self._reader.checkpoints(len(notes), CHECKPOINTS_MAX):
-            notes += page
-        return notes
+        return _all_pages(self._reader.checkpoints)
+
+    def cosigned(self) -> list[bytes]:
+        """Read every cosigned checkpoint."""
+        return _all_pages(self._reader.cosigned)
 
     def close(self) -> None:
         """Close the database."""
@@ -95,7 +99,7 @@ class ListenerSource:
         """Read rows and render them in their canonical form."""
         listed = self._get("/journal/rows", {"from": from_seq, "limit": min(limit, LISTENER_ROWS_MAX)})["rows"]
         try:
-            return [_stored(item) for item in listed]
+            return [listed_row(item) for item in listed]
         except (KeyError, TypeError, ValueError, RowRefused) as error:
             raise JournalRefused(f"a row after {from_seq} is not a row ({type(error).__name__})") from error
 
@@ -103,6 +107,11 @@ class ListenerSource:
         """Ask for the last checkpoint."""
         answer = self._answer("/journal/checkpoint", {})
         return [answer.content]
+
+    def cosigned(self) -> list[bytes]:
+        """Ask for the last cosigned checkpoint; there is none before the first lease."""
+        answer = self._answer("/journal/cosigned", {})
+        return [answer.content] if answer.content else []
 
     def close(self) -> None:
         """Close the connection."""
@@ -142,7 +151,18 @@ def stored_rows(source: Source, *, from_seq: int = 0) -> Iterator[list[StoredRow
         from_seq = page[-1].seq + 1
 
 
-def _stored(item: dict[str, Any]) -> StoredRow:
+def _all_pages(read: Callable[[int, int], list[bytes]]) -> list[bytes]:
+    notes: list[bytes] = []
+    while page := read(len(notes), CHECKPOINTS_MAX):
+        notes += page
+    return notes
+
+
+def listed_row(item: dict[str, Any]) -> StoredRow:
+    """Render a row that came as JSON in its one canonical form.
+
+    Raises KeyError, TypeError, ValueError or RowRefused for what is no row.
+    """
     row = Row(
         seq=item["seq"],
         at_ns=item["at_ns"],

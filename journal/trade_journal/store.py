@@ -31,7 +31,15 @@ from trade_journal.checkpoint import Checkpoint, read_checkpoint
 from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable, NoteRefused
 from trade_journal.note import Verifier, check_signed, parse_note
 from trade_journal.rows import Draft, Row, leaf_hash, numbered, parse_row
-from trade_journal.schema import CHECKPOINTS, ROWS, add_checkpoints, check_format, create_tables, is_without_checkpoints
+from trade_journal.schema import (
+    CHECKPOINTS,
+    COSIGNATURES,
+    ROWS,
+    bring_from,
+    check_format,
+    create_tables,
+    older_format,
+)
 from trade_journal.tree import HASH_BYTES, Frontier
 from trade_journal.verify import StoredRow
 
@@ -142,6 +150,25 @@ class JournalStore:
             self._connection.execute(insert(CHECKPOINTS), values)
         self._checkpoints += 1
 
+    def append_cosigned(self, note: bytes) -> None:
+        """Keep a checkpoint that the witness has cosigned, durable on return. Raises JournalUnavailable, ValueError.
+
+        The caller has verified it, and that its root is this journal's. The store is then good for closing only, as
+        after a failed append.
+        """
+        checkpoint = read_checkpoint(parse_note(note))
+        if checkpoint.size > self._tree.size:
+            raise ValueError(f"a checkpoint of {checkpoint.size} rows does not stand for these {self._tree.size}")
+        number = select(func.coalesce(func.max(COSIGNATURES.c.number) + 1, 0)).scalar_subquery()
+        values = {"number": number, "size": checkpoint.size, "note": note}
+        with _failures_named(self._path), self._connection.begin():
+            self._connection.execute(insert(COSIGNATURES).values(values))
+
+    def witnessed_size(self) -> int:
+        """Count the rows under the last cosigned checkpoint that is kept; 0 without one."""
+        with _failures_named(self._path), self._connection.begin():
+            return int(self._connection.execute(select(func.coalesce(func.max(COSIGNATURES.c.size), 0))).scalar_one())
+
     def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
         """Read rows as they lie there, judging nothing. At most READ_ROWS_MAX."""
         with _failures_named(self._path), self._connection.begin():
@@ -190,6 +217,19 @@ class JournalReader:
         with self._view() as connection:
             found = connection.execute(query.order_by(CHECKPOINTS.c.number).limit(limit)).scalars().all()
         return [_as_bytes(note) for note in found]
+
+    def cosigned(self, from_number: int, limit: int) -> list[bytes]:
+        """Read cosigned checkpoints as notes, in the order in which they were kept. At most CHECKPOINTS_MAX."""
+        query = select(COSIGNATURES.c.note).where(COSIGNATURES.c.number >= from_number)
+        with self._view() as connection:
+            found = connection.execute(query.order_by(COSIGNATURES.c.number).limit(limit)).scalars().all()
+        return [_as_bytes(note) for note in found]
+
+    def checkpoints_of(self, size: int) -> list[bytes]:
+        """Read every checkpoint over just so many rows, as notes."""
+        query = select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.size == size).order_by(CHECKPOINTS.c.number)
+        with self._view() as connection:
+            return [_as_bytes(note) for note in connection.execute(query).scalars().all()]
 
     def close(self) -> None:
         """Release what the view holds."""
@@ -293,15 +333,15 @@ def _prepared(connection: Connection, path: Path, *, origin: str, log: Verifier 
     """
     with connection.begin():
         is_new = not inspect(connection).get_table_names()
-        is_older = not is_new and is_without_checkpoints(connection)
-        if not is_new and not is_older:
+        older = None if is_new else older_format(connection)
+        if not is_new and older is None:
             check_format(connection, path, origin=origin)
     _log_ahead(connection, path)
     with connection.begin():
         if is_new:
             create_tables(connection, origin=origin)
-        if is_older:
-            add_checkpoints(connection)
+        if older is not None:
+            bring_from(connection, older)
             check_format(connection, path, origin=origin)
         size = _check_rows(connection, path)
         opened = _opened_tree(connection, path, size=size, log=log)

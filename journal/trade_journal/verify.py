@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from trade_journal.checkpoint import Checkpoint, check_cosigned, open_checkpoint
@@ -109,14 +110,18 @@ def parse_keys(text: str) -> PublicKeys:
 class Verification:
     """One pass over a journal. Feed it every row in order, then ask for the verdict."""
 
-    def __init__(self, *, notes: Sequence[bytes], keys: PublicKeys) -> None:
+    def __init__(self, *, notes: Sequence[bytes], keys: PublicKeys, cosigned: Sequence[bytes] = ()) -> None:
+        """Prepare with the checkpoints that the log kept, and those of them that came back from its witness."""
         self._tree = Frontier()
         self._signed = 0
         self._witnessed: tuple[int, int | None] = (0, None)
         self._fault: Fault | None = None
         self._points: list[_Point] = []
         try:
-            self._points = _checked_points(notes, keys)
+            self._points = _merged(
+                _checked_points(notes, keys, what="checkpoint"),
+                _checked_points(cosigned, keys, what="cosigned checkpoint"),
+            )
         except FaultFound as error:
             self._fault = error.fault
         self._next_point = 0
@@ -205,9 +210,11 @@ class Verification:
         return Fault(what=what, first=self._tree.size, last=self._last_sizes - 1)
 
 
-def verify_journal(rows: Iterable[StoredRow], *, notes: Sequence[bytes], keys: PublicKeys) -> Verdict:
+def verify_journal(
+    rows: Iterable[StoredRow], *, notes: Sequence[bytes], keys: PublicKeys, cosigned: Sequence[bytes] = ()
+) -> Verdict:
     """Verify a whole journal at once."""
-    verification = Verification(notes=notes, keys=keys)
+    verification = Verification(notes=notes, keys=keys, cosigned=cosigned)
     batch: list[StoredRow] = []
     for row in rows:
         batch.append(row)
@@ -218,7 +225,7 @@ def verify_journal(rows: Iterable[StoredRow], *, notes: Sequence[bytes], keys: P
     return verification.verdict()
 
 
-def _checked_points(notes: Sequence[bytes], keys: PublicKeys) -> list[_Point]:
+def _checked_points(notes: Sequence[bytes], keys: PublicKeys, *, what: str) -> list[_Point]:
     """Believe every checkpoint or name the first that cannot be. Their sizes must not go back."""
     points: list[_Point] = []
     for index, raw in enumerate(notes):
@@ -227,15 +234,21 @@ def _checked_points(notes: Sequence[bytes], keys: PublicKeys) -> list[_Point]:
             is_witnessed = keys.witness is not None and any(one.name == keys.witness.name for one in note.signatures)
             at_s = check_cosigned(note, witness=keys.witness) if is_witnessed and keys.witness is not None else None
         except NoteRefused as error:
-            raise FaultFound(Fault(what=f"checkpoint {index}: {error}")) from error
+            raise FaultFound(Fault(what=f"{what} {index}: {error}")) from error
         before = points[-1].checkpoint if points else None
         if before is not None and checkpoint.size < before.size:
-            what = f"checkpoint {index}: of {checkpoint.size} rows, after one of {before.size}: the log went back"
-            raise FaultFound(Fault(what=what))
-        if before is not None and checkpoint.size == before.size and checkpoint.root != before.root:
-            what = f"checkpoint {index}: another root at {checkpoint.size} rows than the one before: a fork"
-            raise FaultFound(Fault(what=what))
+            sizes = f"of {checkpoint.size} rows, after one of {before.size}"
+            raise FaultFound(Fault(what=f"{what} {index}: {sizes}: the log went back"))
         points.append(_Point(checkpoint=checkpoint, witnessed_at_s=at_s))
+    return points
+
+
+def _merged(one: Sequence[_Point], other: Sequence[_Point]) -> list[_Point]:
+    """Order checkpoints by size. Two of one size and two roots were signed of two logs: a fork."""
+    points = sorted((*one, *other), key=lambda point: point.checkpoint.size)
+    for before, point in pairwise(point.checkpoint for point in points):
+        if point.size == before.size and point.root != before.root:
+            raise FaultFound(Fault(what=f"two checkpoints of {point.size} rows have two roots: a fork"))
     return points
 
 

@@ -10,6 +10,7 @@ Guarantees
 - After a failure the journal is closed, read again and checked before the next row, since only the disk knows which
   rows reached it. The first row then is JOURNAL_RECOVERED and says how many rows failed meanwhile.
 - A checkpoint stands for durable rows only, and is durable itself before anybody is given it.
+- A cosigned checkpoint is kept soon after it was handed over; nobody waits for it, since the witness has it too.
 
 It does not choose what must be durable before acting: the caller awaits ``append`` for that.
 """
@@ -26,9 +27,9 @@ from typing import Final, TypeVar
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import TradeError
-from trade_journal.checkpoint import LogSigner
+from trade_journal.checkpoint import Checkpoint, LogSigner, read_checkpoint
 from trade_journal.errors import JournalDamaged, JournalDoubtful, JournalFull, JournalUnavailable
-from trade_journal.note import Verifier
+from trade_journal.note import Verifier, parse_note
 from trade_journal.rows import Draft, Entry, Row, RowKind, draft, numbered, row_bytes
 from trade_journal.store import JournalReader, JournalStore
 
@@ -89,11 +90,13 @@ class JournalWriter:
         self._pending_rows = 0
         self._urgent = 0
         self._points: list[asyncio.Future[bytes]] = []
+        self._cosigned: bytes | None = None
         self._is_closing = False
         self._commit_began_ns: int | None = None
         self._failure: _Failure | None = None
         # Written by the writer's thread alone, read by anyone.
         self.size = store.size()
+        self.witnessed_size = store.witnessed_size()
         self.commits_total = 0
         self.rows_total = 0
         self.failures_total = 0
@@ -160,6 +163,17 @@ class JournalWriter:
             self._wake.notify()
         return await _in_time(waiter)
 
+    def keep_cosigned(self, note: bytes) -> None:
+        """Hand over a checkpoint of this journal that was verified with its cosignature; the last one counts."""
+        with self._wake:
+            self._cosigned = note
+            self._wake.notify()
+
+    async def has_signed(self, note: Checkpoint) -> bool:
+        """Tell whether a checkpoint of this size and root was ever given out by this journal. Raises JournalError."""
+        kept = await asyncio.to_thread(self._reader.checkpoints_of, note.size)
+        return any(read_checkpoint(parse_note(raw)).root == note.root for raw in kept)
+
     async def read(self, from_seq: int, limit: int) -> list[Row]:
         """Read durable rows in order, at most READ_ROWS_MAX. Raises JournalError."""
         return await asyncio.to_thread(self._reader.read, from_seq, limit)
@@ -223,18 +237,22 @@ class JournalWriter:
         """Commit groups until closed. After a failure the store is closed and opened anew."""
         opened: JournalStore | None = store
         while opened is not None:
-            group, points = self._next_group()
-            if not group and not points:
+            group, points, cosigned = self._next_group()
+            if not group and not points and cosigned is None:
                 opened.close()
                 return
-            if not (self._is_committed(opened, group, points) and self._is_point_kept(opened, points)):
+            if not (
+                self._is_committed(opened, group, points)
+                and self._is_point_kept(opened, points)
+                and self._is_cosigned_kept(opened, cosigned)
+            ):
                 opened.close()
                 opened = self._recovered()
 
-    def _next_group(self) -> tuple[list[_Item], list[asyncio.Future[bytes]]]:
-        """Wait for rows or checkpoints that are due. Both empty when the writer is closing and nothing is left."""
+    def _next_group(self) -> tuple[list[_Item], list[asyncio.Future[bytes]], bytes | None]:
+        """Wait for rows or checkpoints that are due. All empty when the writer is closing and nothing is left."""
         with self._wake:
-            self._wake.wait_for(lambda: self._queue or self._points or self._is_closing)
+            self._wake.wait_for(lambda: self._queue or self._points or self._cosigned or self._is_closing)
             self._wake.wait_for(self._is_due, LATER_MAX_S)
             group: list[_Item] = []
             rows = 0
@@ -245,7 +263,8 @@ class JournalWriter:
                 group.append(item)
             # A checkpoint is over all rows that were handed over before it was asked for: not before they are out.
             points, self._points = (self._points, []) if not self._queue else ([], self._points)
-            return group, points
+            cosigned, self._cosigned = self._cosigned, None
+            return group, points, cosigned
 
     def _is_due(self) -> bool:
         return self._is_closing or self._urgent > 0 or bool(self._points) or self._pending_rows >= GROUP_ROWS_MAX
@@ -285,6 +304,17 @@ class JournalWriter:
             self._last_point = (store.size(), note)
         answer = self._last_point[1]
         self._in_loop([(waiter, answer) for waiter in points])
+        return True
+
+    def _is_cosigned_kept(self, store: JournalStore, note: bytes | None) -> bool:
+        if note is None:
+            return True
+        try:
+            store.append_cosigned(note)
+        except TradeError as error:
+            self._fail(first_seq=store.size(), group=[], error=error)
+            return False
+        self.witnessed_size = store.witnessed_size()
         return True
 
     def _count_commit(self, store: JournalStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 from trade_core.secrets import write_secret_file
@@ -12,6 +13,8 @@ from trade_gateway.settings import GatewaySettings
 
 LEASE_PRIVATE = load_private_key(base64.b64encode(bytes(range(32))).decode())
 LEASE_KEY = public_text(LEASE_PRIVATE)
+WITNESS_PRIVATE = load_private_key(base64.b64encode(bytes(range(1, 33))).decode())
+WITNESS_KEY = public_text(WITNESS_PRIVATE)
 SETTINGS: dict[str, object] = {
     "environment": "simulated",
     "exchange": "simulated",
@@ -69,7 +72,7 @@ def write_deployment(folder: Path, **changed: object) -> Path:
     config.write_text(toml({key: value for key, value in content.items() if value is not None}))
     (folder / "policy.toml").write_text(POLICY_TOML)
     write_secret_file(folder / "secrets.json", {"exchange_key": "k", "exchange_secret": "s"})
-    (folder / "public.json").write_text(f'{{"lease_key": "{LEASE_KEY}"}}')
+    (folder / "public.json").write_text(json.dumps({"lease_key": LEASE_KEY, "witness_key": WITNESS_KEY}))
     return config
 
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.policy.parts import POLICY
+from trust_parts import ring_of
 
-from trade_core.trust.baseline import baseline_of
-from trade_core.trust.keys import load_private_key, new_private_key, public_text
+from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.policy_warrant import policy_subject
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.warrant import Warrant, sign_warrant
@@ -28,24 +28,11 @@ MIXED = replace(POLICY, max_open_orders=5, collar=Decimal("0.002"))
 _NONCES = itertools.count()
 
 
-def ring_of(policy: Policy = POLICY) -> KeyRing:
-    key = public_text(OPERATOR)
-    return KeyRing(
-        version=1,
-        previous_hash="",
-        deployment="d1",
-        environment="simulated",
-        account="1002",
-        gateway_key=key,
-        lease_key=key,
-        operator_key=key,
-        tag_key_id="t",
-        policy_hash=policy_hash(policy),
-        baseline=baseline_of(taken_at_ms=1),
-    )
+def ring_for(policy: Policy = POLICY) -> KeyRing:
+    return ring_of(OPERATOR, policy_hash=policy_hash(policy))
 
 
-RING = ring_of()
+RING = ring_for()
 
 
 def policy_warrant(old: Policy, new: Policy, **changed: Any) -> bytes:
@@ -83,7 +70,7 @@ def changed(old: Policy, new: Policy, raw: bytes | None = None) -> Row:
 
 def begun(policy: Policy = POLICY) -> PolicyHistory:
     """A history that has taken in the anchor."""
-    history = PolicyHistory(ring=ring_of(policy))
+    history = PolicyHistory(ring=ring_for(policy))
     assert history.take(recorded(policy))
     return history
 

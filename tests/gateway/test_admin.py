@@ -42,6 +42,9 @@ class Gateway:
         self.halts.append((reason, by))
         return {"trading_state": "HALTED", "in_flight": []}
 
+    def cosigned(self) -> bytes:
+        return b"cosigned"
+
     async def accept_lease(self, raw: bytes) -> dict[str, Any]:
         if self.lease_error is not None:
             raise self.lease_error

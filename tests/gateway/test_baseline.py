@@ -196,6 +196,7 @@ def ring_of(baseline: Baseline) -> KeyRing:
         account="1002",
         gateway_key=KEY,
         lease_key=KEY,
+        witness_key=KEY,
         operator_key=KEY,
         tag_key_id="t",
         policy_hash="a" * 64,

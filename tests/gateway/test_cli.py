@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway.deployment import LEASE_KEY, POLICY_TOML, deployment, write_deployment
+from gateway.deployment import LEASE_KEY, POLICY_TOML, WITNESS_KEY, deployment, write_deployment
 from gateway.exchange_thread import exchange_thread
 from http_double import HANG, Asked, envelope
 
@@ -34,7 +34,9 @@ def root_logger() -> Iterator[None]:
 def initialised(folder: Path, **changed: object) -> Path:
     settings = deployment(folder, **changed)
     hashed = policy_hash(read_policy(settings.policy_file))
-    initialise(settings, lease_key=LEASE_KEY, policy_hash=hashed, baseline=baseline_of(taken_at_ms=1))
+    initialise(
+        settings, lease_key=LEASE_KEY, witness_key=WITNESS_KEY, policy_hash=hashed, baseline=baseline_of(taken_at_ms=1)
+    )
     return folder / "gateway.toml"
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gateway.deployment import LEASE_KEY, deployment
+from gateway.deployment import LEASE_KEY, WITNESS_KEY, deployment
 
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import read_secret_file, write_secret_file
@@ -25,7 +25,9 @@ BASELINE = baseline_of(taken_at_ms=1)
 
 def made(folder: Path) -> tuple[GatewaySettings, KeyRing]:
     settings = deployment(folder)
-    return settings, initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
+    return settings, initialise(
+        settings, lease_key=LEASE_KEY, witness_key=WITNESS_KEY, policy_hash=POLICY_HASH, baseline=BASELINE
+    )
 
 
 def test_init_makes_a_ring_that_fits_the_identity(tmp_path: Path) -> None:
@@ -39,12 +41,14 @@ def test_init_makes_a_ring_that_fits_the_identity(tmp_path: Path) -> None:
     assert len(identity.tag_key) == 32
 
 
-def test_init_publishes_the_key_that_signs_the_journal(tmp_path: Path) -> None:
+def test_init_publishes_the_keys_that_sign_the_journal(tmp_path: Path) -> None:
     settings, ring = made(tmp_path)
     keys = parse_keys(settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text())
     assert keys.log.name == "trade/simulated/1002/gateway"
     assert base64.b64encode(keys.log.public.public_bytes_raw()).decode() == ring.gateway_key
-    assert keys.witness is None
+    assert keys.witness is not None
+    assert keys.witness.name == "trade/simulated/1002/watchdog"
+    assert base64.b64encode(keys.witness.public.public_bytes_raw()).decode() == ring.witness_key
 
 
 def test_init_keeps_every_secret_from_others(tmp_path: Path) -> None:
@@ -91,7 +95,7 @@ def test_init_a_second_time_is_refused_and_changes_nothing(tmp_path: Path) -> No
     settings, ring = made(tmp_path)
     before = identity_path(settings).read_bytes()
     with pytest.raises(ConfigurationError, match="exists already"):
-        initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
+        initialise(settings, lease_key=LEASE_KEY, witness_key=WITNESS_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
     assert identity_path(settings).read_bytes() == before
     assert read_ring(settings.ring_file) == ring
 
@@ -101,14 +105,14 @@ def test_init_with_half_a_deployment_is_refused(tmp_path: Path, lost: str) -> No
     settings, _ = made(tmp_path)
     (identity_path(settings) if lost == "identity" else settings.ring_file).unlink()
     with pytest.raises(ConfigurationError, match="exists already"):
-        initialise(settings, lease_key=LEASE_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
+        initialise(settings, lease_key=LEASE_KEY, witness_key=WITNESS_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
 
 
 @pytest.mark.parametrize("lease_key", ["", "AAAA", "nonsense"])
 def test_init_with_a_lease_key_that_is_none_writes_nothing(tmp_path: Path, lease_key: str) -> None:
     settings = deployment(tmp_path)
     with pytest.raises(NotTrusted):
-        initialise(settings, lease_key=lease_key, policy_hash=POLICY_HASH, baseline=BASELINE)
+        initialise(settings, lease_key=lease_key, witness_key=WITNESS_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
     assert not settings.state_dir.exists()
 
 

@@ -5,33 +5,28 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from trust_parts import cosigned, ring_of, signed_checkpoint
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
-from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, public_text
 from trade_core.trust.lease import Lease, SecondPrice, sign_lease
-from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.ring import ring_hash
 from trade_gateway.lease_keeper import LeaseKeeper
+from trade_gateway.witnessed_log import WitnessedLog
+from trade_journal.ring_keys import gateway_log_keys
 
 KEY = load_private_key(base64.b64encode(bytes(range(32))).decode())
 STRANGER = load_private_key(base64.b64encode(bytes(32)).decode())
-RING = KeyRing(
-    version=1,
-    previous_hash="",
-    deployment="d1",
-    environment="simulated",
-    account="1002",
-    gateway_key=public_text(STRANGER),
-    lease_key=public_text(KEY),
-    operator_key=public_text(KEY),
-    tag_key_id="t",
-    policy_hash="a" * 64,
-    baseline=baseline_of(taken_at_ms=1),
-)
+RING = ring_of(KEY, gateway_key=public_text(STRANGER))
+SIGNED = signed_checkpoint(RING, STRANGER)
 
 
 def keeper(clock: ManualClock, *, boot_nonce: str = "n1") -> LeaseKeeper:
-    return LeaseKeeper(ring=RING, policy_hash="a" * 64, boot_nonce=boot_nonce, clock=clock)
+    keys = gateway_log_keys(RING)
+    assert keys.witness is not None
+    witnessed = WitnessedLog(log=keys.log, witness=keys.witness, clock=clock, witnessed_size=0)
+    witnessed.remember(SIGNED, began_ns=clock.monotonic_ns())
+    return LeaseKeeper(ring=RING, policy_hash="a" * 64, boot_nonce=boot_nonce, clock=clock, witnessed=witnessed)
 
 
 def lease(clock: ManualClock, *, generation: int = 1, lives_ms: int = 15_000, **prices_aged_ms: int) -> Lease:
@@ -44,6 +39,7 @@ def lease(clock: ManualClock, *, generation: int = 1, lives_ms: int = 15_000, **
         generation=generation,
         ceiling="ACTIVE",
         scale="1",
+        checkpoint=cosigned(SIGNED, RING, KEY),
         policy_hash="a" * 64,
         ring_hash=ring_hash(RING),
         second_venue="okx" if prices_aged_ms else "none",
@@ -191,6 +187,7 @@ def test_keeper_old_lease_accepted_on_a_clock_set_back_lives_thirty_seconds_at_m
     raw = sign_lease(lease(clock), KEY)
     clock.advance(3600 * NS_PER_S)
     clock.leap_wall(-7200 * NS_PER_S)
+    made.witnessed.remember(SIGNED, began_ns=clock.monotonic_ns())
     made.accept(raw)
     clock.advance(30 * NS_PER_S)
     assert not made.is_fresh()
@@ -202,6 +199,7 @@ def test_keeper_next_lease_renews() -> None:
     made.accept(sign_lease(lease(clock), KEY))
     clock.advance(20 * NS_PER_S)
     assert not made.is_fresh()
+    made.witnessed.remember(SIGNED, began_ns=clock.monotonic_ns())
     made.accept(sign_lease(lease(clock, generation=2), KEY))
     assert made.is_fresh()
     assert made.age_s() == 0.0

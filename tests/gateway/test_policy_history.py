@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from gateway.policy.parts import LINEAR_ETH, POLICY
-from gateway.policy_parts import LOOSER, MIXED, RING, TIGHTER, begun, changed, policy_warrant, recorded, ring_of, row
+from gateway.policy_parts import LOOSER, MIXED, RING, TIGHTER, begun, changed, policy_warrant, recorded, ring_for, row
 
 from trade_core.errors import ConfigurationError
 from trade_core.trust import policy_warrant as policy_warrants
@@ -191,7 +191,7 @@ def test_history_remembers_what_was_announced() -> None:
 
 
 def test_history_of_another_ring_believes_nothing() -> None:
-    history = PolicyHistory(ring=replace(ring_of(), policy_hash=policy_hash(TIGHTER)))
+    history = PolicyHistory(ring=replace(ring_for(), policy_hash=policy_hash(TIGHTER)))
     assert not history.take(recorded(POLICY))
     assert not history.begin(POLICY)
 

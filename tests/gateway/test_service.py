@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway.deployment import LEASE_KEY, LEASE_PRIVATE, deployment
+from gateway.deployment import LEASE_KEY, LEASE_PRIVATE, WITNESS_KEY, WITNESS_PRIVATE, deployment
 from gateway.parts import order_intent, tracked
 from http_double import Asked, HttpDouble, envelope, http_double, reply
+from trust_parts import cosigned, signed_checkpoint
 from ws_double import WsDouble, ws_double
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, SystemClock
@@ -33,8 +34,9 @@ from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.states import Fault
-from trade_journal.checkpoint import open_checkpoint
+from trade_journal.checkpoint import open_checkpoint, open_cosigned
 from trade_journal.errors import JournalUnavailable
+from trade_journal.ring_keys import gateway_log_keys
 from trade_journal.rows import Entry, Row, RowKind
 from trade_journal.store import JournalReader
 from trade_journal.verify import parse_keys, verify_journal
@@ -138,8 +140,11 @@ class Running:
         json.dumps(state)  # it is served as JSON
         return state
 
-    def lease(self, *, generation: int = 1, ceiling: str = "ACTIVE", lives_ms: int = 15_000, **changed: Any) -> bytes:
+    async def lease(
+        self, *, generation: int = 1, ceiling: str = "ACTIVE", lives_ms: int = 15_000, **changed: Any
+    ) -> bytes:
         _, ring = load_identity(self.settings)
+        checkpoint = cosigned(await self.gateway.checkpoint(), ring, WITNESS_PRIVATE)
         now_ms = SystemClock().wall_ns() // NS_PER_MS
         lease = Lease(
             deployment=ring.deployment,
@@ -151,6 +156,7 @@ class Running:
             scale="1",
             second_venue="none",
             second_prices=(),
+            checkpoint=checkpoint,
             policy_hash=ring.policy_hash,
             ring_hash=ring_hash(ring),
             signed_at_ms=now_ms,
@@ -195,7 +201,13 @@ async def running(
         settings = deployment(folder, exchange_url=double.url, exchange_ws_url=streams.url)
         if not identity_path(settings).exists():
             policy = read_policy(settings.policy_file)
-            initialise(settings, lease_key=LEASE_KEY, policy_hash=policy_hash(policy), baseline=baseline)
+            initialise(
+                settings,
+                lease_key=LEASE_KEY,
+                witness_key=WITNESS_KEY,
+                policy_hash=policy_hash(policy),
+                baseline=baseline,
+            )
         elif before is None:
             file.unlink()
         else:
@@ -236,14 +248,14 @@ async def test_gateway_with_everything_proved_and_a_lease_is_active(tmp_path: Pa
         await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
         assert it.state["trading_state"] == "REDUCE_ONLY"
         assert not it.gateway.is_ready()
-        await it.gateway.accept_lease(it.lease())
+        await it.gateway.accept_lease(await it.lease())
         assert it.state["trading_state"] == "ACTIVE"
         assert it.gateway.is_ready()
 
 
 async def test_gateway_at_start_is_held_by_its_faults(tmp_path: Path) -> None:
     async with running(tmp_path, Exchange(is_down=True)) as it:
-        await it.gateway.accept_lease(it.lease())
+        await it.gateway.accept_lease(await it.lease())
         assert it.state["trading_state"] == "REDUCE_ONLY"
         reason = it.state["holders"]["own_faults"]["reason"]
         assert Fault.KEY_UNVERIFIED.value in reason
@@ -253,7 +265,7 @@ async def test_gateway_at_start_is_held_by_its_faults(tmp_path: Path) -> None:
 
 async def test_gateway_with_the_exchange_down_stays_up_and_recovers_by_itself(tmp_path: Path) -> None:
     async with running(tmp_path, Exchange(is_down=True)) as it:
-        await it.gateway.accept_lease(it.lease())
+        await it.gateway.accept_lease(await it.lease())
         await it.until(lambda: len(it.double.asked) > 5)
         assert it.state["trading_state"] == "REDUCE_ONLY"
         assert not it.stop.is_set()
@@ -268,15 +280,56 @@ async def test_gateway_whose_key_has_too_much_power_ends(tmp_path: Path) -> None
         await it.until(it.stop.is_set)
         assert it.gateway.fatal is not None
         assert "Withdraw" in str(it.gateway.fatal)
-        await it.gateway.accept_lease(it.lease())
+        await it.gateway.accept_lease(await it.lease())
         assert it.state["trading_state"] == "REDUCE_ONLY"
     assert RowKind.KEY_REFUSED in [row.kind for row in await rows_in(tmp_path)]
+
+
+async def test_gateway_keeps_what_the_witness_cosigned_and_shows_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.gateway.accept_lease(await it.lease())
+        await it.until(lambda: it.journal.witnessed_size > 0)
+        assert it.state["journal"]["witnessed_size"] == it.journal.witnessed_size
+        keys = gateway_log_keys(load_identity(it.settings)[1])
+        assert keys.witness is not None
+        shown = open_cosigned(it.gateway.cosigned(), log=keys.log, witness=keys.witness)
+        assert shown.checkpoint.size == it.journal.witnessed_size
+    reader = JournalReader(it.settings.journal_url)
+    verdict = verify_journal(
+        reader.stored_rows(0, 1000), notes=reader.checkpoints(0, 1000), cosigned=reader.cosigned(0, 1000), keys=keys
+    )
+    reader.close()
+    assert verdict.is_good
+    assert 0 < verdict.witnessed_rows <= verdict.signed_rows
+    async with running(tmp_path) as again:  # what is witnessed does not go back over a restart
+        assert again.state["journal"]["witnessed_size"] == verdict.witnessed_rows
+        assert again.gateway.cosigned() == b""
+
+
+async def test_gateway_lease_without_a_cosigned_checkpoint_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        with pytest.raises(NotTrusted, match="its checkpoint"):
+            await it.gateway.accept_lease(await it.lease(checkpoint=(await it.gateway.checkpoint()).decode()))
+        assert it.state["trading_state"] == "REDUCE_ONLY"
+        assert it.state["journal"]["witnessed_size"] == 0
+
+
+async def test_gateway_that_is_shown_more_rows_than_it_has_halts_and_stays_halted(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        identity, ring = load_identity(it.settings)
+        key = load_private_key(identity.private_key.reveal())
+        foreign = cosigned(signed_checkpoint(ring, key, size=10_000), ring, WITNESS_PRIVATE)
+        with pytest.raises(NotTrusted, match="has 10000 rows"):
+            await it.gateway.accept_lease(await it.lease(checkpoint=foreign))
+        assert it.state["trading_state"] == "HALTED"
+    async with running(tmp_path) as again:
+        assert again.state["trading_state"] == "HALTED"
 
 
 async def test_gateway_lease_that_lapses_is_reduce_only_and_a_row(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
         await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
-        await it.gateway.accept_lease(it.lease(lives_ms=150))
+        await it.gateway.accept_lease(await it.lease(lives_ms=150))
         assert it.state["trading_state"] == "ACTIVE"
         await it.until_state("REDUCE_ONLY")
         assert it.state["lease"]["expires_in_s"] == 0
@@ -288,7 +341,7 @@ async def test_gateway_lease_that_lapses_is_reduce_only_and_a_row(tmp_path: Path
 async def test_gateway_lease_that_is_not_trusted_is_a_row_and_changes_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
         with pytest.raises(NotTrusted):
-            await it.gateway.accept_lease(it.lease(account="9"))
+            await it.gateway.accept_lease(await it.lease(account="9"))
         assert it.state["lease"]["generation"] == 0
     refused = [row for row in await rows_in(tmp_path) if row.kind is RowKind.LEASE_REFUSED]
     assert [row.fields["reason"] for row in refused] == ["lease: account is not this gateway's"]
@@ -298,9 +351,9 @@ async def test_gateway_lease_that_is_not_trusted_is_a_row_and_changes_nothing(tm
 async def test_gateway_ceiling_of_the_lease_comes_and_goes(tmp_path: Path, ceiling: str) -> None:
     async with running(tmp_path) as it:
         await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
-        await it.gateway.accept_lease(it.lease(ceiling=ceiling))
+        await it.gateway.accept_lease(await it.lease(ceiling=ceiling))
         assert it.state["trading_state"] == ceiling
-        await it.gateway.accept_lease(it.lease(generation=2))
+        await it.gateway.accept_lease(await it.lease(generation=2))
         assert it.state["trading_state"] == "ACTIVE"
 
 
@@ -317,13 +370,13 @@ async def test_gateway_second_price_of_a_lease_is_shown_and_denies_when_far(tmp_
         await it.until(lambda: it.state["references"]["BTC"]["status"] == "usable")
         assert it.state["second_venue"] == {"name": None, "missing": []}
         index = Decimal(it.state["references"]["BTC"]["price"])
-        await it.gateway.accept_lease(it.lease(second_venue="okx", second_prices=second_price(str(index))))
+        await it.gateway.accept_lease(await it.lease(second_venue="okx", second_prices=second_price(str(index))))
         assert it.state["second_venue"] == {"name": "okx", "missing": []}
         second = it.state["references"]["BTC"]["second"]
         assert (Decimal(second["price"]), second["divergence"], second["status"]) == (index, "0.000000", "usable")
         assert second["age_s"] >= 1
         far = second_price(str(index * 2))
-        await it.gateway.accept_lease(it.lease(generation=2, second_venue="okx", second_prices=far))
+        await it.gateway.accept_lease(await it.lease(generation=2, second_venue="okx", second_prices=far))
         assert it.state["references"]["BTC"]["status"] == "second diverges"
         # It denies the coin's entries and is no fault that would hold the state.
         await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
@@ -334,13 +387,13 @@ async def test_gateway_second_price_that_a_lease_leaves_out_is_missed(tmp_path: 
     async with running(tmp_path) as it:
         await it.until(lambda: it.state["references"]["BTC"]["status"] == "usable")
         priced = second_price(it.state["references"]["BTC"]["price"])
-        await it.gateway.accept_lease(it.lease(second_venue="okx", second_prices=priced))
+        await it.gateway.accept_lease(await it.lease(second_venue="okx", second_prices=priced))
         assert it.state["second_venue"] == {"name": "okx", "missing": []}
         assert (sample(it, "trade_gateway_second_price_age_seconds", coin="BTC") or 0) >= 1
-        await it.gateway.accept_lease(it.lease(generation=2, second_venue="okx"))
+        await it.gateway.accept_lease(await it.lease(generation=2, second_venue="okx"))
         assert it.state["second_venue"] == {"name": "okx", "missing": ["BTC"]}
         assert it.state["references"]["BTC"]["status"] == "usable"
-        await it.gateway.accept_lease(it.lease(generation=3))
+        await it.gateway.accept_lease(await it.lease(generation=3))
         assert it.state["second_venue"] == {"name": "okx", "missing": ["BTC"]}
         assert sample(it, "trade_gateway_second_prices_missing") == 1.0
         assert sample(it, "trade_gateway_second_price_age_seconds", coin="BTC") is None
@@ -348,8 +401,8 @@ async def test_gateway_second_price_that_a_lease_leaves_out_is_missed(tmp_path: 
 
 async def test_gateway_halted_by_a_lease_stays_halted_when_the_lease_loosens(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
-        await it.gateway.accept_lease(it.lease(ceiling="HALTED"))
-        await it.gateway.accept_lease(it.lease(generation=2))
+        await it.gateway.accept_lease(await it.lease(ceiling="HALTED"))
+        await it.gateway.accept_lease(await it.lease(generation=2))
         assert it.state["trading_state"] == "HALTED"
         assert it.state["holders"]["operator_latch"]["ceiling"] == "HALTED"
 
@@ -360,7 +413,7 @@ async def test_gateway_halt_is_at_once_and_survives_a_restart(tmp_path: Path) ->
         assert answer == {"trading_state": "HALTED", "in_flight": []}
         await it.gateway.halt("again", by="operator")
     async with running(tmp_path) as it:
-        await it.gateway.accept_lease(it.lease())
+        await it.gateway.accept_lease(await it.lease())
         assert it.state["trading_state"] == "HALTED"
         assert it.state["holders"]["operator_latch"]["reason"] == "by hand"
         assert not it.gateway.is_ready()
@@ -387,7 +440,7 @@ async def test_gateway_halt_whose_row_fails_is_written_later(tmp_path: Path, mon
 
 async def test_gateway_restart_forgets_the_lease(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
-        raw = it.lease()
+        raw = await it.lease()
         await it.gateway.accept_lease(raw)
     async with running(tmp_path) as it:
         with pytest.raises(NotTrusted, match="boot_nonce"):
@@ -447,7 +500,7 @@ async def test_gateway_clock_that_leaps_is_reduce_only(tmp_path: Path, leap_ns: 
         await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
         it.clock.leap_ns = leap_ns
         await it.until(lambda: Fault.CLOCK_LEAPT.value in it.state["holders"]["own_faults"]["reason"])
-        await it.gateway.accept_lease(it.lease(lives_ms=2 * 3_600_000))
+        await it.gateway.accept_lease(await it.lease(lives_ms=2 * 3_600_000))
         assert it.state["trading_state"] == "REDUCE_ONLY"
 
 
@@ -460,7 +513,7 @@ async def test_gateway_loop_that_breaks_begins_again(tmp_path: Path, caplog: pyt
 
 async def test_gateway_without_its_private_stream_is_reduce_only_until_it_is_read_again(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
-        await it.gateway.accept_lease(it.lease())
+        await it.gateway.accept_lease(await it.lease())
         await it.until_state("ACTIVE")
         it.streams.is_refusing = True
         await it.streams.drop()
@@ -477,7 +530,7 @@ async def test_gateway_without_its_private_stream_is_reduce_only_until_it_is_rea
 
 async def test_gateway_with_stale_references_is_reduce_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path) as it:
-        await it.gateway.accept_lease(it.lease())
+        await it.gateway.accept_lease(await it.lease())
         await it.until_state("ACTIVE")
         reference = it.state["references"]["BTC"]
         assert (reference["price"], reference["status"]) == ("30000", "usable")

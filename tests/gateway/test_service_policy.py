@@ -56,7 +56,7 @@ def write(it: Running, toml: str) -> None:
 
 async def until_active(it: Running, *, generation: int = 1, **changed: Any) -> None:
     await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
-    await it.gateway.accept_lease(it.lease(generation=generation, **changed))
+    await it.gateway.accept_lease(await it.lease(generation=generation, **changed))
     await it.until_state("ACTIVE")
 
 
@@ -102,7 +102,7 @@ async def test_gateway_tightened_file_is_in_force_everywhere_and_after_a_restart
         assert {part.max_open_orders for part in parts} == {4}
         assert it.gateway.recorder.policy_hash == hash_of(tighter)
         assert it.gateway._activity._executions._limit == 2
-        await it.gateway.accept_lease(it.lease(generation=2))  # it names what was authorised, as before
+        await it.gateway.accept_lease(await it.lease(generation=2))  # it names what was authorised, as before
     write(it, POLICY_TOML)  # as it was: looser than what is in force by now
     async with running(tmp_path) as it:
         assert it.state["policy_hash"] == hash_of(tighter)
@@ -177,8 +177,8 @@ async def test_gateway_warrant_puts_a_looser_policy_in_force_and_waits_for_a_lea
         assert len(it.state["policy"]["warrants"]) == 1
         assert it.state["trading_state"] == "REDUCE_ONLY"
         with pytest.raises(NotTrusted, match="policy_hash"):
-            await it.gateway.accept_lease(it.lease(generation=2))
-        await it.gateway.accept_lease(it.lease(generation=2, policy_hash=hash_of(LOOSER)))
+            await it.gateway.accept_lease(await it.lease(generation=2))
+        await it.gateway.accept_lease(await it.lease(generation=2, policy_hash=hash_of(LOOSER)))
         await it.until_state("ACTIVE")
     async with running(tmp_path) as it:
         assert it.state["policy_hash"] == it.state["policy"]["authorised_hash"] == hash_of(LOOSER)

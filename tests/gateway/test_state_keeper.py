@@ -6,38 +6,49 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from trust_parts import cosigned, ring_of, signed_checkpoint
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
-from trade_core.trust.baseline import baseline_of
-from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
-from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
+from trade_core.trust.lease import Lease, sign_lease
+from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import Warrant, open_warrant, sign_warrant
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import Recovered
 from trade_gateway.state_keeper import RELEASE_DELAY_S, StateKeeper, warrant_parts
+from trade_gateway.witnessed_log import WitnessedLog
+from trade_journal.checkpoint import Checkpoint
+from trade_journal.errors import JournalUnavailable
+from trade_journal.ring_keys import gateway_log_keys
 from trade_journal.rows import RowKind
 from trade_journal.writer import JournalWriter
 
 OPERATOR = load_private_key(new_private_key())
-RING = KeyRing(
-    version=1,
-    previous_hash="",
-    deployment="d1",
-    environment="simulated",
-    account="1002",
-    gateway_key=public_text(OPERATOR),
-    lease_key=public_text(OPERATOR),
-    operator_key=public_text(OPERATOR),
-    tag_key_id="t",
-    policy_hash="a" * 64,
-    baseline=baseline_of(taken_at_ms=1),
-)
+RING = ring_of(OPERATOR)
+UNREADABLE_SIZE = 7
+OWN_SIZE = 2  # of a checkpoint that the journal gave out before this run
 
 
 @pytest.fixture
 def keeper(recorder: Recorder, clock: ManualClock) -> StateKeeper:
-    return StateKeeper(ring=RING, policy_hash="a" * 64, boot_nonce="b", clock=clock, recorder=recorder)
+    keys = gateway_log_keys(RING)
+    assert keys.witness is not None
+
+    async def has_signed(checkpoint: Checkpoint) -> bool:
+        if checkpoint.size == UNREADABLE_SIZE:
+            raise JournalUnavailable("the disk does not answer")
+        return checkpoint.size == OWN_SIZE
+
+    return StateKeeper(
+        ring=RING,
+        policy_hash="a" * 64,
+        boot_nonce="b",
+        clock=clock,
+        recorder=recorder,
+        witnessed=WitnessedLog(log=keys.log, witness=keys.witness, clock=clock, witnessed_size=0),
+        has_signed=has_signed,
+    )
 
 
 def warrant(keeper: StateKeeper, clock: ManualClock, **change: Any) -> bytes:
@@ -180,3 +191,69 @@ async def test_keeper_tells_of_every_halt_also_of_one_that_changes_nothing(keepe
     for _ in range(2):
         await keeper.latch(TradingState.HALTED, reason="x", by="operator")
     assert told == [("x", "operator")] * 2
+
+
+def lease_of(keeper: StateKeeper, clock: ManualClock, checkpoint: str, *, generation: int = 1) -> bytes:
+    now_ms = clock.wall_ns() // NS_PER_MS
+    lease = Lease(
+        deployment="d1",
+        environment="simulated",
+        account="1002",
+        boot_nonce="b",
+        generation=generation,
+        ceiling="ACTIVE",
+        scale="1",
+        second_venue="none",
+        second_prices=(),
+        checkpoint=checkpoint,
+        policy_hash="a" * 64,
+        ring_hash=ring_hash(RING),
+        signed_at_ms=now_ms,
+        expires_at_ms=now_ms + 15_000,
+    )
+    return sign_lease(lease, OPERATOR)
+
+
+def brought(size: int, root: bytes = b"r" * 32) -> str:
+    return cosigned(signed_checkpoint(RING, OPERATOR, size=size, root=root), RING, OPERATOR)
+
+
+async def test_keeper_lease_with_a_checkpoint_of_this_journal_counts_and_hands_it_on(
+    keeper: StateKeeper, clock: ManualClock
+) -> None:
+    kept: list[bytes] = []
+    keeper.on_witnessed = kept.append
+    keeper.lease.witnessed.remember(signed_checkpoint(RING, OPERATOR), began_ns=clock.monotonic_ns())
+    await keeper.accept_lease(lease_of(keeper, clock, brought(3)))
+    assert keeper.lease.is_fresh()
+    assert kept == [brought(3).encode()]
+    assert keeper.lease.witnessed.witnessed_size == 3
+
+
+@pytest.mark.parametrize("checkpoint", [(3, b"f" * 32), (4, b"r" * 32), (1, b"r" * 32)])
+async def test_keeper_lease_whose_checkpoint_this_journal_contradicts_halts_with_an_incident(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder, checkpoint: tuple[int, bytes]
+) -> None:
+    keeper.lease.witnessed.remember(signed_checkpoint(RING, OPERATOR), began_ns=clock.monotonic_ns())
+    with pytest.raises(NotTrusted, match="its checkpoint"):
+        await keeper.accept_lease(lease_of(keeper, clock, brought(*checkpoint)))
+    assert keeper.latched() is TradingState.HALTED
+    assert not keeper.lease.is_fresh()
+    assert RowKind.INCIDENT_OPENED in await kinds(journal, recorder)
+
+
+async def test_keeper_lease_with_a_checkpoint_of_before_this_run_is_refused_and_proves_nothing(
+    keeper: StateKeeper, clock: ManualClock
+) -> None:
+    keeper.lease.witnessed.remember(signed_checkpoint(RING, OPERATOR), began_ns=clock.monotonic_ns())
+    with pytest.raises(NotTrusted, match="is not of the last 15 s"):
+        await keeper.accept_lease(lease_of(keeper, clock, brought(OWN_SIZE)))
+    assert (keeper.latched(), keeper.lease.is_fresh()) == (TradingState.ACTIVE, False)
+
+
+async def test_keeper_old_checkpoint_that_cannot_be_looked_up_proves_nothing(
+    keeper: StateKeeper, clock: ManualClock
+) -> None:
+    with pytest.raises(NotTrusted, match="is not of the last 15 s"):
+        await keeper.accept_lease(lease_of(keeper, clock, brought(UNREADABLE_SIZE)))
+    assert (keeper.latched(), keeper.lease.is_fresh()) == (TradingState.ACTIVE, False)

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from trade_journal.checkpoint import Checkpoint, LogSigner
 from trade_journal.errors import JournalUnavailable
-from trade_journal.rows import Draft, Entry, Row, draft, numbered, parse_row
+from trade_journal.rows import Draft, Entry, Row, draft, leaf_hash, numbered, parse_row
+from trade_journal.tree import Frontier
 from trade_journal.writer import LATER_MAX_S
 
 
@@ -16,13 +18,24 @@ class Disk:
     """What survives: the bytes of rows, in order."""
 
     bodies: list[bytes] = field(default_factory=list)
+    tree: Frontier = field(default_factory=Frontier)
+    signed: dict[int, bytes] = field(default_factory=dict)
+    """The root of every checkpoint that was given out."""
+
+    def keep(self, body: bytes) -> None:
+        """Keep the next row."""
+        self.bodies.append(body)
+        self.tree = self.tree.extended([leaf_hash(body)])
 
 
 class MemoryJournal:
     """One process's hold on the disk. Rows that somebody waits for take `commit_s`; the others ride with the next."""
 
-    def __init__(self, disk: Disk, *, commit_s: float = 0.0) -> None:
+    witnessed_size = 0  # of earlier runs; the witness is as young as the world
+
+    def __init__(self, disk: Disk, *, signer: LogSigner, commit_s: float = 0.0) -> None:
         self._disk = disk
+        self._signer = signer
         self._commit_s = commit_s
         self._pending: list[Draft] = []
         self._is_dead = False
@@ -62,6 +75,22 @@ class MemoryJournal:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LATER_MAX_S, self._commit)
 
+    async def checkpoint(self) -> bytes:
+        """Sign every row handed over so far."""
+        if self._is_dead:
+            raise JournalUnavailable("the process is dead")
+        self._commit()
+        tree = self._disk.tree
+        self._disk.signed[tree.size] = tree.root()
+        return self._signer.sign(tree).rendered().encode()
+
+    async def has_signed(self, checkpoint: Checkpoint) -> bool:
+        """Tell whether a checkpoint was given out."""
+        return self._disk.signed.get(checkpoint.size) == checkpoint.root
+
+    def keep_cosigned(self, note: bytes) -> None:
+        """Let it go: nobody here asks for it."""
+
     async def read(self, from_seq: int, limit: int) -> Sequence[Row]:
         """Read durable rows."""
         return [parse_row(body) for body in self._disk.bodies[from_seq : from_seq + limit]]
@@ -82,5 +111,5 @@ class MemoryJournal:
             self._timer.cancel()
             self._timer = None
         for made in self._pending:
-            self._disk.bodies.append(numbered(made.head, len(self._disk.bodies)))
+            self._disk.keep(numbered(made.head, len(self._disk.bodies)))
         self._pending.clear()

@@ -15,8 +15,8 @@ import hmac
 import json
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,16 @@ import pytest
 from hostile.memory_journal import Disk, MemoryJournal
 from hostile.oracle import Oracle, Window
 from hostile.venue import COINS, Key, LocalClient, Venue
+from trust_parts import cosigned, ring_of
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.secrets import Secret
 from trade_core.trust.baseline import Baseline
-from trade_core.trust.keys import load_private_key, public_text
+from trade_core.trust.keys import NotTrusted, load_private_key
 from trade_core.trust.lease import NO_VENUE, Lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway import service
-from trade_gateway.identity import Identity, Role
+from trade_gateway.identity import Identity, Role, log_signer
 from trade_gateway.policy.hostile_loss import hostile_loss
 from trade_gateway.policy.limits import parse_policy, policy_hash
 from trade_gateway.policy.model import Policy
@@ -41,6 +42,8 @@ from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy_file import FileStatus, FileVerdict, Look
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.wire.request import RawRequest
+from trade_journal.checkpoint import LogSigner
+from trade_journal.errors import JournalError
 from trade_journal.rows import Entry, RowKind, parse_row
 
 KEY, SECRET = "bot", "secret-of-the-bot"
@@ -72,8 +75,8 @@ class _NoStream:
 class _Journal(MemoryJournal):
     """Tells the world at which moment an order was accepted: its row is the first thing after the decision."""
 
-    def __init__(self, disk: Disk, *, commit_s: float, oracle: Oracle) -> None:
-        super().__init__(disk, commit_s=commit_s)
+    def __init__(self, disk: Disk, *, signer: LogSigner, commit_s: float, oracle: Oracle) -> None:
+        super().__init__(disk, signer=signer, commit_s=commit_s)
         self._oracle = oracle
 
     async def append(self, entry: Entry) -> int:
@@ -122,13 +125,14 @@ class World:
         self._requests = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._ring = _ring(policy_hash(self.policy), self.venue.uid)
+        self._signer = log_signer(self._ring, _PRIVATE)
         self.codes: dict[str, int] = {}
 
     # The gateway's life
 
     async def start_gateway(self) -> None:
         """Start a gateway on the journal as it stands."""
-        self._journal = _Journal(self._disk, commit_s=self.commit_s, oracle=self.oracle)
+        self._journal = _Journal(self._disk, signer=self._signer, commit_s=self.commit_s, oracle=self.oracle)
         rows = [parse_row(body) for body in self._disk.bodies]
         kinds = (row.fields for row in rows if row.kind is RowKind.ORDER_INTENT)
         intents = [fields for fields in kinds if fields.get("trigger_price") is None]
@@ -203,12 +207,18 @@ class World:
             scale=self.scale,
             second_venue=NO_VENUE,
             second_prices=(),
+            checkpoint="",
             policy_hash=self._ring.policy_hash,
             ring_hash=ring_hash(self._ring),
             signed_at_ms=self.clock.wall_ns() // NS_PER_MS,
             expires_at_ms=self.clock.wall_ns() // NS_PER_MS + 15_000,
         )
-        self._begin(self.gateway.accept_lease(sign_lease(lease, _PRIVATE)))
+        self._begin(self._send_lease(self.gateway, lease))
+
+    async def _send_lease(self, gateway: service.Gateway, lease: Lease) -> None:
+        with suppress(JournalError, NotTrusted):  # as the watchdog, which tries again
+            checkpoint = cosigned(await gateway.checkpoint(), self._ring, _PRIVATE)
+            await gateway.accept_lease(sign_lease(replace(lease, checkpoint=checkpoint), _PRIVATE))
 
     # The market's and the network's life
 
@@ -408,16 +418,10 @@ def _edges_replaced(venue: Venue, *, policy: Policy) -> Iterator[None]:
 
 
 def _ring(policy: str, account: str) -> KeyRing:
-    return KeyRing(
-        version=1,
-        previous_hash="",
+    return ring_of(
+        _PRIVATE,
         deployment="hostile",
-        environment="simulated",
         account=account,
-        gateway_key=public_text(_PRIVATE),
-        lease_key=public_text(_PRIVATE),
-        operator_key=public_text(_PRIVATE),
-        tag_key_id="t",
         policy_hash=policy,
         baseline=Baseline(taken_at_ms=1, orders=(), positions=(), holdings=()),
     )

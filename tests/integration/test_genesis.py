@@ -126,7 +126,8 @@ def other(tmp_path_factory: pytest.TempPathFactory, stopped: Deployment) -> Path
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     (folder / "gateway.toml").write_text("\n".join(lines))
     public = Path(stopped.stack.folder / "public.json")
-    public.write_text(json.dumps({"lease_key": public_text(load_private_key(new_private_key()))}))
+    keys = {name: public_text(load_private_key(new_private_key())) for name in ("lease_key", "witness_key")}
+    public.write_text(json.dumps(keys))
     command = [stopped.command[0], "init", "--config", str(folder / "gateway.toml"), "--watchdog-public", str(public)]
     subprocess.run(command, env=stopped.environment, check=True, timeout=ENDS_WITHIN_S, capture_output=True)
     return folder

@@ -6,10 +6,12 @@ import json
 import shutil
 import sqlite3
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.bot import Bot
 from integration.stack import ROOT, Stack, wait_until
 
 pytestmark = pytest.mark.slow
@@ -73,3 +75,42 @@ def test_row_of_a_running_gateway_is_proven_and_checked_offline(stack: Stack, tm
     proof.write_text(run("prove", 1, "--journal", journal_of(stack), "--keys", keys).stdout)
     checked = run("check-proof", proof, "--keys", keys)
     assert (checked.returncode, checked.stdout.startswith("GOOD  trade/simulated/")) == (0, True), checked.stderr
+
+
+def test_journal_is_witnessed_and_the_witness_s_copy_says_the_same(stack: Stack) -> None:
+    keys = stack.description["public_keys"]
+    wait_until(lambda: verdict(journal_of(stack), keys)["witnessed_rows"] > 0, within_s=20, what="a witnessed row")
+    copy = stack.folder / "state/watchdog/state/witnessed-gateway.db"
+    own = verdict(copy, keys)
+    assert own["witnessed_rows"] == own["rows"] > 0
+    assert stack.state()["journal"]["witnessed_size"] > 0
+
+
+def test_older_copy_of_the_journal_gets_no_lease_and_is_found_to_be_a_fork(own_stack: Stack) -> None:
+    stack = own_stack
+    journal = journal_of(stack)
+    stack.kill("gateway")
+    kept = stack.folder / "kept.db"
+    with sqlite3.connect(journal) as live, sqlite3.connect(kept) as target:
+        live.backup(target)
+    stack.restart("gateway")
+    stack.wait_for_state("ACTIVE")
+    witnessed = stack.state()["journal"]["witnessed_size"]
+    stack.kill("gateway")
+    for path in journal.parent.glob(journal.name + "-*"):
+        path.unlink(missing_ok=True)
+    shutil.copy(kept, journal)
+    stack.restart("gateway")
+    wait_until(lambda: stack.state_name() in {"REDUCE_ONLY", "HALTED"}, within_s=20, what="the gateway is back")
+    bot = Bot(stack.gateway)
+    states = set()
+    deadline = time.monotonic() + 60
+    while "HALTED" not in states and time.monotonic() < deadline:
+        bot.get("/v5/market/time")  # rows of another history
+        states.add(stack.state_name())
+        time.sleep(0.1)
+    bot.close()
+    assert states <= {"REDUCE_ONLY", "HALTED"}
+    assert "HALTED" in states
+    assert stack.state()["holders"]["operator_latch"]["reason"].startswith("journal forked")
+    assert stack.state()["journal"]["witnessed_size"] <= witnessed

@@ -151,8 +151,8 @@ def test_file_that_is_no_database_is_refused(path: Path, journal_url: str) -> No
 
 
 def test_newer_format_is_refused(outsider: sqlite3.Connection, filled: str) -> None:
-    outsider.execute("UPDATE journal_format SET version = 3")
-    with pytest.raises(JournalRefused, match="journal format 3; this version reads 2"):
+    outsider.execute("UPDATE journal_format SET version = 4")
+    with pytest.raises(JournalRefused, match="journal format 4; this version reads 3"):
         JournalStore.open(filled, origin=ORIGIN)
 
 

@@ -170,7 +170,7 @@ def test_checkpoint_that_goes_back_is_named() -> None:
 
 def test_checkpoint_fork_is_named() -> None:
     fork = note([*ROWS[:11], rehashed(11)])
-    assert fault_of(ROWS, [NOTES[1], fork]) == "checkpoint 1: another root at 12 rows than the one before: a fork"
+    assert fault_of(ROWS, [NOTES[1], fork]) == "two checkpoints of 12 rows have two roots: a fork"
 
 
 def test_checkpoint_that_is_not_a_note_is_named() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.clock import SystemClock
 from trade_journal import schema
-from trade_journal.checkpoint import LogSigner, open_checkpoint
+from trade_journal.checkpoint import LogSigner, cosign, open_checkpoint
 from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
+from trade_journal.note import COSIGNATURE_V1, Verifier, parse_note
 from trade_journal.rows import Entry, draft
 from trade_journal.store import JournalReader, JournalStore
 from trade_journal.tree import root_of
+from trade_journal.verify import PublicKeys, verify_journal
 from trade_journal.writer import JournalWriter
 
 ORIGIN = "trade/simulated/1002/gateway"
 SIGNER = LogSigner(
     origin=ORIGIN, private_key=Ed25519PrivateKey.from_private_bytes(bytes(range(32))), ring_hash="ab" * 32
 )
+WITNESS = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 OTHER = LogSigner(origin=ORIGIN, private_key=Ed25519PrivateKey.generate(), ring_hash="ab" * 32)
 Make = Callable[..., Entry]
 
@@ -198,15 +202,17 @@ async def test_checkpoints_are_never_changed_by_this_program(journal_url: str, t
                 outsider.execute(statement)
 
 
-async def test_journal_of_the_first_format_is_taken_over_with_all_its_rows(
-    journal_url: str, tmp_path: Path, entry: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("newer_tables", [["checkpoints", "cosignatures"], ["cosignatures"]])
+async def test_journal_of_an_older_format_is_taken_over_with_all_its_rows(
+    newer_tables: list[str], journal_url: str, tmp_path: Path, entry: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = JournalStore.open(journal_url, origin=ORIGIN)
     store.append([draft(entry(fields={"number": number})) for number in range(3)])
     store.close()
     with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as older:
-        older.execute("DROP TABLE checkpoints")
-        older.execute("UPDATE journal_format SET version = 1")
+        for table in newer_tables:
+            older.execute(f"DROP TABLE {table}")
+        older.execute(f"UPDATE journal_format SET version = {schema.FORMAT_VERSION - len(newer_tables)}")
     before = JournalReader
     with pytest.raises(JournalRefused):
         before(journal_url).size()
@@ -216,4 +222,99 @@ async def test_journal_of_the_first_format_is_taken_over_with_all_its_rows(
     assert size_and_root(await opened.checkpoint()) == tree_of(journal_url)
     assert opened.size == 3
     await opened.close()
-    assert schema.FORMAT_VERSION == 2
+    assert schema.FORMAT_VERSION == 3
+
+
+def cosigned(note: bytes) -> bytes:
+    return cosign(parse_note(note), name="witness", private_key=WITNESS, at_s=1).rendered().encode()
+
+
+async def test_cosigned_checkpoint_is_kept_and_counts_after_a_restart(
+    signing: JournalWriter, journal_url: str, entry: Make
+) -> None:
+    await signing.append(entry())
+    note = cosigned(await signing.checkpoint())
+    await signing.append(entry())
+    await signing.checkpoint()  # later than the one that comes back
+    signing.keep_cosigned(note)
+    while signing.witnessed_size == 0:  # noqa: ASYNC110 - the writer's own thread has no event to wait for
+        await asyncio.sleep(0.01)
+    await signing.close()
+    assert JournalReader(journal_url).cosigned(0, 10) == [note]
+    again = await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+    assert (again.size, again.witnessed_size) == (2, 1)
+    keys = PublicKeys(
+        log=SIGNER.verifier(), witness=Verifier(name="witness", kind=COSIGNATURE_V1, public=WITNESS.public_key())
+    )
+    reader = JournalReader(journal_url)
+    verdict = verify_journal(
+        reader.stored_rows(0, 10), notes=reader.checkpoints(0, 10), cosigned=reader.cosigned(0, 10), keys=keys
+    )
+    assert (verdict.is_good, verdict.signed_rows, verdict.witnessed_rows) == (True, 2, 1)
+    await again.close()
+
+
+async def test_last_cosigned_checkpoint_is_kept_at_the_end(
+    signing: JournalWriter, journal_url: str, entry: Make
+) -> None:
+    await signing.append(entry())
+    note = cosigned(await signing.checkpoint())
+    signing.keep_cosigned(note)
+    await signing.close()
+    assert JournalReader(journal_url).cosigned(0, 10) == [note]
+
+
+async def test_cosigned_checkpoint_that_cannot_be_kept_fails_the_journal_until_it_recovers(
+    signing: JournalWriter, journal_url: str, entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await signing.append(entry())
+    note = cosigned(await signing.checkpoint())
+
+    def fail(_self: JournalStore, _note: bytes) -> None:
+        raise JournalUnavailable("disk full", cause="sqlite_full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JournalStore, "append_cosigned", fail)
+        signing.keep_cosigned(note)
+        while signing.failures_total == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await recovered(signing)
+    assert JournalReader(journal_url).cosigned(0, 10) == []
+    signing.keep_cosigned(note)
+    await signing.close()
+    assert JournalReader(journal_url).cosigned(0, 10) == [note]
+
+
+async def test_journal_knows_the_checkpoints_that_it_gave_out(signing: JournalWriter, entry: Make) -> None:
+    await signing.append(entry())
+    checkpoint, _ = open_checkpoint(await signing.checkpoint(), log=SIGNER.verifier())
+    assert await signing.has_signed(checkpoint)
+    assert not await signing.has_signed(replace(checkpoint, size=checkpoint.size + 1))
+    assert not await signing.has_signed(replace(checkpoint, root=b"f" * 32))
+
+
+def test_cosigned_checkpoint_of_more_rows_than_there_are_is_refused(journal_url: str, entry: Make) -> None:
+    store = JournalStore.open(journal_url, origin=ORIGIN)
+    store.append([draft(entry())])
+    foreign = SIGNER.sign(store.tree().extended([b"f" * 32])).rendered().encode()
+    with pytest.raises(ValueError, match="of 2 rows does not stand for these 1"):
+        store.append_cosigned(cosigned(foreign))
+    store.close()
+
+
+def test_cosigned_checkpoints_are_never_changed_or_deleted(journal_url: str, tmp_path: Path, entry: Make) -> None:
+    store = JournalStore.open(journal_url, origin=ORIGIN)
+    store.append([draft(entry())])
+    note = cosigned(SIGNER.sign(store.tree()).rendered().encode())
+    for _ in range(2):
+        store.append_cosigned(note)
+    store.close()
+    with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as outsider:
+        for statement in (
+            "UPDATE cosignatures SET size = 3",
+            "DELETE FROM cosignatures",
+            "INSERT OR REPLACE INTO cosignatures SELECT 0, size, note FROM cosignatures WHERE number = 1",
+            "INSERT INTO cosignatures SELECT 3, size, note FROM cosignatures WHERE number = 1",
+        ):
+            with pytest.raises(sqlite3.IntegrityError, match=r"never changed|never deleted|gapless"):
+                outsider.execute(statement)

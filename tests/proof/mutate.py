@@ -30,7 +30,16 @@ from proof.mutations import Mutant, mutants_of
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/mutation.md"
 COMPONENTS = ("core", "journal", "gateway")
-COPIED = (*COMPONENTS, "tests/gateway", "tests/core", "tests/proof", "tests/http_double.py", "docs", "pyproject.toml")
+COPIED = (
+    *COMPONENTS,
+    "tests/gateway",
+    "tests/core",
+    "tests/proof",
+    "tests/http_double.py",
+    "tests/trust_parts.py",
+    "docs",
+    "pyproject.toml",
+)
 VERDICTS = ("killed", "timed out", "survived")
 
 

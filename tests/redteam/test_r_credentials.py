@@ -15,9 +15,11 @@ import pytest
 from integration.bot import Bot
 from integration.stack import ROOT, Stack, wait_until
 from redteam.attacker import Attacker, orders_at_exchange
+from trust_parts import cosigned
 
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.lease import Lease, SecondPrice, sign_lease
+from trade_core.trust.ring import read_ring
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +53,7 @@ def send_lease(attacker: Attacker, raw: bytes) -> httpx.Response:
 def signed_lease(attacker: Attacker, *, key: str | None = None, **changes: Any) -> bytes:
     """A lease as an owned watchdog could sign it, or as somebody with a key of his own."""
     state = attacker.stack.state()
+    identity = json.loads((service_folder(attacker, "watchdog") / "state/identity.json").read_text())
     lease = {
         "deployment": state["deployment"],
         "environment": "simulated",
@@ -61,13 +64,19 @@ def signed_lease(attacker: Attacker, *, key: str | None = None, **changes: Any) 
         "scale": "1",
         "second_venue": "none",
         "second_prices": (),
+        "checkpoint": cosigned_checkpoint(attacker, identity["witness_key"]),
         "policy_hash": state["policy_hash"],
         "ring_hash": state["ring_hash"],
         "signed_at_ms": time.time_ns() // 1_000_000,
         "expires_at_ms": time.time_ns() // 1_000_000 + 20_000,
     } | changes
-    own = json.loads((service_folder(attacker, "watchdog") / "state/identity.json").read_text())["lease_key"]
-    return sign_lease(Lease(**lease), load_private_key(own if key is None else key))
+    return sign_lease(Lease(**lease), load_private_key(identity["lease_key"] if key is None else key))
+
+
+def cosigned_checkpoint(attacker: Attacker, witness_key: str) -> str:
+    """What the gateway has signed just now, cosigned with the owned watchdog's key."""
+    signed = attacker.stack.admin.get("/journal/checkpoint").raise_for_status().content
+    return cosigned(signed, read_ring(Path(attacker.stack.description["ring"])), load_private_key(witness_key))
 
 
 def test_r31_nothing_but_bybit_paths_on_the_bots_port(attacker: Attacker) -> None:

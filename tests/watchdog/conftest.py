@@ -8,7 +8,7 @@ import hmac
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,19 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ports import free_port
+from trust_parts import ring_of
 
 from trade_core.secrets import write_secret_file
-from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.lease import Lease, open_lease
 from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
+from trade_journal.checkpoint import LogSigner
+from trade_journal.rendering import rendered_row
+from trade_journal.ring_keys import gateway_log_keys
+from trade_journal.rows import Row, RowKind, leaf_hash, row_bytes
+from trade_journal.tree import Frontier
 from trade_watchdog.identity import Identity, initialise, load_identity
 from trade_watchdog.settings import WatchdogSettings
 
@@ -156,9 +162,14 @@ class ExchangeDouble(Double):
         return 200, {"content-type": "application/json", **self.mark}, content
 
 
+def row_numbered(seq: int, *, path: str = "/v5/order/realtime") -> Row:
+    """A row of the gateway's journal."""
+    return Row(seq=seq, at_ns=seq + 1, kind=RowKind.READ_ANSWERED, actor="gateway", fields={"path": path})
+
+
 @dataclass
 class GatewayDouble(Double):
-    """The gateway's GET /state and POST /lease; counts a lease as the real one does."""
+    """The gateway's state, journal, lease and halt; counts a lease as the real one does, but for its checkpoint."""
 
     ring: KeyRing | None = None
     boot_nonce: str = "boot-1"
@@ -167,6 +178,10 @@ class GatewayDouble(Double):
     leases: list[Lease] = field(default_factory=list)
     state_changes: dict[str, Any] = field(default_factory=dict)
     override: Answer | None = None
+    log_key: Ed25519PrivateKey | None = None
+    rows: list[Row] = field(default_factory=lambda: [row_numbered(seq) for seq in range(3)])
+    halts: list[str] = field(default_factory=list)
+    path_overrides: dict[str, Answer] = field(default_factory=dict)
 
     def answer(self, path: str, query: str, headers: dict[str, str], body: bytes) -> Answer:
         assert self.ring is not None
@@ -176,12 +191,32 @@ class GatewayDouble(Double):
             return 401, {}, b"no"
         if path == "/state":
             return 200, {}, json.dumps({**self._state(self.ring), **self.state_changes}).encode()
+        if path in self.path_overrides:
+            return self.path_overrides[path]
+        if path == "/journal/checkpoint":
+            return 200, {}, self.checkpoint(self.rows)
+        if path == "/journal/rows":
+            asked = {name: int(value) for name, value in (part.split("=") for part in query.split("&"))}
+            page = self.rows[asked["from"] :][: asked["limit"]]
+            return 200, {}, json.dumps({"rows": [rendered_row(row) for row in page]}).encode()
+        if path == "/halt":
+            self.halts.append(json.loads(body)["reason"])
+            return 200, {}, b"{}"
         lease = open_lease(body, lease_key=self.ring.lease_key)
         if lease.boot_nonce != self.boot_nonce or lease.generation <= self.generation:
             return 409, {}, b"lease: refused"
         self.generation = lease.generation
         self.leases.append(lease)
         return 200, {}, b"{}"
+
+    def checkpoint(self, rows: Sequence[Row]) -> bytes:
+        """Sign these rows as the gateway's journal does."""
+        assert self.ring is not None
+        assert self.log_key is not None
+        tree = Frontier().extended(leaf_hash(row_bytes(row)) for row in rows)
+        name = gateway_log_keys(self.ring).log.name
+        signer = LogSigner(origin=name, private_key=self.log_key, ring_hash=ring_hash(self.ring))
+        return signer.sign(tree).rendered().encode()
 
     def _state(self, ring: KeyRing) -> dict[str, Any]:
         return {
@@ -322,23 +357,21 @@ def deployment(tmp_path: Path, exchange: ExchangeDouble, gateway: GatewayDouble)
     settings = WatchdogSettings.model_validate(values, context={"folder": tmp_path})
     initialise(settings)
     identity = load_identity(settings)
-    ring = KeyRing(
-        version=1,
-        previous_hash="",
-        deployment="d1",
-        environment="simulated",
+    log_key = load_private_key(new_private_key())
+    ring = ring_of(
+        log_key,
+        witness_key=public_text(identity.witness_key),
         account=ACCOUNT,
-        gateway_key=public_text(load_private_key(new_private_key())),
         lease_key=public_text(identity.lease_key),
         operator_key=public_text(identity.lease_key),
         tag_key_id="t1",
         policy_hash="p" * 64,
-        baseline=baseline_of(taken_at_ms=1),
     )
     settings.ring_file.write_bytes(ring_bytes(ring))
     write_secret_file(settings.secrets_file, {"exchange_key": KEY, "exchange_secret": SECRET})
     write_secret_file(settings.gateway_handover, {"admin_url": gateway.url, "admin_token": TOKEN})
     gateway.ring = ring
+    gateway.log_key = log_key
     return Deployment(
         settings=settings, config=config, ring=ring, identity=identity, exchange=exchange, gateway=gateway
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trust_parts import ring_of
 
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import read_secret_file, write_secret_file
@@ -50,18 +51,13 @@ def settings(tmp_path: Path) -> WatchdogSettings:
 def ring(settings: WatchdogSettings) -> KeyRing:
     """Initialise the watchdog and write a ring that names it."""
     initialise(settings)
-    made = KeyRing(
-        version=1,
-        previous_hash="",
-        deployment="d1",
-        environment="simulated",
-        account="1002",
-        gateway_key=public_text(load_private_key(new_private_key())),
+    made = ring_of(
+        load_private_key(new_private_key()),
         lease_key=public_text(load_identity(settings).lease_key),
+        witness_key=public_text(load_identity(settings).witness_key),
         operator_key=public_text(load_identity(settings).lease_key),
         tag_key_id="t1",
         policy_hash="p",
-        baseline=baseline_of(taken_at_ms=1),
     )
     settings.ring_file.write_bytes(ring_bytes(made))
     return made
@@ -75,6 +71,7 @@ def test_init_hands_over_the_public_half_and_keeps_the_private_one(settings: Wat
         "account": "1002",
         "environment": "simulated",
         "lease_key": public_text(identity.lease_key),
+        "witness_key": public_text(identity.witness_key),
     }
     operator = read_secret_file(settings.state_dir / "handover" / "operator.json")
     assert operator == {"admin_url": "http://127.0.0.1:21020", "admin_token": identity.admin_token.reveal()}
@@ -167,11 +164,11 @@ def test_pinned_ring_gone_after_a_lease_was_sent_is_refused(settings: WatchdogSe
     assert not (settings.state_dir / "ring.json").exists()
 
 
-@pytest.mark.parametrize("name", ["environment", "account", "lease_key"])
+@pytest.mark.parametrize("name", ["environment", "account", "lease_key", "witness_key"])
 def test_ring_of_another_watchdog_is_refused_and_not_pinned(
     settings: WatchdogSettings, ring: KeyRing, name: str
 ) -> None:
-    other = ring.gateway_key if name == "lease_key" else "other"
+    other = ring.gateway_key if name.endswith("_key") else "other"
     settings.ring_file.write_bytes(ring_bytes(replace(ring, **{name: other})))
     with pytest.raises(ConfigurationError, match=f"{name} is not this watchdog's"):
         load_pinned_ring(settings, load_identity(settings))

@@ -11,16 +11,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
+from watchdog.conftest import row_numbered
 from watchdog.warrants import policy_warrant
 
 from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
+from trade_journal.checkpoint import open_cosigned
+from trade_journal.ring_keys import gateway_log_keys
 from trade_watchdog import monitor as monitor_module
 from trade_watchdog import second_prices as second_prices_module
 from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.identity import GenerationStore, load_exchange_key, load_gateway_address
 from trade_watchdog.lease_sender import LIFETIME_S, LeaseSender
+from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
 from trade_watchdog.policy_chain import CHAIN_FILE, PolicyChain
@@ -48,6 +52,10 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
     )
     exchange = WatchedExchange(url=settings.exchange_url, key=load_exchange_key(settings.secrets_file), clock=clock)
     link = GatewayLink(load_gateway_address(settings.gateway_handover))
+    witness = LogWitness(
+        link=link, state_dir=settings.state_dir, ring=deployment.ring, private_key=deployment.identity.witness_key
+    )
+    witness.open(has_vouched=False)
     yield Monitor(
         exchange=exchange,
         sender=LeaseSender(
@@ -57,6 +65,7 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
             generations=GenerationStore(settings.state_dir),
             second=second,
             policies=PolicyChain(settings.state_dir, ring=deployment.ring),
+            witness=witness,
             clock=clock,
         ),
         status=status,
@@ -67,6 +76,7 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
     await link.close()
     await exchange.close()
     await second.close()
+    witness.close()
 
 
 @contextlib.asynccontextmanager
@@ -363,3 +373,45 @@ async def test_second_venue_that_hangs_or_dies_delays_no_lease(
         await until(lambda: monitor.status.second_coins["BTC"].finding is QuoteFinding.UNAVAILABLE)
         await until(lambda: len(gateway.leases) >= count + 5)
     assert {lease.ceiling for lease in gateway.leases} == {"ACTIVE"}
+
+
+async def test_leases_carry_a_cosigned_checkpoint_of_every_row(monitor: Monitor, deployment: Any, until: Until) -> None:
+    keys = gateway_log_keys(deployment.ring)
+    assert keys.witness is not None
+    async with running(monitor):
+        await until(lambda: bool(deployment.gateway.leases))
+        deployment.gateway.rows.append(row_numbered(3))
+        await until(lambda: monitor.status.witnessed_rows == 4)
+        count = len(deployment.gateway.leases)
+        await until(lambda: len(deployment.gateway.leases) > count)
+    last = open_cosigned(deployment.gateway.leases[-1].checkpoint.encode(), log=keys.log, witness=keys.witness)
+    assert last.checkpoint.size == 4
+
+
+async def test_journal_that_cannot_be_borne_out_gets_no_lease_until_it_can(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    deployment.gateway.path_overrides["/journal/rows"] = (200, {}, b'{"rows": []}')
+    async with running(monitor):
+        await until(lambda: monitor.status.lease_result is LeaseResult.UNWITNESSED)
+        assert "signed 3 rows and gives 0" in monitor.status.lease_detail
+        assert not deployment.gateway.leases
+        deployment.gateway.path_overrides.clear()
+        await until(lambda: monitor.status.lease_result is LeaseResult.ACCEPTED)
+    assert not deployment.gateway.halts
+
+
+async def test_forked_journal_halts_the_gateway_and_gets_no_lease(
+    monitor: Monitor, deployment: Any, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = deployment.gateway
+    async with running(monitor):
+        await until(lambda: bool(gateway.leases))
+        gateway.rows = [row_numbered(0, path="/v5/other"), *gateway.rows[1:]]
+        await until(lambda: bool(gateway.halts))
+        count = len(gateway.leases)
+        await until(lambda: len(gateway.halts) > 1)
+        assert len(gateway.leases) == count
+    assert gateway.halts[0].startswith("journal forked: the log signed a root over 3 rows that its own rows contradict")
+    assert monitor.status.lease_result is LeaseResult.FORKED
+    assert any(record.levelno == logging.ERROR and "forked" in record.message for record in caplog.records)

@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 import pytest
+from trust_parts import ring_of
 
 from trade_core.secrets import read_secret_file, write_secret_file
-from trade_core.trust.baseline import baseline_of
-from trade_core.trust.keys import load_private_key, new_private_key, public_text
-from trade_core.trust.ring import KeyRing, ring_bytes
+from trade_core.trust.keys import load_private_key, new_private_key
+from trade_core.trust.ring import ring_bytes
 
 pytestmark = pytest.mark.slow
 Until = Callable[..., Awaitable[None]]
@@ -101,18 +101,14 @@ async def initialised(folder: Path, gateway: Any, admin_port: int) -> Scene:
     async with process(folder / "init.log", "-m", "trade_watchdog.cli", "init", "--config", str(config)) as init:
         assert await asyncio.wait_for(init.wait(), 60) == 0
     public = json.loads((folder / "watchdog" / "public.json").read_bytes())
-    gateway.ring = KeyRing(
-        version=1,
-        previous_hash="",
-        deployment="d1",
-        environment="simulated",
+    gateway.log_key = load_private_key(new_private_key())
+    gateway.ring = ring_of(
+        gateway.log_key,
+        witness_key=public["witness_key"],
         account=account,
-        gateway_key=public_text(load_private_key(new_private_key())),
         lease_key=public["lease_key"],
-        operator_key=public["lease_key"],
         tag_key_id="t1",
         policy_hash="p" * 64,
-        baseline=baseline_of(taken_at_ms=1),
     )
     (folder / "ring.json").write_bytes(ring_bytes(gateway.ring))
     write_secret_file(folder / "handover.json", {"admin_url": gateway.url, "admin_token": "lease-token"})

@@ -1,4 +1,4 @@
-"""The gateway's admin listener as the watchdog uses it: read its state, send it leases. Bounded in time and size."""
+"""The gateway's admin listener as the watchdog uses it: read state and journal, send leases, halt. Bounded."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from trade_core.logs import neutralise
 from trade_core.tls import tls_context
 from trade_core.trust.lease import COIN, MAX_SECOND_PRICES
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, MAX_POLICY_WARRANTS
+from trade_journal.errors import RowRefused
+from trade_journal.sources import listed_row
+from trade_journal.verify import StoredRow
 from trade_watchdog.identity import GENERATION_MAX, GatewayAddress
 
 REQUEST_TIMEOUT_S: Final = 2.0
 ANSWER_BYTES_MAX: Final = 512 * 1024
+ROWS_MAX: Final = 256
+ROWS_BYTES_MAX: Final = 4 * 1024 * 1024  # a row has 8 KiB at most
 NAME_CHARACTERS_MAX: Final = 128
 DETAIL_CHARACTERS_MAX: Final = 200
+HALT_REASON_CHARACTERS: Final = 200
 
 
 class GatewayUnavailable(TradeError):
@@ -69,6 +75,23 @@ class GatewayLink:
         """Read GET /state. Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid."""
         return _parse_state(await self._request("GET", "/state", None))
 
+    async def checkpoint(self) -> bytes:
+        """Have the gateway sign its journal as it stands. Raises as `state`."""
+        return await self._request("GET", "/journal/checkpoint", None)
+
+    async def rows(self, from_seq: int, limit: int) -> list[StoredRow]:
+        """Read rows of the gateway's journal, at most ROWS_MAX. Raises as `state`."""
+        body = await self._request("GET", f"/journal/rows?from={from_seq}&limit={limit}", None, ROWS_BYTES_MAX)
+        try:
+            return [listed_row(item) for item in json.loads(body)["rows"]]
+        except (KeyError, TypeError, ValueError, RecursionError, RowRefused) as error:
+            detail = type(error).__name__
+            raise GatewayAnswerInvalid(f"/journal/rows: what follows row {from_seq} is no row ({detail})") from None
+
+    async def halt(self, reason: str) -> None:
+        """POST /halt. Raises as `state`."""
+        await self._request("POST", "/halt", json.dumps({"reason": reason[:HALT_REASON_CHARACTERS]}).encode())
+
     async def send_lease(self, signed: bytes) -> None:
         """POST a signed lease; returns when the gateway counts it. Raises as `state`."""
         await self._request("POST", "/lease", signed)
@@ -77,13 +100,13 @@ class GatewayLink:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _request(self, method: str, path: str, content: bytes | None) -> bytes:
+    async def _request(self, method: str, path: str, content: bytes | None, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
         headers = {"content-type": "application/json"} if content is not None else {}
         try:
             # The client bounds each read; this bounds the whole, however slowly an answer drips.
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 async with self._client.stream(method, path, content=content, headers=headers) as response:
-                    body = await _bounded_body(response)
+                    body = await _bounded_body(response, bytes_max)
         except (httpx.HTTPError, TimeoutError) as error:
             raise GatewayUnavailable(f"the gateway does not answer: {type(error).__name__}") from None
         if response.status_code == httpx.codes.OK:
@@ -92,12 +115,12 @@ class GatewayLink:
         raise GatewayRefused(f"{method} {path}: HTTP {response.status_code} {detail}")
 
 
-async def _bounded_body(response: httpx.Response) -> bytes:
+async def _bounded_body(response: httpx.Response, bytes_max: int) -> bytes:
     body = bytearray()
     async for part in response.aiter_bytes():
         body += part
-        if len(body) > ANSWER_BYTES_MAX:
-            raise GatewayAnswerInvalid(f"the gateway's answer is longer than {ANSWER_BYTES_MAX} bytes")
+        if len(body) > bytes_max:
+            raise GatewayAnswerInvalid(f"the gateway's answer is longer than {bytes_max} bytes")
     return bytes(body)
 
 

@@ -1,7 +1,7 @@
-"""Who the watchdog is: its lease key, its admin token, the ring it pinned and the generation it has reached.
+"""Who the watchdog is: its lease and witness keys, admin token, pinned ring and the generation it has reached.
 
 Guarantees
-- The private half of the lease key is made here and never leaves the identity file (mode 0600).
+- The private halves of the keys are made here and never leave the identity file (mode 0600).
 - A ring is pinned at the first start; afterwards another one is refused, whoever put it there, and so is a start
   without the pinned one once a lease was sent.
 - The lease generation is on disk before a lease carries it, so that a restart never goes back.
@@ -40,6 +40,7 @@ class Identity:
     """The watchdog's own secrets."""
 
     lease_key: Ed25519PrivateKey
+    witness_key: Ed25519PrivateKey
     admin_token: Secret
 
 
@@ -60,26 +61,27 @@ class ExchangeKey:
 
 
 def initialise(settings: WatchdogSettings) -> list[Path]:
-    """Make the lease key and the admin token; answers the files written. Raises ConfigurationError if there are any.
+    """Make the keys and the admin token; answers the files written. Raises ConfigurationError if there are any.
 
     The identity comes last: if we crash before it, `init` can simply be run again.
     """
     identity_file = settings.state_dir / IDENTITY_FILE
     if identity_file.exists():
         raise ConfigurationError(f"{identity_file}: exists already; a watchdog is initialised once")
-    private = new_private_key()
+    lease_key, witness_key = new_private_key(), new_private_key()
     token = secrets.token_urlsafe(32)
     public_file = settings.state_dir / PUBLIC_FILE
     operator_file = settings.state_dir / OPERATOR_FILE
     public = {
         "account": settings.account,
         "environment": settings.environment,
-        "lease_key": public_text(load_private_key(private)),
+        "lease_key": public_text(load_private_key(lease_key)),
+        "witness_key": public_text(load_private_key(witness_key)),
     }
     admin_url = f"http://{settings.admin_host}:{settings.admin_port}"
     write_secret_file(operator_file, {"admin_url": admin_url, "admin_token": token})
     write_atomically(public_file, json.dumps(public, indent=1).encode() + b"\n", mode=0o644)
-    write_secret_file(identity_file, {"lease_key": private, "admin_token": token})
+    write_secret_file(identity_file, {"lease_key": lease_key, "witness_key": witness_key, "admin_token": token})
     return [public_file, operator_file, identity_file]
 
 
@@ -91,6 +93,7 @@ def load_identity(settings: WatchdogSettings) -> Identity:
     content = read_secret_file(path)
     return Identity(
         lease_key=load_private_key(secret_text(content, "lease_key", path=path).reveal()),
+        witness_key=load_private_key(secret_text(content, "witness_key", path=path).reveal()),
         admin_token=secret_text(content, "admin_token", path=path),
     )
 
@@ -105,6 +108,7 @@ def load_pinned_ring(settings: WatchdogSettings, identity: Identity) -> KeyRing:
         "environment": settings.environment,
         "account": settings.account,
         "lease_key": public_text(identity.lease_key),
+        "witness_key": public_text(identity.witness_key),
     }
     for name, wanted in expected.items():
         if getattr(ring, name) != wanted:

@@ -5,6 +5,8 @@ Guarantees
   policy that they authorise; a gateway that names others gets none.
 - Its generation is above every one that this watchdog or the gateway ever used, and on disk first.
 - It lives LIFETIME_S, so that a dead watchdog means REDUCE_ONLY within that time.
+- It carries a checkpoint of the gateway's journal that this watchdog has just borne out and cosigned; see
+  `log_witness`. A proven fork halts the gateway instead.
 - It carries the second venue's prices as they stand; nothing here waits for them.
 """
 
@@ -20,14 +22,24 @@ from trade_core.errors import TradeError
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
+from trade_journal.errors import ForkProven, JournalError
 from trade_watchdog.ceiling import Verdict
 from trade_watchdog.gateway_link import GatewayLink, GatewayState
 from trade_watchdog.identity import GenerationStore, GenerationUnavailable
+from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.policy_chain import PolicyChain
 from trade_watchdog.second_prices import SecondPrices
 
 LIFETIME_S: Final = 20
 FULL_SCALE: Final = "1"
+
+
+class GatewayForked(TradeError):
+    """The gateway has shown two histories; it gets no lease, and is told to halt."""
+
+
+class Unwitnessed(TradeError):
+    """No cosignature can be given now, and so no lease; the message says why."""
 
 
 class GatewayForeign(TradeError):
@@ -44,22 +56,33 @@ class LeaseSender:
     generations: GenerationStore
     second: SecondPrices
     policies: PolicyChain
+    witness: LogWitness
     clock: Clock
 
     async def send(self, verdict: Verdict) -> Lease:
         """Read the gateway's state, sign a lease for it and have it counted; answers the lease.
 
-        Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid, GatewayForeign, GenerationUnavailable.
+        Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid, GatewayForeign, GatewayForked, Unwitnessed,
+        GenerationUnavailable.
         """
         state = await self.link.state()
         self._check_names(state)
         self._check_policy(state)
         self.second.want(state.coins)
-        lease = self._lease(state, verdict)
+        lease = self._lease(state, verdict, checkpoint=await self._cosigned())
         await self.link.send_lease(sign_lease(lease, self.private_key))
         return lease
 
-    def _lease(self, state: GatewayState, verdict: Verdict) -> Lease:
+    async def _cosigned(self) -> str:
+        try:
+            return (await self.witness.cosigned(self.clock)).decode()
+        except ForkProven as error:
+            await self.link.halt(f"journal forked: {error}")
+            raise GatewayForked(str(error)) from error
+        except JournalError as error:
+            raise Unwitnessed(str(error)) from error
+
+    def _lease(self, state: GatewayState, verdict: Verdict, *, checkpoint: str) -> Lease:
         now_ms = self.clock.wall_ns() // NS_PER_MS
         return Lease(
             deployment=self.ring.deployment,
@@ -71,6 +94,7 @@ class LeaseSender:
             scale=FULL_SCALE,
             second_venue=self.second.venue_name,
             second_prices=self.second.for_lease(signed_at_ms=now_ms),
+            checkpoint=checkpoint,
             policy_hash=self.policies.authorised_hash,
             ring_hash=ring_hash(self.ring),
             signed_at_ms=now_ms,

@@ -62,6 +62,9 @@ class WatchdogMetrics:
         gauge("trade_watchdog_lease_second_prices", "Second prices in the last counted lease").set_function(
             lambda: len(status.lease.second_prices) if status.lease else 0
         )
+        gauge("trade_watchdog_witnessed_rows", "Rows of the gateway's journal in this watchdog's copy").set_function(
+            lambda: status.witnessed_rows
+        )
         gauge("trade_watchdog_ceiling_active", "1 when the ceiling vouched for is ACTIVE").set_function(
             lambda: status.verdict.ceiling is Ceiling.ACTIVE
         )

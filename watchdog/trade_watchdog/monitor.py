@@ -26,7 +26,7 @@ from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedE
 from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, GatewayUnavailable
 from trade_watchdog.identity import GenerationUnavailable
 from trade_watchdog.key_check import excess_power
-from trade_watchdog.lease_sender import GatewayForeign, LeaseSender
+from trade_watchdog.lease_sender import GatewayForeign, GatewayForked, LeaseSender, Unwitnessed
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.status import LeaseResult, Phase, Status
 
@@ -155,6 +155,12 @@ class Monitor:
             return self._note_lease(LeaseResult.UNNUMBERED, str(error), level=logging.ERROR)
         except GatewayForeign as error:
             return self._note_lease(LeaseResult.FOREIGN, str(error), level=logging.ERROR)
+        except Unwitnessed as error:
+            return self._note_lease(LeaseResult.UNWITNESSED, str(error), level=logging.WARNING)
+        except GatewayForked as error:
+            return self._note_lease(LeaseResult.FORKED, str(error), level=logging.ERROR)
+        finally:
+            self.status.witnessed_rows = self.sender.witness.size
         self.status.lease = lease
         self.status.lease_accepted_at_ns = self.clock.monotonic_ns()
         self._note_lease(LeaseResult.ACCEPTED, "", level=logging.INFO)

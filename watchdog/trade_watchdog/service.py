@@ -24,6 +24,7 @@ from trade_watchdog.identity import (
     load_pinned_ring,
 )
 from trade_watchdog.lease_sender import LeaseSender
+from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
 from trade_watchdog.policy_chain import PolicyChain
@@ -59,6 +60,8 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
     )
     exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
     link = GatewayLink(address)
+    witness = LogWitness(link=link, state_dir=settings.state_dir, ring=ring, private_key=identity.witness_key)
+    witness.open(has_vouched=generations.value > 0)
     metrics = WatchdogMetrics(registry=registry, status=status, clock=clock)
     second = SecondPrices(venue=_second_venue(settings, clock), status=status, metrics=metrics, clock=clock)
     monitor = Monitor(
@@ -70,6 +73,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             generations=generations,
             second=second,
             policies=policies,
+            witness=witness,
             clock=clock,
         ),
         status=status,
@@ -83,6 +87,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         await link.close()
         await exchange.close()
         await second.close()
+        witness.close()
 
 
 def _second_venue(settings: WatchdogSettings, clock: Clock) -> SecondVenue | None:

@@ -29,6 +29,8 @@ class LeaseResult(Enum):
     INVALID = "invalid"
     FOREIGN = "foreign"
     UNNUMBERED = "unnumbered"
+    UNWITNESSED = "unwitnessed"
+    FORKED = "forked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,5 +58,6 @@ class Status:
     lease_accepted_at_ns: int | None = None
     lease_result: LeaseResult = LeaseResult.NEVER_SENT
     lease_detail: str = ""
+    witnessed_rows: int = 0
     second_venue: str = NO_VENUE
     second_coins: dict[str, SecondCoin] = field(default_factory=dict)

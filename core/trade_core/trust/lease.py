@@ -2,6 +2,9 @@
 
 Second prices ride in it: what another venue says that a coin is worth, and when it said so. They can only make the
 gateway deny; the checks here bound their number and form, the gateway judges their age and value.
+
+So does the checkpoint: the gateway's own, of its journal, with the watchdog's cosignature under it. A lease without one
+is none; whether it is believed is the gateway's part.
 """
 
 from __future__ import annotations
@@ -23,9 +26,11 @@ from trade_core.trust.statement import (
     sign_statement,
 )
 
-PURPOSE = "lease/v2"
-OLD_PURPOSES = ("lease/v1",)
+PURPOSE = "lease/v3"
+OLD_PURPOSES = ("lease/v1", "lease/v2")
 MAX_LEASE_BYTES = MAX_STATEMENT_BYTES
+MAX_CHECKPOINT_CHARACTERS = 1024
+"""A checkpoint with two signatures has about 600; with the longest names that a note may have, 900."""
 MAX_LIFETIME_S = 30
 MAX_SECOND_PRICES = 50
 """As many as a policy has symbols; with the longest names and numbers they fill less than half of MAX_LEASE_BYTES."""
@@ -52,6 +57,7 @@ class Lease:
     """What the watchdog vouches for. `scale` is the decimal text of the size factor; times are UTC milliseconds.
 
     `second_venue` names the venue that second prices are read from, NO_VENUE when the watchdog was told to read none.
+    `checkpoint` is a cosigned checkpoint of the gateway's journal, a note as C2SP writes it.
     """
 
     deployment: str
@@ -63,6 +69,7 @@ class Lease:
     scale: str
     second_venue: str
     second_prices: tuple[SecondPrice, ...]
+    checkpoint: str
     policy_hash: str
     ring_hash: str
     signed_at_ms: int
@@ -135,5 +142,9 @@ def _check_values(lease: Lease) -> None:
         raise NotTrusted("lease: second_venue is not the name of one")
     if lease.second_venue == NO_VENUE and lease.second_prices:
         raise NotTrusted("lease: second prices of no venue")
+    if len(lease.checkpoint) > MAX_CHECKPOINT_CHARACTERS:
+        raise NotTrusted(
+            f"lease: a checkpoint of {len(lease.checkpoint)} characters, at most {MAX_CHECKPOINT_CHARACTERS}"
+        )
     if any(price.seen_at_ms > lease.signed_at_ms for price in lease.second_prices):
         raise NotTrusted("lease: a second price was seen after the lease was signed")

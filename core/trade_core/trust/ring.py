@@ -31,6 +31,7 @@ class KeyRing:
     account: str
     gateway_key: str
     lease_key: str
+    witness_key: str
     operator_key: str
     tag_key_id: str
     policy_hash: str
@@ -67,6 +68,7 @@ def parse_ring(raw: bytes) -> KeyRing:
         raise NotTrusted(f"key ring: version {ring.version} is below {FIRST_VERSION}")
     key_id(ring.gateway_key)
     key_id(ring.lease_key)
+    key_id(ring.witness_key)
     key_id(ring.operator_key)
     return ring
 

@@ -10,6 +10,7 @@ from trade_core.canonical import canonical_json
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text, sign
 from trade_core.trust.lease import (
     CEILINGS,
+    MAX_CHECKPOINT_CHARACTERS,
     MAX_LEASE_BYTES,
     MAX_LIFETIME_S,
     MAX_SECOND_PRICES,
@@ -37,6 +38,7 @@ LEASE = Lease(
         SecondPrice(coin="BTC", price="64000.5", seen_at_ms=1_700_000_008_000),
         SecondPrice(coin="1INCH", price="0.000000000001", seen_at_ms=1_700_000_010_000),
     ),
+    checkpoint="origin\n3\nroot\n\n\u2014 name signature\n",
     policy_hash="a" * 64,
     ring_hash="b" * 64,
     signed_at_ms=1_700_000_010_000,
@@ -86,7 +88,7 @@ def test_lease_by_another_key_is_not_trusted() -> None:
         open_lease(sign_lease(LEASE, load_private_key(new_private_key())), lease_key=PUBLIC)
 
 
-@pytest.mark.parametrize("purpose", ["lease/v3", "warrant/v1", "lease"])
+@pytest.mark.parametrize("purpose", ["lease/v4", "warrant/v1", "lease"])
 def test_lease_signed_for_another_purpose_is_not_trusted(purpose: str) -> None:
     with pytest.raises(NotTrusted, match="not by key"):
         open_lease(signed_content(LEASE.content(), purpose=purpose), lease_key=PUBLIC)
@@ -210,9 +212,9 @@ def test_lease_of_an_older_version_is_refused_with_the_reason(purpose: str) -> N
     old = {
         name: value
         for name, value in LEASE.content().items()
-        if name not in {"second_venue", "second_prices", "signed_at_ms"}
+        if name not in {"second_venue", "second_prices", "checkpoint", "signed_at_ms"}
     }
-    with pytest.raises(NotTrusted, match=f"it is a {purpose}, only lease/v2 counts; run the watchdog of the gateway's"):
+    with pytest.raises(NotTrusted, match=f"it is a {purpose}, only lease/v3 counts; run the watchdog of the gateway's"):
         open_lease(signed_content(old, purpose=purpose), lease_key=PUBLIC)
 
 
@@ -231,9 +233,19 @@ def prices(count: int) -> tuple[SecondPrice, ...]:
     )
 
 
+@pytest.mark.parametrize("characters", [0, MAX_CHECKPOINT_CHARACTERS, MAX_CHECKPOINT_CHARACTERS + 1])
+def test_lease_bounds_the_length_of_its_checkpoint(characters: int) -> None:
+    lease = replace(LEASE, checkpoint="c" * characters)
+    if characters <= MAX_CHECKPOINT_CHARACTERS:
+        assert open_lease(sign_lease(lease, KEY), lease_key=PUBLIC) == lease
+    else:
+        with pytest.raises(NotTrusted, match=f"a checkpoint of {characters} characters, at most 1024"):
+            open_lease(sign_lease(lease, KEY), lease_key=PUBLIC)
+
+
 @pytest.mark.parametrize("count", [0, 1, MAX_SECOND_PRICES, MAX_SECOND_PRICES + 1, 10 * MAX_SECOND_PRICES])
 def test_lease_bounds_the_number_of_second_prices(count: int) -> None:
-    lease = replace(LEASE, second_prices=prices(count))
+    lease = replace(LEASE, second_prices=prices(count), checkpoint="c" * MAX_CHECKPOINT_CHARACTERS)
     if count <= MAX_SECOND_PRICES:
         signed = sign_lease(lease, KEY)
         assert open_lease(signed, lease_key=PUBLIC) == lease

@@ -6,28 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from trust_parts import ring_of
 
-from trade_core.trust.baseline import baseline_of
-from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
+from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, open_policy_warrant, policy_subject
-from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import Warrant, sign_warrant
 
 KEY = load_private_key(new_private_key())
 OLD, NEW = "a" * 64, "b" * 64
-RING = KeyRing(
-    version=1,
-    previous_hash="",
-    deployment="d1",
-    environment="simulated",
-    account="1002",
-    gateway_key=public_text(KEY),
-    lease_key=public_text(KEY),
-    operator_key=public_text(KEY),
-    tag_key_id="t",
-    policy_hash=OLD,
-    baseline=baseline_of(taken_at_ms=1),
-)
+RING = ring_of(KEY, policy_hash=OLD)
 WARRANT = Warrant(
     purpose="policy",
     version=1,

@@ -31,6 +31,7 @@ RING = KeyRing(
     account="1002",
     gateway_key=some_key(),
     lease_key=some_key(),
+    witness_key=some_key(),
     operator_key=some_key(),
     tag_key_id="0123456789abcdef",
     policy_hash="a" * 64,
@@ -44,6 +45,7 @@ OTHER = {
     "account": "1003",
     "gateway_key": some_key(),
     "lease_key": some_key(),
+    "witness_key": some_key(),
     "operator_key": some_key(),
     "tag_key_id": "f",
     "policy_hash": "b" * 64,
@@ -93,7 +95,7 @@ def test_ring_of_a_version_before_the_first_is_refused(version: int) -> None:
         parse_ring(json.dumps({**RING.content(), "version": version}).encode())
 
 
-@pytest.mark.parametrize("name", ["gateway_key", "lease_key"])
+@pytest.mark.parametrize("name", ["gateway_key", "lease_key", "witness_key"])
 def test_ring_with_a_key_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(NotTrusted, match="public key"):
         parse_ring(json.dumps({**RING.content(), name: "AAAA"}).encode())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from trust_parts import ring_of
 
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
@@ -16,19 +17,7 @@ from trade_core.trust.warrant import Warrant, sign_warrant
 OPERATOR = load_private_key(new_private_key())
 STRANGER = load_private_key(new_private_key())
 NOW_MS = 1_800_000_000_000
-PINNED = KeyRing(
-    version=3,
-    previous_hash="p" * 64,
-    deployment="d1",
-    environment="simulated",
-    account="1002",
-    gateway_key=public_text(STRANGER),
-    lease_key=public_text(STRANGER),
-    operator_key=public_text(OPERATOR),
-    tag_key_id="t",
-    policy_hash="a" * 64,
-    baseline=baseline_of(taken_at_ms=1),
-)
+PINNED = ring_of(STRANGER, version=3, previous_hash="p" * 64, operator_key=public_text(OPERATOR))
 NEXT = replace(PINNED, version=4, previous_hash=ring_hash(PINNED), lease_key=public_text(OPERATOR))
 
 

@@ -1,0 +1,191 @@
+"""The watchdog as witness of the gateway's journal: sees every row, keeps them, and cosigns or withholds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from watchdog.conftest import row_numbered
+
+from trade_core.clock import NS_PER_S, ManualClock, SystemClock
+from trade_core.errors import ConfigurationError
+from trade_journal.checkpoint import open_cosigned
+from trade_journal.errors import ForkProven, JournalRefused, JournalUnavailable, Withheld
+from trade_journal.ring_keys import gateway_log_keys
+from trade_journal.store import JournalReader
+from trade_journal.verify import verify_journal
+from trade_journal.witness import Witness
+from trade_watchdog.gateway_link import ROWS_MAX, GatewayAnswerInvalid, GatewayLink, GatewayRefused
+from trade_watchdog.identity import load_gateway_address
+from trade_watchdog.log_witness import CATCH_UP_S, COPY_FILE, LogWitness
+
+
+@pytest_asyncio.fixture
+async def link(deployment: Any) -> AsyncIterator[GatewayLink]:
+    """A connection to the gateway."""
+    made = GatewayLink(load_gateway_address(deployment.settings.gateway_handover))
+    yield made
+    await made.close()
+
+
+def log_witness(deployment: Any, link: GatewayLink) -> LogWitness:
+    return LogWitness(
+        link=link,
+        state_dir=deployment.state_dir,
+        ring=deployment.ring,
+        private_key=deployment.identity.witness_key,
+    )
+
+
+@pytest_asyncio.fixture
+async def witness(deployment: Any, link: GatewayLink) -> AsyncIterator[LogWitness]:
+    """A witness that has seen nothing."""
+    made = log_witness(deployment, link)
+    made.open(has_vouched=False)
+    yield made
+    made.close()
+
+
+def size_of(cosigned: bytes, deployment: Any) -> int:
+    keys = gateway_log_keys(deployment.ring)
+    assert keys.witness is not None
+    return open_cosigned(cosigned, log=keys.log, witness=keys.witness).checkpoint.size
+
+
+async def test_every_row_is_seen_and_kept_before_the_checkpoint_is_cosigned(
+    witness: LogWitness, deployment: Any
+) -> None:
+    assert size_of(await witness.cosigned(SystemClock()), deployment) == witness.size == 3
+    deployment.gateway.rows += [row_numbered(seq) for seq in range(3, 3 + 2 * ROWS_MAX + 1)]
+    assert size_of(await witness.cosigned(SystemClock()), deployment) == witness.size == 4 + 2 * ROWS_MAX
+    asked = [path for _, path, _, _ in deployment.gateway.requests]
+    assert asked.count("/journal/rows") == 1 + 3
+    reader = JournalReader(f"sqlite:///{deployment.state_dir / COPY_FILE}")
+    verdict = verify_journal(
+        reader.stored_rows(0, 1000), notes=reader.checkpoints(0, 10), keys=gateway_log_keys(deployment.ring)
+    )
+    reader.close()
+    assert (verdict.is_good, verdict.witnessed_rows) == (True, 4 + 2 * ROWS_MAX)
+
+
+async def test_copy_outlives_a_restart(witness: LogWitness, deployment: Any, link: GatewayLink) -> None:
+    await witness.cosigned(SystemClock())
+    witness.close()
+    again = log_witness(deployment, link)
+    again.open(has_vouched=True)
+    assert again.size == 3
+    again.close()
+
+
+async def test_journal_that_says_something_else_now_is_a_fork(witness: LogWitness, deployment: Any) -> None:
+    await witness.cosigned(SystemClock())
+    deployment.gateway.rows = [row_numbered(0), row_numbered(1, path="/v5/other"), row_numbered(2)]
+    with pytest.raises(ForkProven, match="its own rows contradict"):
+        await witness.cosigned(SystemClock())
+
+
+async def test_journal_that_went_back_is_not_cosigned_and_a_fork_once_it_goes_another_way(
+    witness: LogWitness, deployment: Any
+) -> None:
+    await witness.cosigned(SystemClock())
+    deployment.gateway.rows = deployment.gateway.rows[:2]
+    with pytest.raises(Withheld, match="the log went back"):
+        await witness.cosigned(SystemClock())
+    deployment.gateway.rows += [row_numbered(2, path="/v5/other"), row_numbered(3)]
+    with pytest.raises(ForkProven):
+        await witness.cosigned(SystemClock())
+
+
+async def test_long_log_is_caught_up_with_in_steps(
+    witness: LogWitness, deployment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    taken = Witness.take
+
+    def slow(self: Witness, rows: Any) -> None:
+        clock.advance(int((CATCH_UP_S + 1) * NS_PER_S))
+        taken(self, rows)
+
+    monkeypatch.setattr(Witness, "take", slow)
+    deployment.gateway.rows = [row_numbered(seq) for seq in range(2 * ROWS_MAX)]
+    with pytest.raises(Withheld, match=f"catching up: {ROWS_MAX} of {2 * ROWS_MAX} rows have been seen"):
+        await witness.cosigned(clock)
+    assert size_of(await witness.cosigned(clock), deployment) == 2 * ROWS_MAX
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "error"),
+    [
+        ("/journal/checkpoint", b"nonsense", Withheld),
+        ("/journal/checkpoint", b"", Withheld),
+        ("/journal/rows", b"nonsense", GatewayAnswerInvalid),
+        ("/journal/rows", b"[]", GatewayAnswerInvalid),
+        ("/journal/rows", b'{"rows": [{}]}', GatewayAnswerInvalid),
+        ("/journal/rows", b'{"rows": [[]]}', GatewayAnswerInvalid),
+        ("/journal/rows", b'{"rows": []}', Withheld),
+    ],
+)
+async def test_nonsense_is_not_cosigned(
+    witness: LogWitness, deployment: Any, path: str, answer: bytes, error: type[Exception]
+) -> None:
+    deployment.gateway.path_overrides[path] = (200, {}, answer)
+    with pytest.raises(error):
+        await witness.cosigned(SystemClock())
+    deployment.gateway.path_overrides.clear()
+    assert size_of(await witness.cosigned(SystemClock()), deployment) == 3
+
+
+async def test_rows_that_are_others_than_were_signed_are_a_fork(
+    witness: LogWitness, deployment: Any, gateway: Any
+) -> None:
+    signed = gateway.checkpoint([row_numbered(0), row_numbered(1), row_numbered(2, path="/v5/other")])
+    gateway.path_overrides["/journal/checkpoint"] = (200, {}, signed)
+    with pytest.raises(ForkProven):
+        await witness.cosigned(SystemClock())
+
+
+async def test_rows_are_not_taken_out_of_turn(witness: LogWitness, gateway: Any) -> None:
+    gateway.rows = [row_numbered(1), row_numbered(0), row_numbered(2)]
+    with pytest.raises(Withheld, match="rows that are none"):
+        await witness.cosigned(SystemClock())
+
+
+async def test_gateway_that_cannot_sign_is_told_as_it_is(witness: LogWitness, gateway: Any) -> None:
+    gateway.path_overrides["/journal/checkpoint"] = (503, {}, b"the journal cannot be written")
+    with pytest.raises(GatewayRefused, match="503"):
+        await witness.cosigned(SystemClock())
+
+
+async def test_own_disk_that_fails_is_opened_anew(
+    witness: LogWitness, deployment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: Witness, _rows: Any) -> None:
+        raise JournalUnavailable("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Witness, "take", fail)
+        with pytest.raises(JournalUnavailable, match="disk full"):
+            await witness.cosigned(SystemClock())
+    assert witness.size == 0
+    assert size_of(await witness.cosigned(SystemClock()), deployment) == 3
+
+
+def test_copy_that_is_gone_after_vouching_is_not_begun_anew(deployment: Any, link: GatewayLink) -> None:
+    with pytest.raises(ConfigurationError, match="not there, but this watchdog has vouched"):
+        log_witness(deployment, link).open(has_vouched=True)
+    assert not (deployment.state_dir / COPY_FILE).exists()
+
+
+def test_copy_that_is_something_else_is_refused(deployment: Any, link: GatewayLink) -> None:
+    (deployment.state_dir / COPY_FILE).write_bytes(b"not a database, but long enough to look like one" * 100)
+    with pytest.raises(JournalRefused, match=r"the copy of the gateway's journal: .*not a SQLite database"):
+        log_witness(deployment, link).open(has_vouched=True)
+
+
+async def test_halt_tells_the_reason_within_its_bound(link: GatewayLink, gateway: Any) -> None:
+    await link.halt("x" * 500)
+    assert gateway.halts == ["x" * 200]
+    assert json.loads(gateway.requests[-1][3]) == {"reason": "x" * 200}

@@ -1,0 +1,96 @@
+"""Witnesses the gateway's journal: pulls its rows, computes the tree from them, and cosigns what they bear out.
+
+Guarantees
+- No lease carries a cosignature that `trade_journal.witness` did not give; its memory is a file of this watchdog.
+- A long log is caught up with in bounded steps. Until then, and while our own disk refuses, there is no cosignature.
+- Once this watchdog has vouched, it never begins a copy anew: with a forgotten copy it would believe any history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from trade_core.clock import NS_PER_S, Clock
+from trade_core.errors import ConfigurationError
+from trade_core.trust.ring import KeyRing
+from trade_journal.errors import JournalError, JournalRefused, Withheld
+from trade_journal.ring_keys import gateway_log_keys
+from trade_journal.witness import Witness
+from trade_watchdog.gateway_link import ROWS_MAX, GatewayLink
+
+COPY_FILE: Final = "witnessed-gateway.db"
+CATCH_UP_S: Final = 5.0
+"""A checkpoint that is older when it is cosigned helps nobody: the gateway takes none of more than 15 s."""
+
+
+class LogWitness:
+    """The witness of one gateway's log. One `cosigned` at a time."""
+
+    def __init__(self, *, link: GatewayLink, state_dir: Path, ring: KeyRing, private_key: Ed25519PrivateKey) -> None:
+        """Prepare; `open` opens the copy."""
+        self._link = link
+        self._path = state_dir / COPY_FILE
+        self._keys = gateway_log_keys(ring)
+        self._private_key = private_key
+        self._witness: Witness | None = None
+
+    def open(self, *, has_vouched: bool) -> None:
+        """Open the copy, or begin it when nothing was ever vouched for. Raises ConfigurationError, JournalError."""
+        if has_vouched and not self._path.exists():
+            raise ConfigurationError(f"{self._path}: not there, but this watchdog has vouched for what it held")
+        self._witness = self._opened()
+
+    @property
+    def size(self) -> int:
+        """Count the rows seen; 0 while the copy is not open."""
+        return self._witness.size if self._witness is not None else 0
+
+    async def cosigned(self, clock: Clock) -> bytes:
+        """Have the gateway sign its journal, see every row of it, and cosign.
+
+        Raises ForkProven, Withheld, JournalError (our own copy), GatewayUnavailable, GatewayRefused,
+        GatewayAnswerInvalid.
+        """
+        raw = await self._link.checkpoint()
+        began_ns = clock.monotonic_ns()
+        try:
+            if self._witness is None:
+                self._witness = await asyncio.to_thread(self._opened)
+            witness = self._witness
+            wanted = witness.read_checkpoint(raw).size
+            while witness.size < wanted:
+                if clock.monotonic_ns() - began_ns > CATCH_UP_S * NS_PER_S:
+                    raise Withheld(f"catching up: {witness.size} of {wanted} rows have been seen")
+                rows = await self._link.rows(witness.size, min(ROWS_MAX, wanted - witness.size))
+                if not rows:
+                    raise Withheld(f"the gateway signed {wanted} rows and gives {witness.size}")
+                await asyncio.to_thread(witness.take, rows)
+            return await asyncio.to_thread(witness.cosign, raw, at_s=clock.wall_ns() // NS_PER_S)
+        except Withheld:
+            raise
+        except JournalError:
+            self.close()  # after a failed write only a new opening knows what is there
+            raise
+
+    def close(self) -> None:
+        """Close the copy; the next `cosigned` opens it again."""
+        if self._witness is not None:
+            self._witness.close()
+            self._witness = None
+
+    def _opened(self) -> Witness:
+        witness = self._keys.witness
+        assert witness is not None
+        try:
+            return Witness.open(
+                f"sqlite:///{self._path.absolute()}",
+                log=self._keys.log,
+                name=witness.name,
+                private_key=self._private_key,
+            )
+        except JournalRefused as error:
+            raise JournalRefused(f"the copy of the gateway's journal: {error}") from error
