@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import logging
 import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import uvloop
-
-from trade_core.bybit.client import BybitClient
-from trade_core.clock import SystemClock
 from trade_core.errors import (
     ConfigurationError,
-    ExchangeAnswerInvalid,
-    ExchangeUnavailable,
-    InvalidNumber,
     TradeError,
-    UnknownOutcome,
 )
-from trade_core.guarded_protocol import MAX_CONNECTIONS, guarded_protocol
-from trade_core.logs import RefusalLog, configure_logging
-from trade_core.open_files import connections_within_limit
-from trade_core.secrets import Secret, read_secret_file, secret_text
-from trade_core.serving import Listener, serve
+from trade_core.logs import configure_logging
+from trade_core.secrets import read_secret_file
 from trade_core.settings import load_settings
-from trade_core.trust.baseline import Baseline
-from trade_core.trust.keys import NotTrusted, key_id, load_private_key
-from trade_core.trust.ring import ring_hash
-from trade_gateway.admin import admin_app
-from trade_gateway.baseline import read_baseline
+from trade_core.trust.keys import NotTrusted
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
-from trade_gateway.genesis import check_genesis, remember_genesis
-from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_identity, log_signer, require_uninitialised
-from trade_gateway.listener import BotListener
+from trade_gateway.identity import HANDOVER_FOLDER
+from trade_gateway.init_command import initialise_deployment
 from trade_gateway.policy.explain import explain_request
-from trade_gateway.policy.limits import Policy, parse_policy, policy_hash
 from trade_gateway.policy.model import ProtectiveStops
+from trade_gateway.policy_file import read_policy
 from trade_gateway.release_command import release, release_policy
-from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
-from trade_gateway.stream_frames import MAX_FRAME_CHARACTERS
 from trade_gateway.wire.intents import Category
-from trade_journal.writer import JournalWriter
 
 EXIT_CLEAN = 0
 EXIT_FAILURE = 1
@@ -54,10 +33,6 @@ EXIT_REFUSED = 2
 ADMIN_CONNECTIONS = 64
 BASELINE_WITHIN_S = 20
 log = logging.getLogger("trade_gateway")
-
-
-class BaselineUnavailable(TradeError):
-    """The exchange could not be asked what the account has; nothing was written."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging("trade-gateway", level=settings.log_level)
         match options.command:
             case "init":
-                return _init(settings, options.watchdog_public)
+                print(initialise_deployment(settings, options.watchdog_public))
+                return EXIT_CLEAN
             case "freqtrade-config":
                 return _freqtrade_config(settings, Mode(options.mode), options.api_port)
             case "explain":
@@ -82,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(ask(settings, key_file=options.key, reason=options.reason, is_confirmed=options.yes))
                 return EXIT_CLEAN
             case _:
-                exit_code: int = uvloop.run(_run(settings))
-                return exit_code
+                _run(settings)
+                return EXIT_CLEAN
     except TradeError as error:
         print(f"trade-gateway: {error}", file=sys.stderr)
         return EXIT_REFUSED if isinstance(error, ConfigurationError | NotTrusted) else EXIT_FAILURE
@@ -120,72 +96,6 @@ def _parser() -> argparse.ArgumentParser:
     releasing.add_argument("--key", type=Path, metavar="FILE", help="the operator's key, when it is kept elsewhere")
     releasing.add_argument("--yes", action="store_true", help="sign without asking at the terminal")
     return parser
-
-
-def read_policy(path: Path) -> Policy:
-    """Read the policy file. Raises ConfigurationError naming it."""
-    try:
-        return parse_policy(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: policy cannot be read: {error.strerror}") from error
-    except TradeError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
-
-
-def _init(settings: GatewaySettings, watchdog_public: Path) -> int:
-    try:
-        public = json.loads(watchdog_public.read_bytes())
-        lease_key, witness_key = str(public["lease_key"]), str(public["witness_key"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(
-            f"{watchdog_public}: is not a watchdog's public.json ({type(error).__name__})"
-        ) from None
-    require_uninitialised(settings)
-    for key in (lease_key, witness_key):
-        key_id(key)  # before the exchange is asked: a wrong file is known at once
-    policy = read_policy(settings.policy_file)
-    baseline = asyncio.run(_take_baseline(settings, policy))
-    ring = initialise(
-        settings, lease_key=lease_key, witness_key=witness_key, policy_hash=policy_hash(policy), baseline=baseline
-    )
-    print(f"deployment {ring.deployment} for account {ring.account} ({ring.environment})")
-    print(
-        f"baseline: {len(baseline.orders)} orders, {len(baseline.positions)} positions and {len(baseline.holdings)} "
-        "coins were there before; orders that appear later without the gateway's tag are a stranger's"
-    )
-    print(f"key ring: {settings.ring_file}")
-    print(f"handover files for watchdog, operator and freqtrade: {settings.state_dir / 'handover'}")
-    return EXIT_CLEAN
-
-
-async def _take_baseline(settings: GatewaySettings, policy: Policy) -> Baseline:
-    key, secret = _order_key(settings)
-    client = BybitClient(
-        base_url=settings.exchange_url,
-        clock=SystemClock(),
-        is_simulated=settings.environment == "simulated",
-        key=key,
-        secret=secret,
-    )
-    categories = frozenset(category for category, _ in policy.symbols)
-    try:
-        async with asyncio.timeout(BASELINE_WITHIN_S):
-            return await read_baseline(client, account=settings.account, categories=categories)
-    except (TimeoutError, ExchangeUnavailable, ExchangeAnswerInvalid, UnknownOutcome, InvalidNumber) as error:
-        raise BaselineUnavailable(
-            f"the exchange at {settings.exchange_url} did not tell what the account has ({str(error) or 'in time'}); "
-            "init needs it, so that what is there now is not taken for a stranger's later"
-        ) from error
-    finally:
-        await client.aclose()
-
-
-def _order_key(settings: GatewaySettings) -> tuple[Secret, Secret]:
-    content = read_secret_file(settings.secrets_file)
-    return (
-        secret_text(content, "exchange_key", path=settings.secrets_file),
-        secret_text(content, "exchange_secret", path=settings.secrets_file),
-    )
 
 
 def _explain(settings: GatewaySettings, request: Path) -> int:
@@ -235,61 +145,11 @@ def _freqtrade_config(settings: GatewaySettings, mode: Mode, api_port: int) -> i
     return EXIT_CLEAN
 
 
-async def _run(settings: GatewaySettings) -> int:
-    identity, ring = load_identity(settings)
-    order_key = _order_key(settings)
-    clock = SystemClock()
-    signer = log_signer(ring, load_private_key(identity.private_key.reveal()))
-    journal = await JournalWriter.open(settings.journal_url, origin=signer.origin, clock=clock, signer=signer)
-    try:
-        await check_genesis(settings.state_dir, journal, ring_hash=ring_hash(ring))
-    except BaseException:
-        await journal.close()
-        raise
-    gateway = Gateway(
-        settings=settings,
-        identity=identity,
-        ring=ring,
-        order_key=order_key,
-        journal=journal,
-        clock=clock,
-    )
-    stop = asyncio.Event()
-    try:
-        await gateway.start(stop=stop)
-        await remember_genesis(settings.state_dir, journal)
-        await serve(_listeners(settings, gateway), stop=stop, on_ready=lambda: log.info("%s", _where(settings)))
-    finally:
-        await gateway.stop()
-    if gateway.fatal is not None:
-        raise gateway.fatal
-    return EXIT_CLEAN
+def _run(settings: GatewaySettings) -> None:
+    # A web server and a database take a second to import; the other commands do without.
 
+    import uvloop  # noqa: PLC0415
 
-def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener]:
-    bot = Listener(
-        app=BotListener(judge=gateway.judge, relay=gateway.relay),
-        host=settings.listen_host,
-        port=settings.listen_port,
-        setting="listen_port",
-        http=guarded_protocol(gateway.judge.count_refusal, max_connections=connections_within_limit(MAX_CONNECTIONS)),
-        # The protocol itself bounds connections, and counts what it refuses.
-        options={"limit_concurrency": None, "ws_max_size": MAX_FRAME_CHARACTERS * 4, "interface": "asgi3"},
-    )
-    admin = Listener(
-        app=admin_app(gateway, tokens=gateway.admin_tokens, registry=gateway.metrics.registry),
-        host=settings.admin_host,
-        port=settings.admin_port,
-        setting="admin_port",
-        # For its bounds: strangers, idle or slow, must not use up the few connections.
-        http=guarded_protocol(RefusalLog("admin listener").note, max_connections=ADMIN_CONNECTIONS),
-        options={"limit_concurrency": None},
-    )
-    return [admin, bot]
+    from trade_gateway.process import run  # noqa: PLC0415
 
-
-def _where(settings: GatewaySettings) -> str:
-    return (
-        f"listening for the bot on {settings.listen_host}:{settings.listen_port}, "
-        f"for administration on {settings.admin_host}:{settings.admin_port}"
-    )
+    uvloop.run(run(settings))

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import write_atomically
 from trade_journal.rows import RowKind, leaf_hash, row_bytes
-from trade_journal.writer import JournalWriter
+
+if TYPE_CHECKING:
+    from trade_journal.writer import JournalWriter
 
 GENESIS_FILE = "genesis.json"
 _KEY = "first_leaf_hash"

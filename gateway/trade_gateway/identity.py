@@ -165,6 +165,15 @@ def load_identity(settings: GatewaySettings) -> tuple[Identity, KeyRing]:
     return identity, ring
 
 
+def load_order_key(settings: GatewaySettings) -> tuple[Secret, Secret]:
+    """Read the exchange key and its secret. Raises ConfigurationError."""
+    content = read_secret_file(settings.secrets_file)
+    return (
+        secret_text(content, "exchange_key", path=settings.secrets_file),
+        secret_text(content, "exchange_secret", path=settings.secrets_file),
+    )
+
+
 def _parse_identity(content: Mapping[str, Any], path: Path) -> Identity:
     try:
         virtual_keys, tokens = dict(content["virtual_keys"]), dict(content["admin_tokens"])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from trade_core.errors import ConfigurationError
+from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_gateway.limits_view import require_bounded_loss
 from trade_gateway.policy.bounds import MAX_POLICY_BYTES
@@ -121,3 +121,13 @@ class Settling:
         seen = (verdict.status, digest)
         is_again, self._last = seen == self._last, seen
         return is_again or verdict.status is FileStatus.IN_FORCE
+
+
+def read_policy(path: Path) -> Policy:
+    """Read the policy file. Raises ConfigurationError naming it."""
+    try:
+        return parse_policy(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: policy cannot be read: {error.strerror}") from error
+    except TradeError as error:
+        raise ConfigurationError(f"{path}: {error}") from error

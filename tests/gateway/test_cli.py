@@ -15,10 +15,11 @@ from http_double import HANG, Asked, envelope
 
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.ring import read_ring
-from trade_gateway import cli
-from trade_gateway.cli import main, read_policy
+from trade_gateway import init_command, process
+from trade_gateway.cli import main
 from trade_gateway.identity import initialise
 from trade_gateway.policy.limits import policy_hash
+from trade_gateway.policy_file import read_policy
 from trade_journal.errors import JournalUnavailable
 
 
@@ -116,7 +117,7 @@ def test_cli_init_without_the_exchange_writes_nothing(tmp_path: Path, capsys: py
 def test_cli_init_with_an_exchange_that_hangs_ends_in_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "BASELINE_WITHIN_S", 0.05)
+    monkeypatch.setattr(init_command, "BASELINE_WITHIN_S", 0.05)
     with exchange_thread(lambda _: HANG) as exchange:
         assert init(tmp_path, exchange_url=exchange.url) == 1
     assert "(in time)" in capsys.readouterr().err
@@ -229,10 +230,10 @@ def test_cli_failure_while_running_ends_with_1(
 ) -> None:
     config = initialised(tmp_path)
 
-    async def failing(_: object) -> int:
+    async def failing(_: object) -> None:
         raise JournalUnavailable("the disk is gone")
 
-    monkeypatch.setattr(cli, "_run", failing)
+    monkeypatch.setattr(process, "run", failing)
     assert main(["--config", str(config)]) == 1
     assert "the disk is gone" in capsys.readouterr().err
 

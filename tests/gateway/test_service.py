@@ -26,11 +26,11 @@ from trade_core.trust.lease import Lease, SecondPrice, sign_lease
 from trade_core.trust.ring import ring_hash
 from trade_gateway import exchange_proof
 from trade_gateway import service as service_module
-from trade_gateway.cli import read_policy
 from trade_gateway.identity import PUBLIC_KEYS_FILE, identity_path, initialise, load_identity, log_signer
 from trade_gateway.order_flow import intent_fields
 from trade_gateway.policy.limits import policy_hash
 from trade_gateway.policy.throttles import MessageLevel
+from trade_gateway.policy_file import read_policy
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.states import Fault

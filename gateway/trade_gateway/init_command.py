@@ -1,0 +1,84 @@
+"""`trade-gateway init`: begins a deployment, once, with what the account has now as its baseline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from trade_core.bybit.client import BybitClient
+from trade_core.clock import SystemClock
+from trade_core.errors import (
+    ConfigurationError,
+    ExchangeAnswerInvalid,
+    ExchangeUnavailable,
+    InvalidNumber,
+    TradeError,
+    UnknownOutcome,
+)
+from trade_core.trust.baseline import Baseline
+from trade_core.trust.keys import key_id
+from trade_gateway.baseline import read_baseline
+from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_order_key, require_uninitialised
+from trade_gateway.policy.limits import Policy, policy_hash
+from trade_gateway.policy_file import read_policy
+from trade_gateway.settings import GatewaySettings
+
+BASELINE_WITHIN_S = 20
+
+
+class BaselineUnavailable(TradeError):
+    """The exchange could not be asked what the account has; nothing was written."""
+
+
+def initialise_deployment(settings: GatewaySettings, watchdog_public: Path) -> str:
+    """Make keys, ring and handover files of a new deployment; answers what to tell the person at the terminal.
+
+    Raises ConfigurationError, NotTrusted, BaselineUnavailable; nothing has been written then.
+    """
+    try:
+        public = json.loads(watchdog_public.read_bytes())
+        lease_key, witness_key = str(public["lease_key"]), str(public["witness_key"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{watchdog_public}: is not a watchdog's public.json ({type(error).__name__})"
+        ) from None
+    require_uninitialised(settings)
+    for key in (lease_key, witness_key):
+        key_id(key)  # before the exchange is asked: a wrong file is known at once
+    policy = read_policy(settings.policy_file)
+    baseline = asyncio.run(_take_baseline(settings, policy))
+    ring = initialise(
+        settings, lease_key=lease_key, witness_key=witness_key, policy_hash=policy_hash(policy), baseline=baseline
+    )
+    return "\n".join(
+        [
+            f"deployment {ring.deployment} for account {ring.account} ({ring.environment})",
+            f"baseline: {len(baseline.orders)} orders, {len(baseline.positions)} positions and {len(baseline.holdings)}"
+            " coins were there before; orders that appear later without the gateway's tag are a stranger's",
+            f"key ring: {settings.ring_file}",
+            f"handover files for watchdog, operator and freqtrade: {settings.state_dir / HANDOVER_FOLDER}",
+        ]
+    )
+
+
+async def _take_baseline(settings: GatewaySettings, policy: Policy) -> Baseline:
+    key, secret = load_order_key(settings)
+    client = BybitClient(
+        base_url=settings.exchange_url,
+        clock=SystemClock(),
+        is_simulated=settings.environment == "simulated",
+        key=key,
+        secret=secret,
+    )
+    categories = frozenset(category for category, _ in policy.symbols)
+    try:
+        async with asyncio.timeout(BASELINE_WITHIN_S):
+            return await read_baseline(client, account=settings.account, categories=categories)
+    except (TimeoutError, ExchangeUnavailable, ExchangeAnswerInvalid, UnknownOutcome, InvalidNumber) as error:
+        raise BaselineUnavailable(
+            f"the exchange at {settings.exchange_url} did not tell what the account has ({str(error) or 'in time'}); "
+            "init needs it, so that what is there now is not taken for a stranger's later"
+        ) from error
+    finally:
+        await client.aclose()

@@ -1,0 +1,85 @@
+"""The gateway as a process: journal, gateway and its two listeners, put together and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from trade_core.clock import SystemClock
+from trade_core.guarded_protocol import MAX_CONNECTIONS, guarded_protocol
+from trade_core.logs import RefusalLog
+from trade_core.open_files import connections_within_limit
+from trade_core.serving import Listener, serve
+from trade_core.trust.keys import load_private_key
+from trade_core.trust.ring import ring_hash
+from trade_gateway.admin import admin_app
+from trade_gateway.genesis import check_genesis, remember_genesis
+from trade_gateway.identity import load_identity, load_order_key, log_signer
+from trade_gateway.listener import BotListener
+from trade_gateway.service import Gateway
+from trade_gateway.settings import GatewaySettings
+from trade_gateway.stream_frames import MAX_FRAME_CHARACTERS
+from trade_journal.writer import JournalWriter
+
+ADMIN_CONNECTIONS = 64
+log = logging.getLogger("trade_gateway")
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Run until a signal ends it. Raises TradeError for what must not be started with, or what ended it."""
+    identity, ring = load_identity(settings)
+    order_key = load_order_key(settings)
+    clock = SystemClock()
+    signer = log_signer(ring, load_private_key(identity.private_key.reveal()))
+    journal = await JournalWriter.open(settings.journal_url, origin=signer.origin, clock=clock, signer=signer)
+    try:
+        await check_genesis(settings.state_dir, journal, ring_hash=ring_hash(ring))
+    except BaseException:
+        await journal.close()
+        raise
+    gateway = Gateway(
+        settings=settings,
+        identity=identity,
+        ring=ring,
+        order_key=order_key,
+        journal=journal,
+        clock=clock,
+    )
+    stop = asyncio.Event()
+    try:
+        await gateway.start(stop=stop)
+        await remember_genesis(settings.state_dir, journal)
+        await serve(_listeners(settings, gateway), stop=stop, on_ready=lambda: log.info("%s", _where(settings)))
+    finally:
+        await gateway.stop()
+    if gateway.fatal is not None:
+        raise gateway.fatal
+
+
+def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener]:
+    bot = Listener(
+        app=BotListener(judge=gateway.judge, relay=gateway.relay),
+        host=settings.listen_host,
+        port=settings.listen_port,
+        setting="listen_port",
+        http=guarded_protocol(gateway.judge.count_refusal, max_connections=connections_within_limit(MAX_CONNECTIONS)),
+        # The protocol itself bounds connections, and counts what it refuses.
+        options={"limit_concurrency": None, "ws_max_size": MAX_FRAME_CHARACTERS * 4, "interface": "asgi3"},
+    )
+    admin = Listener(
+        app=admin_app(gateway, tokens=gateway.admin_tokens, registry=gateway.metrics.registry),
+        host=settings.admin_host,
+        port=settings.admin_port,
+        setting="admin_port",
+        # For its bounds: strangers, idle or slow, must not use up the few connections.
+        http=guarded_protocol(RefusalLog("admin listener").note, max_connections=ADMIN_CONNECTIONS),
+        options={"limit_concurrency": None},
+    )
+    return [admin, bot]
+
+
+def _where(settings: GatewaySettings) -> str:
+    return (
+        f"listening for the bot on {settings.listen_host}:{settings.listen_port}, "
+        f"for administration on {settings.admin_host}:{settings.admin_port}"
+    )
