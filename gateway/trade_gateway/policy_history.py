@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from trade_core.errors import ConfigurationError
 from trade_core.trust.keys import NotTrusted
-from trade_core.trust.policy_warrant import MAX_POLICY_WARRANTS, PolicyStep, open_policy_warrant, policy_subject
+from trade_core.trust.policy_warrant import MAX_POLICY_WARRANTS, PolicyStep, open_policy_warrant
 from trade_core.trust.ring import KeyRing
 from trade_gateway.policy.comparison import compare
 from trade_gateway.policy.content import policy_of
@@ -44,13 +44,22 @@ class InForce:
     warrants: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Authorised:
+    """A change by a warrant of this subject. A halt that came while its row was written voids it."""
+
+    subject: str
+    before: InForce
+    after: InForce
+
+
 class PolicyHistory:
     """The policy in force and the way to it."""
 
     def __init__(self, *, ring: KeyRing) -> None:
         self._ring = ring
         self._current: InForce | None = None
-        self._before: InForce | None = None  # what a change that was voided while it was written goes back to
+        self._voidable: _Authorised | None = None  # the newest change, if a warrant made it
         self._recorded: OrderedDict[str, str] = OrderedDict()
         self._used_nonces: set[str] = set()
         self._announced_nonces: set[str] = set()
@@ -114,14 +123,13 @@ class PolicyHistory:
         if new_hash == current.policy_hash:
             return False
         if not compare(current.policy, policy).loosened:
-            self._move(
-                InForce(
-                    policy=policy,
-                    policy_hash=new_hash,
-                    authorised_hash=current.authorised_hash,
-                    warrants=current.warrants,
-                )
+            tighter = InForce(
+                policy=policy,
+                policy_hash=new_hash,
+                authorised_hash=current.authorised_hash,
+                warrants=current.warrants,
             )
+            self._move(current, tighter)
             return True
         raw = warrant_of(fields)
         try:
@@ -130,9 +138,11 @@ class PolicyHistory:
             log.warning("a looser policy in the journal is not believed: %s", error)
             return False
         self._used_nonces.add(step.warrant.nonce)
-        self._move(
-            InForce(policy=policy, policy_hash=new_hash, authorised_hash=new_hash, warrants=(*current.warrants, raw))
+        looser = InForce(
+            policy=policy, policy_hash=new_hash, authorised_hash=new_hash, warrants=(*current.warrants, raw)
         )
+        self._move(current, looser)
+        self._voidable = _Authorised(subject=step.warrant.subject, before=current, after=looser)
         return True
 
     def authorised_step(self, raw: bytes, *, new_hash: str) -> PolicyStep:
@@ -154,18 +164,14 @@ class PolicyHistory:
         if named != self._ring.policy_hash:
             return False
         self.is_anchored = True
-        return self._current is None and self.begin(self._content(named))
+        return self.begin(self._content(named))
 
     def _take_void(self, fields: Fields) -> bool:
         """Undo the newest change if a halt came while its row was written: it never was in force."""
-        before, current = self._before, self._current
-        if before is None or current is None or not current.warrants:
+        newest = self._voidable
+        if newest is None or fields.get("subject") != newest.subject:
             return False
-        undone = policy_subject(old_hash=before.policy_hash, new_hash=current.policy_hash)
-        if fields.get("subject") != undone or current.authorised_hash != current.policy_hash:
-            return False
-        self._move(before)
-        self._before = None
+        self._move(newest.after, newest.before)
         return True
 
     def _content(self, named: str) -> Policy:
@@ -174,11 +180,10 @@ class PolicyHistory:
             raise ConfigurationError(f"policy: the journal names {named} and does not hold its content")
         return policy_of(text, expected_hash=named)
 
-    def _move(self, to: InForce) -> None:
-        before, self._before, self._current = self._current, self._current, to
-        for key in () if before is None else before.policy.symbols:
+    def _move(self, before: InForce, to: InForce) -> None:
+        self._current, self._voidable = to, None
+        for key in before.policy.symbols:
             self._former[key] = None
-            self._former.move_to_end(key)
         for key in to.policy.symbols:
             self._former.pop(key, None)
         while len(self._former) > MAX_FORMER_SYMBOLS:

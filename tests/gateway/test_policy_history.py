@@ -7,17 +7,18 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from gateway.policy.parts import LINEAR_ETH, POLICY
+from gateway.policy.parts import LINEAR_ETH, POLICY, SPOT_BTC
 from gateway.policy_parts import LOOSER, MIXED, RING, TIGHTER, begun, changed, policy_warrant, recorded, ring_for, row
 
 from trade_core.errors import ConfigurationError
 from trade_core.trust import policy_warrant as policy_warrants
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
 from trade_core.trust.policy_warrant import policy_subject
+from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import open_warrant, sign_warrant
 from trade_gateway import policy_history
 from trade_gateway.policy.limits import policy_hash
-from trade_gateway.policy.model import Policy
+from trade_gateway.policy.model import Policy, SymbolKey
 from trade_gateway.policy_history import PolicyHistory, warrant_of
 from trade_journal.rows import RowKind
 
@@ -56,11 +57,14 @@ def test_history_takes_a_change_that_only_tightens_and_keeps_what_was_authorised
 
 
 @pytest.mark.parametrize("looser", [LOOSER, MIXED])
-def test_history_believes_no_row_that_merely_says_that_it_loosens(looser: Policy) -> None:
+def test_history_believes_no_row_that_merely_says_that_it_loosens_and_logs_it(
+    looser: Policy, caplog: pytest.LogCaptureFixture
+) -> None:
     history = begun()
     history.take(recorded(looser))
     assert not history.take(changed(POLICY, looser))
     assert in_force(history) == policy_hash(POLICY)
+    assert "a looser policy in the journal is not believed" in caplog.text
 
 
 @pytest.mark.parametrize("looser", [LOOSER, MIXED])
@@ -143,6 +147,32 @@ def test_history_void_of_something_else_does_not_undo_a_tightening() -> None:
     assert in_force(history) == policy_hash(TIGHTER)
 
 
+def test_history_void_undoes_the_newest_change_only() -> None:
+    history = begun()
+    for policy in (LOOSER, TIGHTER):
+        history.take(recorded(policy))
+    assert history.take(changed(POLICY, LOOSER, policy_warrant(POLICY, LOOSER)))
+    assert history.take(changed(LOOSER, TIGHTER))
+    for after in (LOOSER, TIGHTER):
+        subject = policy_subject(old_hash=policy_hash(POLICY), new_hash=policy_hash(after))
+        assert not history.take(row(RowKind.RELEASE_VOIDED, {"subject": subject}))
+    assert in_force(history) == policy_hash(TIGHTER)
+
+
+def test_history_void_undoes_one_of_two_warrants_and_once() -> None:
+    looser_still, first = replace(LOOSER, leverage=4), policy_warrant(POLICY, LOOSER)
+    history = begun()
+    for policy in (LOOSER, looser_still):
+        history.take(recorded(policy))
+    assert history.take(changed(POLICY, LOOSER, first))
+    assert history.take(changed(LOOSER, looser_still, policy_warrant(LOOSER, looser_still)))
+    for old, new, is_undone in [(LOOSER, looser_still, True), (LOOSER, looser_still, False), (POLICY, LOOSER, False)]:
+        subject = policy_subject(old_hash=policy_hash(old), new_hash=policy_hash(new))
+        assert history.take(row(RowKind.RELEASE_VOIDED, {"subject": subject})) is is_undone
+    assert history.current is not None
+    assert (in_force(history), history.current.warrants) == (policy_hash(LOOSER), (first,))
+
+
 def test_history_that_lacks_a_content_or_its_beginning_stops_the_start() -> None:
     with pytest.raises(ConfigurationError, match="does not hold its content"):
         begun().take(changed(POLICY, TIGHTER))
@@ -154,8 +184,25 @@ def test_history_that_lacks_a_content_or_its_beginning_stops_the_start() -> None
         history.take(changed(POLICY, TIGHTER))
 
 
-def test_history_knows_the_symbols_that_are_traded_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    fewer = replace(POLICY, symbols={key: value for key, value in POLICY.symbols.items() if key != LINEAR_ETH})
+@pytest.mark.parametrize("parts", [None, 7, "{}"])
+def test_history_takes_what_is_no_list_of_parts_for_no_content(parts: Any) -> None:
+    history = begun()
+    assert not history.take(row(RowKind.POLICY_RECORDED, {"hash": policy_hash(TIGHTER), "content": parts}))
+    with pytest.raises(ConfigurationError, match="is not that of"):
+        history.take(changed(POLICY, TIGHTER))
+
+
+def test_history_whose_anchor_is_recorded_again_and_cannot_be_read_stops_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="is not that of"):
+        begun().take(row(RowKind.POLICY_RECORDED, {"hash": policy_hash(POLICY), "content": ["{}"]}))
+
+
+def without(*keys: SymbolKey) -> Policy:
+    return replace(POLICY, symbols={key: limits for key, limits in POLICY.symbols.items() if key not in keys})
+
+
+def test_history_knows_the_symbols_that_are_traded_no_more() -> None:
+    fewer = without(LINEAR_ETH)
     history = begun()
     for policy in (fewer, POLICY):
         history.take(recorded(policy))
@@ -164,10 +211,29 @@ def test_history_knows_the_symbols_that_are_traded_no_more(monkeypatch: pytest.M
     assert history.former_symbols == {LINEAR_ETH}
     history.take(changed(fewer, POLICY, policy_warrant(fewer, POLICY)))
     assert history.former_symbols == frozenset()
-    monkeypatch.setattr(policy_history, "MAX_FORMER_SYMBOLS", 0)
-    history.take(recorded(fewer))
-    history.take(changed(POLICY, fewer))
-    assert history.former_symbols == frozenset()
+
+
+def test_history_knows_the_symbols_of_a_change_that_was_voided() -> None:
+    fewer = without(LINEAR_ETH)
+    history = PolicyHistory(ring=replace(RING, policy_hash=policy_hash(fewer)))
+    for policy in (fewer, POLICY):
+        history.take(recorded(policy))
+    raw = policy_warrant(fewer, POLICY, ring_hash=ring_hash(replace(RING, policy_hash=policy_hash(fewer))))
+    assert history.take(changed(fewer, POLICY, raw))
+    subject = policy_subject(old_hash=policy_hash(fewer), new_hash=policy_hash(POLICY))
+    assert history.take(row(RowKind.RELEASE_VOIDED, {"subject": subject}))
+    assert history.former_symbols == {LINEAR_ETH}
+
+
+def test_history_forgets_the_symbols_that_were_dropped_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert policy_history.MAX_FORMER_SYMBOLS == 200
+    monkeypatch.setattr(policy_history, "MAX_FORMER_SYMBOLS", 1)
+    first, second = without(SPOT_BTC), without(SPOT_BTC, LINEAR_ETH)
+    history = begun()
+    for old, new, former in [(POLICY, first, SPOT_BTC), (first, second, LINEAR_ETH)]:
+        history.take(recorded(new))
+        history.take(changed(old, new))
+        assert history.former_symbols == {former}
 
 
 def test_history_refuses_more_warrants_than_a_state_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,6 +241,11 @@ def test_history_refuses_more_warrants_than_a_state_can_show(monkeypatch: pytest
     assert policy_warrants.MAX_POLICY_WARRANTS == 64
     with pytest.raises(NotTrusted, match="new deployment"):
         begun().authorised_step(policy_warrant(POLICY, LOOSER), new_hash=policy_hash(LOOSER))
+
+
+def test_history_that_has_not_begun_authorises_no_step() -> None:
+    with pytest.raises(NotTrusted, match="does not lead from the policy in force"):
+        PolicyHistory(ring=RING).authorised_step(policy_warrant(POLICY, LOOSER), new_hash=policy_hash(LOOSER))
 
 
 def test_history_passes_over_rows_of_other_kinds() -> None:
@@ -185,7 +256,7 @@ def test_history_passes_over_rows_of_other_kinds() -> None:
 
 def test_history_remembers_what_was_announced() -> None:
     history = begun()
-    history.take(row(RowKind.RELEASE_ANNOUNCED, {"subject": "x", "nonce": "n1"}))
+    assert not history.take(row(RowKind.RELEASE_ANNOUNCED, {"subject": "x", "nonce": "n1"}))
     assert history.is_announced("n1")
     assert not history.is_announced("n2")
 
@@ -196,16 +267,20 @@ def test_history_of_another_ring_believes_nothing() -> None:
     assert not history.begin(POLICY)
 
 
-def test_history_forgets_contents_that_no_change_named() -> None:
+@pytest.mark.parametrize(("later", "is_remembered"), [(7, True), (8, False)])
+def test_history_remembers_eight_contents_that_no_change_named(later: int, *, is_remembered: bool) -> None:
     history = begun()
     history.take(recorded(TIGHTER))
-    for number in range(10, 20):
-        history.take(recorded(replace(POLICY, duplicate_window_s=number)))
-    with pytest.raises(ConfigurationError):
-        history.take(changed(POLICY, TIGHTER))
+    for number in range(later):
+        history.take(recorded(replace(POLICY, duplicate_window_s=20 + number)))
+    if is_remembered:
+        assert history.take(changed(POLICY, TIGHTER))
+    else:
+        with pytest.raises(ConfigurationError, match="does not hold its content"):
+            history.take(changed(POLICY, TIGHTER))
 
 
-@pytest.mark.parametrize("value", [None, "text", ["!!"], ["a"]])
+@pytest.mark.parametrize("value", [None, "text", ["!!"], ["a"], ["YQ==", "!"], ["\nYQ=="]])
 def test_warrant_of_a_row_without_one_is_empty(value: Any) -> None:
     assert warrant_of({"warrant": value}) == b""
 

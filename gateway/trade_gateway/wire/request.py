@@ -75,11 +75,11 @@ def check_host(headers: Iterable[tuple[bytes, bytes]], *, hosts: frozenset[bytes
 
     Exactly one Host header must be there, as HTTP/1.1 wants it (RFC 9112 section 3.2).
     """
-    given = [value for name, value in headers if name == b"host"]
-    matched = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+    host, *others = [value for name, value in headers if name == b"host"] or [b""]
+    matched = None if others else _HOST.fullmatch(host)
     if matched is not None and matched[1].lower() in hosts:
         return None
-    return refuse(DenyCode.REQUEST_HOST, host=given[0] if given else b"")
+    return refuse(DenyCode.REQUEST_HOST, host=host)
 
 
 def _check_headers(headers: tuple[tuple[bytes, bytes], ...]) -> Refusal | None:
