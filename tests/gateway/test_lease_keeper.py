@@ -223,6 +223,16 @@ def test_keeper_lease_ends_when_the_wall_clock_says_so(leap_ns: int, *, is_fresh
     assert made.is_fresh() is is_fresh
 
 
+def test_keeper_lease_that_counts_tells_how_much_is_witnessed_and_a_refused_one_does_not() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    with pytest.raises(NotTrusted):
+        made.accept(sign_lease(lease(clock, lives_ms=0), KEY))
+    assert made.witnessed.witnessed_size == 0
+    made.accept(sign_lease(lease(clock), KEY))
+    assert made.witnessed.witnessed_size == 3
+
+
 def test_keeper_hands_on_second_prices_with_their_age() -> None:
     clock = ManualClock()
     made = keeper(clock)

@@ -9,7 +9,6 @@ from trade_core.clock import NS_PER_S, ManualClock
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
 from trade_gateway.witnessed_log import (
     MAX_UNWITNESSED_S,
-    REMEMBERED_MAX,
     CheckpointForgotten,
     LogForked,
     WitnessedLog,
@@ -149,9 +148,9 @@ def test_before_anything_was_signed_nothing_is_proved(clock: ManualClock) -> Non
         log_of(clock).judge(brought(3))
 
 
-def test_only_the_last_checkpoints_are_remembered(clock: ManualClock) -> None:
+def test_only_the_last_64_checkpoints_are_remembered(clock: ManualClock) -> None:
     log = log_of(clock)
-    for size in range(REMEMBERED_MAX + 1):
+    for size in range(65):
         log.remember(signed(size), began_ns=clock.monotonic_ns())
     assert log.judge(brought(1)).size == 1
     with pytest.raises(CheckpointForgotten):
@@ -160,7 +159,7 @@ def test_only_the_last_checkpoints_are_remembered(clock: ManualClock) -> None:
 
 def test_checkpoint_that_is_signed_again_is_remembered_longer(clock: ManualClock) -> None:
     log = log_of(clock)
-    for size in (*range(REMEMBERED_MAX), 0, REMEMBERED_MAX):
+    for size in (*range(64), 0, 64):
         log.remember(signed(size), began_ns=clock.monotonic_ns())
     assert log.judge(brought(0)).size == 0
     with pytest.raises(CheckpointForgotten):

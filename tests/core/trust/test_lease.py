@@ -13,7 +13,6 @@ from trade_core.trust.lease import (
     MAX_CHECKPOINT_CHARACTERS,
     MAX_LEASE_BYTES,
     MAX_LIFETIME_S,
-    MAX_SECOND_PRICES,
     OLD_PURPOSES,
     PURPOSE,
     SEND_EVERY_S,
@@ -243,10 +242,10 @@ def test_lease_bounds_the_length_of_its_checkpoint(characters: int) -> None:
             open_lease(sign_lease(lease, KEY), lease_key=PUBLIC)
 
 
-@pytest.mark.parametrize("count", [0, 1, MAX_SECOND_PRICES, MAX_SECOND_PRICES + 1, 10 * MAX_SECOND_PRICES])
+@pytest.mark.parametrize("count", [0, 1, 50, 51, 500])
 def test_lease_bounds_the_number_of_second_prices(count: int) -> None:
     lease = replace(LEASE, second_prices=prices(count), checkpoint="c" * MAX_CHECKPOINT_CHARACTERS)
-    if count <= MAX_SECOND_PRICES:
+    if count <= 50:
         signed = sign_lease(lease, KEY)
         assert open_lease(signed, lease_key=PUBLIC) == lease
         assert len(signed) < MAX_LEASE_BYTES

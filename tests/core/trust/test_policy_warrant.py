@@ -9,7 +9,7 @@ import pytest
 from trust_parts import ring_of
 
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
-from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, open_policy_warrant, policy_subject
+from trade_core.trust.policy_warrant import MAX_POLICY_WARRANTS, open_policy_warrant, policy_subject
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import Warrant, sign_warrant
 
@@ -65,7 +65,17 @@ def test_policy_warrant_of_another_key_is_refused() -> None:
         open_policy_warrant(sign_warrant(WARRANT, stranger), ring=RING)
 
 
-def test_policy_warrant_longer_than_a_row_can_hold_is_refused() -> None:
-    raw = sign_warrant(replace(WARRANT, deployment="n" * MAX_POLICY_WARRANT_BYTES), KEY)
-    with pytest.raises(NotTrusted, match="at most"):
-        open_policy_warrant(raw, ring=RING)
+def test_policy_warrant_fills_a_row_and_a_longer_one_is_refused() -> None:
+    raw = sign_warrant(WARRANT, KEY)
+    assert open_policy_warrant(raw.ljust(4096), ring=RING).warrant == WARRANT
+    with pytest.raises(NotTrusted, match="4097 bytes, at most 4096"):
+        open_policy_warrant(raw.ljust(4097), ring=RING)
+
+
+def test_policy_warrant_may_have_a_nonce_of_128_characters() -> None:
+    longest = replace(WARRANT, nonce="n" * 128)
+    assert open_policy_warrant(sign_warrant(longest, KEY), ring=RING).warrant == longest
+
+
+def test_policy_warrants_of_one_ring_are_few_enough_to_read() -> None:
+    assert MAX_POLICY_WARRANTS == 64

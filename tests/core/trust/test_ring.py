@@ -95,7 +95,7 @@ def test_ring_of_a_version_before_the_first_is_refused(version: int) -> None:
         parse_ring(json.dumps({**RING.content(), "version": version}).encode())
 
 
-@pytest.mark.parametrize("name", ["gateway_key", "lease_key", "witness_key"])
+@pytest.mark.parametrize("name", ["gateway_key", "lease_key", "witness_key", "operator_key"])
 def test_ring_with_a_key_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(NotTrusted, match="public key"):
         parse_ring(json.dumps({**RING.content(), name: "AAAA"}).encode())
