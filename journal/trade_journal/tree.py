@@ -55,6 +55,16 @@ class Frontier:
             root = node_hash(larger, root)
         return root
 
+    def subtrees(self) -> dict[tuple[int, int], bytes]:
+        """Return the same hashes by the leaves that they stand over: from the first to before the second."""
+        found: dict[tuple[int, int], bytes] = {}
+        first = 0
+        for one in self.hashes:
+            end = first + (1 << ((self.size - first).bit_length() - 1))
+            found[first, end] = one
+            first = end
+        return found
+
     def extended(self, leaves: Iterable[bytes]) -> Frontier:
         """Return the tree with more leaves at its end, given by their leaf hashes."""
         size, hashes = self.size, list(self.hashes)
