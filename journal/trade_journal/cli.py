@@ -1,4 +1,4 @@
-"""`trade-journal`: verify a journal, follow it, prove one of its rows, and say what is in it."""
+"""`trade-journal`: verify a journal, follow it, prove one of its rows, export it, and say what is in it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from trade_core.errors import TradeError
 from trade_core.secrets import read_secret_file, secret_text
-from trade_journal.errors import JournalDamaged, JournalUnavailable, NoteRefused
+from trade_journal.bundle_source import BundleSource
+from trade_journal.bundle_verify import RangeVerdict, row_proof, verify_bundle
+from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable, NoteRefused
+from trade_journal.export import BUNDLE, LAYOUTS, export_journal
 from trade_journal.proof import RowProof, check_proof, latest_over, parse_proof
 from trade_journal.rendering import line_of, rendered_row, time_text
 from trade_journal.rows import Row, RowKind, leaf_hash, parse_row
@@ -51,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="trade-journal", description="Reads a journal; never writes.", epilog=_EPILOG)
+    parser = argparse.ArgumentParser(
+        prog="trade-journal", description="Reads a journal; never changes it.", epilog=_EPILOG
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     verify = _command(commands, "verify", _verify, "check every row against the signed checkpoints")
     _keys(verify)
@@ -69,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("proof", type=Path, metavar="FILE")
     _keys(check)
     check.set_defaults(run=_check_proof)
+    export = _command(commands, "export", _export, "write a verified journal, or a range of it, to a new file")
+    _keys(export)
+    export.add_argument("--out", required=True, type=Path, metavar="PATH", help="the new file; none is overwritten")
+    export.add_argument("--format", choices=LAYOUTS, default=BUNDLE, help="bundle: verifiable by strangers (default)")
+    export.add_argument("--from", type=_count, dest="first", metavar="N", help="the first row")
+    export.add_argument("--to", type=_count, dest="last", metavar="M", help="the last row")
     stats = _command(commands, "stats", _stats, "count rows by kind, and say from when to when")
     stats.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -82,7 +93,10 @@ def _command(
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=words, description=words, epilog=_EPILOG)
     command.add_argument(
-        "--journal", required=True, metavar="FILE|URL", help="journal file, database URL, or a service's admin URL"
+        "--journal",
+        required=True,
+        metavar="FILE|URL",
+        help="journal file, bundle, database URL, or a service's admin URL",
     )
     command.add_argument(
         "--token-file", type=Path, metavar="FILE", help="handover file with the admin token, for a service's URL"
@@ -134,6 +148,9 @@ def _progress(words: str, total: int) -> Iterator[Callable[[int], None]]:
 def _verify(options: argparse.Namespace) -> int:
     keys = _read_keys(options.keys)
     with _opened(options) as source:
+        if isinstance(source, BundleSource):
+            with _progress("rows", source.size()) as advance:
+                return _said(verify_bundle(source, keys=keys, advance=advance), keys, options)
         # Checkpoints first: rows that are written meanwhile are then merely not vouched for yet.
         verification = Verification(notes=source.checkpoints(), cosigned=source.cosigned(), keys=keys)
         with _progress("rows", source.size()) as advance:
@@ -142,14 +159,36 @@ def _verify(options: argparse.Namespace) -> int:
                 advance(len(page))
                 if verification.has_fault:
                     break
-    verdict = verification.verdict()
-    print(_verdict_json(verdict, keys) if options.json else _verdict_text(verdict, keys))
+    return _said(verification.verdict(), keys, options)
+
+
+def _said(verdict: Verdict | RangeVerdict, keys: PublicKeys, options: argparse.Namespace) -> int:
+    if options.json:
+        said = {"origin": keys.log.name, "is_good": verdict.is_good, **_verdict_values(verdict)}
+        fault = verdict.fault
+        said["fault"] = None if fault is None else {"what": fault.what, "first": fault.first, "last": fault.last}
+        print(json.dumps(said))
+    elif verdict.fault is not None:
+        print(f"TAMPERED  {keys.log.name}\n  {verdict.fault.text()}")
+    elif isinstance(verdict, Verdict):
+        print(_verdict_text(verdict, keys))
+    else:
+        print(_range_text(verdict, keys))
     return EXIT_GOOD if verdict.is_good else EXIT_TAMPERED
 
 
+def _range_text(verdict: RangeVerdict, keys: PublicKeys) -> str:
+    witness = "no witness's key was given" if keys.witness is None else f"witnessed by {keys.witness.name}"
+    when = "" if verdict.witnessed_at_s is None else f" at {time_text(verdict.witnessed_at_s * 10**9)}"
+    return (
+        f"GOOD  {keys.log.name}\n"
+        f"  a range: rows {verdict.first} to {verdict.first + verdict.rows - 1}; nothing is said of other rows\n"
+        f"  {verdict.rows} proven to stand in the signed journal, under {verdict.checkpoints} checkpoints\n"
+        f"  {verdict.witnessed_rows} {witness}{when}; {verdict.rows - verdict.witnessed_rows} unwitnessed"
+    )
+
+
 def _verdict_text(verdict: Verdict, keys: PublicKeys) -> str:
-    if verdict.fault is not None:
-        return f"TAMPERED  {keys.log.name}\n  {verdict.fault.text()}"
     witness = "no witness's key was given" if keys.witness is None else f"witnessed by {keys.witness.name}"
     when = "" if verdict.witnessed_at_s is None else f", last at {time_text(verdict.witnessed_at_s * 10**9)}"
     return (
@@ -160,21 +199,35 @@ def _verdict_text(verdict: Verdict, keys: PublicKeys) -> str:
     )
 
 
-def _verdict_json(verdict: Verdict, keys: PublicKeys) -> str:
-    fault = verdict.fault
-    return json.dumps(
-        {
-            "origin": keys.log.name,
-            "is_good": verdict.is_good,
-            "rows": verdict.rows,
-            "root": verdict.root.hex(),
-            "signed_rows": verdict.signed_rows,
-            "witnessed_rows": verdict.witnessed_rows,
-            "witnessed_at_s": verdict.witnessed_at_s,
-            "checkpoints": verdict.checkpoints,
-            "fault": None if fault is None else {"what": fault.what, "first": fault.first, "last": fault.last},
-        }
-    )
+def _verdict_values(verdict: Verdict | RangeVerdict) -> dict[str, object]:
+    witnessed = {"witnessed_rows": verdict.witnessed_rows, "witnessed_at_s": verdict.witnessed_at_s}
+    if isinstance(verdict, Verdict):
+        rows = {"rows": verdict.rows, "root": verdict.root.hex(), "signed_rows": verdict.signed_rows}
+    else:
+        rows = {"is_range": True, "first_row": verdict.first, "rows": verdict.rows, "signed_rows": verdict.rows}
+    return {**rows, **witnessed, "checkpoints": verdict.checkpoints}
+
+
+def _export(options: argparse.Namespace) -> int:
+    if options.first is not None and options.last is not None and options.first > options.last:
+        print(f"trade-journal: --from {options.first} is after --to {options.last}", file=sys.stderr)
+        return EXIT_USAGE
+    keys = _read_keys(options.keys)
+    with _opened(options) as source:
+        if isinstance(source, BundleSource) and source.manifest.is_range:
+            raise JournalRefused(f"{options.journal}: a range; only a whole journal is exported")
+        with _progress("rows", source.size()) as advance:
+            exported = export_journal(
+                source,
+                keys=keys,
+                out=options.out,
+                layout=options.format,
+                first=options.first,
+                last=options.last,
+                advance=advance,
+            )
+    print(f"{options.out}: {exported.rows} rows as {options.format}, of a journal that is")
+    return _said(exported.verdict, keys, argparse.Namespace(json=False))
 
 
 def _tail(options: argparse.Namespace) -> int:
@@ -183,17 +236,33 @@ def _tail(options: argparse.Namespace) -> int:
         print(f"trade-journal: no such kind: {', '.join(sorted(unknown))}", file=sys.stderr)
         return EXIT_USAGE
     with _opened(options) as source:
+        if isinstance(source, BundleSource):
+            return _tail_bundle(source, options)
         next_seq = source.size()
         shown = _last_rows(source, options, end=next_seq)
         while True:
-            for row in shown:
-                print(json.dumps(rendered_row(row)) if options.json else line_of(row), flush=True)
+            _show(shown, options)
             if not options.follow:
                 return EXIT_GOOD
             time.sleep(FOLLOW_EVERY_S)
             found = [parse_row(stored.body) for stored in source.rows(next_seq, READ_ROWS_MAX)]
             next_seq += len(found)
             shown = [row for row in found if _is_wanted(row, options)]
+
+
+def _tail_bundle(source: BundleSource, options: argparse.Namespace) -> int:
+    """Read forwards, since that is how a bundle lies."""
+    if options.follow:
+        print("trade-journal: a bundle does not grow; nothing to --follow", file=sys.stderr)
+        return EXIT_USAGE
+    found = (parse_row(stored.body) for page in stored_rows(source) for stored in page)
+    _show(deque((row for row in found if _is_wanted(row, options)), maxlen=options.rows), options)
+    return EXIT_GOOD
+
+
+def _show(rows: Iterable[Row], options: argparse.Namespace) -> None:
+    for row in rows:
+        print(json.dumps(rendered_row(row)) if options.json else line_of(row), flush=True)
 
 
 def _last_rows(source: Source, options: argparse.Namespace, *, end: int) -> list[Row]:
@@ -215,6 +284,8 @@ def _is_wanted(row: Row, options: argparse.Namespace) -> bool:
 def _prove(options: argparse.Namespace) -> int:
     keys = _read_keys(options.keys)
     with _opened(options) as source:
+        if isinstance(source, BundleSource) and source.manifest.is_range:
+            return _handed_out(row_proof(source, options.row), keys)
         note, checkpoint = latest_over(source.checkpoints(), options.row, log=keys.log)
         leaves: list[bytes] = []
         body = b""
@@ -230,7 +301,10 @@ def _prove(options: argparse.Namespace) -> int:
     path = inclusion_proof(
         options.row, checkpoint.size, lambda first, end: Frontier().extended(leaves[first:end]).root()
     )
-    proof = RowProof(body=body, index=options.row, path=tuple(path), note=note)
+    return _handed_out(RowProof(body=body, index=options.row, path=tuple(path), note=note), keys)
+
+
+def _handed_out(proof: RowProof, keys: PublicKeys) -> int:
     check_proof(proof, log=keys.log, witness=keys.witness)  # never hand out what would not be believed
     print(proof.rendered(), end="")
     return EXIT_GOOD

@@ -1,4 +1,4 @@
-"""Where a journal is read from: its own file, or the admin listener of a running service. Reading only.
+"""Where a journal is read from: its own file, a bundle, or the admin listener of a running service. Reading only.
 
 A source gives rows as bytes and checkpoints as notes and judges neither; `verify` does. Rows that come as JSON are
 rendered again in their one canonical form, so that a row that says anything else has another hash.
@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import httpx
 
+from trade_journal.bundle_source import BundleSource, is_bundle
 from trade_journal.errors import JournalRefused, JournalUnavailable, RowRefused
 from trade_journal.rows import Row, RowKind, row_bytes
 from trade_journal.store import CHECKPOINTS_MAX, READ_ROWS_MAX, JournalReader
@@ -134,13 +135,15 @@ class ListenerSource:
 
 
 def open_source(where: str, *, token: str | None) -> Source:
-    """Open a journal by its file, its database URL, or the URL of an admin listener. Raises JournalError."""
+    """Open a journal by its file, a bundle, its database URL, or an admin listener's URL. Raises JournalError."""
     if where.startswith(("http://", "https://")):
         if token is None:
             raise JournalRefused("a service's journal needs a token that may read: --token-file FILE")
         return ListenerSource(where, token=token)
     if "://" in where:
         return FileSource(where)
+    if is_bundle(Path(where)):
+        return BundleSource(Path(where))
     return FileSource(f"sqlite:///{Path(where).absolute()}")
 
 

@@ -81,7 +81,10 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Point:
+class Point:
+    """A checkpoint that is believed, with its note; `witnessed_at_s` is None without a known witness's signature."""
+
+    note: bytes
     checkpoint: Checkpoint
     witnessed_at_s: int | None
 
@@ -116,16 +119,18 @@ class Verification:
         self._signed = 0
         self._witnessed: tuple[int, int | None] = (0, None)
         self._fault: Fault | None = None
-        self._points: list[_Point] = []
+        self._points: list[Point] = []
         try:
-            self._points = _merged(
-                _checked_points(notes, keys, what="checkpoint"),
-                _checked_points(cosigned, keys, what="cosigned checkpoint"),
-            )
+            self._points = checked_points(notes, cosigned, keys=keys)
         except FaultFound as error:
             self._fault = error.fault
         self._next_point = 0
         self._last_sizes = self._points[-1].checkpoint.size if self._points else 0
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """The checkpoints that are believed, by size; none when one of them is at fault."""
+        return self._points
 
     @property
     def has_fault(self) -> bool:
@@ -225,9 +230,17 @@ def verify_journal(
     return verification.verdict()
 
 
-def _checked_points(notes: Sequence[bytes], keys: PublicKeys, *, what: str) -> list[_Point]:
+def checked_points(notes: Sequence[bytes], cosigned: Sequence[bytes], *, keys: PublicKeys) -> list[Point]:
+    """Believe every checkpoint, and order them by size. Raises FaultFound."""
+    return _merged(
+        _checked_points(notes, keys, what="checkpoint"),
+        _checked_points(cosigned, keys, what="cosigned checkpoint"),
+    )
+
+
+def _checked_points(notes: Sequence[bytes], keys: PublicKeys, *, what: str) -> list[Point]:
     """Believe every checkpoint or name the first that cannot be. Their sizes must not go back."""
-    points: list[_Point] = []
+    points: list[Point] = []
     for index, raw in enumerate(notes):
         try:
             checkpoint, note = open_checkpoint(raw, log=keys.log)
@@ -239,11 +252,11 @@ def _checked_points(notes: Sequence[bytes], keys: PublicKeys, *, what: str) -> l
         if before is not None and checkpoint.size < before.size:
             sizes = f"of {checkpoint.size} rows, after one of {before.size}"
             raise FaultFound(Fault(what=f"{what} {index}: {sizes}: the log went back"))
-        points.append(_Point(checkpoint=checkpoint, witnessed_at_s=at_s))
+        points.append(Point(note=raw, checkpoint=checkpoint, witnessed_at_s=at_s))
     return points
 
 
-def _merged(one: Sequence[_Point], other: Sequence[_Point]) -> list[_Point]:
+def _merged(one: Sequence[Point], other: Sequence[Point]) -> list[Point]:
     """Order checkpoints by size. Two of one size and two roots were signed of two logs: a fork."""
     points = sorted((*one, *other), key=lambda point: point.checkpoint.size)
     for before, point in pairwise(point.checkpoint for point in points):

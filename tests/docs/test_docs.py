@@ -107,6 +107,6 @@ def test_readme_commands_are_targets_of_the_makefile() -> None:
 
 
 def test_journal_table_lists_every_kind_of_row_and_which_are_requests() -> None:
-    table = first_column((ROOT / "docs/journal.md").read_text())
+    table = first_column(section((ROOT / "docs/journal.md").read_text(), "Kinds"))
     assert table.keys() == {kind.value for kind in RowKind}
     assert {name for name, cells in table.items() if cells[0] == "yes"} == {kind.value for kind in REQUEST_KINDS}
