@@ -10,7 +10,7 @@ ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check coverage mutate redteam hostile bench format locks clean
+.PHONY: help setup demo test check coverage mutate redteam hostile crash bench format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone, and what bad clients cost an honest one"
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make hostile  thousands of attacks on the published loss, each under a policy of its own (ARGS=\"--count N --seed N\")"
+	@echo "make crash  fails every system call of the journal once, and kills the gateway under load (ARGS=\"--kills N --seed N\")"
 	@echo "make locks  resolve requirements/*.txt again"
 
 .venv/uv/.ready: requirements/uv.txt
@@ -87,6 +88,11 @@ mutate: .venv/tests/.ready
 hostile: setup
 	$(TESTS)/pytest -q -m attack tests/hostile
 	PYTHONPATH=tests $(TESTS)/python -m hostile.run $(ARGS)
+
+crash: setup
+	tests/system-packages
+	PYTHONPATH=tests $(TESTS)/python -m crash.io_faults
+	PYTHONPATH=tests $(TESTS)/python -m crash.kills $(ARGS)
 
 format: .venv/tests/.ready
 	$(TESTS)/ruff format .

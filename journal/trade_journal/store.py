@@ -359,11 +359,14 @@ def _log_ahead(connection: Connection, path: Path) -> None:
 
 def _sync_folder(path: Path) -> None:
     """Make the new file's name itself durable."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise JournalUnavailable(f"{path}: its folder cannot be synced: {error.strerror}", cause="folder") from error
 
 
 def _values(draft: Draft, seq: int) -> tuple[int, int, str, str, bytes, bytes]:

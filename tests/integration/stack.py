@@ -29,6 +29,14 @@ def wait_until(fact: Callable[[], Any], *, within_s: float, what: str) -> Any:
     raise AssertionError(f"not within {within_s} s: {what}")
 
 
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class Stack:
     """A running trade-demo and the doors to what it started."""
 
@@ -95,6 +103,14 @@ class Stack:
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to one of the stack's processes."""
         os.kill(self.description["processes"][name]["pid"], number)
+
+    def reap(self, name: str) -> None:
+        """Wait until a killed process is gone: one started by this stack leaves a zombie until then."""
+        pid = self.description["processes"][name]["pid"]
+        for process in self._restarted:
+            if process.pid == pid:
+                process.wait(timeout=STOPPED_WITHIN_S)
+        wait_until(lambda: not is_alive(pid), within_s=STOPPED_WITHIN_S, what=f"{name} is gone")
 
     def restart(self, name: str) -> subprocess.Popen[bytes]:
         """Start a dead process again, exactly as it was started."""

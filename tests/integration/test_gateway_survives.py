@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import threading
-import time
 from typing import Any
 
-import httpx
 import pytest
 from integration.bot import Bot, resting_order
 from integration.stack import Stack, wait_until
@@ -16,67 +13,11 @@ from integration.stack import Stack, wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
-def tags_in_journal(stack: Stack) -> set[str]:
-    return {str(row["fields"]["tag"]) for row in stack.rows() if row["kind"] == "order:intent"}
-
-
-def tags_at_exchange(stack: Stack) -> set[str]:
-    orders: list[dict[str, Any]] = stack.control.get("/state").json()["orders"]
-    return {str(order["orderLinkId"]) for order in orders if str(order.get("orderLinkId", "")).startswith("T1")}
-
-
 def working_at_exchange(stack: Stack) -> set[str]:
     orders: list[dict[str, Any]] = stack.control.get("/state").json()["orders"]
     return {
         str(order["orderId"]) for order in orders if order["orderStatus"] in ("New", "PartiallyFilled", "Untriggered")
     }
-
-
-def test_sigkill_in_traffic_loses_no_row_and_leaves_no_order_without_one(own_stack: Stack) -> None:
-    stack = own_stack
-    order = resting_order(stack)
-    acknowledged: set[str] = set()
-    done = threading.Event()
-
-    def trade() -> None:
-        bot = Bot(stack.gateway)
-        while not done.is_set():
-            try:
-                answer = bot.post("/v5/order/create", order)
-                if answer["retCode"] == 0:
-                    acknowledged.add(answer["result"]["orderId"])
-                    cancel = {"category": "spot", "symbol": order["symbol"], "orderId": answer["result"]["orderId"]}
-                    bot.post("/v5/order/cancel", cancel)
-            except (httpx.HTTPError, ValueError):
-                bot.close()
-                bot = Bot(stack.gateway)
-                time.sleep(0.02)
-        bot.close()
-
-    threads = [threading.Thread(target=trade) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(3):
-            wait_until(lambda: len(stack.rows()) > 20, within_s=20, what="traffic")
-            time.sleep(0.5)
-            rows_before = stack.rows()
-            stack.kill("gateway")
-            wait_until(lambda: stack.state_name() == "unreachable", within_s=5, what="gateway dead")
-            stack.restart("gateway")
-            stack.wait_for_state("ACTIVE")
-            assert stack.rows()[: len(rows_before)] == rows_before
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert acknowledged
-    assert tags_at_exchange(stack) <= tags_in_journal(stack)
-    sequence = [row["seq"] for row in stack.rows()]
-    assert sequence == list(range(len(sequence)))
-    wait_until(
-        lambda: working_at_exchange(stack) <= acknowledged, within_s=20, what="orders nobody was told of are cancelled"
-    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])

@@ -1,0 +1,168 @@
+"""Fails the n-th system call of a kind on a journal's files, or dies at it, for every n; the promises must hold.
+
+The writer runs under strace, which answers that one call in the kernel's place, or kills it. What must hold then:
+- every row that was acknowledged is there, with its number and content, and every checkpoint that was given out;
+- nothing is there that was not handed over, but the row that tells of the recovery;
+- the journal verifies, and opens again for writing; or it was refused at the opening with one sentence;
+- the process ended by itself, and not with a traceback, unless it was killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crash.appender import ORIGIN, ROWS, SIGNER, entry
+
+from trade_journal.note import parse_note
+from trade_journal.rows import Row, RowKind, draft
+from trade_journal.store import JournalReader, JournalStore
+from trade_journal.verify import PublicKeys, verify_journal
+
+CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "openat", "fcntl", "pread64", "unlink", "flock")
+KILLED = "SIGKILL"
+OUTCOMES = ("EIO", "ENOSPC", KILLED)
+MORE = 3  # calls that come only because one before them failed
+RUN_WITHIN_S = 90
+FAST_STRACE = ("--seccomp-bpf",)  # stops the writer at the traced calls only
+APPENDER = Path(__file__).with_name("appender.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """The n-th of these calls on a journal's files ends so; the journal is new, or has rows already."""
+
+    call: str
+    outcome: str
+    number: int
+    is_new: bool
+
+    def __str__(self) -> str:
+        """Name it in a line."""
+        return f"{'new' if self.is_new else 'old'} journal, {self.call} number {self.number} ends with {self.outcome}"
+
+
+class PromiseBroken(Exception):
+    """What the writer promised, or what it must never do, and did."""
+
+
+def count_calls(call: str, *, is_new: bool) -> int:
+    """Count how often a run makes a call when nothing fails."""
+    with tempfile.TemporaryDirectory(prefix="trade-crash-") as folder:
+        log = _run(Path(folder), [*FAST_STRACE, "-e", f"trace={call}"], is_new=is_new)
+    return log.count(f"{call}(")
+
+
+def run_with(fault: Fault) -> bool:
+    """Run the writer under one fault and check it; False when there was no such call. Raises PromiseBroken."""
+    how = "signal=KILL" if fault.outcome == KILLED else f"error={fault.outcome}"
+    tracing = [*FAST_STRACE] if fault.outcome != KILLED else []  # with it, strace sends no signals
+    tracing += ["-e", f"trace={fault.call}", "-e", f"inject={fault.call}:{how}:when={fault.number}"]
+    with tempfile.TemporaryDirectory(prefix="trade-crash-") as folder:
+        try:
+            log = _run(Path(folder), tracing, is_new=fault.is_new)
+        except PromiseBroken as broken:
+            raise PromiseBroken(f"{fault}: {broken}") from broken
+    return "INJECTED" in log or KILLED in log
+
+
+def _run(folder: Path, tracing: Sequence[str], *, is_new: bool) -> str:
+    journal = folder / "journal.db"
+    log = folder / "strace.log"
+    watched = [journal, *(journal.with_name(journal.name + end) for end in ("-wal", "-shm", ".lock")), folder]
+    strace = ["strace", "-f", "-q", "-o", str(log)]
+    strace += [part for path in watched for part in ("-P", str(path))]
+    before = [] if is_new else _promises(_appended([], journal, first_number=0))
+    done = _appended([*strace, *tracing], journal, first_number=ROWS)
+    _check(done, journal, [*before, *_promises(done)])
+    return log.read_text(errors="replace")
+
+
+def _appended(under: Sequence[str], journal: Path, *, first_number: int) -> subprocess.CompletedProcess[str]:
+    command = [*under, sys.executable, str(APPENDER), f"sqlite:///{journal}", str(first_number)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=RUN_WITHIN_S, check=False)
+
+
+def _promises(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def _check(done: subprocess.CompletedProcess[str], journal: Path, promises: Sequence[Sequence[str]]) -> None:
+    if done.returncode not in {0, 2, -signal.SIGKILL} or "Traceback" in done.stderr:
+        raise PromiseBroken(f"ended with {done.returncode}: {done.stderr[-800:]}")
+    if done.returncode == 2 and len(done.stderr.strip().splitlines()) != 1:
+        raise PromiseBroken(f"refused, and not in one sentence: {done.stderr!r}")
+    rows, sizes = _found(journal)
+    for _, seq, number in (line for line in promises if line[0] == "row"):
+        if int(seq) >= len(rows) or rows[int(seq)].fields.get("number") != int(number):
+            raise PromiseBroken(f"row {seq} was acknowledged and is not there")
+    for _, size in (line for line in promises if line[0] == "point"):
+        if int(size) not in sizes:
+            raise PromiseBroken(f"a checkpoint of {size} rows was given out and is not kept")
+    numbers = [row.fields["number"] for row in rows if row.kind is RowKind.ORDER_INTENT]
+    if len(set(numbers)) != len(numbers) or not set(numbers) <= set(range(2 * ROWS)):
+        raise PromiseBroken(f"rows twice, or that nobody wrote: {numbers}")
+    if {row.kind for row in rows} - {RowKind.ORDER_INTENT, RowKind.JOURNAL_RECOVERED}:
+        raise PromiseBroken("rows of a kind that nobody wrote")
+
+
+def _found(journal: Path) -> tuple[list[Row], set[int]]:
+    """Verify what lies there, and open it again as a restart does."""
+    url = f"sqlite:///{journal}"
+    store = JournalStore.open(url, origin=ORIGIN, log=SIGNER.verifier())
+    try:
+        rows = store.read(0, 1000)
+        store.append([draft(entry(10_000))])
+    finally:
+        store.close()
+    reader = JournalReader(url)
+    try:
+        notes = reader.checkpoints(0, 1000)
+        keys = PublicKeys(log=SIGNER.verifier(), witness=None)
+        verdict = verify_journal(reader.stored_rows(0, 1000), notes=notes, keys=keys)
+    finally:
+        reader.close()
+    if not verdict.is_good:
+        raise PromiseBroken(f"does not verify: {verdict.fault}")
+    return rows, {int(parse_note(note).text.split("\n")[1]) for note in notes}
+
+
+def main() -> int:
+    """Fail every system call of a journal once, and see every promise kept."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--sample", type=int, help="of each kind of fault only so many numbers, drawn by the seed")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    total = 0
+    for call in CALLS:
+        for is_new in (True, False):
+            faults = faults_of(call, is_new=is_new)
+            count = sum(run_with(fault) for fault in sampled(faults, options.sample, seed=options.seed))
+            total += count
+            print(f"{'new' if is_new else 'old'} journal, {call:10} {count:4} faults, every promise kept", flush=True)
+    print(f"{total} faults")
+    return 0
+
+
+def faults_of(call: str, *, is_new: bool) -> list[Fault]:
+    """List every fault of one call."""
+    numbers = range(1, count_calls(call, is_new=is_new) + 1 + MORE)
+    return [Fault(call=call, outcome=one, number=n, is_new=is_new) for one in OUTCOMES for n in numbers]
+
+
+def sampled(faults: Sequence[Fault], count: int | None, *, seed: int) -> Sequence[Fault]:
+    """Draw some faults, or give all."""
+    if count is None or count >= len(faults):
+        return faults
+    return random.Random(seed).sample(faults, count)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
