@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol
@@ -23,8 +24,10 @@ from trade_journal.sources import Source, stored_rows
 from trade_journal.store import READ_ROWS_MAX
 from trade_journal.verify import PublicKeys, StoredRow, Verdict, Verification
 
-BUNDLE, JSONL = "bundle", "jsonl"
-LAYOUTS: Final = (BUNDLE, JSONL)
+BUNDLE: Final = "bundle"
+JSONL: Final = "jsonl"
+PARQUET: Final = "parquet"
+LAYOUTS: Final = (BUNDLE, JSONL, PARQUET)
 Advance = Callable[[int], None]
 
 
@@ -43,7 +46,7 @@ class RowsWriter(Protocol):
         """Take the next rows."""
 
     def close(self) -> None:
-        """Complete the file."""
+        """Complete the file, or let go of it when it will not be kept."""
 
 
 def export_journal(
@@ -67,8 +70,8 @@ def export_journal(
         notes = Notes(checkpoints=source.checkpoints(), cosigned=source.cosigned())
         verification = Verification(notes=notes.checkpoints, cosigned=notes.cosigned, keys=keys)
         pages = _verified_pages(source, verification, advance)
-        if layout == JSONL:
-            rows = _write_rows(_JsonLines(file), pages, first or 0, last)
+        if layout != BUNDLE:
+            rows = _write_rows(_rows_writer(layout, file), pages, first or 0, last)
         elif is_whole:
             points = _good(verification).points
             rows = write_whole(file, pages, origin=keys.log.name, points=points, notes=notes)
@@ -97,6 +100,16 @@ class _JsonLines:
         """Every line is complete by itself."""
 
 
+def _rows_writer(layout: str, file: IO[bytes]) -> RowsWriter:
+    if layout == JSONL:
+        return _JsonLines(file)
+    try:
+        from trade_journal.parquet import ParquetRows  # noqa: PLC0415 - slow to import, and not there in every service
+    except ImportError as error:
+        raise JournalUnavailable("parquet needs pyarrow, which the journal's extra brings", cause="pyarrow") from error
+    return ParquetRows(file)
+
+
 def _verified_pages(source: Source, verification: Verification, advance: Advance) -> Iterator[list[StoredRow]]:
     for page in stored_rows(source):
         verification.feed(page)
@@ -120,12 +133,12 @@ def _concluded(verification: Verification) -> Verdict:
 
 def _write_rows(writer: RowsWriter, pages: Iterator[list[StoredRow]], first: int, last: int | None) -> int:
     written = seen = 0
-    for page in pages:
-        rows = [_parsed(stored) for stored in page if stored.seq >= first and (last is None or stored.seq <= last)]
-        writer.write(rows)
-        written += len(rows)
-        seen += len(page)
-    writer.close()
+    with closing(writer):
+        for page in pages:
+            rows = [_parsed(stored) for stored in page if stored.seq >= first and (last is None or stored.seq <= last)]
+            writer.write(rows)
+            written += len(rows)
+            seen += len(page)
     if max(first, last or 0) >= max(seen, 1):
         raise JournalUnavailable(f"the journal has {seen} rows, and no row {max(first, last or 0)}", cause="no_row")
     return written

@@ -6,9 +6,11 @@ import json
 import re
 import sqlite3
 import stat
+import sys
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from journal.bundle_parts import AT_S, KEYS, ORIGIN, WITNESS, make_journal, members, write_keys
 
@@ -179,7 +181,7 @@ def test_link_that_leads_nowhere_is_not_followed(journal: Path, keys: Path, out:
     assert list(out.parent.iterdir()) == [out]
 
 
-@pytest.mark.parametrize("layout", ["bundle", "jsonl"])
+@pytest.mark.parametrize("layout", ["bundle", "jsonl", "parquet"])
 @pytest.mark.parametrize("more", [[], ["--from", "1", "--to", "2"]])
 @pytest.mark.parametrize(
     ("statement", "named"),
@@ -214,6 +216,36 @@ def test_json_lines_are_what_tail_shows(journal: Path, keys: Path, out: Path, ca
     capsys.readouterr()
     assert main(["tail", "--journal", str(journal), "--rows", "28", "--json"]) == EXIT_GOOD
     assert capsys.readouterr().out == out.read_text()
+
+
+def test_parquet_has_the_columns_of_tail(journal: Path, keys: Path, out: Path, capsys: Said) -> None:
+    assert export(journal, keys, out, "--format", "parquet", "--from", "2", "--to", "29") == EXIT_GOOD
+    capsys.readouterr()
+    assert main(["tail", "--journal", str(journal), "--rows", "28", "--json"]) == EXIT_GOOD
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    table = pq.read_table(out)
+    assert table.column_names == ["seq", "at_ns", "kind", "actor", "fields", "policy_hash", "leaf_hash"]
+    assert [{**row, "fields": json.loads(row["fields"])} for row in table.to_pylist()] == rows
+
+
+def test_parquet_of_several_groups_and_of_no_rows_is_complete(
+    tmp_path: Path, keys: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trade_journal.parquet.GROUP_ROWS", 1000)
+    for rows in (2500, 0):
+        journal = make_journal(tmp_path / f"{rows}.db", rows=rows, signed=[rows])
+        assert export(journal, keys, out, "--format", "parquet") == EXIT_GOOD
+        assert pq.read_table(out).column("seq").to_pylist() == list(range(rows))
+        out.unlink()
+
+
+def test_parquet_without_pyarrow_is_refused(
+    journal: Path, keys: Path, out: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trade_journal.parquet", None)
+    assert export(journal, keys, out, "--format", "parquet") == EXIT_UNREADABLE
+    assert "needs pyarrow" in capsys.readouterr().err
+    assert list(out.parent.iterdir()) == []
 
 
 def test_bundle_is_followed_counted_and_exported_as_its_journal(
