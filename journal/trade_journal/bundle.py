@@ -20,6 +20,7 @@ Guarantees
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -247,8 +248,8 @@ def inclusions_of(lines: Iterator[bytes]) -> Iterator[Inclusion]:
 
 
 def hash_line(one: bytes) -> bytes:
-    """Return the line of a hash in a proof."""
-    return base64.b64encode(one) + b"\n"
+    """Return the line of a hash in a proof, with its newline."""
+    return binascii.b2a_base64(one)
 
 
 def _note(lines: Iterator[bytes], *, member: str) -> bytes:
