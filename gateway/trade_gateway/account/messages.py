@@ -58,8 +58,8 @@ class OrderSeen:
         if (self.category, self.symbol, self.side) != (sent.category, sent.symbol, sent.side):
             return False
         is_market = isinstance(sent, StopIntent) and sent.limit_price is None
-        is_cut = sent.reduce_only and _ZERO < self.quantity < sent.quantity
-        return (is_market or self.price == sent.price) and (is_cut or self.quantity == sent.quantity)
+        is_quantity = _ZERO < self.quantity <= sent.quantity if sent.reduce_only else self.quantity == sent.quantity
+        return is_quantity and (is_market or self.price == sent.price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

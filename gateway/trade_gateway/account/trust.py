@@ -86,10 +86,10 @@ class TrustKeeper:
         """Note that the stream has told it."""
         self._surprises.pop(what, None)
 
-    def reading_completed(self, *, began_ns: int, differences: int) -> None:
-        """Note a complete reading. `differences` counts what it had otherwise than the view, the first one none."""
+    def reading_completed(self, *, began_ns: int, has_differed: bool) -> None:
+        """Note a complete reading, and whether it had anything otherwise than the view; the first one has nothing."""
         self._read_at_ns = began_ns
-        if self._distrusted_at_ns is None or self._stream_up_at_ns is None or differences:
+        if self._distrusted_at_ns is None or self._stream_up_at_ns is None or has_differed:
             return
         if began_ns >= self._distrusted_at_ns and began_ns >= self._stream_up_at_ns:
             self._distrusted_at_ns = None

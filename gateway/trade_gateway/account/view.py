@@ -81,13 +81,13 @@ class OwnOrderShown:
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """One reading by REST under way. `differences` counts what it showed otherwise than the view."""
+    """One reading by REST under way: whether it differed from the view, and what the stream has told meanwhile."""
 
     began_ns: int
-    wallet_changes: int
-    position_changes: dict[str, int]
-    differences: int = 0
-    touched_orders: set[str] = field(default_factory=set)
+    has_differed: bool = False
+    has_heard_wallet: bool = False
+    heard_positions: dict[str, PositionSeen] = field(default_factory=dict)
+    heard_orders: set[str] = field(default_factory=set)
 
 
 class AccountView:
@@ -99,9 +99,7 @@ class AccountView:
         self.equity_usdt: Decimal | None = None
         self.coins: dict[str, Decimal] = {}
         self._coins_at_ms = 0
-        self._wallet_changes = 0
         self._positions: dict[str, PositionSeen] = {}
-        self._position_changes: dict[str, int] = {}
         self._foreign: dict[str, OrderSeen] = {}
         self._foreign_ended: OrderedDict[str, None] = OrderedDict()
         self._executions: OrderedDict[str, None] = OrderedDict()
@@ -149,11 +147,7 @@ class AccountView:
 
     def begin_reading(self, *, now_ns: int) -> Reading:
         """Begin a complete reading by REST; a reading that was begun before and not ended is forgotten."""
-        self._reading = Reading(
-            began_ns=now_ns,
-            wallet_changes=self._wallet_changes,
-            position_changes=dict(self._position_changes),
-        )
+        self._reading = Reading(began_ns=now_ns)
         return self._reading
 
     def read_open_orders(
@@ -167,7 +161,7 @@ class AccountView:
             changes += self._order(seen, Source.READING, now_ns=now_ns)
         # Whatever the stream has brought since the reading began is newer than the list.
         for order_id, held in list(self._foreign.items()):
-            if held.category is category and order_id not in listed and order_id not in reading.touched_orders:
+            if held.category is category and order_id not in listed and order_id not in reading.heard_orders:
                 del self._foreign[order_id]
                 self._differ(f"the end of order {order_id}", now_ns=now_ns)
         return changes
@@ -204,11 +198,11 @@ class AccountView:
         if positions is not None:
             self._read_positions(positions, reading, now_ns=now_ns)
         self._ledger.settle(marks)
-        self.trust_keeper.reading_completed(began_ns=reading.began_ns, differences=reading.differences)
+        self.trust_keeper.reading_completed(began_ns=reading.began_ns, has_differed=reading.has_differed)
         self._reading = None
 
     def _order(self, seen: OrderSeen, source: Source, *, now_ns: int) -> list[Change]:
-        order = self._ledger.get(seen.tag) if seen.tag else None
+        order = self._ledger.get(seen.tag)
         if order is None:
             self._foreign_order(seen, source, now_ns=now_ns)
             return []
@@ -223,7 +217,7 @@ class AccountView:
         is_end = shown.status in TERMINAL_STATUSES
         is_live_or_was = not is_end or shown.filled > 0
         changes = self._appear(order, shown.order_id, status=shown.status) if is_live_or_was else []
-        if not is_live_or_was and order.phase is Phase.UNRESOLVED:
+        if order.phase is Phase.UNRESOLVED:
             self._ledger.acknowledge(order.tag, shown.order_id)  # so that the bot finds it by its id
         changes += self._fill(order, shown.filled, value=shown.value, price=None, now_ns=now_ns)
         if is_end:
@@ -270,7 +264,7 @@ class AccountView:
         return [Ended(order=order, status=status)]
 
     def _execution(self, seen: ExecutionSeen, source: Source, *, now_ns: int) -> list[Change]:
-        order = self._ledger.get(seen.tag) if seen.tag and seen.is_trade else None
+        order = self._ledger.get(seen.tag) if seen.is_trade else None
         if order is None or (seen.category, seen.symbol) != (order.intent.category, order.intent.symbol):
             return []
         is_news = seen.execution_id not in self._executions
@@ -300,7 +294,7 @@ class AccountView:
             self.trust_keeper.explained(what)
             self.trust_keeper.explained(f"the end of {what}")
             if self._reading is not None:
-                self._reading.touched_orders.add(seen.order_id)
+                self._reading.heard_orders.add(seen.order_id)
         if seen.status in TERMINAL_STATUSES:
             _remember(self._foreign_ended, seen.order_id)
             self._foreign.pop(seen.order_id, None)
@@ -321,7 +315,8 @@ class AccountView:
         # Of the same millisecond as a reading, a message is as new or newer; a later reading settles what is not.
         if seen.at_ms >= self._coins_at_ms:
             self._coins_at_ms = seen.at_ms
-            self._wallet_changes += 1
+            if self._reading is not None:
+                self._reading.has_heard_wallet = True
             self.coins.update(seen.coins)
             if seen.equity_usdt is not None:
                 self.equity_usdt = seen.equity_usdt
@@ -330,12 +325,11 @@ class AccountView:
                 self.trust_keeper.explained(f"coin {coin}")
 
     def _read_wallet(self, seen: WalletSeen, reading: Reading, *, now_ns: int) -> None:
-        has_moved = self._wallet_changes != reading.wallet_changes
         if seen.equity_usdt is not None:
             self.equity_usdt = seen.equity_usdt
-        if has_moved and self._coins_at_ms > seen.at_ms:
+        if reading.has_heard_wallet and self._coins_at_ms > seen.at_ms:
             return  # the stream has said something newer while we asked
-        if not has_moved:
+        if not reading.has_heard_wallet:
             for coin in self.coins.keys() | seen.coins.keys():
                 if self.coins.get(coin, _ZERO) != seen.coins.get(coin, _ZERO):
                     self._differ(f"coin {coin}", now_ns=now_ns)
@@ -346,19 +340,20 @@ class AccountView:
         held = self._positions.get(seen.symbol)
         if held is None or seen.sequence >= held.sequence:
             self._positions[seen.symbol] = held = seen
-            self._position_changes[seen.symbol] = self._position_changes.get(seen.symbol, 0) + 1
+            if self._reading is not None:
+                self._reading.heard_positions[seen.symbol] = seen
         if held.size == seen.size:
             self.trust_keeper.explained(f"position {seen.symbol}")
 
     def _read_positions(self, positions: Iterable[PositionSeen], reading: Reading, *, now_ns: int) -> None:
-        listed = {seen.symbol: seen for seen in positions}
-        for symbol in self._positions.keys() | listed.keys():
-            held, seen = self._positions.get(symbol), listed.get(symbol)
-            has_moved = self._position_changes.get(symbol, 0) != reading.position_changes.get(symbol, 0)
-            if has_moved and held is not None and (seen is None or held.sequence > seen.sequence):
-                continue
+        latest = {seen.symbol: seen for seen in positions}
+        for symbol, heard in reading.heard_positions.items():
+            if symbol not in latest or heard.sequence > latest[symbol].sequence:
+                latest[symbol] = heard
+        for symbol in self._positions.keys() | latest.keys():
+            held, seen = self._positions.get(symbol), latest.get(symbol)
             size = _ZERO if seen is None else seen.size
-            if not has_moved and size != (_ZERO if held is None else held.size):
+            if symbol not in reading.heard_positions and size != (_ZERO if held is None else held.size):
                 self._differ(f"position {symbol}", now_ns=now_ns)
             self._positions[symbol] = replace(self._positions[symbol], size=_ZERO) if seen is None else seen
 
@@ -367,7 +362,7 @@ class AccountView:
         if not self.trust_keeper.has_baseline:
             return
         if self._reading is not None:
-            self._reading.differences += 1
+            self._reading.has_differed = True
         self.trust_keeper.surprise(what, at_ns=now_ns)
 
 

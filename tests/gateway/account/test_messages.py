@@ -277,6 +277,7 @@ ENTRY = order_intent(category=Category.LINEAR, side=Side.SELL, quantity="0.5", p
         (MARKET_STOP, {"price": "0"}, True),
         (MARKET_STOP, {"price": "27000"}, True),
         (MARKET_STOP, {"qty": "0.6"}, False),
+        (EXIT, {}, True),
         (EXIT, {"qty": "0.4"}, True),
         (ENTRY, {}, True),
         (ENTRY, {"qty": "0.4"}, False),

@@ -31,7 +31,7 @@ def reason(keeper: TrustKeeper, *, now_ns: int = 200) -> str:
 def keeper() -> TrustKeeper:
     made = TrustKeeper()
     made.stream_up(at_ns=UP_NS)
-    made.reading_completed(began_ns=UP_NS, differences=0)
+    made.reading_completed(began_ns=UP_NS, has_differed=False)
     return made
 
 
@@ -42,7 +42,7 @@ def test_trust_begins_without_any() -> None:
 def test_trust_keeper_tells_when_the_last_reading_began() -> None:
     keeper = TrustKeeper()
     assert keeper.read_at_ns is None
-    keeper.reading_completed(began_ns=150, differences=0)
+    keeper.reading_completed(began_ns=150, has_differed=False)
     assert keeper.read_at_ns == 150
 
 
@@ -52,36 +52,36 @@ def test_trust_comes_with_a_reading_made_after_the_stream_was_up(keeper: TrustKe
 
 def test_trust_needs_the_stream() -> None:
     keeper = TrustKeeper()
-    keeper.reading_completed(began_ns=150, differences=0)
+    keeper.reading_completed(began_ns=150, has_differed=False)
     assert reason(keeper)
 
 
 def test_trust_reading_begun_before_the_stream_was_up_is_none() -> None:
     keeper = TrustKeeper()
     keeper.stream_up(at_ns=UP_NS)
-    keeper.reading_completed(began_ns=UP_NS - 1, differences=0)
+    keeper.reading_completed(began_ns=UP_NS - 1, has_differed=False)
     assert reason(keeper)
 
 
 def test_trust_is_lost_with_the_stream_until_a_later_reading(keeper: TrustKeeper) -> None:
     keeper.stream_down("closed", at_ns=300)
     assert "closed" in reason(keeper)
-    keeper.reading_completed(began_ns=310, differences=0)
+    keeper.reading_completed(began_ns=310, has_differed=False)
     assert reason(keeper)
     keeper.stream_up(at_ns=320)
     assert reason(keeper)
-    keeper.reading_completed(began_ns=319, differences=0)
+    keeper.reading_completed(began_ns=319, has_differed=False)
     assert reason(keeper)
-    keeper.reading_completed(began_ns=320, differences=0)
+    keeper.reading_completed(began_ns=320, has_differed=False)
     assert reason(keeper) == ""
 
 
 def test_trust_lost_to_nonsense_needs_a_reading_that_agrees(keeper: TrustKeeper) -> None:
     keeper.distrust("nonsense", at_ns=300)
     assert reason(keeper) == "nonsense"
-    keeper.reading_completed(began_ns=301, differences=1)
+    keeper.reading_completed(began_ns=301, has_differed=True)
     assert reason(keeper) == "nonsense"
-    keeper.reading_completed(began_ns=302, differences=0)
+    keeper.reading_completed(began_ns=302, has_differed=False)
     assert reason(keeper) == ""
 
 
@@ -116,7 +116,7 @@ def test_trust_regained_is_not_lost_to_what_was_read_before(keeper: TrustKeeper)
     keeper.surprise("coin BTC", at_ns=200)
     keeper.distrust("nonsense", at_ns=300)
     keeper.surprise("coin ETH", at_ns=301)
-    keeper.reading_completed(began_ns=302, differences=0)
+    keeper.reading_completed(began_ns=302, has_differed=False)
     assert judged(keeper, now_ns=302 + 2 * SETTLE_NS) == Trusted()
 
 
@@ -135,7 +135,7 @@ def test_trust_has_the_times_and_bounds_that_were_decided() -> None:
 def test_trust_of_a_keeper_that_was_just_made_comes_with_the_first_reading_however_early() -> None:
     keeper = TrustKeeper()
     keeper.stream_up(at_ns=0)
-    keeper.reading_completed(began_ns=0, differences=0)
+    keeper.reading_completed(began_ns=0, has_differed=False)
     assert judged(keeper, now_ns=0) == Trusted()
 
 
@@ -147,18 +147,18 @@ def test_trust_keeper_has_a_baseline_once_something_was_read(keeper: TrustKeeper
 def test_trust_is_lost_when_the_stream_comes_up_anew_until_a_later_reading(keeper: TrustKeeper) -> None:
     keeper.stream_up(at_ns=300)
     assert reason(keeper, now_ns=300)
-    keeper.reading_completed(began_ns=299, differences=0)
+    keeper.reading_completed(began_ns=299, has_differed=False)
     assert reason(keeper, now_ns=300)
-    keeper.reading_completed(began_ns=300, differences=0)
+    keeper.reading_completed(began_ns=300, has_differed=False)
     assert judged(keeper, now_ns=300) == Trusted()
 
 
 def test_trust_is_not_regained_by_a_reading_that_began_before_it_was_lost(keeper: TrustKeeper) -> None:
     keeper.distrust("nonsense", at_ns=300)
-    keeper.reading_completed(began_ns=299, differences=0)
+    keeper.reading_completed(began_ns=299, has_differed=False)
     assert reason(keeper, now_ns=301) == "nonsense"
 
 
 def test_trust_stays_with_every_reading_that_agrees(keeper: TrustKeeper) -> None:
-    keeper.reading_completed(began_ns=300, differences=0)
+    keeper.reading_completed(began_ns=300, has_differed=False)
     assert judged(keeper, now_ns=300) == Trusted()

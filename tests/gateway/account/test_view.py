@@ -543,3 +543,109 @@ def test_view_counts_an_execution_again_that_its_bounded_memory_has_lost(monkeyp
     for number in range(2):
         it.hear(execution(number, "0.1"))
     assert quantities(it.hear(execution(0, "0.1"))) == [Decimal("0.1")]
+
+
+def test_view_takes_the_first_wallet_message_before_any_reading_and_whatever_its_time() -> None:
+    view = AccountView(ledger=OrderLedger())
+    view.hear(replace(WALLET, at_ms=0), now_ns=NOW_NS)
+    assert view.coins == WALLET.coins
+
+
+def test_view_notes_nothing_more_in_a_reading_that_has_ended() -> None:
+    it = Scene()
+    reading = it.view.begin_reading(now_ns=NOW_NS)
+    it.view.end_reading(reading, wallet=WALLET, positions=(), marks={}, now_ns=NOW_NS)
+    it.hear(it.seen(tag="", order_id="y1"))
+    assert reading.heard_orders == set()
+
+
+@pytest.mark.parametrize("status", ["New", "Cancelled"])
+def test_view_order_keeps_the_id_that_it_was_acknowledged_with(status: str) -> None:
+    it = Scene()
+    it.hear(it.seen(status, order_id="x2"))
+    assert it.order.order_id == "x1"
+
+
+def test_view_whole_execution_that_does_not_name_its_order_leaves_its_outcome_unknown() -> None:
+    it = Scene(phase=Phase.UNRESOLVED)
+    it.hear(execution(1, "1", order_id=""))
+    assert it.order.phase is Phase.UNRESOLVED
+    assert not it.is_trusted()
+
+
+def test_view_end_that_the_stream_has_told_stays_told_when_an_older_message_follows() -> None:
+    it = Scene()
+    it.hear(it.seen("Cancelled"))
+    it.view.read_order(it.order, order_id="x1", status="Cancelled", filled=Decimal("0.4"), now_ns=NOW_NS)
+    it.hear(it.seen("PartiallyFilled", "0.4"))
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
+
+
+def test_view_execution_that_the_stream_repeats_tells_of_no_other_that_a_reading_has_shown() -> None:
+    it = Scene()
+    for number in range(2):
+        it.view.read_execution(execution(number), now_ns=NOW_NS)
+    it.hear(execution(0))
+    assert not it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
+
+
+def test_view_message_of_the_stream_that_is_behind_what_a_flow_found_out_is_no_gap() -> None:
+    it = Scene()
+    it.ledger.observe("T1", status="PartiallyFilled", filled=Decimal("0.7"))
+    assert quantities(it.hear(it.seen("PartiallyFilled", "0.4"))) == [Decimal("0.4")]
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
+
+
+def test_view_order_of_somebody_else_is_not_told_by_being_read_twice() -> None:
+    it = Scene()
+    for _ in range(2):
+        other = it.seen(tag="", order_id="y1")
+        it.view.read_open_orders(Category.SPOT, [other], it.view.begin_reading(now_ns=NOW_NS), now_ns=NOW_NS)
+    assert not it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
+
+
+def test_view_order_of_somebody_else_is_known_as_it_was_amended() -> None:
+    it = Scene()
+    it.hear(it.seen(tag="", order_id="y1"))
+    amended = it.seen(tag="", order_id="y1", quantity=Decimal(2))
+    it.hear(amended)
+    assert it.view.foreign_orders == (amended,)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_view_fill_of_somebody_elses_order_that_a_reading_shows_first_must_be_told(is_told: bool) -> None:
+    it = Scene()
+    it.hear(it.seen(tag="", order_id="y1"))
+    more = it.seen("PartiallyFilled", "0.2", tag="", order_id="y1")
+    it.view.read_open_orders(Category.SPOT, [more], it.view.begin_reading(now_ns=NOW_NS), now_ns=NOW_NS)
+    if is_told:
+        it.hear(more)
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1) is is_told
+
+
+def test_view_reading_while_the_stream_was_silent_counts_whatever_its_time() -> None:
+    it = Scene()
+    it.hear(replace(WALLET, coins={"BTC": Decimal(3)}, at_ms=2000))
+    it.read(wallet=replace(WALLET, at_ms=1999))
+    assert it.view.coins == WALLET.coins
+    assert not it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
+
+
+@pytest.mark.parametrize("coins", [{"BTC": 1}, {"BTC": 1, "USDT": 100, "ETH": 1}])
+def test_view_coin_that_only_the_reading_or_only_the_stream_knows_is_a_gap(coins: dict[str, int]) -> None:
+    it = Scene()
+    it.read(wallet=replace(WALLET, coins={coin: Decimal(amount) for coin, amount in coins.items()}))
+    assert not it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
+
+
+@pytest.mark.parametrize(("listed", "size"), [((), 3), ((8,), 3), ((9,), 2), ((10,), 2)])
+def test_view_position_told_while_positions_were_asked_for_stays_unless_the_list_is_as_new(
+    listed: tuple[int, ...], size: int
+) -> None:
+    it = Scene()
+    reading = it.view.begin_reading(now_ns=NOW_NS)
+    it.hear(PositionSeen(symbol="BTCUSDT", size=Decimal(3), sequence=9))
+    positions = [PositionSeen(symbol="BTCUSDT", size=Decimal(2), sequence=number) for number in listed]
+    it.view.end_reading(reading, wallet=WALLET, positions=positions, marks={}, now_ns=NOW_NS)
+    assert it.view.positions == {"BTCUSDT": Decimal(size)}
+    assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
