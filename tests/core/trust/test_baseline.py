@@ -119,6 +119,12 @@ def test_baseline_at_its_bound_is_whole_and_beyond_it_refused(make: Any, bound: 
         make(bound + 1)
 
 
+@pytest.mark.parametrize(("name", "bound"), [("orders", 500), ("positions", 200), ("holdings", 500)])
+def test_baseline_list_beyond_its_bound_is_refused_before_its_entries_are_looked_at(name: str, bound: int) -> None:
+    with pytest.raises(NotTrusted, match=f"{name} must be a list of at most {bound}"):
+        parse_baseline({**PLAIN, name: [{}] * (bound + 1)})
+
+
 @pytest.mark.parametrize("name", ["orders", "positions", "holdings"])
 def test_baseline_that_repeats_is_refused(name: str) -> None:
     with pytest.raises(NotTrusted, match="repeat"):
