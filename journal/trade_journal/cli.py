@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"trade-journal: {error}", file=sys.stderr)
         return EXIT_UNREADABLE
     except KeyboardInterrupt:
-        return EXIT_GOOD
+        # Only what has no end is ended well by it; a verdict that was not reached must not look like a good one.
+        return EXIT_GOOD if getattr(options, "follow", False) else EXIT_UNREADABLE
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,14 +26,25 @@ Change = Callable[[bytes], bytes]
 
 
 def make_journal(
-    path: Path, *, rows: int, signed: Sequence[int] = (), cosigned: Sequence[int] = (), text: str = ""
+    path: Path,
+    *,
+    rows: int,
+    signed: Sequence[int] = (),
+    cosigned: Sequence[int] = (),
+    text: str = "",
+    lists: Sequence[str] = (),
 ) -> Path:
     """Write rows, with checkpoints after some numbers of them, of which some are cosigned too."""
     store = JournalStore.open(f"sqlite:///{path}", origin=ORIGIN)
     kinds = [RowKind.ORDER_INTENT, RowKind.ORDER_OUTCOME]
     for size in sorted({0, *signed, *cosigned, rows}):
         entries = [
-            Entry(at_ns=AT_S * 10**9 + n, kind=kinds[n % 2], actor="gateway", fields={"n": n, "text": text})
+            Entry(
+                at_ns=AT_S * 10**9 + n,
+                kind=kinds[n % 2],
+                actor="gateway",
+                fields={"n": n, "text": text, "lists": list(lists)},
+            )
             for n in range(store.size(), size)
         ]
         if entries:

@@ -7,16 +7,25 @@ import re
 import sqlite3
 import stat
 import sys
+import tempfile
+import zipfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from journal.bundle_parts import AT_S, KEYS, ORIGIN, WITNESS, make_journal, members, write_keys
 
-from trade_journal.bundle import RANGE_MEMBERS, WHOLE_MEMBERS
+from trade_journal.bundle import MEMBER_BYTES_MAX, RANGE_MEMBERS, RATIO_MAX, ROWS, WHOLE_MEMBERS
+from trade_journal.bundle_source import BundleSource
+from trade_journal.bundle_verify import RangeVerdict, verify_bundle
 from trade_journal.cli import EXIT_GOOD, EXIT_TAMPERED, EXIT_UNREADABLE, EXIT_USAGE, main
-from trade_journal.verify import PublicKeys
+from trade_journal.export import LAYOUTS
+from trade_journal.sources import FileSource
+from trade_journal.verify import PublicKeys, StoredRow
 
 Said = pytest.CaptureFixture[str]
 
@@ -209,6 +218,85 @@ def test_journal_that_is_missing_and_folder_that_is_missing_are_unreadable(
     assert export(journal, keys, out / "nowhere" / "bundle.zip") == EXIT_UNREADABLE
     assert "cannot be written" in capsys.readouterr().err
     assert list(out.parent.iterdir()) == []
+
+
+def test_interrupted_export_leaves_nothing_behind(
+    journal: Path, keys: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> list[StoredRow]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FileSource, "rows", interrupt)
+    for layout in LAYOUTS:
+        assert export(journal, keys, out, "--format", layout) == EXIT_UNREADABLE
+        assert list(out.parent.iterdir()) == []
+
+
+def test_journal_that_changes_while_a_range_is_proven_is_found(
+    *, journal: Path, keys: Path, out: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, times = FileSource.rows, iter(range(9))
+
+    def rows(self: FileSource, from_seq: int, limit: int) -> list[StoredRow]:
+        page = read(self, from_seq, limit)
+        if next(times) >= 2:  # after the pass that verified, to its end
+            page[3] = replace(page[3], leaf_hash=b"x" * 32)
+        return page
+
+    monkeypatch.setattr(FileSource, "rows", rows)
+    assert export(journal, keys, out, "--to", "11") == EXIT_TAMPERED
+    assert "rows 0 to 19: changed while they were read" in capsys.readouterr().err
+    assert list(out.parent.iterdir()) == []
+
+
+def test_rows_as_alike_as_rows_can_be_are_no_bomb(tmp_path: Path, keys: Path, out: Path, capsys: Said) -> None:
+    journal = make_journal(tmp_path / "alike.db", rows=3000, signed=[3000], lists=["a" * 59] * 128)
+    for more in ([], ["--from", "0"]):
+        assert export(journal, keys, out, *more) == EXIT_GOOD
+        with zipfile.ZipFile(out) as bundle:
+            info = bundle.getinfo(ROWS)
+        assert info.file_size > 8000 * 3000
+        assert info.file_size < RATIO_MAX * info.compress_size
+        assert verdict_of(out, keys, capsys)["is_good"] is True
+        out.unlink()
+
+
+def test_bundle_that_its_readers_would_refuse_is_not_written(
+    *, journal: Path, keys: Path, out: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MEMBER_BYTES_MAX, ROWS, 100)
+    assert export(journal, keys, out) == EXIT_UNREADABLE
+    assert "more than a bundle may hold" in capsys.readouterr().err
+    assert list(out.parent.iterdir()) == []
+
+
+def test_bundle_beyond_four_gigabytes_has_another_end_and_is_read(
+    *, journal: Path, keys: Path, out: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as small:
+        small.setattr(zipfile, "ZIP64_LIMIT", 1000)
+        assert export(journal, keys, out) == EXIT_GOOD
+    assert b"PK\x06\x06" in out.read_bytes()
+    assert verdict_of(out, keys, capsys)["is_good"] is True
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_range_that_checkpoints_cover_is_proven(tmp_path: Path, keys: Path, data: st.DataObject) -> None:
+    sizes = data.draw(st.sets(st.integers(1, 40), min_size=1, max_size=5))
+    cosigned = data.draw(st.sets(st.sampled_from(sorted(sizes))))
+    last = data.draw(st.integers(0, max(sizes) - 1))
+    first = data.draw(st.integers(0, last))
+    with tempfile.TemporaryDirectory(dir=tmp_path) as name:
+        out = Path(name) / "range.zip"
+        journal = make_journal(Path(name) / "journal.db", rows=41, signed=sorted(sizes), cosigned=sorted(cosigned))
+        assert export(journal, keys, out, "--from", str(first), "--to", str(last)) == EXIT_GOOD
+        with closing(BundleSource(out)) as source:
+            verdict = verify_bundle(source, keys=KEYS, advance=lambda _: None)
+    assert isinstance(verdict, RangeVerdict)
+    expected = max(0, min(last + 1, max(cosigned, default=0)) - first)
+    assert (verdict.fault, verdict.first, verdict.rows) == (None, first, last - first + 1)
+    assert verdict.witnessed_rows == expected
 
 
 def test_json_lines_are_what_tail_shows(journal: Path, keys: Path, out: Path, capsys: Said) -> None:

@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trade_journal.checkpoint import LogSigner
 from trade_journal.cli import EXIT_GOOD, EXIT_TAMPERED, EXIT_UNREADABLE, EXIT_USAGE, main
 from trade_journal.rows import Entry, RowKind, draft
+from trade_journal.sources import FileSource
 from trade_journal.store import JournalStore
+from trade_journal.verify import StoredRow
 
 ORIGIN = "trade/simulated/1002/gateway"
 SIGNER = LogSigner(
@@ -197,3 +199,15 @@ def test_stats_count_rows_by_kind(journal: Path, capsys: pytest.CaptureFixture[s
     assert (found["rows"], found["kinds"]) == (12, {"order:intent": 6, "order:outcome": 6})
     assert main(["stats", "--journal", str(journal)]) == EXIT_GOOD
     assert "from 2026-11-18T11:06:40.000Z" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("command", "code"), [(["verify"], EXIT_UNREADABLE), (["tail", "--follow"], EXIT_GOOD)])
+def test_interrupted_verdict_never_looks_like_a_good_one(
+    *, journal: Path, keys: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
+) -> None:
+    def interrupt(*_: object) -> list[StoredRow]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FileSource, "rows", interrupt)
+    more = ["--keys", str(keys)] if command == ["verify"] else []
+    assert main([*command, "--journal", str(journal), *more]) == code
