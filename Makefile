@@ -77,6 +77,7 @@ test:
 bench: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
 	$(TESTS)/python loadtests/bench.py $(ARGS)
 	$(TESTS)/python loadtests/slow_clients.py
+	$(TESTS)/python loadtests/decision_speed.py
 
 redteam: setup
 	$(TESTS)/pytest -q -m attack -n 3 --dist loadfile --no-loadscope-reorder tests/redteam

@@ -45,6 +45,7 @@ from trade_gateway.wire.request import RawRequest
 from trade_journal.checkpoint import LogSigner
 from trade_journal.errors import JournalError
 from trade_journal.rows import Entry, RowKind, parse_row
+from trade_simulator.rejections import Rejected
 
 KEY, SECRET = "bot", "secret-of-the-bot"
 _PRIVATE = load_private_key(base64.b64encode(bytes(range(32))).decode())
@@ -240,8 +241,11 @@ class World:
             self.tell_prices()
 
     def flow(self, coin: str, amount: Decimal) -> None:
-        """Let a coin come from outside, or go."""
-        self.venue.exchange.flow(self.venue.uid, coin=coin, amount=amount)
+        """Let a coin come from outside, or go; more than there is free stays, as at the exchange."""
+        try:
+            self.venue.exchange.flow(self.venue.uid, coin=coin, amount=amount)
+        except Rejected:
+            return
         if coin != "USDT":
             self.oracle.note_flow(coin, amount)
 
