@@ -34,7 +34,7 @@ def test_r23_other_ways_to_enter_orders_are_denied(attacker: Attacker, path: str
 @pytest.mark.parametrize("path", ["/v5/trade", "/v5/private", "/v5/public/spot?x=1", "/v5/public/inverse", "/"])
 def test_r23_websocket_order_entry_is_refused_at_the_handshake(attacker: Attacker, path: str) -> None:
     handshake = (
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     with attacker.denied("STREAM_PATH_UNKNOWN", path=path.partition("?")[0]):
