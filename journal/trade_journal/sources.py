@@ -100,7 +100,7 @@ class ListenerSource:
         """Read rows and render them in their canonical form."""
         listed = self._get("/journal/rows", {"from": from_seq, "limit": min(limit, LISTENER_ROWS_MAX)})["rows"]
         try:
-            return [listed_row(item) for item in listed]
+            return [_stored(item) for item in listed]
         except (KeyError, TypeError, ValueError, RowRefused) as error:
             raise JournalRefused(f"a row after {from_seq} is not a row ({type(error).__name__})") from error
 
@@ -161,11 +161,7 @@ def _all_pages(read: Callable[[int, int], list[bytes]]) -> list[bytes]:
     return notes
 
 
-def listed_row(item: dict[str, Any]) -> StoredRow:
-    """Render a row that came as JSON in its one canonical form.
-
-    Raises KeyError, TypeError, ValueError or RowRefused for what is no row.
-    """
+def _stored(item: dict[str, Any]) -> StoredRow:
     row = Row(
         seq=item["seq"],
         at_ns=item["at_ns"],

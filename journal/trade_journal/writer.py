@@ -32,6 +32,7 @@ from trade_journal.errors import JournalDamaged, JournalDoubtful, JournalFull, J
 from trade_journal.note import Verifier, parse_note
 from trade_journal.rows import Draft, Entry, Row, RowKind, draft, numbered, row_bytes
 from trade_journal.store import JournalReader, JournalStore
+from trade_journal.verify import StoredRow
 
 LATER_MAX_S: Final = 0.25  # how long a row that nobody waits for may stay in memory
 PENDING_ROWS_MAX: Final = 8192  # about a second of the disk's speed; beyond it, waiting only hides the trouble
@@ -177,6 +178,10 @@ class JournalWriter:
     async def read(self, from_seq: int, limit: int) -> list[Row]:
         """Read durable rows in order, at most READ_ROWS_MAX. Raises JournalError."""
         return await asyncio.to_thread(self._reader.read, from_seq, limit)
+
+    async def stored(self, from_seq: int, limit: int) -> list[StoredRow]:
+        """Read durable rows as they lie there, at most READ_ROWS_MAX. Raises JournalError."""
+        return await asyncio.to_thread(self._reader.stored_rows, from_seq, limit)
 
     async def close(self) -> None:
         """Commit what is pending, within CLOSE_DEADLINE_S, and release the journal. Can be called twice.

@@ -42,6 +42,11 @@ class Gateway:
         self.halts.append((reason, by))
         return {"trading_state": "HALTED", "in_flight": []}
 
+    async def entries(self, from_seq: int, limit: int) -> bytes:
+        if self.rows_error is not None:
+            raise self.rows_error
+        return b"".join(b'{"seq":%d}\n' % seq for seq in range(from_seq, from_seq + limit))
+
     def cosigned(self) -> bytes:
         return b"cosigned"
 
@@ -77,7 +82,7 @@ async def admin(
         yield client, behind
 
 
-READS = ["/state", "/metrics", "/journal/rows", "/journal/checkpoint"]
+READS = ["/state", "/metrics", "/journal/rows", "/journal/entries", "/journal/checkpoint", "/journal/cosigned"]
 
 
 @pytest.mark.parametrize("path", READS)
@@ -246,7 +251,8 @@ async def test_admin_lease_that_is_not_trusted_is_a_conflict_with_its_reason() -
 )
 async def test_admin_rows_are_read_from_a_place(query: str, expected: tuple[int, int] | None) -> None:
     async with admin() as (client, gateway):
-        assert (await client.get(f"/journal/rows{query}")).status_code == 200
+        for path in ("/journal/rows", "/journal/entries"):
+            assert (await client.get(path + query)).status_code == 200
         if expected is not None:
             assert gateway.asked_rows == [expected]
 
@@ -256,7 +262,8 @@ async def test_admin_rows_are_read_from_a_place(query: str, expected: tuple[int,
 )
 async def test_admin_rows_outside_the_bounds_are_refused(query: str) -> None:
     async with admin() as (client, gateway):
-        assert (await client.get(f"/journal/rows{query}")).status_code == 422
+        for path in ("/journal/rows", "/journal/entries"):
+            assert (await client.get(path + query)).status_code == 422
         assert gateway.asked_rows == []
 
 
@@ -264,6 +271,7 @@ async def test_admin_rows_of_a_journal_that_cannot_be_read_are_unavailable() -> 
     async with admin() as (client, gateway):
         gateway.rows_error = JournalUnavailable("disk")
         assert (await client.get("/journal/rows")).status_code == 503
+        assert (await client.get("/journal/entries")).status_code == 503
         assert (await client.get("/journal/checkpoint")).status_code == 503
 
 

@@ -37,8 +37,9 @@ from trade_gateway.states import Fault
 from trade_journal.checkpoint import open_checkpoint, open_cosigned
 from trade_journal.errors import JournalUnavailable
 from trade_journal.ring_keys import gateway_log_keys
-from trade_journal.rows import Entry, Row, RowKind
+from trade_journal.rows import Entry, Row, RowKind, leaf_hash
 from trade_journal.store import JournalReader
+from trade_journal.tree import root_of
 from trade_journal.verify import parse_keys, verify_journal
 from trade_journal.writer import JournalWriter
 
@@ -304,6 +305,16 @@ async def test_gateway_keeps_what_the_witness_cosigned_and_shows_it(tmp_path: Pa
     async with running(tmp_path) as again:  # what is witnessed does not go back over a restart
         assert again.state["journal"]["witnessed_size"] == verdict.witnessed_rows
         assert again.gateway.cosigned() == b""
+
+
+async def test_gateway_gives_the_bytes_that_its_tree_is_over(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        note = await it.gateway.checkpoint()
+        checkpoint, _ = open_checkpoint(note, log=gateway_log_keys(load_identity(it.settings)[1]).log)
+        given = (await it.gateway.entries(0, 500)).split(b"\n")
+        assert given.pop() == b""
+        assert root_of(leaf_hash(line) for line in given[: checkpoint.size]) == checkpoint.root
+        assert await it.gateway.entries(1, 2) == b"".join(line + b"\n" for line in given[1:3])
 
 
 async def test_gateway_lease_without_a_cosigned_checkpoint_is_refused(tmp_path: Path) -> None:

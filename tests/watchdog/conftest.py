@@ -25,7 +25,6 @@ from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.lease import Lease, open_lease
 from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
 from trade_journal.checkpoint import LogSigner
-from trade_journal.rendering import rendered_row
 from trade_journal.ring_keys import gateway_log_keys
 from trade_journal.rows import Row, RowKind, leaf_hash, row_bytes
 from trade_journal.tree import Frontier
@@ -195,10 +194,10 @@ class GatewayDouble(Double):
             return self.path_overrides[path]
         if path == "/journal/checkpoint":
             return 200, {}, self.checkpoint(self.rows)
-        if path == "/journal/rows":
+        if path == "/journal/entries":
             asked = {name: int(value) for name, value in (part.split("=") for part in query.split("&"))}
             page = self.rows[asked["from"] :][: asked["limit"]]
-            return 200, {}, json.dumps({"rows": [rendered_row(row) for row in page]}).encode()
+            return 200, {}, b"".join(row_bytes(row) + b"\n" for row in page)
         if path == "/halt":
             self.halts.append(json.loads(body)["reason"])
             return 200, {}, b"{}"

@@ -62,7 +62,7 @@ async def test_every_row_is_seen_and_kept_before_the_checkpoint_is_cosigned(
     deployment.gateway.rows += [row_numbered(seq) for seq in range(3, 3 + 2 * ROWS_MAX + 1)]
     assert size_of(await witness.cosigned(SystemClock()), deployment) == witness.size == 4 + 2 * ROWS_MAX
     asked = [path for _, path, _, _ in deployment.gateway.requests]
-    assert asked.count("/journal/rows") == 1 + 3
+    assert asked.count("/journal/entries") == 1 + 3
     reader = JournalReader(f"sqlite:///{deployment.state_dir / COPY_FILE}")
     verdict = verify_journal(
         reader.stored_rows(0, 1000), notes=reader.checkpoints(0, 10), keys=gateway_log_keys(deployment.ring)
@@ -121,11 +121,12 @@ async def test_long_log_is_caught_up_with_in_steps(
     [
         ("/journal/checkpoint", b"nonsense", Withheld),
         ("/journal/checkpoint", b"", Withheld),
-        ("/journal/rows", b"nonsense", GatewayAnswerInvalid),
-        ("/journal/rows", b"[]", GatewayAnswerInvalid),
-        ("/journal/rows", b'{"rows": [{}]}', GatewayAnswerInvalid),
-        ("/journal/rows", b'{"rows": [[]]}', GatewayAnswerInvalid),
-        ("/journal/rows", b'{"rows": []}', Withheld),
+        ("/journal/entries", b"nonsense", GatewayAnswerInvalid),
+        ("/journal/entries", b"nonsense\n", Withheld),
+        ("/journal/entries", b"{}\n" * 3, Withheld),
+        ("/journal/entries", b"{}\n" * 4, GatewayAnswerInvalid),
+        ("/journal/entries", b"\n", Withheld),
+        ("/journal/entries", b"", Withheld),
     ],
 )
 async def test_nonsense_is_not_cosigned(

@@ -391,7 +391,7 @@ async def test_leases_carry_a_cosigned_checkpoint_of_every_row(monitor: Monitor,
 async def test_journal_that_cannot_be_borne_out_gets_no_lease_until_it_can(
     monitor: Monitor, deployment: Any, until: Until
 ) -> None:
-    deployment.gateway.path_overrides["/journal/rows"] = (200, {}, b'{"rows": []}')
+    deployment.gateway.path_overrides["/journal/entries"] = (200, {}, b"")
     async with running(monitor):
         await until(lambda: monitor.status.lease_result is LeaseResult.UNWITNESSED)
         assert "signed 3 rows and gives 0" in monitor.status.lease_detail
