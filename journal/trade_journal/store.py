@@ -403,11 +403,17 @@ def _opened_tree(connection: Connection, path: Path, *, size: int, log: Verifier
 def _believed(note: bytes, path: Path, *, log: Verifier | None) -> Checkpoint:
     try:
         parsed = parse_note(note)
-        if log is not None:
-            check_signed(parsed, verifier=log)
-        return read_checkpoint(parsed)
+        checkpoint = read_checkpoint(parsed)
     except NoteRefused as error:
         raise JournalDamaged(f"{path}: its last checkpoint: {error}") from error
+    try:
+        if log is not None:
+            check_signed(parsed, verifier=log)
+    except NoteRefused as error:
+        raise JournalDamaged(
+            f"{path}: its last checkpoint is not by this deployment's key; is it the journal of another one? ({error})"
+        ) from error
+    return checkpoint
 
 
 def _kept_tree(kept: bytes, checkpoint: Checkpoint, path: Path) -> Frontier:

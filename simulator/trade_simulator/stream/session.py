@@ -26,7 +26,7 @@ from trade_simulator.request_log import FRAME_METHOD, Entry, RequestLog
 
 MAX_FRAME_BYTES = 64 * 1024
 MAX_QUEUED_FRAMES = 4096
-# No network answers sooner. Clients send a subscription first and only then note whom its answer and data are for.
+# No network answers sooner. Clients send an operation first and only then note whom its answer is for.
 LATENCY_S = 0.02
 MAX_SILENCE_S = 600
 MIN_SILENCE_S = 30
@@ -57,7 +57,6 @@ class Session(ABC):
     """The life of one connection."""
 
     stream: ClassVar[str]
-    latency_s: ClassVar[float] = LATENCY_S
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, context: StreamContext) -> None:
         self.connection_id = secrets.token_hex(10)
@@ -149,7 +148,7 @@ class Session(ABC):
             if message["type"] == "websocket.disconnect":
                 return
             if message["type"] == "websocket.receive":
-                await asyncio.sleep(max(self.latency_s, self.context.base_latency_ms / 1000))
+                await asyncio.sleep(max(LATENCY_S, self.context.base_latency_ms / 1000))
                 self._take(message.get("text") or (message.get("bytes") or b"").decode("utf-8", "replace"))
 
     def _take(self, text: str) -> None:

@@ -37,7 +37,6 @@ class TradeSession(Session):
     """A connection to the order stream."""
 
     stream = "ws:trade"
-    latency_s = 0
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, context: StreamContext) -> None:
         super().__init__(scope, receive, send, context)
