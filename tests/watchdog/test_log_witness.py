@@ -190,3 +190,20 @@ async def test_halt_tells_the_reason_within_its_bound(link: GatewayLink, gateway
     await link.halt("x" * 500)
     assert gateway.halts == ["x" * 200]
     assert json.loads(gateway.requests[-1][3]) == {"reason": "x" * 200}
+
+
+def test_copy_that_was_emptied_after_vouching_is_refused(deployment: Any, link: GatewayLink) -> None:
+    (deployment.state_dir / COPY_FILE).touch()
+    with pytest.raises(JournalRefused, match="0 rows, but this watchdog has vouched for 1"):
+        log_witness(deployment, link).open(has_vouched=True)
+
+
+async def test_copy_that_is_taken_away_while_it_is_closed_is_not_begun_anew(
+    witness: LogWitness, deployment: Any
+) -> None:
+    await witness.cosigned(SystemClock())
+    witness.close()
+    for path in deployment.state_dir.glob(COPY_FILE + "*"):
+        path.unlink()
+    with pytest.raises(JournalRefused, match="0 rows, but this watchdog has vouched for 3"):
+        await witness.cosigned(SystemClock())

@@ -37,11 +37,13 @@ class LogWitness:
         self._keys = gateway_log_keys(ring)
         self._private_key = private_key
         self._witness: Witness | None = None
+        self._least = 0  # rows that the copy cannot have less of any more
 
     def open(self, *, has_vouched: bool) -> None:
         """Open the copy, or begin it when nothing was ever vouched for. Raises ConfigurationError, JournalError."""
         if has_vouched and not self._path.exists():
             raise ConfigurationError(f"{self._path}: not there, but this watchdog has vouched for what it held")
+        self._least = 1 if has_vouched else 0
         self._witness = self._opened()
 
     @property
@@ -69,7 +71,9 @@ class LogWitness:
                 if not rows:
                     raise Withheld(f"the gateway signed {wanted} rows and gives {witness.size}")
                 await asyncio.to_thread(witness.take, rows)
-            return await asyncio.to_thread(witness.cosign, raw, at_s=clock.wall_ns() // NS_PER_S)
+            cosigned = await asyncio.to_thread(witness.cosign, raw, at_s=clock.wall_ns() // NS_PER_S)
+            self._least = witness.size
+            return cosigned
         except Withheld:
             raise
         except JournalError:
@@ -86,7 +90,7 @@ class LogWitness:
         witness = self._keys.witness
         assert witness is not None
         try:
-            return Witness.open(
+            opened = Witness.open(
                 f"sqlite:///{self._path.absolute()}",
                 log=self._keys.log,
                 name=witness.name,
@@ -94,3 +98,8 @@ class LogWitness:
             )
         except JournalRefused as error:
             raise JournalRefused(f"the copy of the gateway's journal: {error}") from error
+        if opened.size < self._least:
+            size = opened.size
+            opened.close()
+            raise JournalRefused(f"{self._path}: {size} rows, but this watchdog has vouched for {self._least}")
+        return opened
