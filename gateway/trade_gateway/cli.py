@@ -103,7 +103,7 @@ def _explain(settings: GatewaySettings, request: Path) -> int:
         document = request.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{request}: cannot be read: {error.strerror}") from error
-    explanation = explain_request(document, policy=read_policy(settings.policy_file))
+    explanation = explain_request(document, policy=read_policy(settings.policy_file, counts=settings.policy_counts))
     print(f"{'allowed' if explanation.is_allowed else 'denied'} ({explanation.kind})")
     for check in explanation.checks:
         print(f"  {'pass' if check.has_passed else 'DENY'}  {check.name}{': ' + check.reason if check.reason else ''}")
@@ -113,7 +113,7 @@ def _explain(settings: GatewaySettings, request: Path) -> int:
 
 
 def _freqtrade_config(settings: GatewaySettings, mode: Mode, api_port: int) -> int:
-    policy = read_policy(settings.policy_file)
+    policy = read_policy(settings.policy_file, counts=settings.policy_counts)
     category = Category.SPOT if mode is Mode.SPOT else Category.LINEAR
     symbols = sorted(symbol for listed, symbol in policy.symbols if listed is category)
     if not symbols:

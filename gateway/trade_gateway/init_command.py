@@ -46,7 +46,7 @@ def initialise_deployment(settings: GatewaySettings, watchdog_public: Path) -> s
     require_uninitialised(settings)
     for key in (lease_key, witness_key):
         key_id(key)  # before the exchange is asked: a wrong file is known at once
-    policy = read_policy(settings.policy_file)
+    policy = read_policy(settings.policy_file, counts=settings.policy_counts)
     baseline = asyncio.run(_take_baseline(settings, policy))
     ring = initialise(
         settings, lease_key=lease_key, witness_key=witness_key, policy_hash=policy_hash(policy), baseline=baseline

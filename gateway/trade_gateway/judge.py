@@ -61,6 +61,7 @@ class BotJudge:
         recorder: Recorder,
         metrics: Metrics,
         clock: Clock,
+        spent: SpentSignatures,
         halt: Callable[[str], Awaitable[None]],
     ) -> None:
         self._halt = halt
@@ -72,7 +73,7 @@ class BotJudge:
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
-        self._spent = SpentSignatures()
+        self._spent = spent
         self._incident_paths: set[str] = set()
 
     async def answer(self, request: RawRequest) -> Answer:

@@ -19,9 +19,9 @@ from pathlib import Path
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_gateway.limits_view import require_bounded_loss
-from trade_gateway.policy.bounds import MAX_POLICY_BYTES
+from trade_gateway.policy.bounds import COUNTS, MAX_POLICY_BYTES
 from trade_gateway.policy.comparison import compare
-from trade_gateway.policy.limits import parse_policy, policy_hash
+from trade_gateway.policy.limits import Counts, parse_policy, policy_hash
 from trade_gateway.policy.model import Policy
 
 REASON_CHARACTERS = 400
@@ -81,19 +81,19 @@ def look_at(path: Path) -> Look:
         os.close(descriptor)
 
 
-def usable_policy(look: Look) -> Policy:
+def usable_policy(look: Look, *, counts: Counts = COUNTS) -> Policy:
     """Parse what was seen and check that this version may trade with it. Raises ConfigurationError saying why not."""
     if look.problem:
         raise ConfigurationError(f"policy: {look.problem}")
-    policy = parse_policy(look.raw)
+    policy = parse_policy(look.raw, counts=counts)
     require_bounded_loss(policy)
     return policy
 
 
-def judge_file(look: Look, *, in_force: Policy, in_force_hash: str) -> FileVerdict:
+def judge_file(look: Look, *, in_force: Policy, in_force_hash: str, counts: Counts = COUNTS) -> FileVerdict:
     """Judge what was seen beside the policy in force."""
     try:
-        policy = usable_policy(look)
+        policy = usable_policy(look, counts=counts)
     except ConfigurationError as error:
         reason = neutralise(str(error), limit=REASON_CHARACTERS)
         return FileVerdict(status=FileStatus.UNUSABLE, digest=look.digest, reason=reason)
@@ -123,10 +123,10 @@ class Settling:
         return is_again or verdict.status is FileStatus.IN_FORCE
 
 
-def read_policy(path: Path) -> Policy:
+def read_policy(path: Path, *, counts: Counts = COUNTS) -> Policy:
     """Read the policy file. Raises ConfigurationError naming it."""
     try:
-        return parse_policy(path.read_bytes())
+        return parse_policy(path.read_bytes(), counts=counts)
     except OSError as error:
         raise ConfigurationError(f"{path}: policy cannot be read: {error.strerror}") from error
     except TradeError as error:

@@ -22,9 +22,10 @@ from trade_core.errors import ConfigurationError
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANTS, PolicyStep, open_policy_warrant
 from trade_core.trust.ring import KeyRing
+from trade_gateway.policy.bounds import COUNTS
 from trade_gateway.policy.comparison import compare
 from trade_gateway.policy.content import policy_of
-from trade_gateway.policy.limits import policy_hash
+from trade_gateway.policy.limits import Counts, policy_hash
 from trade_gateway.policy.model import Policy, SymbolKey
 from trade_journal.rows import Fields, Row, RowKind
 
@@ -56,8 +57,9 @@ class _Authorised:
 class PolicyHistory:
     """The policy in force and the way to it."""
 
-    def __init__(self, *, ring: KeyRing) -> None:
+    def __init__(self, *, ring: KeyRing, counts: Counts = COUNTS) -> None:
         self._ring = ring
+        self.counts = counts
         self._current: InForce | None = None
         self._voidable: _Authorised | None = None  # the newest change, if a warrant made it
         self._recorded: OrderedDict[str, str] = OrderedDict()
@@ -178,7 +180,7 @@ class PolicyHistory:
         text = self._recorded.get(named)
         if text is None:
             raise ConfigurationError(f"policy: the journal names {named} and does not hold its content")
-        return policy_of(text, expected_hash=named)
+        return policy_of(text, expected_hash=named, counts=self.counts)
 
     def _move(self, before: InForce, to: InForce) -> None:
         self._current, self._voidable = to, None

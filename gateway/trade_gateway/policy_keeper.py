@@ -134,7 +134,12 @@ class PolicyKeeper:
     def _judge(self, look: Look) -> FileVerdict:
         digest, in_force = look.digest, self.in_force
         if self._judged is None or self._judged[:2] != (digest, in_force.policy_hash):
-            verdict = judge_file(look, in_force=in_force.policy, in_force_hash=in_force.policy_hash)
+            verdict = judge_file(
+                look,
+                in_force=in_force.policy,
+                in_force_hash=in_force.policy_hash,
+                counts=self._history.counts,
+            )
             self._judged = (digest, in_force.policy_hash, verdict)
         return self._judged[2]
 

@@ -13,10 +13,11 @@ from trade_core.errors import ConfigurationError
 from trade_core.logs import neutralise
 from trade_core.trust.policy_warrant import policy_subject
 from trade_gateway.limits_view import losses, shown_loss
+from trade_gateway.policy.bounds import COUNTS
 from trade_gateway.policy.content import policy_of
 from trade_gateway.policy.field_changes import changes_within, field_changes
 from trade_gateway.policy.hostile_loss import HostileLoss, StressLoss
-from trade_gateway.policy.limits import policy_hash
+from trade_gateway.policy.limits import Counts, policy_hash
 from trade_gateway.policy.model import Policy
 from trade_gateway.policy_file import Look, usable_policy
 
@@ -25,13 +26,13 @@ _REASON_CHARACTERS = 80
 _SHORT_HASH = 12
 
 
-def requested_policy(look: Look, state: dict[str, Any]) -> tuple[Policy, Policy]:
+def requested_policy(look: Look, state: dict[str, Any], *, counts: Counts = COUNTS) -> tuple[Policy, Policy]:
     """Return the policy in force and the file's. Raises ConfigurationError when the file asks for nothing."""
     old_hash = str(state.get("policy_hash"))
     described = state.get("policy")
     content = described.get("in_force") if isinstance(described, dict) else None
-    old = policy_of(canonical_json(content).decode(), expected_hash=old_hash)
-    new = usable_policy(look)
+    old = policy_of(canonical_json(content).decode(), expected_hash=old_hash, counts=counts)
+    new = usable_policy(look, counts=counts)
     changes = field_changes(old, new)
     if not changes:
         raise ConfigurationError("nothing to release: the policy file says what is in force")

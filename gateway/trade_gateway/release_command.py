@@ -52,7 +52,8 @@ def release_policy(settings: GatewaySettings, *, key_file: Path | None, reason: 
     """Ask for the policy file's looser policy, and return what to tell the person. Raises ReleaseFailed, TradeError."""
     key = _operator_key(settings, key_file)
     with _admin(settings) as http:
-        old, new = requested_policy(look_at(settings.policy_file), _ask(http, "GET", "/state", None))
+        look, state = look_at(settings.policy_file), _ask(http, "GET", "/state", None)
+        old, new = requested_policy(look, state, counts=settings.policy_counts)
         words = words_of(old, new, reason=reason)
         if not is_confirmed and not _is_confirmed(f"{explained(old, new)}\n{words}"):
             raise ReleaseFailed("not released: it was not confirmed")

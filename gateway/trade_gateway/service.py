@@ -59,6 +59,7 @@ from trade_gateway.state_keeper import StateKeeper
 from trade_gateway.states import Fault
 from trade_gateway.tags import TagMaker
 from trade_gateway.upstream import Upstream
+from trade_gateway.wire.authentication import SpentSignatures, spent_capacity
 from trade_gateway.wire.request import hosts_of
 from trade_gateway.witnessed_log import WitnessedLog
 from trade_journal.errors import JournalUnavailable
@@ -151,7 +152,7 @@ class Gateway:
             clock=clock,
             categories=frozenset(category for category, _ in policy.symbols),
         )
-        budget = EgressBudget(clock=clock)
+        budget = EgressBudget(clock=clock, orders_per_s=settings.orders_per_s)
         self._desk = OrderDesk(
             policy=policy,
             ledger=self._ledger,
@@ -178,6 +179,7 @@ class Gateway:
             recorder=self.recorder,
             metrics=self.metrics,
             clock=clock,
+            spent=SpentSignatures(capacity=spent_capacity(settings.orders_per_s)),
             halt=lambda reason: self.states.latch(TradingState.HALTED, reason=reason, by="gateway"),
         )
         self.relay = Relay(
@@ -226,7 +228,7 @@ class Gateway:
             faults=self.states,
             on_instruments=self._desk.take_instruments,
         )
-        self._history = PolicyHistory(ring=ring)
+        self._history = PolicyHistory(ring=ring, counts=settings.policy_counts)
         self._policies = PolicyKeeper(
             path=settings.policy_file,
             ring=ring,
@@ -342,7 +344,7 @@ class Gateway:
         current = self._history.current
         if current is None:
             try:
-                policy = usable_policy(look_at(path))
+                policy = usable_policy(look_at(path), counts=self._history.counts)
             except ConfigurationError as error:
                 raise ConfigurationError(f"{path}: {error}") from error
             if not self._history.begin(policy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -17,6 +18,8 @@ from trade_core.setting_types import (
     Simulated,
 )
 from trade_core.settings import Settings
+from trade_gateway.egress import LOAD_TEST_ORDERS_PER_S, ORDERS_PER_S, check_pace
+from trade_gateway.policy.bounds import counts_at
 
 
 class GatewaySettings(Settings):
@@ -37,6 +40,17 @@ class GatewaySettings(Settings):
     secrets_file: SettingPath
     ring_file: SettingPath
     log_level: LogLevel = "INFO"
+    orders_per_s: Annotated[int, Field(ge=1, le=LOAD_TEST_ORDERS_PER_S)] = ORDERS_PER_S
+
+    @property
+    def policy_counts(self) -> Mapping[str, tuple[int, int]]:
+        """The bounds of the policy's counts and rates at this pace."""
+        return counts_at(self.orders_per_s)
+
+    @model_validator(mode="after")
+    def _pace_fits_the_exchange(self) -> Self:
+        check_pace(self.orders_per_s, is_simulated=self.environment == "simulated" and self.exchange == "simulated")
+        return self
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:

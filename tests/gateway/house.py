@@ -34,6 +34,7 @@ from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.reads import Reads
 from trade_gateway.recorder import Recorder
 from trade_gateway.upstream import Upstream
+from trade_gateway.wire.authentication import SpentSignatures
 from trade_gateway.wire.intents import Category
 from trade_gateway.wire.request import RawRequest, hosts_of
 
@@ -234,6 +235,7 @@ async def house(
             recorder=recorder,
             metrics=metrics,
             clock=clock,
+            spent=SpentSignatures(),
             halt=halt,
         )
         made = House(

@@ -6,7 +6,14 @@ import pytest
 
 from trade_core.clock import NS_PER_S, ManualClock
 from trade_gateway import egress
-from trade_gateway.egress import ORDERS_PER_S, READS_PER_S, SIGNED_READS_PER_S, EgressBudget, TokenBucket
+from trade_gateway.egress import (
+    ORDERS_PER_S,
+    READS_PER_S,
+    SIGNED_READS_PER_S,
+    EgressBudget,
+    TokenBucket,
+    check_pace,
+)
 
 
 def taken(bucket: TokenBucket, tries: int) -> int:
@@ -116,3 +123,20 @@ def test_bucket_of_a_slow_rate_holds_its_own_burst() -> None:
     assert taken(bucket, 50) == 3
     clock.advance(2 * 10**9)
     assert taken(bucket, 50) == 1
+
+
+def test_budget_of_a_load_test_has_the_pace_that_it_was_given() -> None:
+    budget = EgressBudget(clock=ManualClock(), orders_per_s=300)
+    assert sum(budget.permits_order() for _ in range(1000)) == 300
+
+
+@pytest.mark.parametrize("orders_per_s", [1, ORDERS_PER_S])
+def test_pace_of_an_ordinary_gateway_fits_any_exchange(orders_per_s: int) -> None:
+    check_pace(orders_per_s, is_simulated=False)
+
+
+@pytest.mark.parametrize("orders_per_s", [ORDERS_PER_S + 1, 50_000])
+def test_pace_of_a_load_test_is_refused_for_any_exchange_but_the_simulated_one(orders_per_s: int) -> None:
+    check_pace(orders_per_s, is_simulated=True)
+    with pytest.raises(ValueError, match="more than 10 a second is for load tests of the simulated exchange only"):
+        check_pace(orders_per_s, is_simulated=False)

@@ -17,6 +17,7 @@ from trade_core.trust.policy_warrant import policy_subject
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import open_warrant, sign_warrant
 from trade_gateway import policy_history
+from trade_gateway.policy.bounds import counts_at
 from trade_gateway.policy.limits import policy_hash
 from trade_gateway.policy.model import Policy, SymbolKey
 from trade_gateway.policy_history import PolicyHistory, warrant_of
@@ -195,6 +196,16 @@ def test_history_takes_what_is_no_list_of_parts_for_no_content(parts: Any) -> No
 def test_history_whose_anchor_is_recorded_again_and_cannot_be_read_stops_the_start() -> None:
     with pytest.raises(ConfigurationError, match="is not that of"):
         begun().take(row(RowKind.POLICY_RECORDED, {"hash": policy_hash(POLICY), "content": ["{}"]}))
+
+
+def test_history_reads_the_policy_of_a_load_test_with_its_bounds_only() -> None:
+    policy = replace(POLICY, max_open_orders=500)
+    ring = ring_for(policy)
+    with pytest.raises(ConfigurationError, match="max_open_orders"):
+        PolicyHistory(ring=ring).take(recorded(policy))
+    history = PolicyHistory(ring=ring, counts=counts_at(51))
+    history.take(recorded(policy))
+    assert in_force(history) == policy_hash(policy)
 
 
 def without(*keys: SymbolKey) -> Policy:

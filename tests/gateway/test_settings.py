@@ -6,6 +6,8 @@ import pytest
 from gateway.deployment import SETTINGS, deployment
 
 from trade_core.errors import ConfigurationError
+from trade_gateway import settings as settings_module
+from trade_gateway.policy.bounds import COUNTS
 
 
 def refusal(folder: Path, **changed: object) -> str:
@@ -107,3 +109,24 @@ def test_settings_journal_that_is_no_file_on_disk_is_refused(tmp_path: Path, val
 @pytest.mark.parametrize("value", ["debug", "TRACE", ""])
 def test_settings_unknown_log_level_is_refused(tmp_path: Path, value: str) -> None:
     assert "log_level: " in refusal(tmp_path, log_level=value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 50_001, "10", 10.0, True])
+def test_settings_absurd_pace_is_refused(tmp_path: Path, value: object) -> None:
+    assert "orders_per_s: " in refusal(tmp_path, orders_per_s=value)
+
+
+def test_settings_pace_is_the_ordinary_one_and_a_load_test_widens_the_bounds_of_counts(tmp_path: Path) -> None:
+    ordinary = deployment(tmp_path)
+    assert (ordinary.orders_per_s, ordinary.policy_counts) == (10, COUNTS)
+    assert deployment(tmp_path, orders_per_s=50_000).policy_counts["messages_per_s_deny"] == (1, 50_000)
+
+
+def test_settings_pace_asks_for_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, bool]] = []
+    monkeypatch.setattr(settings_module, "check_pace", lambda pace, *, is_simulated: asked.append((pace, is_simulated)))
+    deployment(tmp_path, orders_per_s=11)
+    assert asked == [(11, True)]
+    settings = deployment(tmp_path).model_copy(update={"environment": "live"})
+    settings._pace_fits_the_exchange()
+    assert asked[-1] == (10, False)

@@ -50,6 +50,8 @@ HIGHEST_DUPLICATE_WINDOW_S = 600
 """A client that repeats a late answer does so within minutes; longer only denies honest orders."""
 HIGHEST_OPEN_ORDERS = 100
 """Far below the 500 up to which the exchange cancels everything at once."""
+LOAD_TEST_OPEN_ORDERS = 500
+"""In a load test orders end as fast as the stream can tell; so many may be on their way at once."""
 HIGHEST_LEVERAGE = 10
 LOWEST_TIME_TO_LIVE_S = 60
 """Twice the time after which freqtrade, as configured by `freqtrade-config`, gives an order up itself."""
@@ -100,6 +102,16 @@ COUNTS: Mapping[str, tuple[int, int]] = {
     "leverage": (1, HIGHEST_LEVERAGE),
     "order_time_to_live_s": (LOWEST_TIME_TO_LIVE_S, HIGHEST_TIME_TO_LIVE_S),
 }
+
+
+def counts_at(orders_per_s: int) -> Mapping[str, tuple[int, int]]:
+    """Return COUNTS; for a pace that only a load test has, with room for its messages and open orders."""
+    if orders_per_s <= HIGHEST_MESSAGES_PER_S:
+        return COUNTS
+    messages = {"messages_per_s_deny": (1, orders_per_s), "messages_per_s_terminate": (2, orders_per_s)}
+    return {**COUNTS, **messages, "max_open_orders": (1, LOAD_TEST_OPEN_ORDERS)}
+
+
 SYMBOL_AMOUNTS: Mapping[str, tuple[Decimal, Decimal]] = {
     "max_order_quantity": (LOWEST_QUANTITY, HIGHEST_QUANTITY),
     "max_notional_usdt": (LOWEST_ORDER_NOTIONAL_USDT, HIGHEST_CAPITAL_USDT * HIGHEST_GROSS_EXPOSURE),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from trade_core.canonical import canonical_json
 from trade_gateway.policy import bounds
-from trade_gateway.policy.limits import FORM_VERSION, Policy, PolicyError, check_policy, policy_content
+from trade_gateway.policy.limits import FORM_VERSION, Counts, Policy, PolicyError, check_policy, policy_content
 
 _SYMBOL_KEYS = ("category", "symbol", *sorted(bounds.SYMBOL_AMOUNTS))
 
@@ -23,7 +23,7 @@ def policy_text(policy: Policy) -> str:
     return canonical_json(policy_content(policy)).decode()
 
 
-def policy_of(text: str, *, expected_hash: str) -> Policy:
+def policy_of(text: str, *, expected_hash: str, counts: Counts = bounds.COUNTS) -> Policy:
     """Read a canonical form back. Raises PolicyError when it is not the policy of that hash."""
     if hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() != expected_hash:
         raise PolicyError(f"policy: the text is not that of {expected_hash}")
@@ -33,7 +33,7 @@ def policy_of(text: str, *, expected_hash: str) -> Policy:
         raise PolicyError(f"policy: not JSON ({type(error).__name__})") from None
     if not isinstance(content, dict) or content.get("version") != FORM_VERSION:
         raise PolicyError("policy: its form is not one of this version")
-    return check_policy(_file_keys(content))
+    return check_policy(_file_keys(content), counts=counts)
 
 
 def _file_keys(content: Mapping[str, object]) -> dict[str, object]:

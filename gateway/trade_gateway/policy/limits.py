@@ -33,6 +33,7 @@ __all__ = [
     "MAX_POLICY_BYTES",
     "MAX_SYMBOLS",
     "QUOTE_COIN",
+    "Counts",
     "Policy",
     "PolicyError",
     "check_policy",
@@ -41,6 +42,7 @@ __all__ = [
     "policy_hash",
 ]
 
+Counts = Mapping[str, tuple[int, int]]
 _SHOWN_CHARACTERS = 60
 _NUMBERS: Mapping[str, tuple[Decimal, Decimal]] = {**bounds.MONEY, **bounds.MULTIPLES, **bounds.FRACTIONS}
 _SYMBOL_KEYS = frozenset({"category", "symbol", *bounds.SYMBOL_AMOUNTS})
@@ -55,17 +57,20 @@ class PolicyError(ConfigurationError):
     """A policy that the gateway refuses to trade with; the message names each key and the value found."""
 
 
-def parse_policy(raw: bytes) -> Policy:
-    """Parse a policy file's bytes. Raises PolicyError that names every fault at once."""
-    return check_policy(_read_toml(raw))
+def parse_policy(raw: bytes, *, counts: Counts = bounds.COUNTS) -> Policy:
+    """Parse a policy file's bytes. Raises PolicyError that names every fault at once.
+
+    `counts` are the bounds of counts and rates: wider ones are for load tests, see `bounds.counts_at`.
+    """
+    return check_policy(_read_toml(raw), counts=counts)
 
 
-def check_policy(content: Mapping[str, object]) -> Policy:
+def check_policy(content: Mapping[str, object], *, counts: Counts = bounds.COUNTS) -> Policy:
     """Make a policy of the keys and values of a policy file. Raises PolicyError that names every fault at once."""
     faults = [f"{key}: unknown key (value {_shown(content[key])})" for key in sorted(content.keys() - KEYS)]
     symbols = _symbols(content, faults)
     values: dict[str, Any] = {key: _number(content, key, limits, faults) for key, limits in _NUMBERS.items()}
-    values |= {key: _count(content, key, limits, faults) for key, limits in bounds.COUNTS.items()}
+    values |= {key: _count(content, key, limits, faults) for key, limits in counts.items()}
     policy = Policy(
         symbols=MappingProxyType(symbols),
         protective_stops=_protective_stops(content, faults),

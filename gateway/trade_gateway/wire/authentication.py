@@ -140,6 +140,11 @@ class _Claim:
         return min(asked_ms, MAX_RECV_WINDOW_MS)
 
 
+def spent_capacity(orders_per_s: int) -> int:
+    """Return how many signatures a gateway of this pace must remember: all that its window can hold, never fewer."""
+    return max(SPENT_CAPACITY, orders_per_s * SpentSignatures.RETENTION_MS // 1_000)
+
+
 def authenticate(
     request: RawRequest, *, virtual_keys: Mapping[str, Secret], now_ms: int, spent: SpentSignatures
 ) -> Authenticated | AuthenticationFailure:

@@ -78,6 +78,14 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def test_content_of_a_load_test_is_read_back_with_its_bounds_only() -> None:
+    policy = replace(POLICY, max_open_orders=500)
+    text, named = policy_text(policy), policy_hash(policy)
+    with pytest.raises(PolicyError, match="max_open_orders"):
+        policy_of(text, expected_hash=named)
+    assert policy_of(text, expected_hash=named, counts=bounds.counts_at(51)).max_open_orders == 500
+
+
 @pytest.mark.parametrize("table", [7, "text", None, {"a": 1}])
 def test_content_with_a_symbol_that_is_no_list_is_refused(table: object) -> None:
     content = json.loads(policy_text(POLICY))

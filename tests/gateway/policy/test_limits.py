@@ -119,6 +119,22 @@ def test_bounds_of_the_policy_are_those_that_were_decided() -> None:
     assert (MAX_POLICY_BYTES, MAX_SYMBOLS) == (65_536, 50)
 
 
+@pytest.mark.parametrize("orders_per_s", [1, 10, 50])
+def test_bounds_of_counts_are_the_decided_ones_at_an_ordinary_pace(orders_per_s: int) -> None:
+    assert bounds.counts_at(orders_per_s) is bounds.COUNTS
+
+
+def test_bounds_of_counts_leave_room_for_a_load_test_in_messages_and_open_orders_only() -> None:
+    wider = {"messages_per_s_deny": (1, 51), "messages_per_s_terminate": (2, 51), "max_open_orders": (1, 500)}
+    assert bounds.counts_at(51) == {**bounds.COUNTS, **wider}
+
+
+def test_policy_of_a_load_test_is_none_without_its_bounds() -> None:
+    raw = text(max_open_orders="500")
+    assert parse_policy(raw, counts=bounds.counts_at(51)).max_open_orders == 500
+    assert "max_open_orders: must be a whole number from 1 to 100, found 500" in fault(raw)
+
+
 @pytest.mark.parametrize("key", sorted(LINES))
 def test_policy_without_a_key_is_refused_by_name(key: str) -> None:
     absent: dict[str, Any] = {key: None}

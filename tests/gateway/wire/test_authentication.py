@@ -18,6 +18,7 @@ from trade_gateway.wire.authentication import (
     Spending,
     SpentSignatures,
     authenticate,
+    spent_capacity,
 )
 from trade_gateway.wire.request import RawRequest
 
@@ -308,6 +309,13 @@ def test_spent_signatures_hold_twenty_thousand() -> None:
     spent = SpentSignatures()
     assert {spent.spend(str(number), now_ms=NOW_MS) for number in range(20_000)} == {Spending.FRESH}
     assert spent.spend("one more", now_ms=NOW_MS) is Spending.MEMORY_FULL
+
+
+@pytest.mark.parametrize(
+    ("orders_per_s", "capacity"), [(1, 20_000), (1_818, 20_000), (1_819, 20_009), (50_000, 550_000)]
+)
+def test_spent_signatures_have_room_for_the_pace_of_a_load_test(orders_per_s: int, capacity: int) -> None:
+    assert spent_capacity(orders_per_s) == capacity
 
 
 def test_spent_signatures_without_room_are_refused() -> None:
