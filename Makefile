@@ -5,19 +5,22 @@ PYTHON ?= python3
 UV := .venv/uv/bin/uv
 SERVICES := gateway watchdog simulator journal demo
 ENVIRONMENTS := $(SERVICES) tests
+# Programs that are run beside ours and never imported.
+TOOLS := mitmproxy
 TESTS := .venv/tests/bin
 ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check coverage mutate redteam hostile crash bench format locks clean
+.PHONY: help setup demo test check coverage mutate redteam hostile crash bench bench-setup bench-clients format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
 	@echo "make check  the fast half of it, under 2 minutes: all but the random tests and those with real parts"
 	@echo "make coverage  which branches of the pure core its own tests leave out; none may be"
 	@echo "make mutate  breaks every line of the pure core and sees whether its tests notice (ARGS=\"NAME... --afresh\")"
-	@echo "make bench  what the gateway adds to a request, side by side with the exchange alone, and what bad clients cost an honest one"
+	@echo "make bench  an order through the gateway, side by side with nginx, mitmproxy, a naive gateway and the bare disk (ARGS=\"--quick\")"
+	@echo "make bench-clients  what bad clients cost an honest one, and what one decision costs"
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make hostile  thousands of attacks on the published loss, each under a policy of its own (ARGS=\"--count N --seed N\")"
 	@echo "make crash  fails every system call of the journal once, and kills the gateway under load (ARGS=\"--kills N --seed N\")"
@@ -41,6 +44,11 @@ $(ENVIRONMENTS:%=.venv/%/.ready): .venv/%/.ready: requirements/%.txt pyproject.t
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv/freqtrade
 	$(UV) pip install --quiet --python .venv/freqtrade/bin/python --require-hashes -r requirements/freqtrade.txt
 	.venv/freqtrade/bin/python -c 'import freqtrade.worker, freqtrade.rpc.api_server.webserver, ccxt.pro'  # compiles what it needs
+	@touch $@
+
+$(TOOLS:%=.venv/%/.ready): .venv/%/.ready: requirements/%.txt .venv/uv/.ready
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv/$*
+	$(UV) pip install --quiet --compile-bytecode --python .venv/$*/bin/python --require-hashes -r requirements/$*.txt
 	@touch $@
 
 setup: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/freqtrade/.ready
@@ -74,9 +82,15 @@ test:
 	@echo "Left out: a race of the hostile bot against real makers (tests/hostile), which needs a quiet machine: make hostile"
 	@echo "No test of this version needs a cluster, a secret server or a security key."
 
-bench: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
+# Not a part of `make test`, but for its short form, which shows that it still runs.
+bench-setup: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/mitmproxy/.ready
+	tests/system-packages nginx=nginx-light wrk=wrk
+
+bench: bench-setup
 	$(TESTS)/python loadtests/bench.py $(ARGS)
-	$(TESTS)/python loadtests/slow_clients.py
+
+bench-clients: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
+	$(TESTS)/python loadtests/slow_clients.py $(ARGS)
 	$(TESTS)/python loadtests/decision_speed.py
 
 redteam: setup
@@ -103,7 +117,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 locks: .venv/uv/.ready
 	for service in $(SERVICES); do $(COMPILE) --extra $$service pyproject.toml requirements/build.in -o requirements/$$service.txt || exit 1; done
 	$(COMPILE) $(SERVICES:%=--extra %) pyproject.toml requirements/tests.in -o requirements/tests.txt
-	$(COMPILE) requirements/freqtrade.in -o requirements/freqtrade.txt
+	for tool in freqtrade $(TOOLS); do $(COMPILE) requirements/$$tool.in -o requirements/$$tool.txt || exit 1; done
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 
 clean:

@@ -1,126 +1,144 @@
-"""`make bench`: what the gateway adds to a request, side by side with the exchange alone, in one interleaved run.
+"""`make bench`: an order through the gateway, side by side with others, in one interleaved run.
 
-Absolute figures move with the machine; the ratios are what to compare. The exchange is the simulator on loopback, so
-the gateway's share is shown at its worst: no network hides it.
+The gateway has everything on: leases flow, every order is durable and witnessed, the policy decides. Beside it nginx
+that checks nothing, mitmproxy with a scripted addon, a gateway as it is written first, and the bare disk. Loader,
+candidate and exchange share the machine's cores, so absolute figures say little; the ratios are what to compare.
+
+Then, on the same gateway, what its relay adds, how fast its journal is verified and what a dead watchdog leaves; and on
+another, whether halts are airtight while it is saturated.
+
+Ends with 1 when a halt was not airtight or nothing could be measured; a ratio that falls short only says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import statistics
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import halts
+from measures import lapsed_lease, relay_latency, table, verify_speed
+from measures.side_by_side import Comparison, SideBySide
+from measures.table import Measure
+from rig.bench_policy import SYMBOLS, bench_policy
+from rig.candidates import MITMPROXY, Candidates
+from rig.children import LoadTestFailed
+from rig.machine import machine, versions
+from rig.signed_orders import read_ladders
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from integration.bot import Bot, resting_order  # noqa: E402 - the tests' own harness
-from integration.stack import Stack  # noqa: E402
-
-ORDERS_PER_S = 8  # below the gateway's own budget for new orders
 RESULTS = ROOT / "loadtests" / "results.json"
+# Beside the checkout and not in the system's temporary folder, which may be memory: a sync must reach a disk.
+WORK_FOLDER = ROOT / "build" / "bench"
 
 
-def timed_us(call: Callable[[], object]) -> float:
-    """Run a call and return how long it took, in microseconds."""
-    began = time.perf_counter_ns()
-    call()
-    return (time.perf_counter_ns() - began) / 1000
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much is measured: rounds of seconds a load, seconds of frames, halts."""
+
+    rounds: int
+    seconds: int
+    relay_s: float
+    flips: int
+    without: frozenset[str] = frozenset()
 
 
-def fdatasync_us(folder: Path) -> Callable[[], float]:
-    """Measure one append of a row's size and its fdatasync on the disk of the journal."""
-    descriptor = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def once() -> float:
-        os.write(descriptor, b"x" * 500)
-        return timed_us(lambda: os.fdatasync(descriptor))
-
-    return once
+FULL = Extent(rounds=7, seconds=4, relay_s=60, flips=1000)
+QUICK = Extent(rounds=1, seconds=1, relay_s=6, flips=3)
 
 
-def place_and_cancel(bot: Bot, order: dict[str, str]) -> tuple[float, float]:
-    """Measure one order and its cancel. Raises RuntimeError when either was not accepted."""
-    answers: list[dict[str, object]] = []
-    placed_us = timed_us(lambda: answers.append(bot.post("/v5/order/create", order)))
-    result = answers[0]["result"]
-    if answers[0]["retCode"] != 0 or not isinstance(result, dict):
-        raise RuntimeError(f"an order was not accepted: {answers[0]['retMsg']}")
-    cancel = {"category": order["category"], "symbol": order["symbol"], "orderId": result["orderId"]}
-    cancelled_us = timed_us(lambda: answers.append(bot.post("/v5/order/cancel", cancel)))
-    if answers[1]["retCode"] != 0:
-        raise RuntimeError(f"a cancel was not accepted: {answers[1]['retMsg']}")
-    return placed_us, cancelled_us
+def measure(extent: Extent, folder: Path) -> tuple[Comparison, list[Measure]]:
+    """Measure everything. Raises LoadTestFailed."""
+    candidates = Candidates(folder, without=extent.without)
+    with candidates as running:
+        deployment = candidates.deployment
+        ladders = read_ladders(deployment.exchange_url, SYMBOLS)
+        _say(f"{extent.rounds} rounds of {extent.seconds} s a candidate and load")
+        found = SideBySide(running, folder=folder, ladders=ladders).measure(
+            rounds=extent.rounds, seconds=extent.seconds
+        )
+        measures = table.compared(found)
+        _say("the relay of public streams")
+        added_us = relay_latency.added_us(
+            exchange_ws=deployment.exchange_ws, gateway_ws=deployment.ws, seconds=extent.relay_s
+        )
+        measures.append(table.relayed(added_us))
+        _say("the journal, verified")
+        verified = verify_speed.verify(deployment.files.journal("gateway"), keys=deployment.files.public_keys)
+        measures.append(table.verified(verified))
+        _say("a dead watchdog's last lease")
+        measures.append(table.lapsed(lapsed_lease.measure(deployment, ladders, folder=folder)))
+    _say(f"{extent.flips} halts of a saturated gateway")
+    measures += table.halted(halts.run(flips=extent.flips, folder=folder))
+    return found, measures
 
 
-def measure(stack: Stack, rounds: int) -> dict[str, list[float]]:
-    """Interleave every measure, round by round."""
-    through = Bot(stack.gateway)
-    client = stack.simulator["client"]
-    direct = Bot({"url": stack.simulator["url"], "key": client["key"], "secret": client["secret"]})
-    sync_once = fdatasync_us(stack.folder)
-    found: dict[str, list[float]] = {name: [] for name in MEASURES}
-    for _ in range(rounds):
-        began = time.monotonic()
-        order = resting_order(stack)
-        for name, bot in (("exchange alone", direct), ("through the gateway", through)):
-            found[f"read, {name}"].append(timed_us(lambda bot=bot: bot.get("/v5/market/time")))
-            placed_us, cancelled_us = place_and_cancel(bot, order)
-            found[f"order, {name}"].append(placed_us)
-            found[f"cancel, {name}"].append(cancelled_us)
-        found["bare fdatasync"].append(sync_once())
-        time.sleep(max(0.0, 1 / ORDERS_PER_S - (time.monotonic() - began)))
-    through.close()
-    direct.close()
-    return found
+def report(extent: Extent, found: Comparison, measures: list[Measure], folder: Path) -> dict[str, object]:
+    """Return what is written as JSON."""
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
+        "rounds": extent.rounds,
+        "seconds_a_load": extent.seconds,
+        "machine": machine(folder),
+        "versions": versions(),
+        "measures": [item.content() for item in measures],
+        "candidates": table.candidate_content(found),
+        "policy": bench_policy().splitlines(),
+    }
 
 
-MEASURES = (
-    "read, exchange alone",
-    "read, through the gateway",
-    "order, exchange alone",
-    "order, through the gateway",
-    "cancel, exchange alone",
-    "cancel, through the gateway",
-    "bare fdatasync",
-)
+def show(found: Comparison, measures: list[Measure]) -> None:
+    """Print the policy, the candidates and the table."""
+    print("\nThe bench policy\n" + "".join(f"    {line}\n" for line in bench_policy().splitlines()))
+    for line in table.candidate_lines(found):
+        print(line)
+    print()
+    for item in measures:
+        print(item.line())
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 def main() -> int:
-    """Run the benchmark, print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=200, help="how often each measure is taken (200)")
-    rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(Path(folder))
-        try:
-            stack.wait_for_state("ACTIVE")
-            found = measure(stack, rounds)
-        finally:
-            stack.stop()
-    medians = {name: statistics.median(values) for name, values in found.items()}
-    ratios = {
-        kind: medians[f"{kind}, through the gateway"] / medians[f"{kind}, exchange alone"]
-        for kind in ("read", "order", "cancel")
-    }
-    added_us = medians["order, through the gateway"] - medians["order, exchange alone"]
-    ratios["time added to an order / bare fdatasync"] = added_us / medians["bare fdatasync"]
-    for name in MEASURES:
-        p99 = statistics.quantiles(found[name], n=100)[98]
-        print(f"{name:32} p50 {medians[name]:8.0f} us   p99 {p99:8.0f} us")
-    for name, ratio in ratios.items():
-        print(f"{name:42} {ratio:6.2f} x")
-    machine = {"python": platform.python_version(), "system": platform.platform(), "cpus": os.cpu_count()}
-    report = {"at": time.strftime("%Y-%m-%d", time.gmtime()), "rounds": rounds, "machine": machine}
-    RESULTS.write_text(json.dumps({**report, "p50_us": medians, "ratios": ratios}, indent=1) + "\n")
-    print(f"written to {RESULTS.relative_to(ROOT)}")
-    return 0
+    """Read the command line, measure, print and write."""
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a minute: shows that it runs, and no figures to quote")
+    parser.add_argument("--rounds", type=int, help=f"turns of each candidate ({FULL.rounds})")
+    parser.add_argument("--flips", type=int, help=f"halts under load ({FULL.flips})")
+    parser.add_argument("--without-mitmproxy", action="store_true", help="where it is not installed")
+    parser.add_argument("--output", type=Path, help="where the JSON goes (loadtests/results.json; quick: build/bench)")
+    arguments = parser.parse_args()
+    base = QUICK if arguments.quick else FULL
+    extent = Extent(
+        rounds=arguments.rounds or base.rounds,
+        seconds=base.seconds,
+        relay_s=base.relay_s,
+        flips=arguments.flips or base.flips,
+        without=frozenset({MITMPROXY} if arguments.without_mitmproxy else ()),
+    )
+    WORK_FOLDER.mkdir(parents=True, exist_ok=True)
+    output = arguments.output or (WORK_FOLDER / "results.json" if arguments.quick else RESULTS)
+    folder = Path(tempfile.mkdtemp(dir=WORK_FOLDER))
+    try:
+        found, measures = measure(extent, folder)
+        content = report(extent, found, measures, folder)
+    except LoadTestFailed as error:
+        print(f"make bench: {error}; logs are in {folder}", file=sys.stderr)
+        return 1
+    shutil.rmtree(folder)
+    show(found, measures)
+    output.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"written to {output}")
+    return 1 if any(item.name == table.AIRTIGHT and not item.holds for item in measures) else 0
 
 
 if __name__ == "__main__":
