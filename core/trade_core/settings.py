@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from trade_core.errors import ConfigurationError
 
 MAX_SETTINGS_BYTES = 256 * 1024
 _SHOWN_CHARACTERS = 80
+_URL_PASSWORD = re.compile(r"(://[^:/@]*):.*@")
 
 S = TypeVar("S", bound="Settings")
 
@@ -57,7 +59,7 @@ def _complaints(error: ValidationError) -> list[str]:
             case "extra_forbidden":
                 complaints.append(f"{key}: is not a known setting")
             case _:
-                found = ascii(item.get("input"))[:_SHOWN_CHARACTERS]
+                found = _URL_PASSWORD.sub(r"\1:***@", ascii(item.get("input")))[:_SHOWN_CHARACTERS]
                 complaints.append(f"{key}: {item['msg']} (found {found})")
     return complaints
 
