@@ -19,6 +19,7 @@ from trade_core.errors import TradeError
 from trade_core.secrets import read_secret_file, secret_text
 from trade_journal.bundle_source import BundleSource
 from trade_journal.bundle_verify import RangeVerdict, row_proof, verify_bundle
+from trade_journal.database_cli import add_database_command
 from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable, NoteRefused
 from trade_journal.export import BUNDLE, LAYOUTS, export_journal
 from trade_journal.proof import RowProof, check_proof, latest_over, parse_proof
@@ -56,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="trade-journal", description="Reads a journal; never changes it.", epilog=_EPILOG
+        prog="trade-journal",
+        description="Reads a journal; only database init makes one, and nothing changes one.",
+        epilog=_EPILOG,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     verify = _command(commands, "verify", _verify, "check every row against the signed checkpoints")
@@ -83,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", type=_count, dest="last", metavar="M", help="the last row")
     stats = _command(commands, "stats", _stats, "count rows by kind, and say from when to when")
     stats.add_argument("--json", action="store_true", help="print one JSON object")
+    add_database_command(commands, epilog=_EPILOG)
     return parser
 
 

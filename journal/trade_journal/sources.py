@@ -1,4 +1,4 @@
-"""Where a journal is read from: its own file, a bundle, or the admin listener of a running service. Reading only.
+"""Where a journal is read from: its own database, a bundle, or the admin listener of a running service. Reading only.
 
 A source gives rows as bytes and checkpoints as notes and judges neither; `verify` does. Rows that come as JSON are
 rendered again in their one canonical form, so that a row that says anything else has another hash.
@@ -43,8 +43,8 @@ class Source(Protocol):
         """Release what is held."""
 
 
-class FileSource:
-    """A journal's own SQLite file."""
+class DatabaseSource:
+    """A journal's own database: a SQLite file, or a schema in PostgreSQL."""
 
     def __init__(self, url: str) -> None:
         self._reader = JournalReader(url)
@@ -141,10 +141,10 @@ def open_source(where: str, *, token: str | None) -> Source:
             raise JournalRefused("a service's journal needs a token that may read: --token-file FILE")
         return ListenerSource(where, token=token)
     if "://" in where:
-        return FileSource(where)
+        return DatabaseSource(where)
     if is_bundle(Path(where)):
         return BundleSource(Path(where))
-    return FileSource(f"sqlite:///{Path(where).absolute()}")
+    return DatabaseSource(f"sqlite:///{Path(where).absolute()}")
 
 
 def stored_rows(source: Source, *, from_seq: int = 0) -> Iterator[list[StoredRow]]:

@@ -428,7 +428,7 @@ class JournalWriter:
             expected = [numbered(one.head, failure.first_seq + index) for index, one in enumerate(failure.drafts)]
             found = [row_bytes(row) for row in store.read(failure.first_seq, GROUP_ROWS_MAX)]
             if not expected or found != expected:
-                raise JournalDamaged(f"{store.path}: rows from {failure.first_seq} on are not this writer's")
+                raise JournalDamaged(f"{store.place}: rows from {failure.first_seq} on are not this writer's")
         self._tell(failure.doubts, is_written=store.size() != failure.first_seq)
         with self._wake:
             if store.size() == failure.first_seq:

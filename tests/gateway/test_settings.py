@@ -101,9 +101,15 @@ def test_settings_absurd_account_is_refused(tmp_path: Path, value: object) -> No
     assert "account: " in refusal(tmp_path, account=value)
 
 
-@pytest.mark.parametrize("value", ["sqlite://", "sqlite:///relative.db", "postgresql://x/y", "sqlite:///:memory:", ""])
-def test_settings_journal_that_is_no_file_on_disk_is_refused(tmp_path: Path, value: str) -> None:
+@pytest.mark.parametrize("value", ["sqlite://", "sqlite:///relative.db", "mysql://x/y", "sqlite:///:memory:", ""])
+def test_settings_journal_that_is_no_durable_place_is_refused(tmp_path: Path, value: str) -> None:
     assert "journal_url: " in refusal(tmp_path, journal_url=value)
+
+
+def test_settings_password_in_a_url_is_not_repeated(tmp_path: Path) -> None:
+    said = refusal(tmp_path, journal_url="postgres://role:hunter@2@127.0.0.1/journals")
+    assert "journal_url: " in said
+    assert "'postgres://role:***@127.0.0.1/journals'" in said
 
 
 @pytest.mark.parametrize("value", ["debug", "TRACE", ""])

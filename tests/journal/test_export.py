@@ -24,7 +24,7 @@ from trade_journal.bundle_source import BundleSource
 from trade_journal.bundle_verify import RangeVerdict, verify_bundle
 from trade_journal.cli import EXIT_GOOD, EXIT_TAMPERED, EXIT_UNREADABLE, EXIT_USAGE, main
 from trade_journal.export import LAYOUTS
-from trade_journal.sources import FileSource
+from trade_journal.sources import DatabaseSource
 from trade_journal.verify import PublicKeys, StoredRow
 
 Said = pytest.CaptureFixture[str]
@@ -226,7 +226,7 @@ def test_interrupted_export_leaves_nothing_behind(
     def interrupt(*_: object) -> list[StoredRow]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(FileSource, "rows", interrupt)
+    monkeypatch.setattr(DatabaseSource, "rows", interrupt)
     for layout in LAYOUTS:
         assert export(journal, keys, out, "--format", layout) == EXIT_UNREADABLE
         assert list(out.parent.iterdir()) == []
@@ -235,15 +235,15 @@ def test_interrupted_export_leaves_nothing_behind(
 def test_journal_that_changes_while_a_range_is_proven_is_found(
     *, journal: Path, keys: Path, out: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, times = FileSource.rows, iter(range(9))
+    read, times = DatabaseSource.rows, iter(range(9))
 
-    def rows(self: FileSource, from_seq: int, limit: int) -> list[StoredRow]:
+    def rows(self: DatabaseSource, from_seq: int, limit: int) -> list[StoredRow]:
         page = read(self, from_seq, limit)
         if next(times) >= 2:  # after the pass that verified, to its end
             page[3] = replace(page[3], leaf_hash=b"x" * 32)
         return page
 
-    monkeypatch.setattr(FileSource, "rows", rows)
+    monkeypatch.setattr(DatabaseSource, "rows", rows)
     assert export(journal, keys, out, "--to", "11") == EXIT_TAMPERED
     assert "rows 0 to 19: changed while they were read" in capsys.readouterr().err
     assert list(out.parent.iterdir()) == []

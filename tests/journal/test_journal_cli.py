@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from journal.outsider import Outsider
+from sqlalchemy import Executable, delete, select, update
 
 from trade_journal.checkpoint import LogSigner
 from trade_journal.cli import EXIT_GOOD, EXIT_TAMPERED, EXIT_UNREADABLE, EXIT_USAGE, main
 from trade_journal.rows import Entry, RowKind, draft
-from trade_journal.sources import FileSource
+from trade_journal.schema import CHECKPOINTS, ROWS
+from trade_journal.sources import DatabaseSource
 from trade_journal.store import JournalStore
 from trade_journal.verify import StoredRow
 
@@ -26,8 +28,8 @@ Make = Callable[..., Entry]
 
 
 @pytest.fixture
-def journal(tmp_path: Path, journal_url: str, entry: Make) -> Path:
-    """Write twelve rows, with a checkpoint after the tenth."""
+def journal(journal_url: str, reader_url: str, entry: Make) -> str:
+    """Write twelve rows, with a checkpoint after the tenth; named as a person who may only read would."""
     store = JournalStore.open(journal_url, origin=ORIGIN)
     kinds = [RowKind.ORDER_INTENT, RowKind.ORDER_OUTCOME]
     entries = [entry(at_ns=1_795_000_000_000_000_000 + n, kind=kinds[n % 2], fields={"n": n}) for n in range(12)]
@@ -35,7 +37,7 @@ def journal(tmp_path: Path, journal_url: str, entry: Make) -> Path:
     store.append_checkpoint(SIGNER.sign(store.tree()).rendered().encode())
     store.append([draft(one) for one in entries[10:]])
     store.close()
-    return tmp_path / "journal.db"
+    return reader_url
 
 
 @pytest.fixture
@@ -45,59 +47,83 @@ def keys(tmp_path: Path) -> Path:
     return path
 
 
-def edited(journal: Path, statement: str) -> None:
-    with sqlite3.connect(journal, isolation_level=None) as owner:
-        triggers = owner.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
-            owner.execute(f"DROP TRIGGER {name}")
-        owner.execute(statement)
-        for _, trigger in triggers:
-            owner.execute(trigger)
-
-
 def test_verify_good_journal_says_who_vouches_for_what(
-    journal: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+    journal: str, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["verify", "--journal", str(journal), "--keys", str(keys)]) == EXIT_GOOD
+    assert main(["verify", "--journal", journal, "--keys", str(keys)]) == EXIT_GOOD
     said = capsys.readouterr().out
     assert said.startswith(f"GOOD  {ORIGIN}\n  12 rows, root ")
     assert "10 signed by the log, in 1 checkpoints" in said
     assert "0 no witness's key was given; 12 unwitnessed" in said
 
 
-def test_verify_takes_a_database_url_and_prints_json(
-    journal_url: str, journal: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+def test_verify_takes_a_file_s_path_and_prints_json(
+    sqlite_url: str, keys: Path, entry: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["verify", "--journal", journal_url, "--keys", str(keys), "--json"]) == EXIT_GOOD
+    store = JournalStore.open(sqlite_url, origin=ORIGIN)
+    store.append([draft(entry()) for _ in range(12)])
+    store.append_checkpoint(SIGNER.sign(store.tree()).rendered().encode())
+    store.append([draft(entry())])
+    store.close()
+    assert (
+        main(["verify", "--journal", sqlite_url.removeprefix("sqlite:///"), "--keys", str(keys), "--json"]) == EXIT_GOOD
+    )
     verdict = json.loads(capsys.readouterr().out)
-    assert (verdict["is_good"], verdict["rows"], verdict["signed_rows"]) == (True, 12, 10)
-    assert journal.exists()
+    assert (verdict["is_good"], verdict["rows"], verdict["signed_rows"]) == (True, 13, 12)
+
+
+def test_verify_row_edited_is_named(
+    journal: str, outsider: Outsider, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outsider.edit_body(4, b'"n":4', b'"n":5')
+    assert main(["verify", "--journal", journal, "--keys", str(keys)]) == EXIT_TAMPERED
+    assert "row 4: its bytes" in capsys.readouterr().out
+
+
+FIFTH = select(ROWS.c.body).where(ROWS.c.seq == 5).scalar_subquery()
 
 
 @pytest.mark.parametrize(
     ("statement", "named"),
     [
-        ("UPDATE rows SET body = replace(body, '\"n\":4', '\"n\":5') WHERE seq = 4", "row 4: its bytes"),
-        ("UPDATE rows SET leaf_hash = zeroblob(32) WHERE seq = 11", "row 11: its bytes"),
-        ("DELETE FROM rows WHERE seq = 3", "row 3: is missing"),
-        ("DELETE FROM rows WHERE seq > 8", "row 9: missing: cut off"),
-        ("UPDATE checkpoints SET note = replace(note, '10', '11')", "checkpoint 0:"),
+        (update(ROWS).where(ROWS.c.seq == 11).values(leaf_hash=bytes(32)), "row 11: its bytes"),
+        (update(ROWS).where(ROWS.c.seq == 4).values(body=FIFTH), "row 4: its bytes"),
+        (delete(ROWS).where(ROWS.c.seq == 3), "row 3: is missing"),
+        (delete(ROWS).where(ROWS.c.seq > 8), "row 9: missing: cut off"),
+        (update(CHECKPOINTS).values(note=b"nonsense"), "checkpoint 0:"),
     ],
+    ids=str,
 )
 def test_verify_tampered_journal_names_the_first_bad_row(
-    journal: Path, keys: Path, capsys: pytest.CaptureFixture[str], statement: str, named: str
+    *,
+    journal: str,
+    outsider: Outsider,
+    keys: Path,
+    capsys: pytest.CaptureFixture[str],
+    statement: Executable,
+    named: str,
 ) -> None:
-    edited(journal, statement)
-    assert main(["verify", "--journal", str(journal), "--keys", str(keys)]) == EXIT_TAMPERED
+    outsider.tamper(statement)
+    assert main(["verify", "--journal", journal, "--keys", str(keys)]) == EXIT_TAMPERED
     said = capsys.readouterr().out
     assert said.startswith("TAMPERED")
     assert named in said
 
 
-def test_verify_without_the_triggers_is_tampered(journal: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with sqlite3.connect(journal, isolation_level=None) as owner:
-        owner.execute("DROP TRIGGER rows_refuse_update")
-    assert main(["verify", "--journal", str(journal), "--keys", str(keys)]) == EXIT_TAMPERED
+def test_verify_rows_swapped_is_tampered(
+    journal: str, outsider: Outsider, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for old, new in ((6, 100), (7, 6), (100, 7)):
+        outsider.tamper(update(ROWS).where(ROWS.c.seq == old).values(seq=new))
+    assert main(["verify", "--journal", journal, "--keys", str(keys)]) == EXIT_TAMPERED
+    assert "row 6: its bytes are of another row" in capsys.readouterr().out
+
+
+def test_verify_without_the_triggers_is_tampered(
+    journal: str, outsider: Outsider, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outsider.drop_trigger("rows")
+    assert main(["verify", "--journal", journal, "--keys", str(keys)]) == EXIT_TAMPERED
     assert "triggers" in capsys.readouterr().err
 
 
@@ -116,12 +142,12 @@ def test_verify_what_is_no_journal_is_unreadable(
 
 @pytest.mark.parametrize("content", [None, "nonsense\n", ""])
 def test_verify_with_keys_that_are_none_is_unreadable_and_names_the_file(
-    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+    journal: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
 ) -> None:
     path = tmp_path / "other-keys.txt"
     if content is not None:
         path.write_text(content)
-    assert main(["verify", "--journal", str(journal), "--keys", str(path)]) == EXIT_UNREADABLE
+    assert main(["verify", "--journal", journal, "--keys", str(path)]) == EXIT_UNREADABLE
     assert "other-keys.txt" in capsys.readouterr().err
 
 
@@ -141,33 +167,33 @@ def rows_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_tail_shows_the_last_rows(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tail", "--journal", str(journal), "--rows", "3", "--json"]) == EXIT_GOOD
+def test_tail_shows_the_last_rows(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tail", "--journal", journal, "--rows", "3", "--json"]) == EXIT_GOOD
     rows = rows_of(capsys)
     assert [row["seq"] for row in rows] == [9, 10, 11]
     assert rows[0].keys() == {"seq", "at_ns", "kind", "actor", "fields", "policy_hash", "leaf_hash"}
 
 
-def test_tail_filters_by_kind_and_actor(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["tail", "--journal", str(journal), "--rows", "2", "--json"]
+def test_tail_filters_by_kind_and_actor(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["tail", "--journal", journal, "--rows", "2", "--json"]
     assert main([*arguments, "--kind", "order:intent", "--actor", "gateway"]) == EXIT_GOOD
     assert [row["seq"] for row in rows_of(capsys)] == [8, 10]
     assert main([*arguments, "--actor", "nobody"]) == EXIT_GOOD
     assert rows_of(capsys) == []
 
 
-def test_tail_of_a_kind_that_is_none_is_a_usage_error(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tail", "--journal", str(journal), "--kind", "order:eaten"]) == EXIT_USAGE
+def test_tail_of_a_kind_that_is_none_is_a_usage_error(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tail", "--journal", journal, "--kind", "order:eaten"]) == EXIT_USAGE
     assert "order:eaten" in capsys.readouterr().err
 
 
-def test_tail_for_people_is_a_line_a_row(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tail", "--journal", str(journal), "--rows", "1"]) == EXIT_GOOD
+def test_tail_for_people_is_a_line_a_row(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tail", "--journal", journal, "--rows", "1"]) == EXIT_GOOD
     assert capsys.readouterr().out == "11 2026-11-18T11:06:40.000Z order:outcome gateway n=11\n"
 
 
-def test_prove_and_check_a_row(journal: Path, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prove", "7", "--journal", str(journal), "--keys", str(keys)]) == EXIT_GOOD
+def test_prove_and_check_a_row(journal: str, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prove", "7", "--journal", journal, "--keys", str(keys)]) == EXIT_GOOD
     proof = tmp_path / "row.tlog-proof"
     proof.write_text(capsys.readouterr().out)
     assert main(["check-proof", str(proof), "--keys", str(keys)]) == EXIT_GOOD
@@ -179,35 +205,35 @@ def test_prove_and_check_a_row(journal: Path, keys: Path, tmp_path: Path, capsys
 
 
 def test_prove_a_row_that_no_checkpoint_covers_is_refused(
-    journal: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+    journal: str, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["prove", "10", "--journal", str(journal), "--keys", str(keys)]) == EXIT_UNREADABLE
+    assert main(["prove", "10", "--journal", journal, "--keys", str(keys)]) == EXIT_UNREADABLE
     assert "no checkpoint covers row 10 yet" in capsys.readouterr().err
 
 
 def test_prove_in_a_tampered_journal_gives_no_proof(
-    journal: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+    journal: str, outsider: Outsider, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edited(journal, "UPDATE rows SET body = replace(body, '\"n\":4', '\"n\":5') WHERE seq = 4")
-    assert main(["prove", "7", "--journal", str(journal), "--keys", str(keys)]) == EXIT_TAMPERED
+    outsider.edit_body(4, b'"n":4', b'"n":5')
+    assert main(["prove", "7", "--journal", journal, "--keys", str(keys)]) == EXIT_TAMPERED
     assert capsys.readouterr().out == ""
 
 
-def test_stats_count_rows_by_kind(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["stats", "--journal", str(journal), "--json"]) == EXIT_GOOD
+def test_stats_count_rows_by_kind(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats", "--journal", journal, "--json"]) == EXIT_GOOD
     found = json.loads(capsys.readouterr().out)
     assert (found["rows"], found["kinds"]) == (12, {"order:intent": 6, "order:outcome": 6})
-    assert main(["stats", "--journal", str(journal)]) == EXIT_GOOD
+    assert main(["stats", "--journal", journal]) == EXIT_GOOD
     assert "from 2026-11-18T11:06:40.000Z" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("command", "code"), [(["verify"], EXIT_UNREADABLE), (["tail", "--follow"], EXIT_GOOD)])
 def test_interrupted_verdict_never_looks_like_a_good_one(
-    *, journal: Path, keys: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
+    *, journal: str, keys: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
 ) -> None:
     def interrupt(*_: object) -> list[StoredRow]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(FileSource, "rows", interrupt)
+    monkeypatch.setattr(DatabaseSource, "rows", interrupt)
     more = ["--keys", str(keys)] if command == ["verify"] else []
-    assert main([*command, "--journal", str(journal), *more]) == code
+    assert main([*command, "--journal", journal, *more]) == code

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from journal.outsider import Outsider
+from sqlalchemy import Executable, delete, insert, literal, select, update
 
 from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
 from trade_journal.rows import Entry, draft
+from trade_journal.schema import ROWS
 from trade_journal.store import READ_ROWS_MAX, JournalReader, JournalStore
 
 ORIGIN = "gateway/simulated/test"
@@ -32,19 +36,6 @@ def filled(journal_url: str, entry: Make) -> str:
     store.append([draft(entry(at_ns=index, fields={"number": index})) for index in range(5)])
     store.close()
     return journal_url
-
-
-@pytest.fixture
-def outsider(filled: str, path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file of the filled journal as somebody else would."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    yield connection
-    connection.close()
-
-
-def drop_triggers(connection: sqlite3.Connection) -> None:
-    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-        connection.execute(f"DROP TRIGGER {name}")
 
 
 def test_rows_appended_are_read_after_reopening(filled: str) -> None:
@@ -84,35 +75,53 @@ def test_reader_sees_rows_while_the_writer_is_open(journal_url: str, entry: Make
     store.close()
 
 
-def test_reader_of_a_missing_journal_refuses_and_makes_none(journal_url: str, path: Path) -> None:
+def test_reader_of_a_missing_journal_refuses_and_makes_none(sqlite_url: str, path: Path) -> None:
     with pytest.raises(JournalRefused, match="no journal there"):
-        JournalReader(journal_url).size()
+        JournalReader(sqlite_url).size()
     assert not path.exists()
 
 
-def test_files_are_for_their_owner_alone(filled: str, path: Path) -> None:
+def test_files_are_for_their_owner_alone(sqlite_url: str, path: Path) -> None:
+    JournalStore.open(sqlite_url, origin=ORIGIN).close()
     for file in (path, path.with_name(path.name + ".lock")):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def moved(new: int) -> Executable:
+    """Give a statement that adds the third row again under another number."""
+    values = [column for column in ROWS.c if column.name != "seq"]
+    return insert(ROWS).from_select(list(ROWS.c), select(literal(new), *values).where(ROWS.c.seq == 3))
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE rows SET at_ns = 9 WHERE seq = 2",
-        "DELETE FROM rows WHERE seq = 4",
-        "DELETE FROM rows",
-        "INSERT OR REPLACE INTO rows SELECT 2, at_ns, kind, actor, body, leaf_hash FROM rows WHERE seq = 3",
-        "INSERT INTO rows SELECT 6, at_ns, kind, actor, body, leaf_hash FROM rows WHERE seq = 3",
-        "INSERT INTO rows SELECT -1, at_ns, kind, actor, body, leaf_hash FROM rows WHERE seq = 3",
+        update(ROWS).where(ROWS.c.seq == 2).values(at_ns=9),
+        delete(ROWS).where(ROWS.c.seq == 4),
+        delete(ROWS),
+        moved(6),
+        moved(2),
+        moved(-1),
     ],
+    ids=str,
 )
-def test_change_deletion_replacement_and_gap_are_refused_by_the_database(
-    outsider: sqlite3.Connection, statement: str
+def test_change_deletion_and_gap_are_refused_by_the_database(
+    filled: str, outsider: Outsider, statement: Executable
 ) -> None:
-    before = outsider.execute("SELECT * FROM rows").fetchall()
-    with pytest.raises(sqlite3.IntegrityError, match="journal rows are"):
-        outsider.execute(statement)
-    assert outsider.execute("SELECT * FROM rows").fetchall() == before
+    before = outsider.execute(select(ROWS))
+    assert outsider.is_refused(statement)
+    assert outsider.execute(select(ROWS)) == before
+
+
+def test_replacement_is_refused_by_the_database(filled: str, outsider: Outsider) -> None:
+    values = "at_ns, kind, actor, body, leaf_hash FROM rows WHERE seq = 3"
+    if outsider.is_sqlite:
+        statement = f"INSERT OR REPLACE INTO rows SELECT 2, {values}"
+    else:
+        statement = f"INSERT INTO rows SELECT 2, {values} ON CONFLICT (seq) DO UPDATE SET body = excluded.body"
+    before = outsider.execute(select(ROWS))
+    assert outsider.is_refused(statement)
+    assert outsider.execute(select(ROWS)) == before
 
 
 def test_second_writer_is_refused_and_told_who_has_it(journal_url: str, entry: Make) -> None:
@@ -121,6 +130,7 @@ def test_second_writer_is_refused_and_told_who_has_it(journal_url: str, entry: M
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert other.returncode == 1
     assert "another writer has this journal open (pid " in other.stderr
+    assert str(os.getpid()) in other.stderr
     with pytest.raises(JournalRefused, match="another writer"):
         JournalStore.open(journal_url, origin=ORIGIN)
     store.append([draft(entry())])
@@ -129,39 +139,39 @@ def test_second_writer_is_refused_and_told_who_has_it(journal_url: str, entry: M
 
 
 def test_refused_opening_releases_the_lock(filled: str) -> None:
-    with pytest.raises(JournalRefused, match="expected 'someone/else'"):
+    with pytest.raises(JournalRefused, match="'someone/else'"):
         JournalStore.open(filled, origin="someone/else")
     JournalStore.open(filled, origin=ORIGIN).close()
 
 
-def test_database_of_another_program_is_refused_and_left_as_it_was(path: Path, journal_url: str) -> None:
+def test_database_of_another_program_is_refused_and_left_as_it_was(path: Path, sqlite_url: str) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE trades (id INTEGER)")
     connection.close()
     before = path.read_bytes()
     with pytest.raises(JournalRefused, match=r"journal\.db: not a journal of this platform; found trades"):
-        JournalStore.open(journal_url, origin=ORIGIN)
+        JournalStore.open(sqlite_url, origin=ORIGIN)
     assert path.read_bytes() == before
 
 
-def test_file_that_is_no_database_is_refused(path: Path, journal_url: str) -> None:
+def test_file_that_is_no_database_is_refused(path: Path, sqlite_url: str) -> None:
     path.write_bytes(b"timestamp,open,high,low,close\n" * 100)
     with pytest.raises(JournalRefused, match="not a SQLite database"):
-        JournalStore.open(journal_url, origin=ORIGIN)
+        JournalStore.open(sqlite_url, origin=ORIGIN)
 
 
-def test_newer_format_is_refused(outsider: sqlite3.Connection, filled: str) -> None:
+def test_newer_format_is_refused(filled: str, outsider: Outsider) -> None:
     outsider.execute("UPDATE journal_format SET version = 4")
     with pytest.raises(JournalRefused, match="journal format 4; this version reads 3"):
         JournalStore.open(filled, origin=ORIGIN)
 
 
-def test_creation_that_crashed_before_its_first_commit_is_taken_up(path: Path, journal_url: str) -> None:
+def test_creation_that_crashed_before_its_first_commit_is_taken_up(path: Path, sqlite_url: str) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
     assert path.stat().st_size > 0
-    store = JournalStore.open(journal_url, origin=ORIGIN)
+    store = JournalStore.open(sqlite_url, origin=ORIGIN)
     assert store.size() == 0
     store.close()
 
@@ -172,13 +182,14 @@ def test_creation_that_crashed_before_its_first_commit_is_taken_up(path: Path, j
         ("sqlite://", "absolute path"),
         ("sqlite:///:memory:", "absolute path"),
         ("sqlite:///relative.db", "absolute path"),
-        ("postgresql://host/journal", "found postgresql"),
+        ("mysql://host/journal", "found mysql"),
+        ("postgresql+pg8000://role@host/journal", r"found postgresql\+pg8000"),
         ("sqlite:////tmp/x.db?mode=ro", "without options"),
         ("not a url", "not a database URL"),
         ("sqlite:////nonexistent/folder/x.db", "No such file or directory"),
     ],
 )
-def test_url_that_is_no_sqlite_file_is_refused(url: str, message: str) -> None:
+def test_url_of_no_kind_that_there_is_is_refused(url: str, message: str) -> None:
     with pytest.raises(JournalRefused, match=message):
         JournalStore.open(url, origin=ORIGIN)
 
@@ -186,46 +197,49 @@ def test_url_that_is_no_sqlite_file_is_refused(url: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("DELETE FROM rows WHERE seq = 2", "not gapless"),
-        ("DELETE FROM rows WHERE seq = 0", "not gapless"),
-        ("UPDATE rows SET body = replace(body, 'number', 'nombre') WHERE seq = 2", "row 2: leaf hash"),
-        ("UPDATE rows SET at_ns = 9 WHERE seq = 3", "row 3: columns"),
-        ("UPDATE rows SET kind = 'order:denied' WHERE seq = 3", "row 3: columns"),
-        ("UPDATE rows SET body = x'7b7d', leaf_hash = x'00' WHERE seq = 1", "row 1: leaf hash"),
+        (delete(ROWS).where(ROWS.c.seq == 2), "not gapless"),
+        (delete(ROWS).where(ROWS.c.seq == 0), "not gapless"),
+        (update(ROWS).where(ROWS.c.seq == 3).values(at_ns=9), "row 3: columns"),
+        (update(ROWS).where(ROWS.c.seq == 3).values(kind="order:denied"), "row 3: columns"),
+        (update(ROWS).where(ROWS.c.seq == 1).values(body=b"{}", leaf_hash=b"\0"), "row 1: leaf hash"),
     ],
+    ids=str,
 )
 def test_tampered_rows_are_found_at_opening(
-    outsider: sqlite3.Connection, filled: str, statement: str, message: str
+    outsider: Outsider, filled: str, statement: Executable, message: str
 ) -> None:
-    triggers = outsider.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    drop_triggers(outsider)
-    outsider.execute(statement)
-    for (trigger,) in triggers:
-        outsider.execute(trigger)
+    outsider.tamper(statement)
     with pytest.raises(JournalDamaged, match=message):
         JournalStore.open(filled, origin=ORIGIN)
 
 
-def test_journal_without_its_triggers_is_refused(outsider: sqlite3.Connection, filled: str) -> None:
-    drop_triggers(outsider)
+def test_row_with_another_content_is_found_at_opening(outsider: Outsider, filled: str) -> None:
+    outsider.edit_body(2, b"number", b"nombre")
+    with pytest.raises(JournalDamaged, match="row 2: leaf hash"):
+        JournalStore.open(filled, origin=ORIGIN)
+
+
+@pytest.mark.parametrize("table", ["rows", "checkpoints", "cosignatures"])
+def test_journal_without_one_of_its_triggers_is_refused(outsider: Outsider, filled: str, table: str) -> None:
+    outsider.drop_trigger(table)
     with pytest.raises(JournalDamaged, match="triggers"):
         JournalStore.open(filled, origin=ORIGIN)
 
 
 def test_append_after_somebody_else_wrote_is_unavailable_and_changes_nothing(
-    filled: str, outsider: sqlite3.Connection, entry: Make
+    filled: str, outsider: Outsider, entry: Make
 ) -> None:
     store = JournalStore.open(filled, origin=ORIGIN)
-    outsider.execute("INSERT INTO rows SELECT 5, at_ns, kind, actor, body, leaf_hash FROM rows WHERE seq = 3")
+    outsider.execute(moved(5))
     with pytest.raises(JournalUnavailable):
         store.append([draft(entry())])
     assert store.size() == 5
-    assert outsider.execute("SELECT count(*) FROM rows").fetchone() == (6,)
+    assert len(outsider.execute(select(ROWS))) == 6
     store.close()
 
 
-def test_group_with_one_bad_row_leaves_none(journal_url: str, entry: Make, path: Path) -> None:
-    store = JournalStore.open(journal_url, origin=ORIGIN)
+def test_group_with_one_bad_row_leaves_none(sqlite_url: str, entry: Make, path: Path) -> None:
+    store = JournalStore.open(sqlite_url, origin=ORIGIN)
     with sqlite3.connect(path) as connection:
         connection.execute(
             "CREATE TRIGGER third BEFORE INSERT ON rows WHEN NEW.seq = 2 BEGIN SELECT RAISE(ABORT, 'x'); END"
@@ -236,3 +250,22 @@ def test_group_with_one_bad_row_leaves_none(journal_url: str, entry: Make, path:
     assert caught.value.cause == "sqlite_constraint_trigger"
     assert store.read(0, 10) == []
     store.close()
+
+
+def test_sqlite_needs_no_driver_of_postgresql(tmp_path: Path) -> None:
+    script = (
+        "import sys; from trade_journal.store import JournalStore; from trade_journal import cli, witness, writer;"
+        f" JournalStore.open('sqlite:///{tmp_path}/j.db', origin='x').close();"
+        " assert not [name for name in sys.modules if name.startswith('psycopg')]"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_postgresql_without_its_driver_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    for name in [name for name in sys.modules if name.startswith("trade_journal.postgres_")]:
+        monkeypatch.delitem(sys.modules, name)
+    for use in (JournalReader, lambda url: JournalStore.open(url, origin=ORIGIN)):
+        with pytest.raises(JournalUnavailable, match="needs psycopg") as refused:
+            use("postgresql://role@127.0.0.1/journals")
+        assert refused.value.cause == "psycopg"

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import pytest
+from journal.outsider import Outsider, reading
+from sqlalchemy import insert
 
 from trade_core.clock import ManualClock, SystemClock
 from trade_journal import writer as writer_module
 from trade_journal.errors import JournalDoubtful, JournalFull, JournalRefused, JournalUnavailable, RowRefused
 from trade_journal.rows import Draft, Entry, RowKind
-from trade_journal.store import JournalReader, JournalStore
+from trade_journal.schema import ROWS
+from trade_journal.store import JournalStore
 from trade_journal.writer import GROUP_ROWS_MAX, JournalWriter
 
 ORIGIN = "gateway/simulated/test"
@@ -67,7 +68,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def numbers(url: str) -> list[int]:
     """Read the ``number`` field of every durable row that has one."""
-    rows = JournalReader(url).read(0, 1000)
+    with reading(url) as reader:
+        rows = reader.read(0, 1000)
     assert [row.seq for row in rows] == list(range(len(rows)))
     return [int(str(row.fields["number"])) for row in rows if "number" in row.fields]
 
@@ -177,7 +179,8 @@ async def test_close_commits_what_is_pending_and_refuses_what_comes(journal_url:
         writer.append_later(entry(fields={"number": number}))
     await writer.close()
     await writer.close()
-    assert JournalReader(journal_url).size() == 1500
+    with reading(journal_url) as reader:
+        assert reader.size() == 1500
     assert not writer.is_writable
     with pytest.raises(JournalUnavailable):
         await writer.append(entry())
@@ -276,18 +279,16 @@ async def test_append_while_failed_is_refused_at_once_and_deferred_rows_are_kept
 
 
 async def test_rows_of_another_hand_after_a_failure_keep_the_journal_closed(
-    writer: JournalWriter, gate: Gate, journal_url: str, entry: Make, tmp_path: Path
+    writer: JournalWriter, gate: Gate, entry: Make, outsider: Outsider
 ) -> None:
     await writer.append(entry(fields={"number": 0}))
     gate.fails_before = 1
     gate.is_open.clear()
     waiting = asyncio.create_task(writer.append(entry(fields={"number": 1})))
     await until(lambda: writer.pending == 1)
-    outsider = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
     body = b'{"actor":"gateway","at_ns":"1","fields":{},"kind":"order:intent","policy_hash":null,"seq":1}'
     leaf = hashlib.sha256(b"\x00" + body).digest()
-    outsider.execute("INSERT INTO rows VALUES (1, 1, 'order:intent', 'gateway', ?, ?)", (body, leaf))
-    outsider.close()
+    outsider.execute(insert(ROWS).values((1, 1, "order:intent", "gateway", body, leaf)))
     gate.is_open.set()
     with pytest.raises(JournalUnavailable):
         await waiting
@@ -386,13 +387,13 @@ asyncio.run(main(sys.argv[1]))
 
 
 @pytest.mark.slow
-def test_full_disk_fails_the_append_and_recovers_when_there_is_room(journal_url: str) -> None:
-    command = [sys.executable, "-c", FULL_DISK, journal_url]
+def test_full_disk_fails_the_append_and_recovers_when_there_is_room(sqlite_url: str) -> None:
+    command = [sys.executable, "-c", FULL_DISK, sqlite_url]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stderr
     acknowledged = int(run.stdout.split()[1])
     assert 10 < acknowledged < 5000
-    store = JournalStore.open(journal_url, origin=ORIGIN)
+    store = JournalStore.open(sqlite_url, origin=ORIGIN)
     found = [row for first in range(0, store.size(), 1000) for row in store.read(first, 1000)]
     store.close()
     written = [row.fields["number"] for row in found if row.kind is RowKind.ORDER_INTENT]

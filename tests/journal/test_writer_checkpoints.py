@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from journal.outsider import Outsider, reading
+from sqlalchemy import Executable, Table, delete, insert, literal, select, update
 
 from trade_core.clock import SystemClock
 from trade_journal import schema
@@ -18,7 +20,8 @@ from trade_journal.checkpoint import LogSigner, cosign, open_checkpoint
 from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
 from trade_journal.note import COSIGNATURE_V1, Verifier, parse_note
 from trade_journal.rows import Entry, draft
-from trade_journal.store import JournalReader, JournalStore
+from trade_journal.schema import CHECKPOINTS, COSIGNATURES, ROWS
+from trade_journal.store import JournalStore
 from trade_journal.tree import root_of
 from trade_journal.verify import PublicKeys, verify_journal
 from trade_journal.writer import JournalWriter
@@ -52,8 +55,19 @@ async def recovered(writer: JournalWriter) -> None:
 
 
 def tree_of(url: str) -> tuple[int, bytes]:
-    rows = JournalReader(url).stored_rows(0, 1000)
+    with reading(url) as reader:
+        rows = reader.stored_rows(0, 1000)
     return len(rows), root_of(row.leaf_hash for row in rows)
+
+
+def kept(url: str) -> list[bytes]:
+    with reading(url) as reader:
+        return reader.checkpoints(0, 10)
+
+
+def kept_cosigned(url: str) -> list[bytes]:
+    with reading(url) as reader:
+        return reader.cosigned(0, 10)
 
 
 async def test_checkpoint_stands_for_every_row_handed_over(
@@ -65,7 +79,7 @@ async def test_checkpoint_stands_for_every_row_handed_over(
     note = await signing.checkpoint()
     assert size_and_root(note) == tree_of(journal_url)
     assert size_and_root(note)[0] == 6
-    assert JournalReader(journal_url).checkpoints(0, 10) == [note]
+    assert kept(journal_url) == [note]
 
 
 async def test_checkpoint_of_an_empty_journal_is_given(signing: JournalWriter) -> None:
@@ -81,14 +95,14 @@ async def test_checkpoint_without_new_rows_is_the_same_and_kept_once(
     await signing.append(entry())
     second = await signing.checkpoint()
     assert size_and_root(second)[0] == 2
-    assert JournalReader(journal_url).checkpoints(0, 10) == [first, second]
+    assert kept(journal_url) == [first, second]
 
 
 async def test_checkpoints_asked_for_at_once_are_one(signing: JournalWriter, journal_url: str, entry: Make) -> None:
     await signing.append(entry())
     notes = await asyncio.gather(*(signing.checkpoint() for _ in range(8)))
     assert len(set(notes)) == 1
-    assert len(JournalReader(journal_url).checkpoints(0, 10)) == 1
+    assert len(kept(journal_url)) == 1
 
 
 async def test_checkpoint_that_cannot_be_kept_is_not_given(
@@ -136,42 +150,42 @@ async def test_reopened_journal_goes_on_from_its_last_checkpoint(journal_url: st
     await opened.append(entry())
     assert size_and_root(await opened.checkpoint()) == tree_of(journal_url)
     await opened.close()
-    assert [size_and_root(note)[0] for note in JournalReader(journal_url).checkpoints(0, 10)] == [4, 8, 11]
+    assert [size_and_root(note)[0] for note in kept(journal_url)] == [4, 8, 11]
 
 
-def tampered(path: Path, statement: str) -> None:
-    """Change the file as its owner can: without the triggers, which are put back."""
-    with sqlite3.connect(path, isolation_level=None) as outsider:
-        triggers = outsider.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
-            outsider.execute(f"DROP TRIGGER {name}")
-        outsider.execute(statement)
-        for _, trigger in triggers:
-            outsider.execute(trigger)
+NUMBER_1 = CHECKPOINTS.c.number == 1
+FIRST_NOTE = select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.number == 0).scalar_subquery()
 
 
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("DELETE FROM rows WHERE seq > 6", "7 rows, while its last checkpoint vouches for 8: cut off"),
-        ("UPDATE checkpoints SET tree = zeroblob(32) WHERE number = 1", "another root than was signed"),
-        ("UPDATE checkpoints SET tree = zeroblob(33) WHERE number = 1", "the tree beside its last checkpoint"),
-        ("UPDATE checkpoints SET tree = 'text' WHERE number = 1", "the tree beside its last checkpoint"),
-        ("UPDATE checkpoints SET note = x'00' WHERE number = 1", "its last checkpoint: a note"),
-        ("UPDATE checkpoints SET note = 'text' WHERE number = 1", "its last checkpoint: a note"),
-        (
-            "UPDATE checkpoints SET note = (SELECT note FROM checkpoints WHERE number = 0) WHERE number = 1",
-            r"another root than was signed|the tree beside",
-        ),
+        (delete(ROWS).where(ROWS.c.seq > 6), "7 rows, while its last checkpoint vouches for 8: cut off"),
+        (update(CHECKPOINTS).where(NUMBER_1).values(tree=bytes(32)), "another root than was signed"),
+        (update(CHECKPOINTS).where(NUMBER_1).values(tree=bytes(33)), "the tree beside its last checkpoint"),
+        (update(CHECKPOINTS).where(NUMBER_1).values(note=b"\0"), "its last checkpoint: a note"),
+        (update(CHECKPOINTS).where(NUMBER_1).values(note=FIRST_NOTE), "another root than was signed|the tree beside"),
     ],
+    ids=str,
 )
 async def test_tampered_end_is_found_at_opening(
-    journal_url: str, tmp_path: Path, entry: Make, statement: str, message: str
+    journal_url: str, outsider: Outsider, entry: Make, statement: Executable, message: str
 ) -> None:
     await filled(journal_url, entry)
-    tampered(tmp_path / "journal.db", statement)
+    outsider.tamper(statement)
     with pytest.raises(JournalDamaged, match=message):
         await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+
+
+@pytest.mark.parametrize("column", ["tree", "note"])
+async def test_text_in_place_of_bytes_is_found_at_opening(
+    sqlite_url: str, tmp_path: Path, entry: Make, column: str
+) -> None:
+    await filled(sqlite_url, entry)
+    outsider = Outsider(sqlite_url, lambda: sqlite3.connect(tmp_path / "journal.db"))
+    outsider.tamper(f"UPDATE checkpoints SET {column} = 'text' WHERE number = 1")
+    with pytest.raises(JournalDamaged, match=r"the tree beside its last|its last checkpoint: a note"):
+        await JournalWriter.open(sqlite_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
 
 
 async def test_journal_signed_by_another_key_is_refused(journal_url: str, entry: Make) -> None:
@@ -189,37 +203,41 @@ async def test_checkpoint_that_stands_for_other_rows_is_a_defect(journal_url: st
     store.close()
 
 
-async def test_checkpoints_are_never_changed_by_this_program(journal_url: str, tmp_path: Path, entry: Make) -> None:
+def refused_changes(table: Table) -> list[Executable | str]:
+    """Give statements that would change or delete a record, leave a gap, or number one anew."""
+    number = table.c.number
+    values = [column for column in table.c if column.name != "number"]
+    added = [
+        insert(table).from_select(list(table.c), select(literal(new), *values).where(number == 1)) for new in (-1, 0, 3)
+    ]
+    return [update(table).values(size=3), delete(table), delete(table).where(number == 1), *added]
+
+
+async def test_checkpoints_are_never_changed_by_this_program(journal_url: str, outsider: Outsider, entry: Make) -> None:
     await filled(journal_url, entry)
-    with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as outsider:
-        for statement in (
-            "UPDATE checkpoints SET size = 3",
-            "DELETE FROM checkpoints",
-            "INSERT OR REPLACE INTO checkpoints SELECT 0, size, note, tree FROM checkpoints WHERE number = 1",
-            "INSERT INTO checkpoints SELECT 3, size, note, tree FROM checkpoints WHERE number = 1",
-        ):
-            with pytest.raises(sqlite3.IntegrityError, match=r"never changed|never deleted|gapless"):
-                outsider.execute(statement)
+    before = outsider.execute(select(CHECKPOINTS))
+    for statement in refused_changes(CHECKPOINTS):
+        assert outsider.is_refused(statement), statement
+    assert outsider.execute(select(CHECKPOINTS)) == before
 
 
 @pytest.mark.parametrize("newer_tables", [["checkpoints", "cosignatures"], ["cosignatures"]])
 async def test_journal_of_an_older_format_is_taken_over_with_all_its_rows(
-    newer_tables: list[str], journal_url: str, tmp_path: Path, entry: Make, monkeypatch: pytest.MonkeyPatch
+    newer_tables: list[str], sqlite_url: str, tmp_path: Path, entry: Make
 ) -> None:
-    store = JournalStore.open(journal_url, origin=ORIGIN)
+    store = JournalStore.open(sqlite_url, origin=ORIGIN)
     store.append([draft(entry(fields={"number": number})) for number in range(3)])
     store.close()
     with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as older:
         for table in newer_tables:
             older.execute(f"DROP TABLE {table}")
         older.execute(f"UPDATE journal_format SET version = {schema.FORMAT_VERSION - len(newer_tables)}")
-    before = JournalReader
-    with pytest.raises(JournalRefused):
-        before(journal_url).size()
+    with pytest.raises(JournalRefused), reading(sqlite_url) as reader:
+        reader.size()
     with pytest.raises(JournalRefused, match="expected 'trade/simulated/1003/gateway'"):
-        JournalStore.open(journal_url, origin="trade/simulated/1003/gateway")
-    opened = await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
-    assert size_and_root(await opened.checkpoint()) == tree_of(journal_url)
+        JournalStore.open(sqlite_url, origin="trade/simulated/1003/gateway")
+    opened = await JournalWriter.open(sqlite_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+    assert size_and_root(await opened.checkpoint()) == tree_of(sqlite_url)
     assert opened.size == 3
     await opened.close()
     assert schema.FORMAT_VERSION == 3
@@ -240,16 +258,16 @@ async def test_cosigned_checkpoint_is_kept_and_counts_after_a_restart(
     while signing.witnessed_size == 0:  # noqa: ASYNC110 - the writer's own thread has no event to wait for
         await asyncio.sleep(0.01)
     await signing.close()
-    assert JournalReader(journal_url).cosigned(0, 10) == [note]
+    assert kept_cosigned(journal_url) == [note]
     again = await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
     assert (again.size, again.witnessed_size) == (2, 1)
     keys = PublicKeys(
         log=SIGNER.verifier(), witness=Verifier(name="witness", kind=COSIGNATURE_V1, public=WITNESS.public_key())
     )
-    reader = JournalReader(journal_url)
-    verdict = verify_journal(
-        reader.stored_rows(0, 10), notes=reader.checkpoints(0, 10), cosigned=reader.cosigned(0, 10), keys=keys
-    )
+    with reading(journal_url) as reader:
+        verdict = verify_journal(
+            reader.stored_rows(0, 10), notes=reader.checkpoints(0, 10), cosigned=reader.cosigned(0, 10), keys=keys
+        )
     assert (verdict.is_good, verdict.signed_rows, verdict.witnessed_rows) == (True, 2, 1)
     await again.close()
 
@@ -261,7 +279,7 @@ async def test_last_cosigned_checkpoint_is_kept_at_the_end(
     note = cosigned(await signing.checkpoint())
     signing.keep_cosigned(note)
     await signing.close()
-    assert JournalReader(journal_url).cosigned(0, 10) == [note]
+    assert kept_cosigned(journal_url) == [note]
 
 
 async def test_cosigned_checkpoint_that_cannot_be_kept_fails_the_journal_until_it_recovers(
@@ -279,10 +297,10 @@ async def test_cosigned_checkpoint_that_cannot_be_kept_fails_the_journal_until_i
         while signing.failures_total == 0:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     await recovered(signing)
-    assert JournalReader(journal_url).cosigned(0, 10) == []
+    assert kept_cosigned(journal_url) == []
     signing.keep_cosigned(note)
     await signing.close()
-    assert JournalReader(journal_url).cosigned(0, 10) == [note]
+    assert kept_cosigned(journal_url) == [note]
 
 
 async def test_journal_knows_the_checkpoints_that_it_gave_out(signing: JournalWriter, entry: Make) -> None:
@@ -302,19 +320,27 @@ def test_cosigned_checkpoint_of_more_rows_than_there_are_is_refused(journal_url:
     store.close()
 
 
-def test_cosigned_checkpoints_are_never_changed_or_deleted(journal_url: str, tmp_path: Path, entry: Make) -> None:
+def test_cosigned_checkpoints_are_never_changed_or_deleted(journal_url: str, outsider: Outsider, entry: Make) -> None:
     store = JournalStore.open(journal_url, origin=ORIGIN)
     store.append([draft(entry())])
     note = cosigned(SIGNER.sign(store.tree()).rendered().encode())
     for _ in range(2):
         store.append_cosigned(note)
     store.close()
-    with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as outsider:
-        for statement in (
-            "UPDATE cosignatures SET size = 3",
-            "DELETE FROM cosignatures",
-            "INSERT OR REPLACE INTO cosignatures SELECT 0, size, note FROM cosignatures WHERE number = 1",
-            "INSERT INTO cosignatures SELECT 3, size, note FROM cosignatures WHERE number = 1",
-        ):
-            with pytest.raises(sqlite3.IntegrityError, match=r"never changed|never deleted|gapless"):
-                outsider.execute(statement)
+    before = outsider.execute(select(COSIGNATURES))
+    for statement in refused_changes(COSIGNATURES):
+        assert outsider.is_refused(statement), statement
+    assert outsider.execute(select(COSIGNATURES)) == before
+
+
+@pytest.mark.parametrize("table", ["checkpoints", "cosignatures"])
+async def test_replacing_a_record_is_refused_by_the_file(
+    sqlite_url: str, tmp_path: Path, entry: Make, table: str
+) -> None:
+    await filled(sqlite_url, entry)
+    outsider = Outsider(sqlite_url, lambda: sqlite3.connect(tmp_path / "journal.db"))
+    columns = "size, note, tree" if table == "checkpoints" else "size, note"
+    if table == "cosignatures":
+        for number in (0, 1):
+            outsider.execute(f"INSERT INTO cosignatures SELECT {number}, size, note FROM checkpoints WHERE number = 1")
+    assert outsider.is_refused(f"INSERT OR REPLACE INTO {table} SELECT 0, {columns} FROM {table} WHERE number = 1")

@@ -1,0 +1,158 @@
+"""A PostgreSQL server of its own for tests: made, started, killed and started again; on loopback and a Unix socket."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from ports import HOST, free_port
+
+from trade_journal.postgres_address import SCHEMA_PREFIX
+from trade_journal.postgres_init import init_journal
+
+DATABASE: Final = "journals"
+SUPERUSER, OWNER, WRITER, READER = "postgres", "journal_owner", "journal_writer", "journal_reader"
+_STARTED_WITHIN_S: Final = 30.0
+
+
+class PostgresServer:
+    """One server. initdb refuses root, so as root it runs as the user that the package brings."""
+
+    def __init__(self) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
+        assert found, "PostgreSQL is not installed: run tests/system-packages"
+        self._programs = found[-1].parent
+        self._user = "postgres" if os.getuid() == 0 else None
+        self.folder = Path(tempfile.mkdtemp(prefix="trade-pg-", dir="/tmp"))  # a socket's path is short
+        self.port = free_port()
+        self.password = secrets.token_urlsafe(16)
+        self.passfile = self.folder / "passfile"
+        self.passfile.write_text(f"*:*:*:*:{self.password}\n")
+        self.passfile.chmod(0o600)
+        self._data = self.folder / "data"
+        self._postmaster: subprocess.Popen[bytes] | None = None
+        self._make()
+        self.start()
+        self._make_roles()
+
+    def url(self, role: str = WRITER, *, database: str = DATABASE, host: str | None = None, more: str = "") -> str:
+        """Name the database as a role sees it."""
+        where = f"{host}:{self.port}" if host else f":{self.port}"
+        options = f"passfile={self.passfile}" + ("" if host else f"&host={self.folder}") + more
+        return f"postgresql://{role}@{where}/{database}?{options}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        settings = [
+            "-c",
+            f"unix_socket_directories={self.folder}",
+            "-c",
+            "max_connections=40",
+            "-c",
+            "wal_level=minimal",
+        ]
+        settings += ["-c", "max_wal_senders=0", "-c", "shared_buffers=16MB", "-c", "max_wal_size=256MB"]
+        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), "-h", HOST, *settings]
+        deadline = time.monotonic() + _STARTED_WITHIN_S
+        while True:
+            with (self.folder / "log").open("ab") as log:
+                process = subprocess.Popen(command, user=self._user, cwd="/", stdout=log, stderr=log)
+            self._postmaster = process
+            while process.poll() is None and time.monotonic() < deadline:
+                try:
+                    self.admin(database="postgres").close()
+                except psycopg.OperationalError:
+                    time.sleep(0.05)
+                else:
+                    return
+            # After a kill its children may still hold the old memory for a moment.
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()[-2000:]
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it with SIGKILL, as the death of the machine would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order, throwing its clients out."""
+        self._end(signal.SIGINT)
+
+    def remove(self) -> None:
+        """End it at once and delete it."""
+        self._end(signal.SIGQUIT)
+        shutil.rmtree(self.folder)
+
+    def admin(self, *, database: str = DATABASE) -> psycopg.Connection[Any]:
+        """Connect as the superuser."""
+        return psycopg.connect(
+            host=str(self.folder),
+            port=self.port,
+            dbname=database,
+            user=SUPERUSER,
+            password=self.password,
+            autocommit=True,
+        )
+
+    def run(self, *statements: str) -> None:
+        """Run statements as the superuser."""
+        with self.admin() as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def setting(self, name: str, value: str | None) -> None:
+        """Change a setting of the running server, or reset it."""
+        self.run(f"ALTER SYSTEM SET {name} = {value}" if value else f"ALTER SYSTEM RESET {name}")
+        self.run("SELECT pg_reload_conf()")
+        while True:
+            with self.admin() as connection:
+                found = connection.execute("SHOW " + name.encode().decode()).fetchone()  # type: ignore[call-overload]
+            if value is None or found == (value,):
+                return
+            time.sleep(0.02)
+
+    def empty(self) -> None:
+        """Drop every journal, and throw out who has one open."""
+        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'journal_%'")
+        with self.admin() as connection:
+            found = connection.execute("SELECT nspname FROM pg_namespace").fetchall()
+            for (name,) in found:
+                if name.startswith(SCHEMA_PREFIX) and re.fullmatch("[a-z0-9_]+", name):
+                    connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
+
+    def make_journal(self, origin: str, *, role: str = WRITER) -> str:
+        """Make an empty journal and answer the URL of its writer."""
+        init_journal(self.url(OWNER), origin=origin, role=role, readers=[READER])
+        return self.url(role)
+
+    def _make(self) -> None:
+        password = self.folder / "superuser"
+        password.write_text(self.password)
+        if self._user is not None:
+            for path in (self.folder, password):
+                shutil.chown(path, self._user)
+            self.folder.chmod(0o755)  # others connect through the socket in it
+        command = [str(self._programs / "initdb"), "-D", str(self._data), "-U", SUPERUSER, "-A", "scram-sha-256"]
+        command += ["--pwfile", str(password), "-E", "UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(command, user=self._user, cwd="/", check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+    def _make_roles(self) -> None:
+        with self.admin(database="postgres") as connection:
+            for role in (OWNER, WRITER, READER):
+                connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{self.password}'".encode())
+            connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}".encode())
+
+    def _end(self, number: int) -> None:
+        process = self._postmaster
+        if process is not None:
+            process.send_signal(number)
+            process.wait(30)
+            self._postmaster = None
