@@ -15,6 +15,10 @@ from trade_journal.schema import ROWS, RowValues
 from trade_journal.verify import StoredRow
 
 READ_ROWS_MAX: Final = 1000  # one page for the witness: at most 8 MiB
+_PAGE: Final = {
+    "sqlite": "SELECT seq, body, leaf_hash FROM rows WHERE seq >= ? ORDER BY seq LIMIT ?",
+    "postgresql": "SELECT seq, body, leaf_hash FROM rows WHERE seq >= %s ORDER BY seq LIMIT %s",
+}
 
 
 def row_values(draft: Draft, seq: int) -> RowValues:
@@ -46,10 +50,15 @@ def read_rows(connection: Connection, from_seq: int, limit: int) -> list[Row]:
 
 def read_stored(connection: Connection, from_seq: int, limit: int) -> list[StoredRow]:
     """Read rows as they lie there, in the order of their numbers, judging nothing."""
-    query = select(ROWS.c.seq, ROWS.c.body, ROWS.c.leaf_hash).where(ROWS.c.seq >= from_seq)
-    found = connection.execute(query.order_by(ROWS.c.seq).limit(limit)).all()
+    # The driver's own cursor: an object of SQLAlchemy's for each row would cost as much again as reading it.
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(_PAGE[connection.dialect.name], (from_seq, limit))
+        found = cursor.fetchall()
+    finally:
+        cursor.close()
     # SQLite keeps whatever type it is handed; text in place of bytes has no leaf hash that fits.
-    return [StoredRow(seq=row.seq, body=as_bytes(row.body), leaf_hash=as_bytes(row.leaf_hash)) for row in found]
+    return [StoredRow(seq=seq, body=as_bytes(body), leaf_hash=as_bytes(leaf)) for seq, body, leaf in found]
 
 
 def as_bytes(value: object) -> bytes:

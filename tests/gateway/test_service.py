@@ -193,13 +193,14 @@ async def running(
     *,
     baseline: Baseline = NOTHING,
     policy_at_start: str | None = None,
+    **changed: object,
 ) -> AsyncIterator[Running]:
     """Run a gateway; the folder keeps its identity, journal and policy file from one run to the next."""
     there = exchange or Exchange()
     async with http_double(there.answer) as double, ws_double() as streams:
         file = folder / "policy.toml"
         before = file.read_bytes() if file.exists() else None
-        settings = deployment(folder, exchange_url=double.url, exchange_ws_url=streams.url)
+        settings = deployment(folder, exchange_url=double.url, exchange_ws_url=streams.url, **changed)
         if not identity_path(settings).exists():
             policy = read_policy(settings.policy_file)
             initialise(

@@ -219,6 +219,15 @@ def test_prove_in_a_tampered_journal_gives_no_proof(
     assert capsys.readouterr().out == ""
 
 
+def test_export_of_any_database_is_verified_by_strangers(
+    journal: str, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "bundle.zip"
+    assert main(["export", "--journal", journal, "--keys", str(keys), "--out", str(bundle)]) == EXIT_GOOD
+    assert main(["verify", "--journal", str(bundle), "--keys", str(keys)]) == EXIT_GOOD
+    assert "12 rows, root" in capsys.readouterr().out
+
+
 def test_stats_count_rows_by_kind(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stats", "--journal", journal, "--json"]) == EXIT_GOOD
     found = json.loads(capsys.readouterr().out)
