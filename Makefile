@@ -6,13 +6,13 @@ UV := .venv/uv/bin/uv
 SERVICES := gateway watchdog simulator journal demo
 ENVIRONMENTS := $(SERVICES) tests
 # Programs that are run beside ours and never imported.
-TOOLS := mitmproxy
+TOOLS := mitmproxy load
 TESTS := .venv/tests/bin
 ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check coverage mutate redteam hostile crash bench bench-setup bench-clients format locks clean
+.PHONY: help setup demo test check coverage mutate redteam hostile crash bench bench-setup bench-clients load format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -21,6 +21,7 @@ help:
 	@echo "make mutate  breaks every line of the pure core and sees whether its tests notice (ARGS=\"NAME... --afresh\")"
 	@echo "make bench  an order through the gateway, side by side with nginx, mitmproxy, a naive gateway and the bare disk (ARGS=\"--quick\")"
 	@echo "make bench-clients  what bad clients cost an honest one, and what one decision costs"
+	@echo "make load   bots, a flood, a slow exchange and a halt, with limits on errors and latency (ARGS=\"SCENARIO... --seconds N\")"
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make hostile  thousands of attacks on the published loss, each under a policy of its own (ARGS=\"--count N --seed N\")"
 	@echo "make crash  fails every system call of the journal once, and kills the gateway under load (ARGS=\"--kills N --seed N\")"
@@ -51,7 +52,7 @@ $(TOOLS:%=.venv/%/.ready): .venv/%/.ready: requirements/%.txt .venv/uv/.ready
 	$(UV) pip install --quiet --compile-bytecode --python .venv/$*/bin/python --require-hashes -r requirements/$*.txt
 	@touch $@
 
-setup: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/freqtrade/.ready
+setup: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/freqtrade/.ready .venv/load/.ready
 
 demo: $(SERVICES:%=.venv/%/.ready) .venv/freqtrade/.ready
 	.venv/demo/bin/trade-demo $(ARGS)
@@ -92,6 +93,9 @@ bench: bench-setup
 bench-clients: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
 	$(TESTS)/python loadtests/slow_clients.py $(ARGS)
 	$(TESTS)/python loadtests/decision_speed.py
+
+load: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/load/.ready
+	$(TESTS)/python loadtests/load.py $(ARGS)
 
 redteam: setup
 	$(TESTS)/pytest -q -m attack -n 3 --dist loadfile --no-loadscope-reorder tests/redteam
