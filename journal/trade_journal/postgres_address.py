@@ -58,6 +58,8 @@ class PostgresAddress:
             "user": self.role,
             "sslmode": self.sslmode,
             "gssencmode": "disable",
+            # Nobody is told the password in clear but a server that has proved who it is.
+            **({} if self.sslmode == "verify-full" else {"require_auth": "!password"}),
             **self.files,
         }
 

@@ -26,7 +26,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from trade_journal.errors import JournalRefused, JournalUnavailable
 from trade_journal.postgres_address import SCHEMA_PREFIX, PostgresAddress, schema_of
 from trade_journal.postgres_errors import failures_named
-from trade_journal.postgres_rights import check_durability, check_rights
+from trade_journal.postgres_rights import check_acting, check_durability, check_rights
 from trade_journal.postgres_schema import check_journal
 from trade_journal.schema import RowValues
 
@@ -48,7 +48,7 @@ READERS_MAX: Final = 4  # connections of one reading view
 # On another connection than the one that has the lease, this keeps nothing: a pool in between is found out.
 _INSERT: Final = (
     "INSERT INTO rows (seq, at_ns, kind, actor, body, leaf_hash) SELECT * FROM unnest("
-    "%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bytea[], %s::bytea[])"
+    "%b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::bytea[], %b::bytea[])"
     " WHERE pg_catalog.pg_backend_pid() = %s"
 )
 _HOLDER: Final = text(
@@ -77,9 +77,10 @@ class PostgresWriting:
         self._origin = origin
         self._schema = schema_of(origin)
         self._engine = _engine(address, schema=self._schema, writes=True)
+        with failures_named(self.place):
+            self._connection = self._engine.connect()
         try:
             with failures_named(self.place):
-                self._connection = self._engine.connect()
                 self._backend = self._leased()
         except BaseException:
             self.close()
@@ -97,6 +98,7 @@ class PostgresWriting:
         with failures_named(place):
             _check_schema(connection, place, schema=self._schema, origin=origin)
             check_journal(connection, place, schema=self._schema, origin=origin)
+            check_acting(connection, place, role=self._address.role)
             check_rights(connection, place, schema=self._schema, role=self._address.role)
             durable = check_durability(connection, place)
             # Said for this session, so that it outlives a change of the server's default.
@@ -122,7 +124,7 @@ class PostgresWriting:
 
     def close(self) -> None:
         """Close the connection, and the lease with it. Never raises."""
-        with suppress(AttributeError, SQLAlchemyError, psycopg.Error):
+        with suppress(SQLAlchemyError, psycopg.Error):
             self._connection.close()
         self._engine.dispose()
 
@@ -142,7 +144,7 @@ class PostgresWriting:
 
 
 class PostgresReading:
-    """One journal's schema, to be read only; also on a standby."""
+    """One journal's schema, to be read only."""
 
     __slots__ = ("_address", "_engine", "_schema")
 

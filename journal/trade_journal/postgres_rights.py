@@ -66,6 +66,14 @@ def check_rights(connection: Connection, place: str, *, schema: str, role: str) 
         raise JournalRefused(f"{place}: role {role} lacks rights: {_listed(missing)}")
 
 
+def check_acting(connection: Connection, place: str, *, role: str) -> None:
+    """Hold the session to the role that it was opened with. Raises JournalRefused."""
+    acting = connection.exec_driver_sql("SELECT session_user, current_user").one()
+    for name in acting:
+        if name != role:
+            raise JournalRefused(f"{place}: the session acts as role {name}, not as {role}")
+
+
 def check_durability(connection: Connection, place: str) -> str:
     """Hold the server to durable commits. Raises JournalRefused that names the setting, JournalUnavailable.
 

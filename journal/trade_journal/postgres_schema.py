@@ -64,7 +64,9 @@ def check_journal(connection: Connection, place: str, *, schema: str, origin: st
     """Hold a schema to this format, and to an origin unless it is None. Raises JournalRefused, JournalDamaged."""
     found = connection.execute(
         text(
-            "SELECT c.relname, c.relpersistence, c.relrowsecurity OR c.relhasrules OR c.relhassubclass AS is_changed"
+            "SELECT c.relname, c.relkind <> 'r' OR c.relpersistence <> 'p' OR c.relrowsecurity OR c.relhasrules"
+            " OR c.relhassubclass OR NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid"
+            " AND i.indisprimary AND i.indisvalid) AS is_changed"
             " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
             " WHERE n.nspname = :schema AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
         ),
@@ -80,10 +82,10 @@ def check_journal(connection: Connection, place: str, *, schema: str, origin: st
     if origin is not None and formats[0].origin != origin:
         raise JournalRefused(f"{place}: journal of {formats[0].origin!r}; expected {origin!r}")
     for table in found:
-        if table.relname in METADATA.tables and (table.relpersistence != "p" or table.is_changed):
+        if table.relname in METADATA.tables and table.is_changed:
             raise JournalDamaged(
-                f"{place}: table {table.relname} is not as it was made: unlogged, inherited from, or with rules or row "
-                "security"
+                f"{place}: table {table.relname} is not as it was made: unlogged, inherited from, without its key, or "
+                "with rules or row security"
             )
     if _found_triggers(connection, schema) != _expected_triggers(schema):
         raise JournalDamaged(f"{place}: the triggers that keep rows unchanged are not as they were made")

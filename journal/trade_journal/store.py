@@ -139,7 +139,8 @@ class JournalStore:
     def witnessed_size(self) -> int:
         """Count the rows under the last cosigned checkpoint that is kept; 0 without one."""
         with self._database.transaction() as connection:
-            return int(connection.execute(select(func.coalesce(func.max(COSIGNATURES.c.size), 0))).scalar_one())
+            last = select(COSIGNATURES.c.size).order_by(COSIGNATURES.c.number.desc()).limit(1)
+            return int(connection.execute(last).scalar_one_or_none() or 0)
 
     def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
         """Read rows as they lie there, judging nothing. At most READ_ROWS_MAX."""

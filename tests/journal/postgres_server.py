@@ -119,6 +119,12 @@ class PostgresServer:
                 return
             time.sleep(0.02)
 
+    def ask_in_clear(self) -> None:
+        """Have the server ask for the password itself from now on."""
+        (self._data / "pg_hba.conf").write_text("local all postgres scram-sha-256\nlocal all all password\n")
+        self.stop()
+        self.start()
+
     def empty(self) -> None:
         """Drop every journal, and throw out who has one open."""
         self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'journal_%'")

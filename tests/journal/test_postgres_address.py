@@ -21,7 +21,7 @@ def test_url_names_host_port_database_role_and_journal() -> None:
     assert found.journal == "trade/simulated/1002/gateway"
     assert found.place == "postgresql://gw_1002@127.0.0.1:5433/journals"
     wanted = {"host": "127.0.0.1", "port": 5433, "dbname": "journals", "user": "gw_1002", "sslmode": "prefer"}
-    assert found.parameters() == {**wanted, "gssencmode": "disable"}
+    assert found.parameters() == {**wanted, "gssencmode": "disable", "require_auth": "!password"}
 
 
 def test_url_of_a_unix_socket_names_its_folder() -> None:
@@ -35,6 +35,7 @@ def test_server_over_a_network_must_prove_who_it_is() -> None:
     assert address("postgresql://gw@db.example.org/j?sslmode=verify-full&sslrootcert=system").files == {
         "sslrootcert": "system"
     }
+    assert "require_auth" not in address("postgresql://gw@db.example.org/journals").parameters()
     for mode in ("disable", "prefer", "require", "verify-ca"):
         with pytest.raises(JournalRefused, match="only verify-full over a network"):
             address(f"postgresql://gw@db.example.org/journals?sslmode={mode}")

@@ -155,6 +155,26 @@ def test_server_that_does_not_let_us_in_is_named_without_the_password(
         reader.size()
 
 
+def test_password_comes_from_libpq_s_own_file_too(
+    url: str, postgres_server: PostgresServer, entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(postgres_server.passfile))
+    monkeypatch.setenv("PGOPTIONS", "-c synchronous_commit=off")  # what we say ourselves is not overruled
+    store = JournalStore.open(url.replace(f"passfile={postgres_server.passfile}&", ""), origin=ORIGIN)
+    assert store.append([draft(entry())]) == 0
+    store.close()
+
+
+def test_server_that_asks_for_the_password_in_clear_is_not_told_it(
+    url: str, mortal: PostgresServer, entry: Make
+) -> None:
+    mortal.make_journal(ORIGIN)
+    mortal.ask_in_clear()
+    with pytest.raises(JournalUnavailable, match="password") as refused:
+        JournalStore.open(mortal.url(), origin=ORIGIN)
+    assert mortal.password not in str(refused.value)
+
+
 def test_journal_over_the_network_interface_is_the_same(postgres: PostgresServer, entry: Make) -> None:
     postgres.make_journal(ORIGIN)
     store = JournalStore.open(postgres.url(host="127.0.0.1"), origin=ORIGIN)

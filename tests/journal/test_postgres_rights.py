@@ -77,6 +77,14 @@ def test_role_that_may_do_more_is_refused_by_the_right(
     assert named in said
 
 
+def test_session_that_acts_as_another_role_is_refused(
+    url: str, postgres_server: PostgresServer, tidy: list[str]
+) -> None:
+    tidy += [f"ALTER ROLE {WRITER} RESET role", f"REVOKE {READER} FROM {WRITER}"]
+    postgres_server.run(f"GRANT {READER} TO {WRITER}", f"ALTER ROLE {WRITER} SET role = {READER}")
+    assert f"the session acts as role {READER}, not as {WRITER}" in refusal(url)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -185,6 +193,7 @@ def test_server_that_takes_no_writes_is_unavailable(url: str, postgres_server: P
         f"ALTER TABLE {SCHEMA}.rows ENABLE ROW LEVEL SECURITY",
         f"CREATE RULE nothing AS ON INSERT TO {SCHEMA}.rows DO INSTEAD NOTHING",
         f"CREATE TABLE {SCHEMA}.more () INHERITS ({SCHEMA}.rows)",
+        f"ALTER TABLE {SCHEMA}.rows DROP CONSTRAINT rows_pkey",
     ],
 )
 def test_tables_that_are_not_as_they_were_made_are_damaged(

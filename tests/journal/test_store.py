@@ -197,7 +197,7 @@ def test_url_of_no_kind_that_there_is_is_refused(url: str, message: str) -> None
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        (delete(ROWS).where(ROWS.c.seq == 2), "not gapless"),
+        (delete(ROWS).where(ROWS.c.seq == 2), "row 2 is missing; found 3"),
         (delete(ROWS).where(ROWS.c.seq == 0), "not gapless"),
         (update(ROWS).where(ROWS.c.seq == 3).values(at_ns=9), "row 3: columns"),
         (update(ROWS).where(ROWS.c.seq == 3).values(kind="order:denied"), "row 3: columns"),

@@ -15,7 +15,7 @@ from journal.outsider import Outsider, reading
 from sqlalchemy import Executable, Table, delete, insert, literal, select, update
 
 from trade_core.clock import SystemClock
-from trade_journal import schema
+from trade_journal import opening, schema
 from trade_journal.checkpoint import LogSigner, cosign, open_checkpoint
 from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
 from trade_journal.note import COSIGNATURE_V1, Verifier, parse_note
@@ -151,6 +151,16 @@ async def test_reopened_journal_goes_on_from_its_last_checkpoint(journal_url: st
     assert size_and_root(await opened.checkpoint()) == tree_of(journal_url)
     await opened.close()
     assert [size_and_root(note)[0] for note in kept(journal_url)] == [4, 8, 11]
+
+
+async def test_row_deleted_after_the_last_checkpoint_is_found_at_opening(
+    journal_url: str, outsider: Outsider, entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(journal_url, entry)
+    monkeypatch.setattr(opening, "CHECKED_ROWS", 1)
+    outsider.tamper(delete(ROWS).where(ROWS.c.seq == 8))
+    with pytest.raises(JournalDamaged, match="row 8 is missing; found 9: not gapless"):
+        await JournalWriter.open(journal_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
 
 
 NUMBER_1 = CHECKPOINTS.c.number == 1
