@@ -24,7 +24,7 @@ help:
 	@echo "make load   bots, a flood, a slow exchange and a halt, with limits on errors and latency (ARGS=\"SCENARIO... --seconds N\")"
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make hostile  thousands of attacks on the published loss, each under a policy of its own (ARGS=\"--count N --seed N\")"
-	@echo "make crash  fails every system call of the journal once, and kills the gateway under load (ARGS=\"--kills N --seed N\")"
+	@echo "make crash  fails every system call of the journal once, and kills gateway and journal writer under load (ARGS=\"--kills N --seed N\")"
 	@echo "make locks  resolve requirements/*.txt again"
 
 .venv/uv/.ready: requirements/uv.txt

@@ -29,17 +29,20 @@ from trade_demo.process import (
     watch,
 )
 from trade_demo.stack import (
+    JOURNAL_WRITER,
     ExchangeCredentials,
     Files,
     freqtrade_config_command,
     freqtrade_spec,
     init_gateway_command,
+    init_journal_writer_command,
     init_watchdog_command,
     read_exchange_credentials,
     read_handover,
     service_spec,
     write_freqtrade_config,
     write_gateway_settings,
+    write_journal_writer_settings,
     write_simulator_settings,
     write_watchdog_settings,
 )
@@ -48,10 +51,11 @@ from trade_demo.view import HappeningKind, View
 # Each wait of the start; a busy two-core machine needs some seconds for each.
 READY_TIMEOUT_S = 60
 POLL_S = 0.1
-# The end as a whole stays below 10 s: 3.5 + 1 (kill) + 1 (last look) + 2 + 1 (kill), the simulator dies at once.
-BOT_STOP_S = 3.5
+# The end as a whole stays below 10 s: 3 + 1 (kill) + 1 (last look) + 2 + 1 (kill) + 1.5, the simulator dies at once.
+BOT_STOP_S = 3.0
 LAST_LOOK_S = 1.0
 SERVICES_STOP_S = 2.0
+WRITER_STOP_S = 0.5
 SIMULATOR_STOP_S = 0.5
 LOG_TAIL_BYTES = 600
 
@@ -92,11 +96,13 @@ class Stack:
         """End every process within 10 s; at once when hurried."""
         bots = [item for item in self.running if item.spec.name == "freqtrade"]
         services = [item for item in self.running if item.spec.name in {"gateway", "watchdog"}]
-        rest = [item for item in self.running if item not in bots and item not in services]
+        writers = [item for item in self.running if item.spec.name == JOURNAL_WRITER]
+        rest = [item for item in self.running if item not in (*bots, *services, *writers)]
         await stop_processes(bots, deadline_s=0 if is_hurried else BOT_STOP_S)
         if not is_hurried:
             await self._look_once_more()
         await stop_processes(services, deadline_s=0 if is_hurried else SERVICES_STOP_S)
+        await stop_processes(writers, deadline_s=0 if is_hurried else WRITER_STOP_S)
         await stop_processes(rest, deadline_s=0 if is_hurried else SIMULATOR_STOP_S)
         await self._clients.aclose()
 
@@ -112,11 +118,16 @@ class Stack:
         files, ports = self._files, self._ports
         write_watchdog_settings(files, ports=ports, exchange=exchange)
         write_gateway_settings(files, ports=ports, exchange=exchange, options=self._options)
-        self._step("watchdog and gateway make their keys and the key ring")
+        write_journal_writer_settings(files, exchange=exchange)
+        self._step("watchdog, journal writer and gateway make their keys and the key ring")
         await self._run("watchdog", init_watchdog_command(files))
+        await self._run(JOURNAL_WRITER, init_journal_writer_command(files))
         await self._run("gateway", init_gateway_command(files))
 
     async def _start_services(self, exchange: ExchangeCredentials) -> None:
+        writer = await self._launch(service_spec(self._files, JOURNAL_WRITER))
+        await self._until(writer, _is_there(self._files.journal_socket("gateway")), "open its journal")
+        self._step(f"the journal is written by a process of its own: {self._files.journal('gateway')}")
         gateway = await self._launch(service_spec(self._files, "gateway"))
         watchdog = await self._launch(service_spec(self._files, "watchdog"))
         admin = await self._observe(exchange)
@@ -221,6 +232,13 @@ def log_tail(file: Path) -> str:
 def _exists(file: Path) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
         return await asyncio.to_thread(file.is_file)
+
+    return holds
+
+
+def _is_there(path: Path) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return await asyncio.to_thread(path.exists)
 
     return holds
 

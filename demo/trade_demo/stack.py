@@ -2,7 +2,9 @@
 
     simulator   first: it makes the accounts and keys of this run
     watchdog    `init`: makes its lease key, whose public half the gateway pins
+    journal-writer `init`: makes the key that signs the gateway's log
     gateway     `init`: makes its own keys, the key ring, and a handover file for each of its users
+    journal-writer runs, and has the ring's word for whose log it writes
     gateway     and watchdog run; the gateway becomes ACTIVE with the watchdog's first lease
     freqtrade   last, paused, with the configuration that the gateway prints
 
@@ -29,7 +31,10 @@ from trade_demo.process import ProcessFailed, ProcessSpec, minimal_environment, 
 
 STRATEGY = "QuietMaker"
 STRATEGY_FOLDER = Path(__file__).parents[1] / "strategy"
-SERVICES = ("simulator", "gateway", "watchdog", "freqtrade")
+JOURNAL_WRITER = "journal-writer"
+SERVICES = ("simulator", "gateway", JOURNAL_WRITER, "watchdog", "freqtrade")
+# The virtual environment of each service; of the others it is named as they are.
+_ENVIRONMENTS = {JOURNAL_WRITER: "journal"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,11 @@ class Files:
         return self.root / "watchdog" / "state" / "public.json"
 
     @property
+    def journal_public(self) -> Path:
+        """Return the public half of the log's key."""
+        return self.root / JOURNAL_WRITER / "state" / "public.json"
+
+    @property
     def freqtrade_config(self) -> Path:
         """Return freqtrade's configuration."""
         return self.root / "freqtrade" / "config.json"
@@ -96,7 +106,11 @@ class Files:
 
     def journal(self, service: str) -> str:
         """Return the URL of the journal of a service."""
-        return f"sqlite:///{self.root / service / (service + '.db')}"
+        return f"sqlite:///{self.root / JOURNAL_WRITER / (service + '.db')}"
+
+    def journal_socket(self, peer: str) -> Path:
+        """Return the socket through which a peer writes into the gateway's journal."""
+        return self.root / JOURNAL_WRITER / f"{peer}.sock"
 
     def log(self, process: str) -> Path:
         """Return the log file of a process."""
@@ -222,10 +236,26 @@ def write_gateway_settings(files: Files, *, ports: Ports, exchange: ExchangeCred
             "admin_host": HOST,
             "admin_port": ports.gateway_admin,
             "state_dir": str(files.state("gateway")),
-            "journal_url": files.journal("gateway"),
+            "journal_socket": str(files.journal_socket("gateway")),
             "policy_file": str(options.policy_file or files.policy),
             "secrets_file": str(files.secrets("gateway")),
             "ring_file": str(files.ring),
+        },
+    )
+
+
+def write_journal_writer_settings(files: Files, *, exchange: ExchangeCredentials) -> None:
+    """Write journal-writer.toml."""
+    _write_toml(
+        files.settings(JOURNAL_WRITER),
+        {
+            "environment": "simulated",
+            "account": exchange.account,
+            "state_dir": str(files.state(JOURNAL_WRITER)),
+            "journal_url": files.journal("gateway"),
+            "ring_file": str(files.ring),
+            "gateway_socket": str(files.journal_socket("gateway")),
+            "shim_socket": str(files.journal_socket("shim")),
         },
     )
 
@@ -251,8 +281,8 @@ def write_freqtrade_config(files: Files, printed: bytes, *, mode: Mode) -> Freqt
 
 
 def service_spec(files: Files, service: str) -> ProcessSpec:
-    """Return how simulator, gateway or watchdog runs."""
-    command = (service_command(service, f"trade-{service}"), "--config", str(files.settings(service)))
+    """Return how simulator, journal writer, gateway or watchdog runs."""
+    command = (_command(service), "--config", str(files.settings(service)))
     return ProcessSpec(
         name=service,
         command=command,
@@ -282,20 +312,33 @@ def freqtrade_spec(files: Files) -> ProcessSpec:
 
 def init_watchdog_command(files: Files) -> list[str]:
     """Return the command that makes the watchdog's keys."""
-    return [service_command("watchdog", "trade-watchdog"), "init", "--config", str(files.settings("watchdog"))]
+    return [_command("watchdog"), "init", "--config", str(files.settings("watchdog"))]
+
+
+def init_journal_writer_command(files: Files) -> list[str]:
+    """Return the command that makes the key of the gateway's log."""
+    return [_command(JOURNAL_WRITER), "init", "--config", str(files.settings(JOURNAL_WRITER))]
 
 
 def init_gateway_command(files: Files) -> list[str]:
     """Return the command that makes the gateway's keys, the ring and the handover files."""
-    command = [service_command("gateway", "trade-gateway"), "init", "--config", str(files.settings("gateway"))]
-    return [*command, "--watchdog-public", str(files.watchdog_public)]
+    command = [_command("gateway"), "init", "--config", str(files.settings("gateway"))]
+    return [
+        *command,
+        *("--watchdog-public", str(files.watchdog_public)),
+        *("--journal-public", str(files.journal_public)),
+    ]
 
 
 def freqtrade_config_command(files: Files, *, mode: Mode, ports: Ports) -> list[str]:
     """Return the command that prints freqtrade's configuration."""
-    command = [service_command("gateway", "trade-gateway"), "freqtrade-config"]
+    command = [_command("gateway"), "freqtrade-config"]
     command += ["--config", str(files.settings("gateway")), "--mode", mode.value]
     return [*command, "--api-port", str(ports.freqtrade)]
+
+
+def _command(service: str) -> str:
+    return service_command(_ENVIRONMENTS.get(service, service), f"trade-{service}")
 
 
 def _key_file(key: ApiKey) -> dict[str, str]:

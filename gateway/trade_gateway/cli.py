@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging("trade-gateway", level=settings.log_level)
         match options.command:
             case "init":
-                print(initialise_deployment(settings, options.watchdog_public))
+                print(_initialise(settings, options))
                 return EXIT_CLEAN
             case "freqtrade-config":
                 return _freqtrade_config(settings, Mode(options.mode), options.api_port)
@@ -78,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument(
         "--watchdog-public", type=Path, required=True, metavar="FILE", help="public.json of the watchdog's own init"
     )
+    init.add_argument(
+        "--journal-public",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="public.json of the journal writer's own init",
+    )
     printing = commands.add_parser("freqtrade-config", help="print a complete, safe freqtrade configuration")
     printing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     printing.add_argument("--mode", choices=[mode.value for mode in Mode], required=True)
@@ -96,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     releasing.add_argument("--key", type=Path, metavar="FILE", help="the operator's key, when it is kept elsewhere")
     releasing.add_argument("--yes", action="store_true", help="sign without asking at the terminal")
     return parser
+
+
+def _initialise(settings: GatewaySettings, options: argparse.Namespace) -> str:
+    return initialise_deployment(
+        settings, watchdog_public=options.watchdog_public, journal_public=options.journal_public
+    )
 
 
 def _explain(settings: GatewaySettings, request: Path) -> int:

@@ -11,7 +11,7 @@ from trade_gateway.ledger import OrderLedger, Phase
 from trade_gateway.metrics import Metrics
 from trade_gateway.second_view import update_second_gauges
 from trade_gateway.state_keeper import StateKeeper
-from trade_journal.writer import JournalWriter
+from trade_journal.journal import Journal
 
 
 def update_gauges(
@@ -22,7 +22,7 @@ def update_gauges(
     keeper: AccountKeeper,
     references: ReferenceFeed,
     disaster: DisasterKeeper,
-    journal: JournalWriter,
+    journal: Journal,
 ) -> None:
     """Set every gauge that shows a present fact."""
     metrics.trading_state.set(int(states.trading_state()))

@@ -21,13 +21,13 @@ from trade_core.secrets import write_atomically
 from trade_journal.rows import RowKind, leaf_hash, row_bytes
 
 if TYPE_CHECKING:
-    from trade_journal.writer import JournalWriter
+    from trade_journal.journal import Journal
 
 GENESIS_FILE = "genesis.json"
 _KEY = "first_leaf_hash"
 
 
-async def first_leaf_hash(journal: JournalWriter) -> str | None:
+async def first_leaf_hash(journal: Journal) -> str | None:
     """The leaf hash of row 0, or None when the journal is empty."""
     rows = await journal.read(0, 1)
     return leaf_hash(row_bytes(rows[0])).hex() if rows else None
@@ -38,7 +38,7 @@ def permit_genesis(state_dir: Path) -> None:
     _write(state_dir, None)
 
 
-async def check_genesis(state_dir: Path, journal: JournalWriter, *, ring_hash: str) -> None:
+async def check_genesis(state_dir: Path, journal: Journal, *, ring_hash: str) -> None:
     """Refuse a journal that is not the one this state folder began. Raises ConfigurationError naming both."""
     path = state_dir / GENESIS_FILE
     remembered = _remembered(path)
@@ -53,14 +53,14 @@ async def check_genesis(state_dir: Path, journal: JournalWriter, *, ring_hash: s
         raise ConfigurationError(f"{path}: the journal begins with another row than it did; it is another's")
 
 
-async def remember_genesis(state_dir: Path, journal: JournalWriter) -> None:
+async def remember_genesis(state_dir: Path, journal: Journal) -> None:
     """Use up the permit: write down how the journal begins, once it does."""
     found = await first_leaf_hash(journal)
     if found is not None and _remembered(state_dir / GENESIS_FILE) is None:
         _write(state_dir, found)
 
 
-async def _is_begun_by(journal: JournalWriter, ring_hash: str) -> bool:
+async def _is_begun_by(journal: Journal, ring_hash: str) -> bool:
     first = (await journal.read(0, 1))[0]
     return first.kind is RowKind.PROCESS_STARTED and first.fields.get("ring_hash") == ring_hash
 

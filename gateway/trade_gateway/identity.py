@@ -1,7 +1,8 @@
 """What the gateway makes for itself at `init`: its keys, the bot's virtual key, admin tokens, and the key ring.
 
-Private halves stay in the identity file, readable by the gateway's user alone. What others need is handed over in
-one file each: the watchdog an address and a token, the operator the same with fewer rights, the bot its key.
+Secrets stay in the identity file, readable by the gateway's user alone. What others need is handed over in one file
+each: the watchdog an address and a token, the operator the same with fewer rights, the bot its key. The keys of log,
+lease and witness are made by journal writer and watchdog; the ring gets their public halves.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
 from trade_core.trust.baseline import Baseline
@@ -24,7 +23,6 @@ from trade_core.trust.succession import difference
 from trade_core.trust.tag import tag_key_id
 from trade_gateway.genesis import GENESIS_FILE, permit_genesis
 from trade_gateway.settings import GatewaySettings
-from trade_journal.checkpoint import LogSigner
 from trade_journal.ring_keys import gateway_log_keys
 
 IDENTITY_FILE = "identity.json"
@@ -46,7 +44,6 @@ class Identity:
     """The gateway's own secrets. `virtual_keys` maps each bot's key to its secret."""
 
     deployment: str
-    private_key: Secret
     tag_key: bytes
     virtual_keys: Mapping[str, Secret]
     admin_tokens: Mapping[Role, Secret]
@@ -67,13 +64,19 @@ def require_uninitialised(settings: GatewaySettings) -> None:
 
 
 def initialise(
-    settings: GatewaySettings, *, lease_key: str, witness_key: str, policy_hash: str, baseline: Baseline
+    settings: GatewaySettings,
+    *,
+    log_key: str,
+    lease_key: str,
+    witness_key: str,
+    policy_hash: str,
+    baseline: Baseline,
 ) -> KeyRing:
     """Make the identity, the ring and the handover files. Raises ConfigurationError when an identity exists."""
     require_uninitialised(settings)
     path = identity_path(settings)
-    key_id(lease_key)
-    key_id(witness_key)
+    for key in (log_key, lease_key, witness_key):
+        key_id(key)
     content = _new_identity()
     operator_key = new_private_key()
     ring = KeyRing(
@@ -82,7 +85,7 @@ def initialise(
         deployment=str(content["deployment"]),
         environment=settings.environment,
         account=settings.account,
-        gateway_key=public_text(load_private_key(str(content["private_key"]))),
+        gateway_key=log_key,
         lease_key=lease_key,
         witness_key=witness_key,
         operator_key=public_text(load_private_key(operator_key)),
@@ -101,11 +104,6 @@ def initialise(
     return ring
 
 
-def log_signer(ring: KeyRing, private_key: Ed25519PrivateKey) -> LogSigner:
-    """Return who signs the checkpoints of the gateway's journal."""
-    return LogSigner(origin=gateway_log_keys(ring).log.name, private_key=private_key, ring_hash=ring_hash(ring))
-
-
 def _publish_log_keys(settings: GatewaySettings, ring: KeyRing) -> None:
     """Write what a stranger needs to verify the journal, in the words of signed notes."""
     keys = gateway_log_keys(ring)
@@ -120,7 +118,6 @@ def _publish_log_keys(settings: GatewaySettings, ring: KeyRing) -> None:
 def _new_identity() -> dict[str, Any]:
     return {
         "deployment": secrets.token_hex(8),
-        "private_key": new_private_key(),
         "tag_key": secrets.token_hex(32),
         "virtual_keys": {"bot" + secrets.token_hex(8): secrets.token_hex(24)},
         "admin_tokens": {role.value: secrets.token_urlsafe(32) for role in Role},
@@ -152,7 +149,6 @@ def load_identity(settings: GatewaySettings) -> tuple[Identity, KeyRing]:
         "deployment": identity.deployment,
         "environment": settings.environment,
         "account": settings.account,
-        "gateway_key": public_text(load_private_key(identity.private_key.reveal())),
         "tag_key_id": tag_key_id(identity.tag_key),
     }
     for name, wanted in expected.items():
@@ -179,7 +175,6 @@ def _parse_identity(content: Mapping[str, Any], path: Path) -> Identity:
         virtual_keys, tokens = dict(content["virtual_keys"]), dict(content["admin_tokens"])
         return Identity(
             deployment=str(content["deployment"]),
-            private_key=secret_text(content, "private_key", path=path),
             tag_key=bytes.fromhex(str(content["tag_key"])),
             virtual_keys={str(key): secret_text(virtual_keys, key, path=path) for key in virtual_keys},
             admin_tokens={role: secret_text(tokens, role.value, path=path) for role in Role},

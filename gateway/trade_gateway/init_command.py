@@ -31,25 +31,25 @@ class BaselineUnavailable(TradeError):
     """The exchange could not be asked what the account has; nothing was written."""
 
 
-def initialise_deployment(settings: GatewaySettings, watchdog_public: Path) -> str:
+def initialise_deployment(settings: GatewaySettings, *, watchdog_public: Path, journal_public: Path) -> str:
     """Make keys, ring and handover files of a new deployment; answers what to tell the person at the terminal.
 
     Raises ConfigurationError, NotTrusted, BaselineUnavailable; nothing has been written then.
     """
-    try:
-        public = json.loads(watchdog_public.read_bytes())
-        lease_key, witness_key = str(public["lease_key"]), str(public["witness_key"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(
-            f"{watchdog_public}: is not a watchdog's public.json ({type(error).__name__})"
-        ) from None
+    lease_key, witness_key = _public_keys(watchdog_public, "lease_key", "witness_key", of="a watchdog")
+    (log_key,) = _public_keys(journal_public, "log_key", of="a journal writer")
     require_uninitialised(settings)
-    for key in (lease_key, witness_key):
+    for key in (log_key, lease_key, witness_key):
         key_id(key)  # before the exchange is asked: a wrong file is known at once
     policy = read_policy(settings.policy_file, counts=settings.policy_counts)
     baseline = asyncio.run(_take_baseline(settings, policy))
     ring = initialise(
-        settings, lease_key=lease_key, witness_key=witness_key, policy_hash=policy_hash(policy), baseline=baseline
+        settings,
+        log_key=log_key,
+        lease_key=lease_key,
+        witness_key=witness_key,
+        policy_hash=policy_hash(policy),
+        baseline=baseline,
     )
     return "\n".join(
         [
@@ -60,6 +60,14 @@ def initialise_deployment(settings: GatewaySettings, watchdog_public: Path) -> s
             f"handover files for watchdog, operator and freqtrade: {settings.state_dir / HANDOVER_FOLDER}",
         ]
     )
+
+
+def _public_keys(path: Path, *names: str, of: str) -> list[str]:
+    try:
+        public = json.loads(path.read_bytes())
+        return [str(public[name]) for name in names]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{path}: is not {of}'s public.json ({type(error).__name__})") from None
 
 
 async def _take_baseline(settings: GatewaySettings, policy: Policy) -> Baseline:

@@ -1,4 +1,4 @@
-"""The gateway as a process: journal, gateway and its two listeners, put together and ended in order."""
+"""The gateway as a process: its journal's writer reached, gateway and listeners put together and ended in order."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from trade_core.guarded_protocol import MAX_CONNECTIONS, guarded_protocol
 from trade_core.logs import RefusalLog
 from trade_core.open_files import connections_within_limit
 from trade_core.serving import Listener, serve
-from trade_core.trust.keys import load_private_key
 from trade_core.trust.ring import ring_hash
 from trade_gateway.admin import admin_app
 from trade_gateway.genesis import check_genesis, remember_genesis
-from trade_gateway.identity import load_identity, load_order_key, log_signer
+from trade_gateway.identity import load_identity, load_order_key
 from trade_gateway.listener import BotListener
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.stream_frames import MAX_FRAME_CHARACTERS
-from trade_journal.writer import JournalWriter
+from trade_journal.client import JournalClient
+from trade_journal.ring_keys import gateway_log_keys
 
 ADMIN_CONNECTIONS = 64
+JOURNAL_WITHIN_S = 15  # the journal writer may be starting too
 log = logging.getLogger("trade_gateway")
 
 
@@ -30,8 +31,8 @@ async def run(settings: GatewaySettings) -> None:
     identity, ring = load_identity(settings)
     order_key = load_order_key(settings)
     clock = SystemClock()
-    signer = log_signer(ring, load_private_key(identity.private_key.reveal()))
-    journal = await JournalWriter.open(settings.journal_url, origin=signer.origin, clock=clock, signer=signer)
+    origin = gateway_log_keys(ring).log.name
+    journal = await JournalClient.open(settings.journal_socket, origin=origin, clock=clock, within_s=JOURNAL_WITHIN_S)
     try:
         await check_genesis(settings.state_dir, journal, ring_hash=ring_hash(ring))
     except BaseException:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from trade_core.clock import NS_PER_S, Clock
 from trade_gateway.metrics import Metrics
 from trade_journal.errors import JournalDoubtful, JournalError, JournalFull, JournalUnavailable
+from trade_journal.journal import Journal
 from trade_journal.rows import REQUEST_KINDS, Entry, Fields, RowKind
-from trade_journal.writer import JournalWriter
 
 ACTOR = "gateway"
 DENIAL_ROWS_PER_S = 20
@@ -66,7 +66,7 @@ class _Room:
 class Recorder:
     """Writes rows and counts."""
 
-    def __init__(self, *, journal: JournalWriter, clock: Clock, metrics: Metrics, policy_hash: str) -> None:
+    def __init__(self, *, journal: Journal, clock: Clock, metrics: Metrics, policy_hash: str) -> None:
         self._journal = journal
         self._clock = clock
         self._metrics = metrics

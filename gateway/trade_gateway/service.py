@@ -63,10 +63,10 @@ from trade_gateway.wire.authentication import SpentSignatures, spent_capacity
 from trade_gateway.wire.request import hosts_of
 from trade_gateway.witnessed_log import WitnessedLog
 from trade_journal.errors import JournalUnavailable
+from trade_journal.journal import Journal
 from trade_journal.rendering import rendered_row
 from trade_journal.ring_keys import gateway_log_keys
 from trade_journal.rows import Row, RowKind
-from trade_journal.writer import JournalWriter
 
 _RETRY_S = 1.0
 _WATCH_STATE_EVERY_S = 0.25
@@ -85,7 +85,7 @@ class Gateway:
         identity: Identity,
         ring: KeyRing,
         order_key: tuple[Secret, Secret],
-        journal: JournalWriter,
+        journal: Journal,
         clock: Clock,
     ) -> None:
         self._settings = settings

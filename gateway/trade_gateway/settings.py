@@ -35,7 +35,7 @@ class GatewaySettings(Settings):
     admin_host: LoopbackHost = "127.0.0.1"
     admin_port: Port
     state_dir: SettingPath
-    journal_url: Annotated[str, Field(pattern=r"^(sqlite:////|postgresql://).+")]
+    journal_socket: SettingPath
     policy_file: SettingPath
     secrets_file: SettingPath
     ring_file: SettingPath

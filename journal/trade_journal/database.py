@@ -89,7 +89,7 @@ def driver_loaded() -> Iterator[None]:
         yield
     except ImportError as error:
         raise JournalUnavailable(
-            "a journal in PostgreSQL needs psycopg, which the extras of gateway and journal bring", cause="psycopg"
+            "a journal in PostgreSQL needs psycopg, which the extra journal brings", cause="psycopg"
         ) from error
 
 

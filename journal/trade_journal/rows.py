@@ -100,6 +100,10 @@ class RowKind(Enum):
     STREAM_DENIED = "stream:denied"
     INCIDENT_OPENED = "incident:opened"
     JOURNAL_RECOVERED = "journal:recovered"
+    # Written by the journal shim, which reads the bot's own database.
+    SWING_TRADE_OPENED = "swing_trade:opened"
+    SWING_TRADE_CLOSED = "swing_trade:closed"
+    SWING_TRADE_LESSON = "swing_trade:lesson"
 
 
 # One row of these kinds is one request that the gateway saw; REQUEST_COUNTED stands for ``count`` more of them.

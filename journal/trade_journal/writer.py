@@ -11,6 +11,10 @@ Guarantees
   rows reached it. The first row then is JOURNAL_RECOVERED and says how many rows failed meanwhile.
 - A checkpoint stands for durable rows only, and is durable itself before anybody is given it.
 - A cosigned checkpoint is kept soon after it was handed over; nobody waits for it, since the witness has it too.
+- With an emergency segment, rows that cancel, halt or reduce (`emergency.serves`) are durable there while the journal
+  fails, with the numbers that follow the last durable row. They are the first rows to be written at the recovery, also
+  after a restart, and `read` and `stored` show them meanwhile. Without knowing where the journal ends nothing can be
+  numbered: while the journal cannot even be read again, they are refused like all others.
 
 It does not choose what must be durable before acting: the caller awaits ``append`` for that.
 """
@@ -18,22 +22,27 @@ It does not choose what must be durable before acting: the caller awaits ``appen
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, TypeVar
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import TradeError
 from trade_journal.checkpoint import Checkpoint, LogSigner, read_checkpoint
+from trade_journal.emergency import serves
+from trade_journal.emergency_segment import SEGMENT_ROWS_MAX, EmergencySegment
 from trade_journal.errors import JournalDamaged, JournalDoubtful, JournalFull, JournalUnavailable
 from trade_journal.note import Verifier, parse_note
-from trade_journal.rows import Draft, Entry, Row, RowKind, draft, numbered, row_bytes
-from trade_journal.store import JournalReader, JournalStore
+from trade_journal.rows import Draft, Entry, Row, RowKind, draft, leaf_hash, numbered, parse_row, row_bytes
+from trade_journal.store import READ_ROWS_MAX, JournalReader, JournalStore
 from trade_journal.verify import StoredRow
 
+log = logging.getLogger(__name__)
 LATER_MAX_S: Final = 0.25  # how long a row that nobody waits for may stay in memory
 PENDING_ROWS_MAX: Final = 8192  # about a second of the disk's speed; beyond it, waiting only hides the trouble
 GROUP_ROWS_MAX: Final = 512  # rows in one commit; a page of the store, so that a doubtful one can be read back
@@ -56,11 +65,17 @@ class _Item:
     drafts: Sequence[Draft]
     waiter: asyncio.Future[int] | None
     is_written: asyncio.Future[bool] | None = None
+    is_urgent: bool = False
+    is_emergency: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class _Failure:
-    """A commit that failed, until the disk has told what became of it."""
+    """A commit that failed, until the disk has told what became of it and has taken a row again.
+
+    ``first_seq`` is where the journal ends as far as is known; ``saved`` are the rows of the segment, which follow.
+    ``begun`` were in the failed commit and may go to the segment, if they are not in the journal.
+    """
 
     first_seq: int
     drafts: Sequence[Draft]
@@ -68,15 +83,35 @@ class _Failure:
     doubts: Sequence[asyncio.Future[bool]]
     at_ns: int
     cause: str
+    begun: Sequence[_Item] = ()
+    saved: list[Draft] = field(default_factory=list)
+    torn: list[asyncio.Future[bool]] = field(default_factory=list)
+    is_dark: bool = False  # the journal cannot be read again, so nothing can be numbered
+    is_segment_broken: bool = False
     rows_failed: int = 0
     rows_survived: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """Rows on their way: `waiter` gives the first one's number or fails, `is_written` tells what became of them."""
+
+    waiter: asyncio.Future[int]
+    is_written: asyncio.Future[bool]
 
 
 class JournalWriter:
     """Writes one journal from one event loop. Made by ``open``, ended by ``close``."""
 
     def __init__(
-        self, *, url: str, origin: str, clock: Clock, store: JournalStore, signer: LogSigner | None = None
+        self,
+        *,
+        url: str,
+        origin: str,
+        clock: Clock,
+        store: JournalStore,
+        signer: LogSigner | None = None,
+        segment: EmergencySegment | None = None,
     ) -> None:
         """Use ``open`` instead: it opens the store off the event loop."""
         self._url = url
@@ -94,7 +129,9 @@ class JournalWriter:
         self._cosigned: bytes | None = None
         self._is_closing = False
         self._commit_began_ns: int | None = None
-        self._failure: _Failure | None = None
+        self._emergency: deque[_Item] = deque()
+        self._segment = segment
+        self._failure = _left_in(segment, store, at_ns=clock.wall_ns())
         # Written by the writer's thread alone, read by anyone.
         self.size = store.size()
         self.witnessed_size = store.witnessed_size()
@@ -103,21 +140,40 @@ class JournalWriter:
         self.failures_total = 0
         self.last_commit_ns: int | None = None
         self.last_commit_duration_ns = 0
-        self.last_failure = ""
+        self.last_failure = "" if self._failure is None else "rows of the emergency segment are on their way"
+        self._saved = self._as_stored()
         self._last_point: tuple[int, bytes] | None = None
         self._thread = threading.Thread(target=self._run, args=(store,), name="journal-writer", daemon=True)
         self._thread.start()
 
     @classmethod
-    async def open(cls, url: str, *, origin: str, clock: Clock, signer: LogSigner | None = None) -> JournalWriter:
+    async def open(
+        cls,
+        url: str,
+        *,
+        origin: str,
+        clock: Clock,
+        signer: LogSigner | None = None,
+        emergency: Path | None = None,
+    ) -> JournalWriter:
         """Open or make the journal at ``sqlite:////absolute/path``, checked, ready to append.
 
         ``origin`` names who writes, for which account, in which environment; a journal of another origin is refused,
-        and one whose last checkpoint is not by ``signer``. Raises JournalRefused (JournalDamaged among it) or
+        and one whose last checkpoint is not by ``signer``. ``emergency`` is where the emergency segment is, or is made.
+        Rows that were left in it are written before anything else. Raises JournalRefused (JournalDamaged among it) or
         JournalUnavailable.
         """
         store = await asyncio.to_thread(JournalStore.open, url, origin=origin, log=_log(signer))
-        return cls(url=url, origin=origin, clock=clock, store=store, signer=signer)
+        segment: EmergencySegment | None = None
+        try:
+            if emergency is not None:
+                segment = await asyncio.to_thread(EmergencySegment.open, emergency, origin=origin)
+            return cls(url=url, origin=origin, clock=clock, store=store, signer=signer, segment=segment)
+        except BaseException:
+            if segment is not None:
+                segment.close()
+            store.close()
+            raise
 
     @property
     def is_writable(self) -> bool:
@@ -128,6 +184,23 @@ class JournalWriter:
     def pending(self) -> int:
         """Count the rows handed over and not yet durable."""
         return self._pending_rows
+
+    @property
+    def end(self) -> int:
+        """Count the rows that are durable in the journal, or in the segment behind it."""
+        with self._wake:
+            failure = self._failure
+            return self.size if failure is None else failure.first_seq + len(failure.saved)
+
+    @property
+    def is_dead(self) -> bool:
+        """Say that the writer's thread has ended: nothing will be written any more."""
+        return not self._thread.is_alive()
+
+    @property
+    def emergency_rows(self) -> int:
+        """Count the rows that are durable in the emergency segment and not yet in the journal."""
+        return len(self._saved)
 
     async def append(self, entry: Entry) -> int:
         """Make one row durable and answer its sequence number. Raises RowRefused, JournalUnavailable, JournalFull."""
@@ -147,6 +220,24 @@ class JournalWriter:
         JournalUnavailable once the writer is closing.
         """
         self._enqueue(_Item(drafts=[draft(entry)], waiter=None))
+
+    def hand_over(self, drafts: Sequence[Draft], *, is_urgent: bool) -> HandedOver:
+        """Hand over rows that are committed together, and return at once; no deadline is kept here.
+
+        What is not urgent waits up to LATER_MAX_S for company. Raises JournalUnavailable, JournalFull.
+        """
+        handed = HandedOver(waiter=self._loop.create_future(), is_written=self._loop.create_future())
+        is_emergency = self._segment is not None and is_urgent and len(drafts) == 1 and serves(drafts[0].entry)
+        self._enqueue(
+            _Item(
+                drafts=drafts,
+                waiter=handed.waiter,
+                is_written=handed.is_written,
+                is_urgent=is_urgent,
+                is_emergency=is_emergency,
+            )
+        )
+        return handed
 
     async def checkpoint(self) -> bytes:
         """Sign and keep a checkpoint over every row handed over so far; answers the note once it is durable.
@@ -177,11 +268,15 @@ class JournalWriter:
 
     async def read(self, from_seq: int, limit: int) -> list[Row]:
         """Read durable rows in order, at most READ_ROWS_MAX. Raises JournalError."""
-        return await asyncio.to_thread(self._reader.read, from_seq, limit)
+        saved = self._saved
+        rows = await asyncio.to_thread(self._reader.read, from_seq, limit)
+        return [*rows, *(parse_row(row.body) for row in _following(saved, from_seq + len(rows), limit - len(rows)))]
 
     async def stored(self, from_seq: int, limit: int) -> list[StoredRow]:
         """Read durable rows as they lie there, at most READ_ROWS_MAX. Raises JournalError."""
-        return await asyncio.to_thread(self._reader.stored_rows, from_seq, limit)
+        saved = self._saved
+        rows = await asyncio.to_thread(self._reader.stored_rows, from_seq, limit)
+        return [*rows, *_following(saved, from_seq + len(rows), limit - len(rows))]
 
     async def close(self) -> None:
         """Commit what is pending, within CLOSE_DEADLINE_S, and release the journal. Can be called twice.
@@ -201,22 +296,32 @@ class JournalWriter:
             raise JournalUnavailable(f"{self._pending_rows} rows could not be written: {self.last_failure}")
 
     async def _durable(self, drafts: Sequence[Draft]) -> int:
-        waiter: asyncio.Future[int] = self._loop.create_future()
-        is_written: asyncio.Future[bool] = self._loop.create_future()
-        self._enqueue(_Item(drafts=drafts, waiter=waiter, is_written=is_written))
-        return await _in_time(waiter, is_written=is_written)
+        handed = self.hand_over(drafts, is_urgent=True)
+        return await _in_time(handed.waiter, is_written=handed.is_written)
 
     def _enqueue(self, item: _Item) -> None:
         with self._wake:
-            self._refuse_when_unwritable(is_waited_for=item.waiter is not None)
+            is_for_segment = item.is_emergency and self._is_segment_serving()
+            if not is_for_segment:
+                self._refuse_when_unwritable(is_waited_for=item.waiter is not None)
             if self._pending_rows + len(item.drafts) > PENDING_ROWS_MAX:
                 raise JournalFull(f"{self._pending_rows} rows pending; at most {PENDING_ROWS_MAX}", cause="full")
-            self._queue.append(item)
             self._pending_rows += len(item.drafts)
-            self._urgent += item.waiter is not None
-            # Rows that nobody waits for do not wake the thread one by one; the first one starts its timer.
-            if item.waiter is not None or len(self._queue) == 1 or self._pending_rows >= GROUP_ROWS_MAX:
+            if is_for_segment:
+                self._emergency.append(item)
                 self._wake.notify()
+                return
+            self._queue.append(item)
+            self._urgent += item.is_urgent
+            # Rows that nobody waits for do not wake the thread one by one; the first one starts its timer.
+            if item.is_urgent or len(self._queue) == 1 or self._pending_rows >= GROUP_ROWS_MAX:
+                self._wake.notify()
+
+    def _is_segment_serving(self) -> bool:
+        """Tell whether the segment takes rows at this moment; held by _wake."""
+        failure = self._failure
+        is_open = self._segment is not None and failure is not None and not self._is_closing
+        return is_open and failure is not None and not (failure.is_dark or failure.is_segment_broken)
 
     def _refuse_when_unwritable(self, *, is_waited_for: bool = True) -> None:
         if self._is_closing:
@@ -236,11 +341,15 @@ class JournalWriter:
         except BaseException as error:
             # A defect here must not leave waiters hanging on a journal that looks writable.
             self._fail(first_seq=self.size, group=[], error=JournalUnavailable(repr(error), cause="defect"))
+            self._go_dark("defect")
             raise
+        finally:
+            if self._segment is not None:
+                self._segment.close()
 
     def _work(self, store: JournalStore) -> None:
         """Commit groups until closed. After a failure the store is closed and opened anew."""
-        opened: JournalStore | None = store
+        opened = store if self._failure is None else self._recovered(store)
         while opened is not None:
             group, points, cosigned = self._next_group()
             if not group and not points and cosigned is None:
@@ -264,7 +373,7 @@ class JournalWriter:
             while self._queue and (rows == 0 or rows + len(self._queue[0].drafts) <= GROUP_ROWS_MAX):
                 item = self._queue.popleft()
                 rows += len(item.drafts)
-                self._urgent -= item.waiter is not None
+                self._urgent -= item.is_urgent
                 group.append(item)
             # A checkpoint is over all rows that were handed over before it was asked for: not before they are out.
             points, self._points = (self._points, []) if not self._queue else ([], self._points)
@@ -352,7 +461,9 @@ class JournalWriter:
         """Fail everybody who waits, keep what nobody waits for, refuse what comes until the disk is read again."""
         cause = error.cause if isinstance(error, JournalUnavailable) else "damaged"
         with self._wake:
-            waiting = [item for item in (*group, *self._queue) if item.waiter is not None]
+            begun = [item for item in group if item.is_emergency]
+            self._emergency.extend(item for item in self._queue if item.is_emergency)
+            waiting = [item for item in (*group, *self._queue) if item.waiter is not None and not item.is_emergency]
             rows_failed = _rows_in(waiting)
             all_points, self._points = [*points, *self._points], []
             self._queue = deque(item for item in self._queue if item.waiter is None)
@@ -364,23 +475,28 @@ class JournalWriter:
                 first_seq=first_seq,
                 drafts=[one for item in group for one in item.drafts],
                 later=[item for item in group if item.waiter is None],
-                doubts=_fates(group),
+                doubts=_fates([item for item in group if not item.is_emergency]),
                 at_ns=self._clock.wall_ns(),
                 cause=cause,
+                begun=begun,
                 rows_failed=rows_failed,
             )
         failed = JournalUnavailable(f"the commit failed: {error}", cause=cause)
+        self._doubt(waiting, str(failed), cause=cause)
+        self._in_loop([(waiter, failed) for waiter in all_points])
+        # What had not been begun when the commit failed is written by nobody.
+        in_group = set(_fates(group))
+        self._tell([fate for fate in _fates(waiting) if fate not in in_group], is_written=False)
+
+    def _doubt(self, items: Sequence[_Item], said: str, *, cause: str) -> None:
+        """Fail those who wait for rows; what became of the rows is told to `is_written`."""
         self._in_loop(
             [
-                (item.waiter, JournalDoubtful(str(failed), cause=cause, is_written=item.is_written))
-                for item in waiting
+                (item.waiter, JournalDoubtful(said, cause=cause, is_written=item.is_written))
+                for item in items
                 if item.waiter is not None and item.is_written is not None
             ]
         )
-        self._in_loop([(waiter, failed) for waiter in all_points])
-        # What had not been begun when the commit failed is written by nobody.
-        begun = set(_fates(group))
-        self._tell([fate for fate in _fates(waiting) if fate not in begun], is_written=False)
 
     def _tell(self, fates: Sequence[asyncio.Future[bool]], *, is_written: bool) -> None:
         with suppress(RuntimeError):
@@ -391,31 +507,123 @@ class JournalWriter:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(_answer, answers)
 
-    def _recovered(self) -> JournalStore | None:
-        """Open the journal again, with growing pauses, until it takes a row. None when closed before that."""
-        pause_s = RETRY_FIRST_S
-        while True:
-            with self._wake:
-                is_last_try = self._wake.wait_for(lambda: self._is_closing, pause_s)
-            store = self._reopened()
-            if store is not None or is_last_try:
-                return store
-            pause_s = min(pause_s * 2, RETRY_LAST_S)
+    def _recovered(self, store: JournalStore | None = None) -> JournalStore | None:
+        """Open the journal again, with growing pauses, until it takes a row. None when closed before that.
 
-    def _reopened(self) -> JournalStore | None:
+        Between the tries the journal lies read, so that rows of the emergency segment can be numbered.
+        """
+        pause_s = 0.0 if store is not None else RETRY_FIRST_S
+        while True:
+            if store is None:
+                store = self._read_again()
+            is_last_try = self._is_closed_within(pause_s)
+            if store is None and is_last_try:
+                store = self._read_again()
+            if store is not None and self._is_announced(store):
+                return store
+            store = None
+            if is_last_try:
+                self._go_dark("closing")
+                return None
+            pause_s = min(max(pause_s * 2, RETRY_FIRST_S), RETRY_LAST_S)
+
+    def _read_again(self) -> JournalStore | None:
+        """Open the journal and learn what became of the failed commit. None when it does not let us."""
         try:
             store = JournalStore.open(self._url, origin=self._origin, log=_log(self._signer))
         except TradeError as error:
-            self.last_failure = str(error)
+            self._go_dark(str(error))
             return None
         try:
             self._reconcile(store)
+        except TradeError as error:
+            self._go_dark(str(error))
+            store.close()
+            return None
+        return store
+
+    def _is_announced(self, store: JournalStore) -> bool:
+        """Write what the segment holds, and that the journal is back. The store is closed when it cannot."""
+        try:
             self._announce(store)
         except TradeError as error:
             self.last_failure = str(error)
             store.close()
-            return None
-        return store
+            return False
+        return True
+
+    def _go_dark(self, said: str) -> None:
+        """Refuse emergency rows too: nobody knows which numbers they would have."""
+        with self._wake:
+            self.last_failure = said
+            failure = self._failure
+            assert failure is not None
+            failure.is_dark = True
+            begun, failure.begun = list(failure.begun), ()
+            failure.doubts = [*failure.doubts, *_fates(begun)]
+            waiting, self._emergency = list(self._emergency), deque()
+            self._pending_rows -= _rows_in([*begun, *waiting])
+            failure.rows_failed += _rows_in([*begun, *waiting])
+        self._doubt([*begun, *waiting], f"not writable: {said}", cause=failure.cause)
+        self._tell(_fates(waiting), is_written=False)
+
+    def _is_closed_within(self, pause_s: float) -> bool:
+        """Pause, and serve the emergency segment meanwhile. Answers whether the writer is closing."""
+        until_ns = self._clock.monotonic_ns() + int(pause_s * NS_PER_S)
+        left_s = pause_s
+        while True:
+            with self._wake:
+                is_woken = self._wake.wait_for(lambda: self._is_closing or self._emergency, left_s)
+                items, self._emergency = list(self._emergency), deque()
+                is_closing = self._is_closing
+            if items:
+                self._save(items)
+            left_s = (until_ns - self._clock.monotonic_ns()) / NS_PER_S
+            if is_closing or not is_woken or left_s <= 0:
+                return is_closing
+
+    def _save(self, items: Sequence[_Item]) -> None:
+        """Make rows durable in the segment; each follows the last durable one."""
+        failure, segment = self._failure, self._segment
+        assert failure is not None
+        assert segment is not None
+        fitting, rest = items[: segment.room], items[segment.room :]
+        first = failure.first_seq + len(failure.saved)
+        drafts = [one for item in fitting for one in item.drafts]
+        try:
+            segment.append([(first + index, numbered(one.head, first + index)) for index, one in enumerate(drafts)])
+        except JournalUnavailable as error:
+            # They may be read from the segment should we crash now; at the recovery they are let go.
+            failure.is_segment_broken = True
+            failure.torn += _fates(fitting)
+            self._give_up(fitting, str(error), cause=error.cause)
+            fitting, drafts = [], []
+        failure.saved += drafts
+        self._saved = self._as_stored()
+        with self._wake:
+            self._pending_rows -= len(drafts)
+        self._in_loop([(item.waiter, first + index) for index, item in enumerate(fitting) if item.waiter is not None])
+        self._tell(_fates(fitting), is_written=True)
+        self._give_up(rest, f"the emergency segment holds {SEGMENT_ROWS_MAX} rows and is full", cause="segment_full")
+        self._tell(_fates(rest), is_written=False)
+
+    def _give_up(self, items: Sequence[_Item], said: str, *, cause: str) -> None:
+        with self._wake:
+            self._pending_rows -= _rows_in(items)
+            if self._failure is not None:
+                self._failure.rows_failed += _rows_in(items)
+        self._doubt(items, said, cause=cause)
+
+    def _as_stored(self) -> Sequence[StoredRow]:
+        """Give the segment's rows as they will lie in the journal."""
+        failure = self._failure
+        if failure is None:
+            return ()
+        bodies = [numbered(one.head, failure.first_seq + index) for index, one in enumerate(failure.saved)]
+        return tuple(
+            StoredRow(seq=failure.first_seq + index, body=body, leaf_hash=leaf_hash(body))
+            for index, body in enumerate(bodies)
+        )
 
     def _reconcile(self, store: JournalStore) -> None:
         """Learn what became of the failed commit: SQLite keeps all of it or nothing.
@@ -424,26 +632,44 @@ class JournalWriter:
         """
         failure = self._failure
         assert failure is not None
-        if store.size() != failure.first_seq:
+        is_written = store.size() != failure.first_seq
+        if is_written:
             expected = [numbered(one.head, failure.first_seq + index) for index, one in enumerate(failure.drafts)]
-            found = [row_bytes(row) for row in store.read(failure.first_seq, GROUP_ROWS_MAX)]
+            found = [row_bytes(row) for row in store.read(failure.first_seq, READ_ROWS_MAX)]
             if not expected or found != expected:
                 raise JournalDamaged(f"{store.place}: rows from {failure.first_seq} on are not this writer's")
-        self._tell(failure.doubts, is_written=store.size() != failure.first_seq)
+        self._tell(failure.doubts, is_written=is_written)
+        if is_written:
+            self._doubt(failure.begun, "the commit failed, and the row survived it", cause=failure.cause)
+            self._tell(_fates(failure.begun), is_written=True)
         with self._wake:
-            if store.size() == failure.first_seq:
-                self._queue.extendleft(reversed(failure.later))
-            else:
-                self._pending_rows -= _rows_in(failure.later)
+            failure.is_dark = False
+            if is_written:
+                self._pending_rows -= _rows_in([*failure.later, *failure.begun])
                 failure.rows_survived += len(failure.drafts)
+                self._let_go_of_segment(failure)
+            else:
+                self._queue.extendleft(reversed(failure.later))
+                self._emergency.extendleft(reversed(failure.begun))
             # What is settled must not be settled again should the announcement fail.
             failure.first_seq = store.size()
             failure.drafts = []
             failure.later = []
+            failure.begun = ()
             failure.doubts = []
 
+    def _let_go_of_segment(self, failure: _Failure) -> None:
+        """Empty the segment: what it held is in the journal."""
+        if self._segment is not None:
+            self._segment.clear()
+        failure.saved = []
+        self._saved = ()
+        torn, failure.torn = failure.torn, []
+        failure.is_segment_broken = False
+        self._tell(torn, is_written=False)
+
     def _announce(self, store: JournalStore) -> None:
-        """Write the row that tells of the failure; that it can be written is the proof of recovery."""
+        """Write the segment's rows and the row that tells of the failure; that they can be written is the recovery."""
         failure = self._failure
         assert failure is not None
         announcement = Entry(
@@ -454,16 +680,59 @@ class JournalWriter:
                 "cause": failure.cause,
                 "failed_at_ns": failure.at_ns,
                 "rows_failed": failure.rows_failed,
-                "rows_kept": self._pending_rows,
+                "rows_from_segment": len(failure.saved),
+                "rows_kept": _rows_in([item for item in self._queue if item.waiter is None]),
                 "rows_survived": failure.rows_survived,
             },
         )
         # If this commit fails and yet survives, the next opening finds it, knows it, and goes on.
-        failure.drafts = [draft(announcement)]
+        failure.drafts = [*failure.saved, draft(announcement)]
         store.append(failure.drafts)
         self._count_commit(store)
         with self._wake:
+            self._let_go_of_segment(failure)
+            # Who came for the segment while the journal came back is served by the journal, before all others.
+            self._queue.extendleft(reversed(self._emergency))
+            self._urgent += len(self._emergency)
+            self._emergency.clear()
             self._failure = None
+
+
+def _left_in(segment: EmergencySegment | None, store: JournalStore, *, at_ns: int) -> _Failure | None:
+    """Compare what a segment holds with the journal: None when the journal has it. Raises JournalDamaged."""
+    if segment is None:
+        return None
+    if segment.torn_rows:
+        log.warning("the emergency segment ends with a torn row, which was never acknowledged; it is dropped")
+    rows = segment.rows
+    if not rows:
+        return None
+    first, size = rows[0][0], store.size()
+    if first > size:
+        raise JournalDamaged(
+            f"{store.place}: {size} rows, while its emergency segment goes on from row {first}: cut off"
+        )
+    if first < size:
+        found = [(row.seq, row.body) for row in store.stored_rows(first, len(rows))]
+        if found != rows:
+            raise JournalDamaged(f"{store.place}: rows from {first} on are not those of its emergency segment")
+        segment.clear()
+        return None
+    saved = [_draft_of(seq, body) for seq, body in rows]
+    return _Failure(first_seq=size, drafts=[], later=[], doubts=[], at_ns=at_ns, cause="restart", saved=saved)
+
+
+def _draft_of(seq: int, body: bytes) -> Draft:
+    row = parse_row(body)
+    made = draft(Entry(at_ns=row.at_ns, kind=row.kind, actor=row.actor, fields=row.fields, policy_hash=row.policy_hash))
+    if row.seq != seq:
+        raise JournalDamaged(f"the emergency segment has row {row.seq} in the place of row {seq}")
+    return made
+
+
+def _following(saved: Sequence[StoredRow], from_seq: int, room: int) -> list[StoredRow]:
+    """Pick from the segment's rows those that go on where a page of the journal ends."""
+    return [row for row in saved if from_seq <= row.seq < from_seq + room] if saved and saved[0].seq <= from_seq else []
 
 
 def _rows_in(items: Sequence[_Item]) -> int:

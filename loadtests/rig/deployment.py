@@ -1,4 +1,4 @@
-"""Our gateway as it runs, for a load: simulated exchange, order entry stub, watchdog and gateway, each a process.
+"""Our gateway as it runs, for a load: exchange, order entry stub, watchdog, journal writer, gateway: each a process.
 
 Everything is on: leases flow, every row is durable before its order, the policy decides. What differs from trade-demo
 is the pace (`orders_per_s`), the bench policy, and the stub that takes the orders.
@@ -23,14 +23,17 @@ from trade_demo.options import parse_options
 from trade_demo.ports import choose_ports
 from trade_demo.process import ProcessSpec
 from trade_demo.stack import (
+    JOURNAL_WRITER,
     Files,
     Handover,
     init_gateway_command,
+    init_journal_writer_command,
     init_watchdog_command,
     read_exchange_credentials,
     read_handover,
     service_spec,
     write_gateway_settings,
+    write_journal_writer_settings,
     write_simulator_settings,
     write_watchdog_settings,
 )
@@ -70,8 +73,12 @@ class Deployment:
         files.policy.write_text(bench_policy())
         with files.settings("gateway").open("a") as settings:
             settings.write(f"orders_per_s = {ORDERS_PER_S}\n")
+        write_journal_writer_settings(files, exchange=exchange)
         _run_to_end(init_watchdog_command(files))
+        _run_to_end(init_journal_writer_command(files))
         _run_to_end(init_gateway_command(files))
+        writer = self._run(service_spec(files, JOURNAL_WRITER))
+        writer.wait_until(files.journal_socket("gateway").exists)
         self.start_gateway()
         self.start_watchdog()
         self.wait_until_active()

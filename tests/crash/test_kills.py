@@ -11,11 +11,12 @@ from integration.stack import Stack
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
-def test_gateway_killed_in_traffic_leaves_no_order_without_a_row_and_loses_none(tmp_path: Path) -> None:
+def test_gateway_or_writer_killed_in_traffic_leaves_no_order_without_a_row_and_loses_none(tmp_path: Path) -> None:
     stack = Stack(tmp_path, "--policy", str(quick_policy(tmp_path)))
     try:
-        found = kill_often(stack, count=4, seed=7)
+        found = kill_often(stack, count=6, seed=7)
     finally:
         stack.stop()
     assert found.without_row == []
-    assert (found.kills, found.orders > 0, bool(found.acknowledged)) == (4, True, True)
+    assert (found.kills, found.orders > 0, bool(found.acknowledged)) == (6, True, True)
+    assert 0 < found.of_writer < 6

@@ -23,11 +23,13 @@ from trade_demo.stack import (
     service_spec,
     write_freqtrade_config,
     write_gateway_settings,
+    write_journal_writer_settings,
     write_simulator_settings,
     write_watchdog_settings,
 )
 from trade_gateway.policy.limits import parse_policy
 from trade_gateway.settings import GatewaySettings
+from trade_journal.writer_settings import JournalWriterSettings
 from trade_simulator.settings import SimulatorSettings
 from trade_watchdog.settings import WatchdogSettings
 
@@ -91,6 +93,22 @@ def test_watchdog_settings_are_what_the_watchdog_reads_with_the_read_only_key(
     assert mode_of(settings.secrets_file) == 0o600
 
 
+def test_journal_writer_settings_are_what_the_writer_reads_and_the_gateway_reaches(
+    files: Files, ports: Ports, options: Options, credentials: dict[str, Any]
+) -> None:
+    exchange = read_exchange_credentials(files.credentials)
+    write_journal_writer_settings(files, exchange=exchange)
+    write_gateway_settings(files, ports=ports, exchange=exchange, options=options)
+    settings = load_settings(files.settings("journal-writer"), JournalWriterSettings)
+    assert (settings.account, settings.journal_url, settings.ring_file) == (
+        "1002",
+        files.journal("gateway"),
+        files.ring,
+    )
+    assert load_settings(files.settings("gateway"), GatewaySettings).journal_socket == settings.gateway_socket
+    assert (settings.gateway_uid, settings.shim_uid) == (None, None)
+
+
 def test_policy_is_what_the_gateway_reads_and_leaves_room_for_the_stake() -> None:
     policy = parse_policy(demo_policy().encode())
     assert {category.value for category, _ in policy.symbols} == {"spot", "linear"}
@@ -151,8 +169,10 @@ def test_specs_name_no_secret_and_run_from_the_service_s_own_environment(
     files: Files, credentials: dict[str, Any]
 ) -> None:
     secrets = [pair["secret"] for pair in credentials["keys"].values()]
-    for spec in [*(service_spec(files, name) for name in ("simulator", "gateway", "watchdog")), freqtrade_spec(files)]:
-        assert f"/{spec.name}/bin/" in spec.command[0]
+    services = ("simulator", "gateway", "journal-writer", "watchdog")
+    for spec in [*(service_spec(files, name) for name in services), freqtrade_spec(files)]:
+        environment = "journal" if spec.name == "journal-writer" else spec.name
+        assert f"/{environment}/bin/" in spec.command[0]
         text = " ".join([*spec.command, *spec.environment.values()])
         assert not any(secret in text for secret in secrets)
         assert spec.log_file.parent == files.logs

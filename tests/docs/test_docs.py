@@ -16,6 +16,7 @@ from trade_gateway.policy import bounds
 from trade_gateway.policy.limits import KEYS, parse_policy
 from trade_gateway.settings import GatewaySettings
 from trade_journal.rows import REQUEST_KINDS, RowKind
+from trade_journal.writer_settings import JournalWriterSettings
 from trade_simulator.settings import SimulatorSettings
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.settings import WatchdogSettings
@@ -37,7 +38,12 @@ def first_column(text: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize(
     ("title", "model"),
-    [("Gateway", GatewaySettings), ("Watchdog", WatchdogSettings), ("Simulator", SimulatorSettings)],
+    [
+        ("Gateway", GatewaySettings),
+        ("Journal writer", JournalWriterSettings),
+        ("Watchdog", WatchdogSettings),
+        ("Simulator", SimulatorSettings),
+    ],
 )
 def test_settings_table_lists_every_setting_of_the_service(title: str, model: type[Settings]) -> None:
     table = first_column(section((ROOT / "docs/settings.md").read_text(), title))

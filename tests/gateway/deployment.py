@@ -15,6 +15,8 @@ LEASE_PRIVATE = load_private_key(base64.b64encode(bytes(range(32))).decode())
 LEASE_KEY = public_text(LEASE_PRIVATE)
 WITNESS_PRIVATE = load_private_key(base64.b64encode(bytes(range(1, 33))).decode())
 WITNESS_KEY = public_text(WITNESS_PRIVATE)
+LOG_PRIVATE = load_private_key(base64.b64encode(bytes(range(2, 34))).decode())
+LOG_KEY = public_text(LOG_PRIVATE)
 SETTINGS: dict[str, object] = {
     "environment": "simulated",
     "exchange": "simulated",
@@ -27,6 +29,7 @@ SETTINGS: dict[str, object] = {
     "policy_file": "policy.toml",
     "secrets_file": "secrets.json",
     "ring_file": "ring.json",
+    "journal_socket": "gateway.sock",
 }
 POLICY_TOML = """
 allocated_capital_usdt = "4000"
@@ -66,13 +69,14 @@ def toml(settings: dict[str, object]) -> str:
 
 
 def write_deployment(folder: Path, **changed: object) -> Path:
-    """Write settings, policy, exchange key and the watchdog's public half; return the settings file."""
-    content = {**SETTINGS, "journal_url": f"sqlite:///{folder}/gateway.db", **changed}
+    """Write settings, policy, exchange key and the public halves of others' keys; return the settings file."""
+    content = {**SETTINGS, **changed}
     config = folder / "gateway.toml"
     config.write_text(toml({key: value for key, value in content.items() if value is not None}))
     (folder / "policy.toml").write_text(POLICY_TOML)
     write_secret_file(folder / "secrets.json", {"exchange_key": "k", "exchange_secret": "s"})
     (folder / "public.json").write_text(json.dumps({"lease_key": LEASE_KEY, "witness_key": WITNESS_KEY}))
+    (folder / "journal-public.json").write_text(json.dumps({"log_key": LOG_KEY}))
     return config
 
 

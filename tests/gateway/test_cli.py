@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway.deployment import LEASE_KEY, POLICY_TOML, WITNESS_KEY, deployment, write_deployment
+from gateway.deployment import LEASE_KEY, LOG_KEY, POLICY_TOML, WITNESS_KEY, deployment, write_deployment
 from gateway.exchange_thread import exchange_thread
+from gateway.journal_thread import journal_thread
 from http_double import HANG, Asked, envelope
 
 from trade_core.trust.baseline import baseline_of
@@ -36,14 +37,28 @@ def initialised(folder: Path, **changed: object) -> Path:
     settings = deployment(folder, **changed)
     hashed = policy_hash(read_policy(settings.policy_file))
     initialise(
-        settings, lease_key=LEASE_KEY, witness_key=WITNESS_KEY, policy_hash=hashed, baseline=baseline_of(taken_at_ms=1)
+        settings,
+        log_key=LOG_KEY,
+        lease_key=LEASE_KEY,
+        witness_key=WITNESS_KEY,
+        policy_hash=hashed,
+        baseline=baseline_of(taken_at_ms=1),
     )
     return folder / "gateway.toml"
 
 
+def run_with_journal(config: Path) -> int:
+    with journal_thread(config.parent):
+        return main(["--config", str(config)])
+
+
 def init(folder: Path, **changed: object) -> int:
-    config = write_deployment(folder, **changed)
-    return main(["init", "--config", str(config), "--watchdog-public", str(folder / "public.json")])
+    return init_with(folder, write_deployment(folder, **changed))
+
+
+def init_with(folder: Path, config: Path) -> int:
+    public = ["--watchdog-public", str(folder / "public.json"), "--journal-public", str(folder / "journal-public.json")]
+    return main(["init", "--config", str(config), *public])
 
 
 def account(asked: Asked) -> bytes:
@@ -102,7 +117,7 @@ def test_cli_init_prints_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture
         assert init(tmp_path, exchange_url=exchange.url) == 0
     said = capsys.readouterr()
     identity = json.loads((tmp_path / "state" / "identity.json").read_text())
-    secrets = [identity["private_key"], identity["tag_key"], *identity["virtual_keys"].values()]
+    secrets = [identity["tag_key"], *identity["virtual_keys"].values()]
     secrets += identity["admin_tokens"].values()
     assert not [secret for secret in secrets if secret in said.out + said.err]
 
@@ -148,7 +163,7 @@ def test_cli_init_with_another_file_than_the_watchdogs_is_refused(
 ) -> None:
     config = write_deployment(tmp_path)
     (tmp_path / "public.json").write_text(content)
-    assert main(["init", "--config", str(config), "--watchdog-public", str(tmp_path / "public.json")]) == 2
+    assert init_with(tmp_path, config) == 2
     assert capsys.readouterr().err.startswith("trade-gateway: ")
     assert not (tmp_path / "state").exists()
 
@@ -182,11 +197,11 @@ def test_cli_run_before_init_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
 def test_cli_run_with_a_changed_policy_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = initialised(tmp_path)
     (tmp_path / "policy.toml").write_text(POLICY_TOML.replace("max_open_orders = 5", "max_open_orders = 6"))
-    assert main(["--config", str(config)]) == 2
+    assert run_with_journal(config) == 2
     assert "is not the policy that the key ring names" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "content"), [("policy.toml", "x"), ("secrets.json", "{}"), ("ring.json", "{}")])
+@pytest.mark.parametrize(("name", "content"), [("secrets.json", "{}"), ("ring.json", "{}")])
 def test_cli_run_with_a_broken_file_is_refused_and_names_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str
 ) -> None:
@@ -196,10 +211,29 @@ def test_cli_run_with_a_broken_file_is_refused_and_names_it(
     assert name in capsys.readouterr().err
 
 
+def test_cli_run_with_a_broken_policy_is_refused_and_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = initialised(tmp_path)
+    (tmp_path / "policy.toml").write_text("x")
+    assert run_with_journal(config) == 2
+    assert "policy.toml" in capsys.readouterr().err
+
+
+def test_cli_run_without_a_journal_writer_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "JOURNAL_WITHIN_S", 0.2)
+    config = initialised(tmp_path)
+    assert main(["--config", str(config)]) == 1
+    said = capsys.readouterr().err
+    assert f"no journal writer within 0.2 s: {tmp_path}/gateway.sock" in said
+
+
 def test_cli_run_with_the_policy_missing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = initialised(tmp_path)
     (tmp_path / "policy.toml").unlink()
-    assert main(["--config", str(config)]) == 2
+    assert run_with_journal(config) == 2
     assert "policy: the file cannot be read" in capsys.readouterr().err
 
 
@@ -219,7 +253,7 @@ def test_cli_run_on_a_taken_port_names_port_and_setting(
         free.close()
         other = "admin_port" if setting == "listen_port" else "listen_port"
         config = initialised(tmp_path, **{setting: port, other: other_port})
-        assert main(["--config", str(config)]) == 2
+        assert run_with_journal(config) == 2
     said = capsys.readouterr().err
     assert f"port {port} on 127.0.0.1 is taken" in said
     assert f"setting {setting}" in said

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gateway.deployment import LEASE_KEY, WITNESS_KEY, deployment
+from gateway.deployment import LEASE_KEY, LOG_KEY, WITNESS_KEY, deployment
 
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import read_secret_file, write_secret_file
@@ -26,7 +26,12 @@ BASELINE = baseline_of(taken_at_ms=1)
 def made(folder: Path) -> tuple[GatewaySettings, KeyRing]:
     settings = deployment(folder)
     return settings, initialise(
-        settings, lease_key=LEASE_KEY, witness_key=WITNESS_KEY, policy_hash=POLICY_HASH, baseline=BASELINE
+        settings,
+        log_key=LOG_KEY,
+        lease_key=LEASE_KEY,
+        witness_key=WITNESS_KEY,
+        policy_hash=POLICY_HASH,
+        baseline=BASELINE,
     )
 
 
@@ -36,7 +41,7 @@ def test_init_makes_a_ring_that_fits_the_identity(tmp_path: Path) -> None:
     assert read == ring == read_ring(settings.ring_file)
     assert (ring.version, ring.previous_hash, ring.environment, ring.account) == (1, "", "simulated", "1002")
     assert (ring.lease_key, ring.policy_hash) == (LEASE_KEY, POLICY_HASH)
-    assert ring.gateway_key == public_text(load_private_key(identity.private_key.reveal()))
+    assert ring.gateway_key == LOG_KEY
     assert ring.tag_key_id == tag_key_id(identity.tag_key)
     assert len(identity.tag_key) == 32
 
@@ -87,15 +92,21 @@ def test_init_puts_no_private_half_into_the_ring(tmp_path: Path) -> None:
     settings, _ = made(tmp_path)
     identity = read_secret_file(identity_path(settings))
     public = settings.ring_file.read_text()
-    for name in ("private_key", "tag_key"):
-        assert str(identity[name]) not in public
+    assert str(identity["tag_key"]) not in public
 
 
 def test_init_a_second_time_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     settings, ring = made(tmp_path)
     before = identity_path(settings).read_bytes()
     with pytest.raises(ConfigurationError, match="exists already"):
-        initialise(settings, lease_key=LEASE_KEY, witness_key=WITNESS_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
+        initialise(
+            settings,
+            log_key=LOG_KEY,
+            lease_key=LEASE_KEY,
+            witness_key=WITNESS_KEY,
+            policy_hash=POLICY_HASH,
+            baseline=BASELINE,
+        )
     assert identity_path(settings).read_bytes() == before
     assert read_ring(settings.ring_file) == ring
 
@@ -105,14 +116,48 @@ def test_init_with_half_a_deployment_is_refused(tmp_path: Path, lost: str) -> No
     settings, _ = made(tmp_path)
     (identity_path(settings) if lost == "identity" else settings.ring_file).unlink()
     with pytest.raises(ConfigurationError, match="exists already"):
-        initialise(settings, lease_key=LEASE_KEY, witness_key=WITNESS_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
+        initialise(
+            settings,
+            log_key=LOG_KEY,
+            lease_key=LEASE_KEY,
+            witness_key=WITNESS_KEY,
+            policy_hash=POLICY_HASH,
+            baseline=BASELINE,
+        )
+
+
+def test_init_leaves_no_key_that_signs_the_log_with_the_gateway(tmp_path: Path) -> None:
+    settings, _ = made(tmp_path)
+    assert "private_key" not in read_secret_file(identity_path(settings))
+
+
+@pytest.mark.parametrize("log_key", ["", "AAAA", "nonsense"])
+def test_init_with_a_log_key_that_is_none_writes_nothing(tmp_path: Path, log_key: str) -> None:
+    settings = deployment(tmp_path)
+    with pytest.raises(NotTrusted):
+        initialise(
+            settings,
+            log_key=log_key,
+            lease_key=LEASE_KEY,
+            witness_key=WITNESS_KEY,
+            policy_hash=POLICY_HASH,
+            baseline=BASELINE,
+        )
+    assert not settings.state_dir.exists()
 
 
 @pytest.mark.parametrize("lease_key", ["", "AAAA", "nonsense"])
 def test_init_with_a_lease_key_that_is_none_writes_nothing(tmp_path: Path, lease_key: str) -> None:
     settings = deployment(tmp_path)
     with pytest.raises(NotTrusted):
-        initialise(settings, lease_key=lease_key, witness_key=WITNESS_KEY, policy_hash=POLICY_HASH, baseline=BASELINE)
+        initialise(
+            settings,
+            log_key=LOG_KEY,
+            lease_key=lease_key,
+            witness_key=WITNESS_KEY,
+            policy_hash=POLICY_HASH,
+            baseline=BASELINE,
+        )
     assert not settings.state_dir.exists()
 
 
@@ -176,8 +221,6 @@ def test_identity_open_to_others_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("private_key", None),
-        ("private_key", ""),
         ("tag_key", "not hex"),
         ("virtual_keys", None),
         ("virtual_keys", {"bot": ""}),
@@ -193,12 +236,12 @@ def test_identity_that_is_damaged_is_refused_without_its_secrets(tmp_path: Path,
     write_secret_file(identity_path(settings), {**content, name: value})
     with pytest.raises(ConfigurationError) as caught:
         load_identity(settings)
-    assert all(str(secret) not in str(caught.value) for secret in (content["tag_key"], content["private_key"]))
+    assert all(str(secret) not in str(caught.value) for secret in (content["tag_key"],))
 
 
 @pytest.mark.parametrize(
     "name",
-    ["deployment", "private_key", "tag_key", "virtual_keys", "admin_tokens", "ring_hash", "ring_version"],
+    ["deployment", "tag_key", "virtual_keys", "admin_tokens", "ring_hash", "ring_version"],
 )
 def test_identity_without_a_part_is_refused(tmp_path: Path, name: str) -> None:
     settings, _ = made(tmp_path)

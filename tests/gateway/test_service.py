@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway.deployment import LEASE_KEY, LEASE_PRIVATE, WITNESS_KEY, WITNESS_PRIVATE, deployment
+from gateway.deployment import LEASE_KEY, LEASE_PRIVATE, LOG_KEY, LOG_PRIVATE, WITNESS_KEY, WITNESS_PRIVATE, deployment
 from gateway.parts import order_intent, tracked
 from http_double import Asked, HttpDouble, envelope, http_double, reply
 from trust_parts import cosigned, signed_checkpoint
@@ -21,12 +21,12 @@ from ws_double import WsDouble, ws_double
 from trade_core.clock import NS_PER_MS, NS_PER_S, SystemClock
 from trade_core.secrets import Secret
 from trade_core.trust.baseline import Baseline, BaselineHolding, BaselineOrder, baseline_of
-from trade_core.trust.keys import NotTrusted, load_private_key
+from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease, SecondPrice, sign_lease
 from trade_core.trust.ring import ring_hash
 from trade_gateway import exchange_proof
 from trade_gateway import service as service_module
-from trade_gateway.identity import PUBLIC_KEYS_FILE, identity_path, initialise, load_identity, log_signer
+from trade_gateway.identity import PUBLIC_KEYS_FILE, identity_path, initialise, load_identity
 from trade_gateway.order_flow import intent_fields
 from trade_gateway.policy.limits import policy_hash
 from trade_gateway.policy.throttles import MessageLevel
@@ -36,7 +36,7 @@ from trade_gateway.settings import GatewaySettings
 from trade_gateway.states import Fault
 from trade_journal.checkpoint import open_checkpoint, open_cosigned
 from trade_journal.errors import JournalUnavailable
-from trade_journal.ring_keys import gateway_log_keys
+from trade_journal.ring_keys import gateway_log_keys, gateway_log_signer
 from trade_journal.rows import Entry, Row, RowKind, leaf_hash
 from trade_journal.store import JournalReader
 from trade_journal.tree import root_of
@@ -179,6 +179,11 @@ class Running:
         await self.until(lambda: self.state["trading_state"] == name)
 
 
+def journal_url(settings: GatewaySettings) -> str:
+    """Name the journal of a gateway whose writer is in this process too."""
+    return f"sqlite:///{settings.state_dir.parent}/gateway.db"
+
+
 async def rows_in(folder: Path) -> list[Row]:
     journal = await JournalWriter.open(f"sqlite:///{folder}/gateway.db", origin=ORIGIN, clock=SystemClock())
     rows = await journal.read(0, 512)
@@ -205,6 +210,7 @@ async def running(
             policy = read_policy(settings.policy_file)
             initialise(
                 settings,
+                log_key=LOG_KEY,
                 lease_key=LEASE_KEY,
                 witness_key=WITNESS_KEY,
                 policy_hash=policy_hash(policy),
@@ -218,8 +224,8 @@ async def running(
             file.write_text(policy_at_start)
         identity, ring = load_identity(settings)
         clock = LeapingClock()
-        signer = log_signer(ring, load_private_key(identity.private_key.reveal()))
-        journal = await JournalWriter.open(settings.journal_url, origin=signer.origin, clock=clock, signer=signer)
+        signer = gateway_log_signer(ring, LOG_PRIVATE)
+        journal = await JournalWriter.open(journal_url(settings), origin=signer.origin, clock=clock, signer=signer)
         gateway = Gateway(
             settings=settings,
             identity=identity,
@@ -296,7 +302,7 @@ async def test_gateway_keeps_what_the_witness_cosigned_and_shows_it(tmp_path: Pa
         assert keys.witness is not None
         shown = open_cosigned(it.gateway.cosigned(), log=keys.log, witness=keys.witness)
         assert shown.checkpoint.size == it.journal.witnessed_size
-    reader = JournalReader(it.settings.journal_url)
+    reader = JournalReader(journal_url(it.settings))
     verdict = verify_journal(
         reader.stored_rows(0, 1000), notes=reader.checkpoints(0, 1000), cosigned=reader.cosigned(0, 1000), keys=keys
     )
@@ -328,9 +334,8 @@ async def test_gateway_lease_without_a_cosigned_checkpoint_is_refused(tmp_path: 
 
 async def test_gateway_that_is_shown_more_rows_than_it_has_halts_and_stays_halted(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
-        identity, ring = load_identity(it.settings)
-        key = load_private_key(identity.private_key.reveal())
-        foreign = cosigned(signed_checkpoint(ring, key, size=10_000), ring, WITNESS_PRIVATE)
+        _, ring = load_identity(it.settings)
+        foreign = cosigned(signed_checkpoint(ring, LOG_PRIVATE, size=10_000), ring, WITNESS_PRIVATE)
         with pytest.raises(NotTrusted, match="has 10000 rows"):
             await it.gateway.accept_lease(await it.lease(checkpoint=foreign))
         assert it.state["trading_state"] == "HALTED"
@@ -623,7 +628,7 @@ async def test_gateway_coin_of_before_counts_and_can_be_sold(tmp_path: Path) -> 
 
 async def test_gateway_signs_checkpoints_by_itself_and_keeps_them(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
-        reader = JournalReader(run.settings.journal_url)
+        reader = JournalReader(journal_url(run.settings))
         await run.until(lambda: bool(reader.checkpoints(0, 10)))
         last = await run.gateway.checkpoint()
         keys = parse_keys(run.settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text())

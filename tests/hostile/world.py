@@ -34,7 +34,7 @@ from trade_core.trust.keys import NotTrusted, load_private_key
 from trade_core.trust.lease import NO_VENUE, Lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway import service
-from trade_gateway.identity import Identity, Role, log_signer
+from trade_gateway.identity import Identity, Role
 from trade_gateway.policy.hostile_loss import hostile_loss
 from trade_gateway.policy.limits import parse_policy, policy_hash
 from trade_gateway.policy.model import Policy
@@ -44,6 +44,7 @@ from trade_gateway.settings import GatewaySettings
 from trade_gateway.wire.request import RawRequest
 from trade_journal.checkpoint import LogSigner
 from trade_journal.errors import JournalError
+from trade_journal.ring_keys import gateway_log_signer
 from trade_journal.rows import Entry, RowKind, parse_row
 from trade_simulator.rejections import Rejected
 
@@ -126,7 +127,7 @@ class World:
         self._requests = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._ring = _ring(policy_hash(self.policy), self.venue.uid)
-        self._signer = log_signer(self._ring, _PRIVATE)
+        self._signer = gateway_log_signer(self._ring, _PRIVATE)
         self.codes: dict[str, int] = {}
 
     # The gateway's life
@@ -434,7 +435,6 @@ def _ring(policy: str, account: str) -> KeyRing:
 def _identity() -> Identity:
     return Identity(
         deployment="hostile",
-        private_key=Secret("p"),
         tag_key=b"t" * 32,
         virtual_keys={KEY: Secret(SECRET)},
         admin_tokens={role: Secret(role.value) for role in Role},

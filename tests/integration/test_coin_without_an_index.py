@@ -20,12 +20,15 @@ from trade_demo.options import parse_options
 from trade_demo.policy import demo_policy
 from trade_demo.ports import choose_ports
 from trade_demo.stack import (
+    JOURNAL_WRITER,
     Files,
     init_gateway_command,
+    init_journal_writer_command,
     init_watchdog_command,
     read_exchange_credentials,
     service_spec,
     write_gateway_settings,
+    write_journal_writer_settings,
     write_simulator_settings,
     write_watchdog_settings,
 )
@@ -59,8 +62,10 @@ class House:
         write_watchdog_settings(files, ports=ports, exchange=exchange)
         _append(files.settings("watchdog"), f'second_venue = "bybit"\nsecond_venue_url = "{venue.url}"')
         write_gateway_settings(files, ports=ports, exchange=exchange, options=options)
-        for command in (init_watchdog_command(files), init_gateway_command(files)):
+        write_journal_writer_settings(files, exchange=exchange)
+        for command in (init_watchdog_command(files), init_journal_writer_command(files), init_gateway_command(files)):
             subprocess.run(command, check=True, timeout=WITHIN_S, capture_output=True)
+        self._run(JOURNAL_WRITER)
         self._run("gateway")
         self._run("watchdog")
         operator = read_secret_file(files.handover("gateway", "operator"))

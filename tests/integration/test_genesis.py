@@ -26,7 +26,7 @@ ENDS_WITHIN_S = 30
 
 
 class Deployment:
-    """A gateway that was stopped, its files, and its commands."""
+    """A gateway and its journal writer that were stopped, their files, and their commands."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -36,25 +36,35 @@ class Deployment:
         settings = tomllib.loads(self.config.read_text())
         self.state = Path(settings["state_dir"])
         self.ring = Path(settings["ring_file"])
-        self.journal = Path(settings["journal_url"].removeprefix("sqlite:///"))
+        self.writer_command: list[str] = stack.description["processes"]["journal-writer"]["command"]
+        writer = tomllib.loads(Path(self.writer_command[-1]).read_text())
+        self.journal = Path(writer["journal_url"].removeprefix("sqlite:///"))
+        self.journal_public = Path(writer["state_dir"]) / "public.json"
 
-    def start(self) -> subprocess.CompletedProcess[str]:
-        """Run the gateway until it ends by itself."""
-        return subprocess.run(
-            self.command, env=self.environment, capture_output=True, text=True, timeout=ENDS_WITHIN_S, check=False
-        )
-
-    def refused(self, *said: str) -> None:
-        """Expect that the gateway refuses to start, and says why."""
-        ended = self.start()
-        assert ended.returncode == 2, ended.stderr
-        for text in said:
-            assert text in ended.stderr
+    def refused(self, said: str) -> None:
+        """Expect that the gateway, or its journal writer before it, refuses to start, and says why."""
+        with writing(self.writer_command, self.environment) as writer:
+            if writer.poll() is None:
+                ended = subprocess.run(
+                    self.command,
+                    env=self.environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=ENDS_WITHIN_S,
+                    check=False,
+                )
+                code, told = ended.returncode, ended.stderr
+            else:
+                assert writer.stderr is not None
+                code, told = writer.returncode, writer.stderr.read()
+        assert code == 2, told
+        assert said in told
 
     def init(self, watchdog_public: Path) -> subprocess.CompletedProcess[str]:
         """Run `trade-gateway init`."""
+        public = ["--watchdog-public", str(watchdog_public), "--journal-public", str(self.journal_public)]
         return subprocess.run(
-            [self.command[0], "init", "--config", str(self.config), "--watchdog-public", str(watchdog_public)],
+            [self.command[0], "init", "--config", str(self.config), *public],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -90,6 +100,19 @@ class Deployment:
             shutil.rmtree(kept)
 
 
+@contextmanager
+def writing(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run a journal writer, from when it listens or has ended."""
+    socket = Path(tomllib.loads(Path(command[-1]).read_text())["gateway_socket"])
+    socket.unlink(missing_ok=True)
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as writer:
+        try:
+            wait_until(lambda: socket.exists() or writer.poll() is not None, within_s=ENDS_WITHIN_S, what="a writer")
+            yield writer
+        finally:
+            writer.terminate()
+
+
 def stop(stack: Stack, name: str) -> None:
     """End one process of the stack in order."""
     stack.kill(name, signal.SIGTERM)
@@ -111,6 +134,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     try:
         stack.wait_for_state("ACTIVE")
         stop(stack, "gateway")
+        stop(stack, "journal-writer")
         yield Deployment(stack)
     finally:
         stack.stop()
@@ -122,15 +146,31 @@ def other(tmp_path_factory: pytest.TempPathFactory, stopped: Deployment) -> Path
     folder = tmp_path_factory.mktemp("other")
     settings = tomllib.loads(stopped.config.read_text())
     settings |= {"state_dir": f"{folder}/state", "ring_file": f"{folder}/ring.json"}
-    settings |= {"journal_url": f"sqlite:///{folder}/journal.db"}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
-    (folder / "gateway.toml").write_text("\n".join(lines))
+    settings |= {"journal_socket": f"{folder}/gateway.sock"}
+    (folder / "gateway.toml").write_text(toml(settings))
+    writer = {
+        "environment": settings["environment"],
+        "account": settings["account"],
+        "state_dir": f"{folder}/writer",
+        "journal_url": f"sqlite:///{folder}/journal.db",
+        "ring_file": settings["ring_file"],
+        "gateway_socket": settings["journal_socket"],
+        "shim_socket": f"{folder}/shim.sock",
+    }
+    (folder / "journal-writer.toml").write_text(toml(writer))
     public = Path(stopped.stack.folder / "public.json")
     keys = {name: public_text(load_private_key(new_private_key())) for name in ("lease_key", "witness_key")}
     public.write_text(json.dumps(keys))
-    command = [stopped.command[0], "init", "--config", str(folder / "gateway.toml"), "--watchdog-public", str(public)]
-    subprocess.run(command, env=stopped.environment, check=True, timeout=ENDS_WITHIN_S, capture_output=True)
+    made = [stopped.writer_command[0], "init", "--config", str(folder / "journal-writer.toml")]
+    begun = [stopped.command[0], "init", "--config", str(folder / "gateway.toml"), "--watchdog-public", str(public)]
+    begun += ["--journal-public", str(folder / "writer" / "public.json")]
+    for command in (made, begun):
+        subprocess.run(command, env=stopped.environment, check=True, timeout=ENDS_WITHIN_S, capture_output=True)
     return folder
+
+
+def toml(settings: dict[str, Any]) -> str:
+    return "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
 
 
 def changed_ring(deployment: Deployment, **changed: Any) -> KeyRing:
@@ -143,7 +183,7 @@ def changed_ring(deployment: Deployment, **changed: Any) -> KeyRing:
 def test_ring_of_another_deployment_is_refused(stopped: Deployment, other: Path) -> None:
     with stopped.tampered():
         shutil.copy2(other / "ring.json", stopped.ring)
-        stopped.refused("deployment is not that of")
+        stopped.refused("gateway_key is not that of")  # the journal writer, whose key is another
 
 
 @pytest.mark.parametrize(
@@ -191,10 +231,10 @@ def test_state_folder_wiped_is_refused_and_so_is_a_new_beginning(stopped: Deploy
         again = stopped.init(stopped.stack.folder / "public.json")
         assert again.returncode == 2
         assert "exists already" in again.stderr
-        # Whoever removes the ring too can begin a deployment, but not on the journal of the one before.
+        # Whoever removes the ring too can begin a deployment, but not on the journal of the one before it.
         stopped.ring.unlink()
         assert stopped.init(stopped.stack.folder / "public.json").returncode == 0
-        stopped.refused("is it the journal of another one?")
+        stopped.refused("the journal has rows of another deployment")
 
 
 def test_journal_wiped_is_refused(stopped: Deployment) -> None:
@@ -212,36 +252,37 @@ def test_journal_wiped_with_the_memory_of_it_is_refused(stopped: Deployment) -> 
 
 def test_journal_of_another_deployment_is_refused(stopped: Deployment, other: Path) -> None:
     with stopped.tampered(), swapped(stopped, other):
-        # Begun by a real gateway of that deployment, which fails afterwards: its ports are not the question here.
-        stopped.refused("it is another's")
+        # Begun by real processes of that deployment, which fail afterwards: their ports are not the question here.
+        stopped.refused("is it the journal of another one?")
 
 
 @contextmanager
 def swapped(stopped: Deployment, other: Path) -> Iterator[None]:
     """Let the other deployment begin a journal, and put it in the place of ours."""
     config = other / "gateway.toml"
-    process = subprocess.Popen(
-        [stopped.command[0], "--config", str(config)],
-        env=stopped.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(lambda: rows_in(other / "journal.db"), within_s=30, what="the other deployment's first row")
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    with writing([stopped.writer_command[0], "--config", str(other / "journal-writer.toml")], stopped.environment):
+        process = subprocess.Popen(
+            [stopped.command[0], "--config", str(config)],
+            env=stopped.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: signed_in(other / "journal.db"), within_s=30, what="the other's first checkpoint")
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
     stopped.wipe_journal()
     for path in other.glob("journal.db*"):
         shutil.copy2(path, stopped.journal.parent / path.name.replace("journal.db", stopped.journal.name))
     yield
 
 
-def rows_in(path: Path) -> int:
-    """Count the rows of a journal that may not be there yet."""
+def signed_in(path: Path) -> int:
+    """Count the checkpoints of a journal that may not be there yet."""
     reader = JournalReader(f"sqlite:///{path}")
     try:
-        return reader.size()
+        return len(reader.checkpoints(0, 10))
     except JournalError:
         return 0
     finally:
@@ -264,6 +305,7 @@ def test_identity_and_ring_of_another_environment_are_refused(stopped: Deploymen
 
 
 def test_gateway_put_back_as_it_was_starts_again(stopped: Deployment) -> None:
+    stopped.stack.restart("journal-writer")
     stopped.stack.restart("gateway")
     stopped.stack.wait_for_state("ACTIVE", within_s=40)
     stop(stopped.stack, "gateway")
@@ -271,7 +313,7 @@ def test_gateway_put_back_as_it_was_starts_again(stopped: Deployment) -> None:
 
 def begin_anew(stack: Stack) -> Deployment:
     """Begin gateway and watchdog anew, on an account that has a history, as an operator would."""
-    for name in ("gateway", "watchdog"):
+    for name in ("gateway", "watchdog", "journal-writer"):
         stop(stack, name)
     deployment = Deployment(stack)
     shutil.rmtree(deployment.state)
@@ -285,7 +327,7 @@ def begin_anew(stack: Stack) -> Deployment:
     subprocess.run(command, env=watchdog["env"], check=True, timeout=60, capture_output=True)
     made = deployment.init(state / "public.json")
     assert made.returncode == 0, made.stderr
-    for name in ("watchdog", "gateway"):
+    for name in ("journal-writer", "watchdog", "gateway"):
         stack.restart(name)
     handover = deployment.state / "handover"
     token = json.loads((handover / "operator.json").read_text())["admin_token"]

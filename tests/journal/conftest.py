@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from journal.gate import Gate
 from journal.outsider import Outsider
 from journal.postgres_server import READER, PostgresServer
 
@@ -85,6 +86,15 @@ def entry() -> Callable[..., Entry]:
         return Entry(at_ns=at_ns, kind=kind, actor=actor, fields={} if fields is None else fields)
 
     return make
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Put a gate before every commit; whatever a test leaves behind is let through."""
+    made = Gate(monkeypatch)
+    yield made
+    made.is_open.set()
+    made.fails_before = made.fails_after = 0
 
 
 @pytest_asyncio.fixture

@@ -1,0 +1,36 @@
+"""Who may write what: each peer of the journal writer has a socket of its own, and kinds of its own. Pure.
+
+Guarantees
+- A kind belongs to exactly one writer of rows: one peer, or the journal writer itself. A test holds that of every kind.
+- What is not named for a peer is refused, so that a kind that is new belongs to nobody until somebody decides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, unique
+from typing import Final
+
+from trade_journal.rows import RowKind
+
+
+@unique
+class Peer(Enum):
+    """Whose rows they are; the value is their actor."""
+
+    GATEWAY = "gateway"
+    SHIM = "shim"
+
+
+SHIM_KINDS: Final = frozenset(
+    {RowKind.SWING_TRADE_OPENED, RowKind.SWING_TRADE_CLOSED, RowKind.SWING_TRADE_LESSON},
+)
+WRITERS_OWN_KINDS: Final = frozenset({RowKind.JOURNAL_RECOVERED})
+KINDS_BY_PEER: Final[Mapping[Peer, frozenset[RowKind]]] = {
+    Peer.GATEWAY: frozenset(RowKind) - SHIM_KINDS - WRITERS_OWN_KINDS,
+    Peer.SHIM: SHIM_KINDS,
+}
+# The gateway is one process: a second one would trade on what it cannot know.
+CONNECTIONS_BY_PEER: Final[Mapping[Peer, int]] = {Peer.GATEWAY: 1, Peer.SHIM: 4}
+# Together within what the writer's queue takes, so that no peer can use up the room of another.
+PENDING_ROWS_BY_PEER: Final[Mapping[Peer, int]] = {Peer.GATEWAY: 7680, Peer.SHIM: 512}

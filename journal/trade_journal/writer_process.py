@@ -1,0 +1,79 @@
+"""The journal writer as a process: the journal opened, its doors opened, and both ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from typing import Final
+
+from trade_core.clock import SystemClock
+from trade_journal.errors import JournalUnavailable
+from trade_journal.peers import Peer
+from trade_journal.server import Door, JournalServer
+from trade_journal.writer import JournalWriter
+from trade_journal.writer_identity import load_log_identity
+from trade_journal.writer_settings import JournalWriterSettings
+
+SEGMENT_FILE: Final = "emergency.segment"
+_LOOK_EVERY_S: Final = 0.25
+_OWN_USER_MODE: Final = 0o600
+# Another user must be able to connect; who it is, the kernel says, and everybody else is turned away.
+_OTHER_USER_MODE: Final = 0o666
+log = logging.getLogger(__name__)
+
+
+async def run(settings: JournalWriterSettings) -> None:
+    """Run until a signal ends it. Raises TradeError for what must not be started with, or what ended it."""
+    identity = load_log_identity(settings)
+    clock = SystemClock()
+    writer = await JournalWriter.open(
+        settings.journal_url,
+        origin=identity.signer.origin,
+        clock=clock,
+        signer=identity.signer,
+        emergency=settings.state_dir / SEGMENT_FILE,
+    )
+    server = JournalServer(writer=writer, keys=identity.keys, clock=clock)
+    try:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await server.start(doors(settings))
+        log.info(
+            "%s: %d rows, writing for the gateway at %s", identity.signer.origin, writer.size, settings.gateway_socket
+        )
+        await _until_stopped(stop, writer)
+    finally:
+        try:
+            await writer.close()
+        finally:
+            await server.close()
+
+
+def doors(settings: JournalWriterSettings) -> list[Door]:
+    """Give a door for each peer."""
+    return [
+        _door(Peer.GATEWAY, settings, uid=settings.gateway_uid),
+        _door(Peer.SHIM, settings, uid=settings.shim_uid),
+    ]
+
+
+def _door(peer: Peer, settings: JournalWriterSettings, *, uid: int | None) -> Door:
+    own = os.getuid()
+    user = own if uid is None else uid
+    setting = f"{peer.value}_socket"
+    mode = _OWN_USER_MODE if user == own else _OTHER_USER_MODE
+    return Door(peer=peer, path=getattr(settings, setting), uid=user, mode=mode, setting=setting)
+
+
+async def _until_stopped(stop: asyncio.Event, writer: JournalWriter) -> None:
+    while not stop.is_set():
+        if writer.is_dead:
+            raise JournalUnavailable(f"the writer's thread ended: {writer.last_failure}", cause="defect")
+        try:
+            async with asyncio.timeout(_LOOK_EVERY_S):
+                await stop.wait()
+        except TimeoutError:
+            continue
