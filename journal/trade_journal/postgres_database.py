@@ -25,7 +25,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from trade_journal.errors import JournalRefused, JournalUnavailable
 from trade_journal.postgres_address import SCHEMA_PREFIX, PostgresAddress, schema_of
-from trade_journal.postgres_errors import failures_named
+from trade_journal.postgres_errors import failures_named, shown
 from trade_journal.postgres_rights import check_acting, check_durability, check_rights
 from trade_journal.postgres_schema import check_journal
 from trade_journal.schema import RowValues
@@ -67,7 +67,7 @@ _VISIBLE: Final = text(
 class PostgresWriting:
     """One journal's schema, held by its one writer. Used by one thread at a time."""
 
-    __slots__ = ("_address", "_backend", "_connection", "_engine", "_origin", "_schema")
+    __slots__ = ("_address", "_backend", "_connection", "_engine", "_origin", "_schema", "_warnings")
 
     def __init__(self, address: PostgresAddress, *, origin: str) -> None:
         """Connect and take the lease. Raises JournalRefused, JournalUnavailable."""
@@ -79,9 +79,11 @@ class PostgresWriting:
         self._engine = _engine(address, schema=self._schema, writes=True)
         with failures_named(self.place):
             self._connection = self._engine.connect()
+        self._warnings: list[str] = []
         try:
             with failures_named(self.place):
                 self._backend = self._leased()
+                self._listen()
         except BaseException:
             self.close()
             raise
@@ -107,9 +109,14 @@ class PostgresWriting:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Give the connection for one statement, which is durable when it ends."""
+        """Give the connection for one statement, which is durable when it ends.
+
+        A server that could not wait for its standby says so in a warning and reports success all the same.
+        """
         with failures_named(self.place):
             yield self._connection
+        if self._warnings:
+            raise JournalUnavailable(f"{self.place}: {self._warnings[0]}", cause="postgres_warning")
 
     def insert_rows(self, values: Sequence[RowValues]) -> None:
         """Keep rows by one statement, durable on return. Raises JournalUnavailable."""
@@ -127,6 +134,16 @@ class PostgresWriting:
         with suppress(SQLAlchemyError, psycopg.Error):
             self._connection.close()
         self._engine.dispose()
+
+    def _listen(self) -> None:
+        """Keep what the server warns of. Notices of lesser weight say nothing of what it keeps."""
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        driver.add_notice_handler(self._heard)
+
+    def _heard(self, said: psycopg.errors.Diagnostic) -> None:
+        if said.severity_nonlocalized == "WARNING":
+            self._warnings.append(shown(said.message_primary or "a warning"))
 
     def _leased(self) -> int:
         """Take the lease and give the number of the server's process that holds it. Raises JournalRefused."""

@@ -43,11 +43,15 @@ def _named(error: Exception, place: str) -> JournalUnavailable | JournalRefused:
 
 
 def said_by(cause: object) -> str:
-    """Repeat what was said: its first words, on one line, printable characters only."""
+    """Repeat what was said with an error."""
     diagnosis = getattr(cause, "diag", None)
-    words = (getattr(diagnosis, "message_primary", None) or str(cause)).strip()
-    shown = "".join(letter if letter.isascii() and letter.isprintable() else " " for letter in words)
-    return re.sub(r" +", " ", shown)[:_SAID_CHARACTERS] or type(cause).__name__
+    return shown(getattr(diagnosis, "message_primary", None) or str(cause)) or type(cause).__name__
+
+
+def shown(words: str) -> str:
+    """Show a server's words: the first of them, on one line, printable characters only."""
+    plain = "".join(letter if letter.isascii() and letter.isprintable() else " " for letter in words)
+    return re.sub(r" +", " ", plain).strip()[:_SAID_CHARACTERS]
 
 
 def _snake(name: str) -> str:

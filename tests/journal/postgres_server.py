@@ -10,10 +10,16 @@ import signal
 import subprocess
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from ports import HOST, free_port
 
 from trade_journal.postgres_address import SCHEMA_PREFIX
@@ -52,15 +58,14 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        settings = [
-            "-c",
-            f"unix_socket_directories={self.folder}",
-            "-c",
-            "max_connections=40",
-            "-c",
-            "wal_level=minimal",
-        ]
-        settings += ["-c", "max_wal_senders=0", "-c", "shared_buffers=16MB", "-c", "max_wal_size=256MB"]
+        values = {
+            "unix_socket_directories": self.folder,
+            "max_connections": 40,
+            "shared_buffers": "16MB",
+            "max_wal_size": "256MB",
+            "max_wal_senders": 2,  # without them it never waits for a standby
+        }
+        settings = [part for name, value in values.items() for part in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), "-h", HOST, *settings]
         deadline = time.monotonic() + _STARTED_WITHIN_S
         while True:
@@ -119,6 +124,20 @@ class PostgresServer:
                 return
             time.sleep(0.02)
 
+    def prove_itself(self) -> Path:
+        """Have the server speak TLS as `localhost`; answer the certificate that vouches for it."""
+        certificate, key = self._data / "server.crt", self._data / "server.key"
+        made, private = self_signed("localhost")
+        for path, content in ((certificate, made), (key, private)):
+            path.write_bytes(content)
+            path.chmod(0o600)
+            if self._user is not None:
+                shutil.chown(path, self._user)
+        self.setting("ssl", "on")
+        trusted = self.folder / "trusted.crt"
+        trusted.write_bytes(made)
+        return trusted
+
     def ask_in_clear(self) -> None:
         """Have the server ask for the password itself from now on."""
         (self._data / "pg_hba.conf").write_text("local all postgres scram-sha-256\nlocal all all password\n")
@@ -162,3 +181,20 @@ class PostgresServer:
             process.send_signal(number)
             process.wait(30)
             self._postmaster = None
+
+
+def self_signed(name: str) -> tuple[bytes, bytes]:
+    """Make a certificate for a host and its private key, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(tz=UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return made.public_bytes(Encoding.PEM), private

@@ -8,13 +8,16 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from journal.outsider import reading
-from journal.postgres_server import WRITER, PostgresServer
+from journal.outsider import Outsider, reading
+from journal.postgres_server import WRITER, PostgresServer, self_signed
+from sqlalchemy import delete
 
 from trade_core.clock import SystemClock
+from trade_journal import writer as writer_module
 from trade_journal.errors import JournalDoubtful, JournalError, JournalRefused, JournalUnavailable
 from trade_journal.postgres_address import schema_of
 from trade_journal.rows import Entry, RowKind, draft
+from trade_journal.schema import ROWS
 from trade_journal.store import JournalStore
 from trade_journal.writer import JournalWriter
 
@@ -180,6 +183,66 @@ def test_journal_over_the_network_interface_is_the_same(postgres: PostgresServer
     store = JournalStore.open(postgres.url(host="127.0.0.1"), origin=ORIGIN)
     assert store.append([draft(entry())]) == 0
     store.close()
+
+
+def test_server_that_must_prove_who_it_is_does_or_is_told_nothing(mortal: PostgresServer, entry: Make) -> None:
+    mortal.make_journal(ORIGIN)
+    trusted = mortal.prove_itself()
+    url = mortal.url(host="localhost", more=f"&sslmode=verify-full&sslrootcert={trusted}")
+    store = JournalStore.open(url, origin=ORIGIN)
+    assert store.append([draft(entry())]) == 0
+    store.close()
+    trusted.write_bytes(self_signed("localhost")[0])
+    with pytest.raises(JournalUnavailable, match="certificate verify failed"):
+        JournalStore.open(url, origin=ORIGIN)
+    with pytest.raises(JournalUnavailable, match="certificate"):
+        JournalStore.open(url.replace("@localhost", "@127.0.0.1"), origin=ORIGIN)
+
+
+def waiting(server: PostgresServer) -> bool:
+    """Say whether a commit waits for a standby."""
+    with server.admin() as connection:
+        found = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").fetchone()
+    return found is not None and found[0] > 0
+
+
+@pytest.mark.parametrize(("ended_by", "cause"), [("terminate", "postgres_connection"), ("cancel", "postgres_warning")])
+async def test_commit_that_never_reached_its_standby_is_in_doubt_until_it_is_read(
+    *, mortal: PostgresServer, entry: Make, monkeypatch: pytest.MonkeyPatch, ended_by: str, cause: str
+) -> None:
+    monkeypatch.setattr(writer_module, "COMMIT_DEADLINE_S", 60.0)
+    writer = await JournalWriter.open(mortal.make_journal(ORIGIN), origin=ORIGIN, clock=SystemClock())
+    mortal.setting("synchronous_standby_names", "nobody")
+    append = asyncio.create_task(writer.append(entry()))
+    await until(lambda: waiting(mortal))
+    mortal.run(
+        f"SELECT pg_{ended_by}_backend(pid) FROM pg_stat_activity WHERE usename = '{WRITER}' AND state = 'active'"
+    )
+    with pytest.raises(JournalDoubtful) as doubt:
+        await append
+    assert doubt.value.cause == cause
+    mortal.setting("synchronous_standby_names", None)
+    assert await doubt.value.is_written
+    await until(lambda: writer.is_writable)
+    assert await writer.append(entry()) == 2
+    rows = await writer.read(0, 10)
+    assert rows[1].fields["rows_survived"] == 1
+    await writer.close()
+
+
+async def test_server_that_comes_back_without_an_acknowledged_row_is_not_written_to(
+    url: str, postgres_server: PostgresServer, entry: Make
+) -> None:
+    writer = await JournalWriter.open(url, origin=ORIGIN, clock=SystemClock())
+    for _ in range(3):
+        await writer.append(entry())
+    Outsider(url, postgres_server.admin).tamper(delete(ROWS).where(ROWS.c.seq == 2))
+    postgres_server.run(OWN_SESSIONS)
+    with pytest.raises(JournalDoubtful):
+        await writer.append(entry())
+    await until(lambda: "rows from 3 on are not this writer's" in writer.last_failure)
+    assert not writer.is_writable
+    await writer.close()
 
 
 @pytest.mark.timeout(240)
