@@ -134,7 +134,7 @@ def kill_often(stack: Stack, *, count: int, seed: int) -> Kills:
     wait_until(
         lambda: _working(stack) <= found.acknowledged, within_s=20, what="orders nobody was told of are cancelled"
     )
-    _check_journal(stack, reader)
+    check_journal(stack, reader)
     reader.close()
     return found
 
@@ -180,7 +180,8 @@ def _working(stack: Stack) -> set[str]:
     return {str(order["orderId"]) for order in orders if order["orderStatus"] in {"New", "PartiallyFilled"}}
 
 
-def _check_journal(stack: Stack, reader: JournalReader) -> None:
+def check_journal(stack: Stack, reader: JournalReader) -> None:
+    """Verify the journal with its checkpoints and the witness's. Raises AssertionError."""
     keys = parse_keys(Path(stack.description["public_keys"]).read_text())
     notes: list[bytes] = []
     while page := reader.checkpoints(len(notes), PAGE):
