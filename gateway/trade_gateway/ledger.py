@@ -18,9 +18,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
+from typing import NamedTuple
 
+from trade_gateway.policy.facts import OrderKey, order_key
+from trade_gateway.policy.turnover import turnover_share
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent
 
+_ZERO = Decimal(0)
 # Finished orders are kept so that a late question of the bot can be translated; a day of a busy bot is about 10,000.
 MAX_FINISHED = 20_000
 # Tags of orders that the gateway placed by itself, so that answers to the bot leave them out.
@@ -33,6 +37,13 @@ class Phase(Enum):
     UNRESOLVED = "unresolved"  # sent or about to be, and its effect at the exchange is not known
     WORKING = "working"  # the exchange acknowledged it and no terminal state has been seen
     FINISHED = "finished"
+
+
+class Weight(NamedTuple):
+    """What one order takes of the limits: its claim in base coin, and in USDT what it may still add to the turnover."""
+
+    claim: Decimal
+    pending_usdt: Decimal
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,11 +77,19 @@ class TrackedOrder:
     told: Decimal = field(default_factory=Decimal)  # fills that the stream has told
     is_end_told: bool = False
     is_end_shown: bool = False  # the exchange itself showed a terminal state: nothing that is late revives it
+    is_stop: bool = field(init=False)  # it waits, or waited, for a trigger
+    _weighed: tuple[object, ...] = field(default=(), init=False, repr=False, compare=False)
+    _key: OrderKey | None = field(default=None, init=False, repr=False, compare=False)
+    _weight: Weight | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Tell orders and stops apart."""
+        self.is_stop = isinstance(self.intent, StopIntent)
 
     @property
-    def is_stop(self) -> bool:
-        """Whether it waits, or waited, for a trigger."""
-        return isinstance(self.intent, StopIntent)
+    def is_unresolved(self) -> bool:
+        """Whether its unknown outcome blocks new risk on its symbol, whoever is asking for it at the moment."""
+        return self.phase is Phase.UNRESOLVED and (self.is_outcome_unknown or not self.is_in_flow)
 
     @property
     def expected_price(self) -> Decimal:
@@ -106,6 +125,24 @@ class TrackedOrder:
         is_all = self.phase is Phase.FINISHED or self.is_stop
         total = self.filled if is_all else max(self.intent.quantity, self.filled)
         return max(total - self.settled, Decimal(0))
+
+    def key(self) -> OrderKey:
+        """What another order would be a duplicate of this one by."""
+        if self._key is None:
+            self._key = order_key(self.intent)
+        return self._key
+
+    def weight(self) -> Weight:
+        """Weigh the order; nothing is computed again while nothing has changed that its weight depends on."""
+        depends_on = (self.phase, self.filled, self.settled, self.counted, self.notional_usdt)
+        if self._weight is None or self._weighed != depends_on:
+            pending = _ZERO
+            if self.adds_risk:
+                pending = turnover_share(
+                    self.uncounted, whole=self.intent.quantity, notional=self.turnover_usdt, price=self.intent.price
+                )
+            self._weighed, self._weight = depends_on, Weight(claim=self.claim, pending_usdt=pending)
+        return self._weight
 
 
 class OrderLedger:
@@ -248,14 +285,6 @@ class OrderLedger:
     def unresolved(self) -> list[TrackedOrder]:
         """The orders whose effect at the exchange is not known and that no request works on."""
         return [o for o in self._open.values() if o.phase is Phase.UNRESOLVED and not o.is_in_flow]
-
-    def unresolved_symbols(self) -> frozenset[tuple[Category, str]]:
-        """The symbols on which an unknown outcome blocks new risk, whoever is asking for it at the moment."""
-        return frozenset(
-            (o.intent.category, o.intent.symbol)
-            for o in self._open.values()
-            if o.phase is Phase.UNRESOLVED and (o.is_outcome_unknown or not o.is_in_flow)
-        )
 
     def working_sell_quantity(self, symbol: str) -> Decimal:
         """Base coin that spot sells of a symbol may still use up."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import Clock
-from trade_core.errors import ConfigurationError
+from trade_core.errors import ConfigurationError, ExchangeUnavailable
 from trade_core.secrets import Secret
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway.account.activity import Activity, ActivityLimits
@@ -71,6 +71,7 @@ from trade_journal.rows import Row, RowKind
 _RETRY_S = 1.0
 _WATCH_STATE_EVERY_S = 0.25
 _CHECKPOINT_EVERY_S = 5
+_WARM_EVERY_S = 5
 _STOP_FLOWS_WITHIN_S = 2.0
 log = logging.getLogger(__name__)
 
@@ -297,6 +298,7 @@ class Gateway:
             self._watch_state,
             self._keep_counts,
             self._keep_checkpoints,
+            self._keep_warm,
         ]
         self._tasks = [asyncio.create_task(self._supervised(loop)) for loop in loops]
 
@@ -517,6 +519,13 @@ class Gateway:
             await asyncio.sleep(_CHECKPOINT_EVERY_S)
             with suppress(JournalUnavailable):  # the fault is raised elsewhere; the next round tries again
                 await self.checkpoint()
+
+    async def _keep_warm(self) -> None:
+        """Hold a connection ready, so that an order does not wait for one to be made."""
+        while not self._stop.is_set():
+            with suppress(ExchangeUnavailable):  # said elsewhere; an order would be told so by itself
+                await self._private.warm()
+            await asyncio.sleep(_WARM_EVERY_S)
 
     async def _keep_counts(self) -> None:
         while not self._stop.is_set():

@@ -252,6 +252,8 @@ def _rendered_fields(fields: Fields) -> dict[str, object]:
 
 
 def _rendered_value(name: str, value: object) -> object:
+    if value is None or isinstance(value, (str, int)):  # nearly all of them, and Mapping is slow to ask for
+        return _rendered_scalar(name, value)
     if isinstance(value, Mapping):
         return _rendered_mapping(name, value)
     if isinstance(value, list | tuple):

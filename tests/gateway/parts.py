@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from trade_gateway.ledger import TrackedOrder
+from trade_gateway.ledger import Phase, TrackedOrder
 from trade_gateway.metrics import Metrics
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent, TriggerBy
 from trade_journal.rows import Entry, Row, RowKind
@@ -57,9 +57,13 @@ def stop_intent(
 
 
 def tracked(
-    tag: str = "T1tag", *, adds_risk: bool = True, intent: OrderIntent | StopIntent | None = None
+    tag: str = "T1tag",
+    *,
+    adds_risk: bool = True,
+    intent: OrderIntent | StopIntent | None = None,
+    phase: Phase = Phase.UNRESOLVED,
 ) -> TrackedOrder:
-    return TrackedOrder(tag=tag, intent=intent or order_intent(), adds_risk=adds_risk)
+    return TrackedOrder(tag=tag, intent=intent or order_intent(), adds_risk=adds_risk, phase=phase)
 
 
 def tracked_stop(tag: str = "T1stop", *, is_gateways: bool = False, **options: Any) -> TrackedOrder:

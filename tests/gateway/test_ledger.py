@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trade_gateway import ledger as ledger_module
+from trade_gateway.account.tally import tally
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.wire.intents import Category, Side
 
@@ -144,7 +145,7 @@ def test_ledger_unknown_outcome_blocks_its_symbol(
     order = tracked("a")
     order.is_in_flow, order.is_outcome_unknown = is_in_flow, is_outcome_unknown
     ledger = with_orders(order)
-    assert (BTC in ledger.unresolved_symbols()) is is_blocked
+    assert (BTC in tally(ledger.claims()).unresolved) is is_blocked
     assert (order in ledger.unresolved()) is is_resolved_here
 
 
@@ -153,7 +154,7 @@ def test_ledger_acknowledged_order_blocks_nothing() -> None:
     order.is_in_flow, order.is_outcome_unknown = False, True
     ledger = with_orders(order)
     ledger.acknowledge("a", "x1")
-    assert ledger.unresolved_symbols() == frozenset()
+    assert tally(ledger.claims()).unresolved == frozenset()
     assert ledger.unresolved() == []
 
 

@@ -11,6 +11,7 @@ import pytest
 from gateway.parts import order_intent, tracked, tracked_stop
 
 from trade_core.clock import NS_PER_MS, NS_PER_S
+from trade_gateway.account.tally import tally
 from trade_gateway.commands import (
     Acknowledged,
     AppendDurable,
@@ -229,7 +230,7 @@ def test_unknown_outcome_blocks_its_symbol_while_its_own_request_asks() -> None:
     order, ledger = reserved()
     talk = unknown(order, ledger)  # a dialogue that nobody holds is broken off, and then the resolver's
     assert order.is_in_flow
-    assert ledger.unresolved_symbols() == {(Category.SPOT, "BTCUSDT")}
+    assert tally(ledger.claims()).unresolved == {(Category.SPOT, "BTCUSDT")}
     assert ledger.open_count() == 1
     assert not talk.is_over
 
@@ -255,7 +256,7 @@ def test_unknown_outcome_found_is_placed() -> None:
     assert talk.rows(RowKind.ORDER_RESOLVED)[0]["result"] == "found"
     assert talk.hear(None).result == Placement(result=PlaceResult.PLACED, order_id="x1")
     assert order.phase is Phase.WORKING
-    assert ledger.unresolved_symbols() == frozenset()
+    assert tally(ledger.claims()).unresolved == frozenset()
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL_STATUSES))

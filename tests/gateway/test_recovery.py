@@ -14,6 +14,7 @@ from gateway.parts import order_intent, stop_intent, tracked, tracked_stop
 from trade_core.clock import SystemClock
 from trade_gateway import recovery
 from trade_gateway.account.activity import Activity, fill_fields
+from trade_gateway.account.tally import tally
 from trade_gateway.account.view import Filled
 from trade_gateway.ledger import OrderLedger, Phase
 from trade_gateway.order_flow import intent_fields
@@ -67,7 +68,7 @@ async def test_recovery_intent_without_an_outcome_counts_and_is_disowned(journal
     (order,) = ledger.unresolved()
     assert order.is_disowned
     assert order.signed_at_ns == STARTED_NS
-    assert ledger.unresolved_symbols() == {(Category.SPOT, "BTCUSDT")}
+    assert tally(ledger.claims()).unresolved == {(Category.SPOT, "BTCUSDT")}
 
 
 async def test_recovery_intent_comes_back_as_it_was(journal: JournalWriter) -> None:
@@ -317,7 +318,7 @@ async def test_recovery_of_ten_thousand_rows_is_ready_in_less_than_five_seconds(
     assert time.process_time() - began_s < 4
     assert (found.rows, ledger.open_count()) == (len(entries), 10)
     expected = 1_990 * Decimal(300) + 10 * Decimal(300)
-    assert activity.turnover_usdt(ledger.claims(), at_ns=at_ns) == expected
+    assert activity.turnover_usdt(tally(ledger.claims()).pending_usdt, at_ns=at_ns) == expected
 
 
 async def test_recovery_believed_release_rearms_the_throttles_and_a_forged_one_does_not(journal: JournalWriter) -> None:

@@ -85,7 +85,7 @@ def without(checks: dict[str, Any], name: str) -> Breaking:
 def no_working_orders(patch: pytest.MonkeyPatch) -> None:
     """Orders count in the turnover only once they have filled."""
     real = Activity.turnover_usdt
-    patch.setattr(Activity, "turnover_usdt", lambda self, _, *, at_ns: real(self, (), at_ns=at_ns))
+    patch.setattr(Activity, "turnover_usdt", lambda self, _, *, at_ns: real(self, Decimal(0), at_ns=at_ns))
 
 
 def half_a_window(patch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_ACCOUNT}/messages.py": _tests("gateway/account", "messages"),
     f"{_ACCOUNT}/trust.py": _tests("gateway/account", "trust"),
     f"{_ACCOUNT}/activity.py": _tests("gateway/account", "activity"),
+    f"{_ACCOUNT}/tally.py": _tests("gateway/account", "tally"),
     f"{_CORE}/trust/keys.py": _tests("core/trust", "keys"),
     f"{_CORE}/trust/lease.py": _tests("core/trust", "lease"),
     f"{_CORE}/trust/baseline.py": _tests("core/trust", "baseline"),

@@ -28,6 +28,7 @@ from trade_gateway.account.activity import Activity
 from trade_gateway.account.keeper import AccountKeeper
 from trade_gateway.account.private_stream import private_stream
 from trade_gateway.account.resync import AccountSync
+from trade_gateway.account.tally import tally
 from trade_gateway.account.trust import Trusted, Untrusted
 from trade_gateway.conductor import Conductor
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
@@ -382,4 +383,4 @@ async def check_restart(it: Rig) -> None:
 
 def _counted(ledger: OrderLedger, activity: Activity, now_ns: int) -> tuple[dict[str, Decimal], Decimal]:
     orders = {order.tag: order.counted for order in ledger.open_orders()}
-    return orders, activity.turnover_usdt(ledger.claims(), at_ns=now_ns)
+    return orders, activity.turnover_usdt(tally(ledger.claims()).pending_usdt, at_ns=now_ns)

@@ -4,12 +4,14 @@ Guarantees:
 - The host is fixed at construction; no redirect is followed and no proxy is taken from the environment.
 - A request is sent at most once. A POST whose effect is not known raises UnknownOutcome, never a plain failure.
 - An answer without the header of the simulated environment is refused when the environment is simulated.
+Orders and cancels go over warm connections of their own (see hot_http), reads through an ordinary client.
 It does not retry: who calls knows whether a second try is safe.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import httpx
@@ -17,7 +19,8 @@ import httpx
 from trade_core.bybit.envelope import Answer, parse_answer
 from trade_core.bybit.signing import sign_request
 from trade_core.clock import NS_PER_MS, Clock
-from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, UnknownOutcome
+from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, UnknownOutcome
+from trade_core.hot_http import HotHttp, NoAnswer, NotSent
 from trade_core.secrets import Secret
 from trade_core.tls import tls_context
 
@@ -27,8 +30,10 @@ RECV_WINDOW_MS = 2_000
 MAX_ANSWER_BYTES = 16 * 1024 * 1024  # instruments-info of every linear contract is about 1 MiB
 _CONNECT_TIMEOUT_S = 2.0
 _POOL_TIMEOUT_S = 2.0
-# Before any of these the request cannot have reached the exchange.
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+USER_AGENT = "trade-gateway"
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_POST_HEADERS = f"content-type: application/json\r\nuser-agent: {USER_AGENT}\r\n".encode("ascii")
+_ENVIRONMENT_NAME = ENVIRONMENT_HEADER.lower().encode()
 
 
 class WrongEnvironment(ExchangeUnavailable):
@@ -50,8 +55,11 @@ class BybitClient:
     ) -> None:
         self._clock = clock
         self._is_simulated = is_simulated
+        if key is not None and _KEY.fullmatch(key.reveal()) is None:
+            raise ConfigurationError("an exchange key has characters other than letters, digits, - and _")
         self._key = key
         self._secret = secret
+        self._hot = HotHttp(base_url=base_url, tls=tls_context(), max_connections=max_connections)
         self._http = httpx.AsyncClient(
             base_url=base_url,
             verify=tls_context(),
@@ -60,7 +68,7 @@ class BybitClient:
             limits=httpx.Limits(
                 max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=55
             ),
-            headers={"User-Agent": "trade-gateway"},
+            headers={"User-Agent": USER_AGENT},
         )
 
     async def get_public(self, path: str, query: str = "", *, timeout_s: float = 5.0) -> Answer:
@@ -78,26 +86,32 @@ class BybitClient:
 
         Raises ExchangeUnavailable when it was certainly not sent, UnknownOutcome when it may have been.
         """
-        headers = self._signed_headers(body) | {"Content-Type": "application/json"}
-        request = self._http.build_request("POST", path, content=body, headers=headers, timeout=_timeout(timeout_s))
-        if may_send is not None and not may_send():
-            raise ExchangeUnavailable("withheld: trading was halted before the request was written")
+        signed = self._signed_headers(body)
+        headers = "".join(f"{name}: {value}\r\n" for name, value in signed.items()).encode("ascii") + _POST_HEADERS
         try:
-            async with asyncio.timeout(timeout_s):
-                status, raw = await self._exchange(request)
-        except _NEVER_SENT as error:
-            raise ExchangeUnavailable(f"not sent: {type(error).__name__}") from error
-        except (httpx.HTTPError, TimeoutError, WrongEnvironment, ExchangeAnswerInvalid) as error:
-            raise UnknownOutcome(f"sent, no usable answer: {type(error).__name__}") from error
-        if status != httpx.codes.OK:
-            raise UnknownOutcome(f"sent, answered HTTP {status}")
+            reply = await self._hot.post(path, body, headers=headers, timeout_s=timeout_s, may_send=may_send)
+        except NotSent as error:
+            raise ExchangeUnavailable(f"not sent: {error}") from error
+        except NoAnswer as error:
+            raise UnknownOutcome(f"sent, no usable answer: {error}") from error
         try:
-            return parse_answer(raw)
-        except ExchangeAnswerInvalid as error:
-            raise UnknownOutcome(f"sent, {error}") from error
+            self._require_environment(reply.headers.get(_ENVIRONMENT_NAME, b"").decode("latin-1"))
+            if reply.status != httpx.codes.OK:
+                raise UnknownOutcome(f"sent, answered HTTP {reply.status}")
+            return parse_answer(reply.body)
+        except (WrongEnvironment, ExchangeAnswerInvalid) as error:
+            raise UnknownOutcome(f"sent, no usable answer: {error}") from error
+
+    async def warm(self) -> None:
+        """See to it that a connection waits for the next order or cancel. Raises ExchangeUnavailable."""
+        try:
+            await self._hot.warm()
+        except NotSent as error:
+            raise ExchangeUnavailable(str(error)) from error
 
     async def aclose(self) -> None:
         """Close every connection."""
+        await self._hot.aclose()
         await self._http.aclose()
 
     async def _read(self, path: str, query: str, *, headers: dict[str, str], timeout_s: float) -> Answer:
@@ -116,10 +130,7 @@ class BybitClient:
     async def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:
         response = await self._http.send(request, stream=True)
         try:
-            if self._is_simulated and response.headers.get(ENVIRONMENT_HEADER) != SIMULATED_MARK:
-                raise WrongEnvironment(f"{request.url.host} does not answer as the simulated exchange")
-            if not self._is_simulated and ENVIRONMENT_HEADER in response.headers:
-                raise WrongEnvironment(f"{request.url.host} answers as a simulated exchange")
+            self._require_environment(response.headers.get(ENVIRONMENT_HEADER, ""))
             chunks = bytearray()
             async for chunk in response.aiter_bytes():
                 chunks += chunk
@@ -128,6 +139,12 @@ class BybitClient:
             return response.status_code, bytes(chunks)
         finally:
             await response.aclose()
+
+    def _require_environment(self, mark: str) -> None:
+        if self._is_simulated and mark != SIMULATED_MARK:
+            raise WrongEnvironment("the other end does not answer as the simulated exchange")
+        if not self._is_simulated and mark:
+            raise WrongEnvironment("the other end answers as a simulated exchange")
 
     def _signed_headers(self, payload: bytes) -> dict[str, str]:
         if self._key is None or self._secret is None:

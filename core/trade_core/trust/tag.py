@@ -8,6 +8,7 @@ tag cannot be moved to another order. It binds outsiders, not an owned gateway.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ def _mac(order: TaggedOrder, *, key: bytes, deployment: str, account: str, nonce
     return hmac.new(key, b"trade/tag/v2\n" + bound, hashlib.sha256).digest()[:_MAC_BYTES]
 
 
+@functools.lru_cache(maxsize=64)
 def _account_part(account: str) -> str:
     return _encode(hashlib.sha256(account.encode()).digest())[:_ACCOUNT_CHARACTERS]
 

@@ -9,21 +9,19 @@ It keeps no clock: every time is passed in, wall-clock ns, so that rows can be r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_UP, Context, Decimal
 from enum import Enum
 
 from trade_core.money import format_decimal
 from trade_gateway.account.view import Filled
-from trade_gateway.ledger import TrackedOrder
+from trade_gateway.policy.exact import EXACT
 from trade_gateway.policy.model import Policy, SymbolKey
 from trade_gateway.policy.throttles import MessageLevel, MessageThrottle, RepeatedExecutionThrottle
-from trade_gateway.policy.turnover import Turnover
+from trade_gateway.policy.turnover import Turnover, turnover_share
 from trade_gateway.wire.intents import Category, Side
 from trade_journal.rows import Fields, Row, RowKind
 
-_EXACT = Context(prec=64)
 _PLACES = Decimal("1e-12")
 _UPWARD = Context(prec=64, rounding=ROUND_UP)
 
@@ -103,7 +101,7 @@ class Activity:
     def count_fill(self, fill: Filled, *, at_ns: int) -> list[Note]:
         """Count a fill; returns its row, and another when it trips a symbol."""
         order, intent = fill.order, fill.order.intent
-        notional = _share(order, fill.quantity, fill.price)
+        notional = turnover_share(fill.quantity, whole=intent.quantity, notional=order.turnover_usdt, price=fill.price)
         if order.is_gateways:
             # Neither the bot's turnover nor a loop of the bot; the incident beside it says what it is.
             return [Note(kind=RowKind.DISASTER_STOP_FILLED, fields=fill_fields(fill, notional))]
@@ -155,13 +153,9 @@ class Activity:
         self._tripped.clear()
         return notes
 
-    def turnover_usdt(self, orders: Iterable[TrackedOrder], *, at_ns: int) -> Decimal:
+    def turnover_usdt(self, pending_usdt: Decimal, *, at_ns: int) -> Decimal:
         """Return the adding fills of the window, plus what orders that add risk may fill or filled uncounted."""
-        used = self._turnover.used_usdt(at_ns=at_ns)
-        for order in orders:
-            if order.adds_risk:
-                used = _EXACT.add(used, _share(order, order.uncounted, order.intent.price))
-        return used
+        return EXACT.add(self._turnover.used_usdt(at_ns=at_ns), pending_usdt)
 
     def _count(self, key: SymbolKey, side: Side, *, tag: str, notional: Decimal, adds_risk: bool, at_ns: int) -> bool:
         if adds_risk:
@@ -191,9 +185,3 @@ def fill_fields(fill: Filled, notional: Decimal) -> Fields:
         "reference_price": None if reference is None else format_decimal(reference),
         "adds_risk": order.adds_risk,
     }
-
-
-def _share(order: TrackedOrder, quantity: Decimal, price: Decimal) -> Decimal:
-    """What a part of an order counts in the turnover: its share of the whole, at least what it cost; rounded up."""
-    share = _UPWARD.divide(_EXACT.multiply(order.turnover_usdt, quantity), order.intent.quantity)
-    return _UPWARD.quantize(max(share, _EXACT.multiply(quantity, price)), _PLACES)

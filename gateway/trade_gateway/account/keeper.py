@@ -15,16 +15,17 @@ from trade_core.clock import NS_PER_S, Clock
 from trade_core.money import format_decimal
 from trade_gateway.account.activity import Activity, Note
 from trade_gateway.account.messages import NonsenseSaid, OrderSeen, PositionSeen, parse_frame
+from trade_gateway.account.tally import tally
 from trade_gateway.account.trust import Trust, Trusted, Untrusted
-from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled, claimed
+from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled
 from trade_gateway.commands import AppendLater
 from trade_gateway.ledger import OrderLedger, TrackedOrder
 from trade_gateway.order_flow import report_unknown_fill, resolved_kind
-from trade_gateway.policy.facts import AccountFacts, base_coin_of, order_key
+from trade_gateway.policy.facts import AccountFacts, base_coin_of
 from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.recorder import Recorder
-from trade_gateway.wire.intents import Category, OrderIntent, Side
+from trade_gateway.wire.intents import Category, Side
 from trade_journal.rows import RowKind
 
 _ZERO = Decimal(0)
@@ -150,30 +151,27 @@ class AccountKeeper:
 
     def facts(self, *, unpinned: frozenset[str], message_level: MessageLevel) -> AccountFacts:
         """Gather what a decision needs to know of the account, worst case."""
-        view, claims = self.view, list(self._ledger.claims())
-        buys, sells = claimed(claims, Side.BUY), claimed(claims, Side.SELL)
+        view, own = self.view, tally(self._ledger.claims())
+        buys, sells = own.buys, own.sells
         stops, others = _split(view.foreign_orders)
         for seen in others:
-            sums = buys if seen.side is Side.BUY else sells
-            key = (seen.category, seen.symbol)
+            sums, key = buys if seen.side is Side.BUY else sells, (seen.category, seen.symbol)
             sums[key] = sums.get(key, _ZERO) + max(_ZERO, seen.quantity - seen.filled)
-        open_orders = [order for order in self._ledger.open_orders() if not order.is_stop]
+        trust = view.trust_keeper.judge(now_ns=self._clock.monotonic_ns(), has_unknown_outcome=bool(own.unresolved))
         held = {coin: amount for coin, amount in view.coins.items() if amount > 0}
         return AccountFacts(
-            is_trusted=isinstance(self.trust(), Trusted),
+            is_trusted=isinstance(trust, Trusted),
             equity_usdt=view.equity_usdt,
-            working_orders=len(open_orders) + len(others),
-            working_stops=_counted_stops(self._ledger.stops(), stops),
-            unresolved_symbols=self._ledger.unresolved_symbols(),
+            working_orders=len(own.working_keys) + len(others),
+            working_stops=own.stops + Counter(seen.symbol for seen in stops),
+            unresolved_symbols=own.unresolved,
             held_base=held,
             sellable_base=_sellable(held, sells),
             positions=view.positions,
             working_buys=buys,
             working_sells=sells,
-            turnover_used_usdt=self.activity.turnover_usdt(claims, at_ns=self._window_ns()),
-            working_keys=frozenset(
-                order_key(order.intent) for order in open_orders if isinstance(order.intent, OrderIntent)
-            ),
+            turnover_used_usdt=self.activity.turnover_usdt(own.pending_usdt, at_ns=self._window_ns()),
+            working_keys=own.working_keys,
             leverage_unpinned_symbols=unpinned,
             message_level=message_level,
             is_terminated=self.activity.is_terminated,
@@ -207,13 +205,6 @@ def _split(orders: Iterable[OrderSeen]) -> tuple[list[OrderSeen], list[OrderSeen
         is_stop = seen.is_conditional and seen.is_reducing and seen.category is Category.LINEAR
         (stops if is_stop else others).append(seen)
     return stops, others
-
-
-def _counted_stops(own: Iterable[TrackedOrder], foreign: Iterable[OrderSeen]) -> Counter[str]:
-    """Count the bot's stops and those of others by symbol. The gateway's own have their own bound."""
-    stops = Counter(order.intent.symbol for order in own if not order.is_gateways)
-    stops.update(seen.symbol for seen in foreign)
-    return stops
 
 
 def _sellable(held: dict[str, Decimal], sells: dict[SymbolKey, Decimal]) -> dict[str, Decimal]:

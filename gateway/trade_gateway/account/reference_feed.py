@@ -21,7 +21,7 @@ from decimal import Decimal
 from typing import Any
 
 from trade_core.bybit.client import BybitClient
-from trade_core.clock import NS_PER_S, Clock
+from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
 from trade_core.money import format_decimal, parse_exchange_decimal
 from trade_core.trust.lease import MAX_SECOND_PRICES
@@ -49,6 +49,7 @@ PUBLIC_LINEAR_PATH = "/v5/public/linear"
 TICKERS_PATH = "/v5/market/tickers"
 READ_EVERY_S = 2.0
 READ_TIMEOUT_S = 2.0
+FACTS_HOLD_NS = 20 * NS_PER_MS
 _TOPIC = "tickers."
 _FIELDS = {Source.INDEX: "indexPrice", Source.MARK: "markPrice"}
 _SHOWN_DIVERGENCE = Decimal("0.000001")
@@ -71,6 +72,13 @@ class _Price:
     at_ns: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HeldFacts:
+    facts: MarketFacts
+    until_ns: int
+    second: Mapping[str, ArrivedPrice]
+
+
 class ReferenceFeed:
     """The prices of each coin, and what they are worth as a reference."""
 
@@ -87,6 +95,7 @@ class ReferenceFeed:
         self._client = client
         self._clock = clock
         self._second_prices = second_prices
+        self._held: _HeldFacts | None = None  # until something arrives that it does not know
         self._contracts: dict[str, str] = {}
         self._former_coins: frozenset[str] = frozenset()
         self.follow(symbols, former=(), max_age_s=max_age_s, max_divergence=max_divergence)
@@ -100,6 +109,7 @@ class ReferenceFeed:
         for coin, price in references.items():
             if coin in self._contracts:
                 self._last_good.setdefault(coin, price)
+        self._held = None
 
     def follow(
         self, symbols: Iterable[SymbolKey], *, former: Iterable[SymbolKey], max_age_s: int, max_divergence: Decimal
@@ -109,6 +119,7 @@ class ReferenceFeed:
         `former` symbols are no longer traded but may be held: they are priced, and their silence is no fault. Of their
         coins those are left out that would be more than a lease has second prices for.
         """
+        self._held = None
         self._max_age_s, self._max_divergence = max_age_s, max_divergence
         before = self._contracts
         traded = {base_coin_of(symbol): symbol for _, symbol in symbols}
@@ -164,6 +175,7 @@ class ReferenceFeed:
             if answer.ret_code == 10001 or (answer.is_ok and items == []):
                 if (coin, Source.INDEX) not in self._prices:  # an answer that is empty for once changes nothing
                     self._unlisted.add(coin)
+                    self._held = None
                     await self._read_spot(symbol)
                 continue
             if not answer.is_ok or not isinstance(items, list):
@@ -171,6 +183,7 @@ class ReferenceFeed:
                     continue  # delisted, perhaps: it must not keep the others from being read
                 raise ExchangeAnswerInvalid(f"no ticker of {symbol} (code {answer.ret_code})")
             self._unlisted.discard(coin)
+            self._held = None
             for item in items:
                 if isinstance(item, dict) and item.get("symbol") == symbol:
                     self._take(symbol, item, at_ns=at_ns)
@@ -183,6 +196,7 @@ class ReferenceFeed:
         for item in items if isinstance(items, list) else ():
             if isinstance(item, dict) and item.get("symbol") == symbol:
                 self._prices[base_coin_of(symbol), Source.SPOT] = _Price(price=_middle(item), at_ns=at_ns)
+                self._held = None
 
     async def keep_reading(self) -> None:
         """Read by REST for ever; trouble is logged once and shows as age."""
@@ -198,11 +212,15 @@ class ReferenceFeed:
                 was_down = False
             await asyncio.sleep(READ_EVERY_S)
 
-    def judge(self) -> dict[str, Reference]:
-        """Judge every coin's reference now, and remember those that are good and those that a second venue denies."""
+    def judge(self, *, ahead_ns: int = 0) -> dict[str, Reference]:
+        """Judge every coin's reference now, and remember those that are good and those that a second venue denies.
+
+        With `ahead_ns` they are judged as old as they will be by then.
+        """
         references: dict[str, Reference] = {}
+        now_ns = self._clock.monotonic_ns() + ahead_ns
         for coin in self._contracts:
-            judged = self._judge(coin)
+            judged = self._judge(coin, now_ns)
             references[coin] = judged.reference
             last_good = last_good_after(self._last_good.get(coin), judged.own)
             if last_good is not None:
@@ -213,18 +231,28 @@ class ReferenceFeed:
                 self._disagreed.discard(coin)
         return references
 
-    def _judge(self, coin: str) -> Judgement:
-        inputs = self._inputs(coin)
+    def _judge(self, coin: str, now_ns: int) -> Judgement:
+        inputs = self._inputs(coin, now_ns)
         return judge_reference(inputs, max_age_s=self._max_age_s, max_divergence=self._max_divergence)
 
     def facts(self) -> MarketFacts:
-        """What a decision needs to know of prices."""
-        return MarketFacts(
-            coins={
-                coin: CoinMarket(reference=reference, last_good=self._last_good.get(coin), mark=self._mark(coin))
-                for coin, reference in self.judge().items()
-            }
-        )
+        """What a decision needs to know of prices.
+
+        Judged again with every price that arrives, and at the latest after FACTS_HOLD_NS; until then references are
+        judged as old as they are at its end, so that none counts a moment longer than it may.
+        """
+        now_ns, second = self._clock.monotonic_ns(), self._second_prices()
+        held = self._held
+        if held is None or now_ns >= held.until_ns or second is not held.second:
+            references = self.judge(ahead_ns=FACTS_HOLD_NS)
+            facts = MarketFacts(
+                coins={
+                    coin: CoinMarket(reference=reference, last_good=self._last_good.get(coin), mark=self._mark(coin))
+                    for coin, reference in references.items()
+                }
+            )
+            held = self._held = _HeldFacts(facts=facts, until_ns=now_ns + FACTS_HOLD_NS, second=second)
+        return held.facts
 
     def is_stale(self) -> bool:
         """Tell whether the feed fails some coin: no price, a stale one, nonsense. Divergence denies coin by coin.
@@ -244,7 +272,7 @@ class ReferenceFeed:
 
     def second(self, coin: str) -> SecondView:
         """Show a coin's second price, against the index or, without one, the spot book."""
-        inputs = self._inputs(coin)
+        inputs = self._inputs(coin, self._clock.monotonic_ns())
         seen = inputs.second
         own = inputs.index if inputs.has_index else inputs.spot
         judged = see_second(seen)
@@ -281,6 +309,7 @@ class ReferenceFeed:
         coin = base_coin_of(symbol)
         if self._contracts.get(coin) != symbol:
             return
+        self._held = None
         for source, name in _FIELDS.items():
             text = item.get(name)
             if text is None:
@@ -293,8 +322,7 @@ class ReferenceFeed:
             if held is None or at_ns >= held.at_ns:
                 self._prices[coin, source] = _Price(price=price, at_ns=at_ns)
 
-    def _inputs(self, coin: str) -> ReferenceInputs:
-        now_ns = self._clock.monotonic_ns()
+    def _inputs(self, coin: str, now_ns: int) -> ReferenceInputs:
         second = self._second_prices().get(coin)
         return ReferenceInputs(
             has_index=coin not in self._unlisted,

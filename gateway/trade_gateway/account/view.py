@@ -25,7 +25,7 @@ from trade_gateway.account.messages import ExecutionSeen, OrderSeen, PositionSee
 from trade_gateway.account.trust import Trust, TrustKeeper
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
-from trade_gateway.wire.intents import Category, Side
+from trade_gateway.wire.intents import Category
 
 MAX_FOREIGN_ORDERS = 1_000
 MAX_REMEMBERED = 20_000  # executions, and ended orders of others
@@ -122,10 +122,7 @@ class AccountView:
 
     def trust(self, *, now_ns: int) -> Trust:
         """Tell whether the view may be believed now."""
-        is_unknown = any(
-            o.phase is Phase.UNRESOLVED and (o.is_outcome_unknown or not o.is_in_flow)
-            for o in self._ledger.open_orders()
-        )
+        is_unknown = any(order.is_unresolved for order in self._ledger.open_orders())
         return self.trust_keeper.judge(now_ns=now_ns, has_unknown_outcome=is_unknown)
 
     def hear(self, seen: Seen, *, now_ns: int) -> list[Change]:
@@ -364,17 +361,6 @@ class AccountView:
         if self._reading is not None:
             self._reading.has_differed = True
         self.trust_keeper.surprise(what, at_ns=now_ns)
-
-
-def claimed(orders: Iterable[TrackedOrder], side: Side) -> dict[tuple[Category, str], Decimal]:
-    """Add up what orders of one side may still move or moved unseen, by symbol."""
-    sums: dict[tuple[Category, str], Decimal] = {}
-    for order in orders:
-        intent = order.intent
-        if intent.side is side:
-            key = (intent.category, intent.symbol)
-            sums[key] = sums.get(key, _ZERO) + order.claim
-    return sums
 
 
 def _remember(memory: OrderedDict[str, None], name: str) -> None:

@@ -58,9 +58,7 @@ def check_reducing_price(intent: OrderIntent, seen: CoinMarket | None, policy: P
 
 def exit_reference(seen: CoinMarket | None) -> Decimal | None:
     """Return what an exit is measured against: the usable reference, else the last good one, else None."""
-    if seen is None:
-        return None
-    return seen.reference.price if isinstance(seen.reference, Usable) else seen.last_good
+    return None if seen is None else seen.exit_reference
 
 
 def deny_adverse(intent: OrderIntent, reference: Decimal, collar: Decimal) -> Deny | None:

@@ -22,7 +22,6 @@ from typing import NamedTuple
 from trade_gateway.policy.exact import EXACT, ZERO
 from trade_gateway.policy.facts import QUOTE_COIN, AccountFacts, MarketFacts, base_coin_of
 from trade_gateway.policy.model import SymbolKey
-from trade_gateway.policy.references import Usable
 from trade_gateway.wire.intents import Category, Side
 
 _SPOT, _LINEAR = Category.SPOT, Category.LINEAR  # looked up dozens of times a decision
@@ -51,35 +50,22 @@ def exposures(
     """Add up all exposure, with a candidate order when there is one. `known` are the policy's symbols."""
     by_symbol: dict[SymbolKey, Decimal] = {}
     unpriced: list[str] = []
-    prices: dict[str, Decimal | None] = {}
-    with localcontext(EXACT):  # operators within it cost half of its methods, and this is the hot part of a decision
+    coins = market.coins
+    with localcontext(EXACT):  # operators within it cost a fraction of its methods, and this is hot
         worst = _worst_quantities(account, candidate)
         for key, quantity in worst.items():
             if not quantity:
                 continue
-            symbol = key[1]
-            if symbol not in prices:
-                prices[symbol] = coin_price(market, base_coin_of(symbol))
-            price = prices[symbol]
+            seen = coins.get(base_coin_of(key[1]))
+            price = None if seen is None else seen.highest
             if price is not None:
                 by_symbol[key] = quantity * price
             elif not _may_leave_out(key, account, known):
-                unpriced.append(base_coin_of(symbol))
+                unpriced.append(base_coin_of(key[1]))
         if candidate is not None and candidate.key in by_symbol:
             by_symbol[candidate.key] = max(by_symbol[candidate.key], worst[candidate.key] * candidate.price)
         gross = sum(by_symbol.values(), ZERO)
-    return Exposures(by_symbol=by_symbol, gross=gross, unpriced=tuple(unpriced))
-
-
-def coin_price(market: MarketFacts, coin: str) -> Decimal | None:
-    """Return the price that a coin's exposure is valued at: the greatest that is known, or None."""
-    seen = market.coins.get(coin)
-    if seen is None:
-        return None
-    reference = seen.reference.price if isinstance(seen.reference, Usable) else seen.last_good
-    if reference is None or seen.mark is None:
-        return seen.mark if reference is None else reference
-    return max(reference, seen.mark)
+    return Exposures(by_symbol, gross, tuple(unpriced))
 
 
 def _worst_quantities(account: AccountFacts, candidate: Candidate | None) -> dict[SymbolKey, Decimal]:
@@ -93,19 +79,19 @@ def _worst_quantities(account: AccountFacts, candidate: Candidate | None) -> dic
     for coin, held in account.held_base.items():
         if coin != QUOTE_COIN:
             worst[(_SPOT, coin + QUOTE_COIN)] = held
-    linear: dict[SymbolKey, Decimal] = {(_LINEAR, symbol): position for symbol, position in account.positions.items()}
-    for key, quantity in buys.items():
-        if key[0] is _SPOT:
-            worst[key] = worst.get(key, ZERO) + quantity
-        elif key not in linear:
-            linear[key] = ZERO
-    for key in sells:
-        if key[0] is _LINEAR and key not in linear:
-            linear[key] = ZERO
-    for key, position in linear.items():
+    for symbol, position in account.positions.items():
+        key = (_LINEAR, symbol)
         bought = position + buys.get(key, ZERO)
         sold = sells.get(key, ZERO) - position
         worst[key] = bought if bought >= sold else sold  # -sold never lies above bought, so no other sign matters
+    for key, quantity in buys.items():
+        if key[0] is _SPOT:
+            worst[key] = worst.get(key, ZERO) + quantity
+        elif key[1] not in account.positions:
+            worst[key] = max(quantity, sells.get(key, ZERO))
+    for key, quantity in sells.items():
+        if key[0] is _LINEAR and key not in worst:
+            worst[key] = quantity
     return worst
 
 

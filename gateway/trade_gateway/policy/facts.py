@@ -6,14 +6,14 @@ Protective stops count nowhere: they use up neither exposure, sellable coin, tur
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from trade_gateway.policy.model import SymbolKey
-from trade_gateway.policy.references import Reference
+from trade_gateway.policy.references import Reference, Usable
 from trade_gateway.policy.throttles import MessageLevel
-from trade_gateway.wire.intents import Category, OrderIntent, Side
+from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent
 
 QUOTE_COIN = "USDT"
 """One quote coin a gateway: the limits are amounts of it."""
@@ -22,7 +22,7 @@ OrderKey = tuple[Category, str, Side, Decimal, Decimal]
 """What makes two orders duplicates: category, symbol, side, quantity, price."""
 
 
-def order_key(intent: OrderIntent) -> OrderKey:
+def order_key(intent: OrderIntent | StopIntent) -> OrderKey:
     """Return what makes two orders duplicates of one another."""
     return (intent.category, intent.symbol, intent.side, intent.quantity, intent.price)
 
@@ -56,7 +56,7 @@ class AccountFacts:
     working_buys: Mapping[SymbolKey, Decimal]
     working_sells: Mapping[SymbolKey, Decimal]
     turnover_used_usdt: Decimal
-    working_keys: frozenset[OrderKey]
+    working_keys: Collection[OrderKey]
     leverage_unpinned_symbols: frozenset[str]
     message_level: MessageLevel
     is_terminated: bool
@@ -65,11 +65,24 @@ class AccountFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoinMarket:
-    """One base coin's prices in USDT: the judged reference, the last one that was usable, and the mark price."""
+    """One base coin's prices in USDT: the judged reference, the last one that was usable, and the mark price.
+
+    `exit_reference` is what an exit is measured against: the usable reference, else the last good one. `highest` is
+    the greatest price that is known, at which exposure is valued. Both are None when there is none.
+    """
 
     reference: Reference
     last_good: Decimal | None
     mark: Decimal | None
+    exit_reference: Decimal | None = field(init=False)
+    highest: Decimal | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find out once what every decision asks."""
+        reference = self.reference.price if isinstance(self.reference, Usable) else self.last_good
+        known = [price for price in (reference, self.mark) if price is not None]
+        object.__setattr__(self, "exit_reference", reference)
+        object.__setattr__(self, "highest", max(known, default=None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

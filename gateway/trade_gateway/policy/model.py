@@ -68,9 +68,11 @@ class Policy:
 
     def base_usdt(self, equity_usdt: Decimal) -> Decimal:
         """Return what the multiples apply to: the smaller of equity and allocated capital, never below zero."""
-        return max(Decimal(0), min(equity_usdt, self.allocated_capital_usdt))
+        base = equity_usdt if equity_usdt < self.allocated_capital_usdt else self.allocated_capital_usdt
+        return base if base > 0 else _ZERO
 
 
+_ZERO = Decimal(0)
 NOTHING_PERMITTED = Policy(
     allocated_capital_usdt=Decimal(0),
     symbols={},

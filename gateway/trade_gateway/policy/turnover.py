@@ -11,13 +11,15 @@ moves; only a restart after a leap, which rebuilds the window from the times of 
 from __future__ import annotations
 
 from collections import OrderedDict
-from decimal import Decimal
+from decimal import ROUND_UP, Context, Decimal
 
 from trade_core.clock import NS_PER_S
 from trade_gateway.policy.exact import EXACT
 
 WINDOW_MINUTES = 24 * 60
 NS_PER_MINUTE = 60 * NS_PER_S
+_UPWARD = Context(prec=64, rounding=ROUND_UP)
+_PLACES = Decimal("1e-12")
 
 
 def turnover_notional(*, quantity: Decimal, price: Decimal, reference_price: Decimal | None) -> Decimal:
@@ -26,6 +28,12 @@ def turnover_notional(*, quantity: Decimal, price: Decimal, reference_price: Dec
     A short sale below the reference would otherwise count less than what its collar is a fraction of.
     """
     return EXACT.multiply(quantity, price if reference_price is None else max(price, reference_price))
+
+
+def turnover_share(quantity: Decimal, *, whole: Decimal, notional: Decimal, price: Decimal) -> Decimal:
+    """Return what a part of an order counts: its share of the order's notional, at least what it costs; rounded up."""
+    share = _UPWARD.divide(_UPWARD.multiply(notional, quantity), whole)
+    return _UPWARD.quantize(max(share, _UPWARD.multiply(quantity, price)), _PLACES)
 
 
 class Turnover:

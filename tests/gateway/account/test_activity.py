@@ -12,6 +12,7 @@ from gateway.policy.parts import POLICY
 
 from trade_core.clock import NS_PER_S
 from trade_gateway.account.activity import Activity, ActivityLimits, Note
+from trade_gateway.account.tally import tally
 from trade_gateway.account.view import Filled
 from trade_gateway.ledger import TrackedOrder
 from trade_gateway.policy.throttles import MessageLevel
@@ -65,7 +66,7 @@ def rows(notes: list[Note], *, at_ns: int) -> list[Row]:
 
 
 def used(activity: Activity, *orders: TrackedOrder, at_ns: int = 0) -> Decimal:
-    return activity.turnover_usdt(orders, at_ns=at_ns)
+    return activity.turnover_usdt(tally(orders).pending_usdt, at_ns=at_ns)
 
 
 def test_activity_open_order_counts_whole_and_its_fill_moves_into_the_window() -> None:

@@ -165,7 +165,7 @@ def test_keeper_facts_add_up_orders_of_everybody(it: Kept) -> None:
     assert facts.sellable_base["BTC"] == Decimal("0.5")
     assert facts.positions == {"BTCUSDT": Decimal("-0.7")}
     assert facts.turnover_used_usdt == Decimal("0.3") * 30000
-    assert facts.working_keys == {order_key(order.intent) for order in it.ledger.open_orders()}
+    assert set(facts.working_keys) == {order_key(order.intent) for order in it.ledger.open_orders()}
     assert facts.equity_usdt == 4000
     assert facts.leverage_unpinned_symbols == {"BTCUSDT"}
     assert facts.message_level is MessageLevel.DENY
@@ -282,7 +282,7 @@ def test_keeper_facts_count_stops_by_symbol_and_use_them_for_nothing_else(it: Ke
     facts = it.facts()
     assert facts.working_stops == {"BTCUSDT": 2, "ETHUSDT": 1}
     assert facts.working_orders == 0
-    assert facts.working_keys == frozenset()
+    assert not facts.working_keys
     assert not any(facts.working_sells.values())
     assert facts.turnover_used_usdt == 0
 

@@ -13,7 +13,7 @@ from trade_core.clock import NS_PER_S
 from trade_gateway.account import view as view_module
 from trade_gateway.account.messages import ExecutionSeen, OrderSeen, PositionSeen, WalletSeen
 from trade_gateway.account.trust import SETTLE_NS, Trusted, Untrusted
-from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled, claimed
+from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.wire.intents import Category, Side
 
@@ -397,23 +397,6 @@ def test_view_wallet_read_after_a_message_of_the_meantime_counts_when_it_is_newe
     it.view.end_reading(reading, wallet=newer, positions=(), marks={}, now_ns=NOW_NS)
     assert it.view.coins == {"BTC": Decimal(4)}
     assert it.is_trusted(at_ns=NOW_NS + SETTLE_NS + 1)
-
-
-def test_claimed_adds_up_one_side_by_symbol() -> None:
-    orders = [
-        tracked("a", intent=order_intent(quantity="1")),
-        tracked("b", intent=order_intent(quantity="2")),
-        tracked("c", intent=order_intent(quantity="4", symbol="ETHUSDT")),
-        tracked("d", intent=order_intent(quantity="8", category=Category.LINEAR)),
-        tracked("e", intent=order_intent(quantity="16", side=Side.SELL)),
-    ]
-    orders[1].filled = orders[1].settled = Decimal("0.5")
-    assert claimed(orders, Side.BUY) == {
-        (Category.SPOT, "BTCUSDT"): Decimal("2.5"),
-        (Category.SPOT, "ETHUSDT"): Decimal(4),
-        (Category.LINEAR, "BTCUSDT"): Decimal(8),
-    }
-    assert claimed(orders, Side.SELL) == {(Category.SPOT, "BTCUSDT"): Decimal(16)}
 
 
 def test_view_has_the_bounds_that_were_decided() -> None:

@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from trade_core.clock import NS_PER_S
 from trade_gateway.account.activity import Activity
+from trade_gateway.account.tally import tally
 from trade_gateway.account.trust import Trusted
-from trade_gateway.account.view import AccountView, Change, Filled, claimed
+from trade_gateway.account.view import AccountView, Change, Filled
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.wire.intents import Category, Side
 
@@ -193,7 +194,8 @@ class ViewAgainstModel(RuleBasedStateMachine):
         """Own orders' worst case is at least the truth, on both sides, at every moment."""
         exchange, view = self.exchange, self.view
         claims = list(self.ledger.claims())
-        buys, sells = claimed(claims, Side.BUY), claimed(claims, Side.SELL)
+        own = tally(claims)
+        buys, sells = own.buys, own.sells
         mine = [order for order in exchange.working() if order.tag]
 
         def left(key: tuple[Category, str], side: Side) -> Decimal:
@@ -210,7 +212,7 @@ class ViewAgainstModel(RuleBasedStateMachine):
         assert position - sells.get(LINEAR, ZERO) - self.exchange.moved_by_others <= exchange.position - left(
             LINEAR, Side.SELL
         )
-        used = self.activity.turnover_usdt(claims, at_ns=self.now_ns)
+        used = self.activity.turnover_usdt(own.pending_usdt, at_ns=self.now_ns)
         todo = sum(((o.quantity - o.filled) * o.price for o in mine), ZERO)
         assert used >= exchange.bought + todo
 

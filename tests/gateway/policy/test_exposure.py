@@ -12,7 +12,7 @@ from gateway.policy.parts import ACCOUNT, LINEAR_BTC, LINEAR_ETH, MARKET, NO_PRI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trade_gateway.policy.exposure import Candidate, Exposures, coin_price, exposures
+from trade_gateway.policy.exposure import Candidate, Exposures, exposures
 from trade_gateway.policy.facts import AccountFacts, CoinMarket, MarketFacts
 from trade_gateway.wire.intents import Category, Side
 
@@ -115,8 +115,7 @@ def test_exposure_of_the_candidate_takes_its_own_price_when_that_is_greater() ->
     ],
 )
 def test_price_of_exposure_is_the_greatest_that_is_known(seen: CoinMarket, price: str | None) -> None:
-    assert coin_price(market(BTC=seen), "BTC") == (None if price is None else Decimal(price))
-    assert coin_price(market(BTC=seen), "ETH") is None
+    assert seen.highest == (None if price is None else Decimal(price))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""Adds up in one pass what the gateway's own orders may still do. Pure.
+
+It is asked before every decision, with every order that is open or whose fills are in no reading yet, so that it
+looks at each of them once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal, localcontext
+from typing import NamedTuple
+
+from trade_gateway.ledger import Phase, TrackedOrder
+from trade_gateway.policy.exact import EXACT, ZERO
+from trade_gateway.policy.facts import OrderKey
+from trade_gateway.policy.model import SymbolKey
+from trade_gateway.wire.intents import Side
+
+
+class Tally(NamedTuple):
+    """What orders may still do, worst case.
+
+    `buys` and `sells` are base coin that may still change hands, or did and is in no reading yet. `pending_usdt` may
+    still be added to the turnover. `working_keys` are of open orders, one each; stops are counted apart, in `stops`
+    those that the bot placed. `unresolved` are the symbols on which an unknown outcome blocks new risk.
+    """
+
+    buys: dict[SymbolKey, Decimal]
+    sells: dict[SymbolKey, Decimal]
+    pending_usdt: Decimal
+    working_keys: list[OrderKey]
+    stops: Counter[str]
+    unresolved: frozenset[SymbolKey]
+
+
+def tally(orders: Iterable[TrackedOrder]) -> Tally:
+    """Add up orders, open and finished ones."""
+    buys: dict[SymbolKey, Decimal] = {}
+    sells: dict[SymbolKey, Decimal] = {}
+    pending = ZERO
+    working_keys: list[OrderKey] = []
+    stops: Counter[str] = Counter()
+    unresolved: set[SymbolKey] = set()
+    with localcontext(EXACT):
+        for order in orders:
+            intent = order.intent
+            claim, pending_of_order = order.weight()
+            symbol = (intent.category, intent.symbol)
+            sums = buys if intent.side is Side.BUY else sells
+            sums[symbol] = sums[symbol] + claim if symbol in sums else claim
+            pending += pending_of_order
+            if order.phase is Phase.FINISHED:
+                continue
+            if order.is_unresolved:
+                unresolved.add(symbol)
+            if not order.is_stop:
+                working_keys.append(order.key())
+            elif not order.is_gateways:
+                stops[intent.symbol] += 1
+    return Tally(buys, sells, pending, working_keys, stops, frozenset(unresolved))

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from gateway.parts import order_intent, tracked, tracked_stop
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trade_gateway.account.tally import tally
+from trade_gateway.ledger import Phase, TrackedOrder
+from trade_gateway.policy.facts import order_key
+from trade_gateway.wire.intents import Category, Side
+
+BTC = (Category.SPOT, "BTCUSDT")
+LINEAR_BTC = (Category.LINEAR, "BTCUSDT")
+
+
+def test_tally_of_nothing_is_empty() -> None:
+    found = tally([])
+    assert found == ({}, {}, 0, [], {}, frozenset())
+
+
+def test_tally_adds_up_each_side_by_symbol() -> None:
+    orders = [
+        tracked("a", intent=order_intent(quantity="1")),
+        tracked("b", intent=order_intent(quantity="2")),
+        tracked("c", intent=order_intent(quantity="4", symbol="ETHUSDT")),
+        tracked("d", intent=order_intent(quantity="8", category=Category.LINEAR)),
+        tracked("e", intent=order_intent(quantity="16", side=Side.SELL)),
+        tracked("f", intent=order_intent(quantity="32", side=Side.SELL)),
+    ]
+    orders[1].filled = orders[1].settled = Decimal("0.5")
+    found = tally(orders)
+    assert found.buys == {BTC: Decimal("2.5"), (Category.SPOT, "ETHUSDT"): Decimal(4), LINEAR_BTC: Decimal(8)}
+    assert found.sells == {BTC: Decimal(48)}
+    assert found.working_keys == [order_key(order.intent) for order in orders]
+
+
+def test_tally_of_a_finished_order_keeps_what_no_reading_contains_and_forgets_its_key() -> None:
+    it = tracked("a", intent=order_intent(quantity="4"), phase=Phase.FINISHED)
+    it.filled, it.settled = Decimal(3), Decimal(1)
+    it.is_outcome_unknown = True
+    found = tally([it, tracked("b", intent=order_intent(quantity="8"))])
+    assert found.buys == {BTC: Decimal(10)}
+    assert len(found.working_keys) == 1
+    assert found.unresolved == frozenset()
+
+
+def test_tally_turnover_is_of_orders_that_add_risk_alone() -> None:
+    adding = tracked("a", intent=order_intent(quantity="2", price="100"))
+    reducing = tracked("b", intent=order_intent(quantity="2", price="100"), adds_risk=False)
+    assert tally([adding, adding, reducing]).pending_usdt == 400
+
+
+def test_tally_counts_the_bots_stops_alone_and_no_stop_is_a_working_order() -> None:
+    found = tally([tracked_stop("a"), tracked_stop("b"), tracked_stop("c", is_gateways=True)])
+    assert (found.stops, found.working_keys) == ({"BTCUSDT": 2}, [])
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_outcome_unknown", "is_in_flow", "is_blocked"),
+    [
+        (Phase.UNRESOLVED, False, True, False),
+        (Phase.UNRESOLVED, True, True, True),
+        (Phase.UNRESOLVED, False, False, True),
+        (Phase.WORKING, True, False, False),
+    ],
+)
+def test_tally_names_the_symbols_that_an_unknown_outcome_blocks(
+    phase: Phase, is_outcome_unknown: bool, is_in_flow: bool, is_blocked: bool
+) -> None:
+    it = tracked("a", phase=phase)
+    it.is_outcome_unknown, it.is_in_flow = is_outcome_unknown, is_in_flow
+    assert tally([it]).unresolved == ({BTC} if is_blocked else set())
+
+
+AMOUNTS = st.decimals(0, 20, places=3)
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["filled", "settled", "counted", "notional_usdt", "phase"]),
+        AMOUNTS,
+        st.sampled_from(Phase),
+    ),
+    max_size=12,
+)
+
+
+@given(CHANGES)
+def test_tally_remembers_no_weight_that_is_no_longer_true(changes: list[tuple[str, Decimal, Phase]]) -> None:
+    it = tracked("a", intent=order_intent(quantity="10", price="3"))
+    tally([it])
+    for name, amount, phase in changes:
+        setattr(it, name, phase if name == "phase" else amount)
+        fresh = _copied(it)
+        assert tally([it]) == tally([fresh])
+        assert it.weight() == (fresh.claim, tally([fresh]).pending_usdt)
+
+
+def _copied(it: TrackedOrder) -> TrackedOrder:
+    fresh = tracked("a", intent=it.intent, phase=it.phase)
+    fresh.filled, fresh.settled, fresh.counted, fresh.notional_usdt = (
+        it.filled,
+        it.settled,
+        it.counted,
+        it.notional_usdt,
+    )
+    return fresh
