@@ -12,7 +12,7 @@ import json
 from trade_core.errors import TradeError
 
 INTEGER_MAX = 2**53 - 1
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 class NotCanonical(TradeError):

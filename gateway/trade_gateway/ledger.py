@@ -78,13 +78,13 @@ class TrackedOrder:
     is_end_told: bool = False
     is_end_shown: bool = False  # the exchange itself showed a terminal state: nothing that is late revives it
     is_stop: bool = field(init=False)  # it waits, or waited, for a trigger
-    _weighed: tuple[object, ...] = field(default=(), init=False, repr=False, compare=False)
-    _key: OrderKey | None = field(default=None, init=False, repr=False, compare=False)
-    _weight: Weight | None = field(default=None, init=False, repr=False, compare=False)
+    key: OrderKey = field(init=False)  # what another order would be a duplicate of this one by
+    _memo: tuple[tuple[object, ...], Weight] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Tell orders and stops apart."""
+        """Find out once what the intent says for good."""
         self.is_stop = isinstance(self.intent, StopIntent)
+        self.key = order_key(self.intent)
 
     @property
     def is_unresolved(self) -> bool:
@@ -126,23 +126,17 @@ class TrackedOrder:
         total = self.filled if is_all else max(self.intent.quantity, self.filled)
         return max(total - self.settled, Decimal(0))
 
-    def key(self) -> OrderKey:
-        """What another order would be a duplicate of this one by."""
-        if self._key is None:
-            self._key = order_key(self.intent)
-        return self._key
-
     def weight(self) -> Weight:
-        """Weigh the order; nothing is computed again while nothing has changed that its weight depends on."""
+        """Weigh the order; remembered until something changes that its weight depends on."""
         depends_on = (self.phase, self.filled, self.settled, self.counted, self.notional_usdt)
-        if self._weight is None or self._weighed != depends_on:
+        if self._memo is None or self._memo[0] != depends_on:
             pending = _ZERO
             if self.adds_risk:
                 pending = turnover_share(
                     self.uncounted, whole=self.intent.quantity, notional=self.turnover_usdt, price=self.intent.price
                 )
-            self._weighed, self._weight = depends_on, Weight(claim=self.claim, pending_usdt=pending)
-        return self._weight
+            self._memo = depends_on, Weight(claim=self.claim, pending_usdt=pending)
+        return self._memo[1]
 
 
 class OrderLedger:

@@ -58,7 +58,7 @@ def read_stored(connection: Connection, from_seq: int, limit: int) -> list[Store
     finally:
         cursor.close()
     # SQLite keeps whatever type it is handed; text in place of bytes has no leaf hash that fits.
-    return [StoredRow(seq=seq, body=as_bytes(body), leaf_hash=as_bytes(leaf)) for seq, body, leaf in found]
+    return [StoredRow(seq, as_bytes(body), as_bytes(leaf)) for seq, body, leaf in found]
 
 
 def as_bytes(value: object) -> bytes:

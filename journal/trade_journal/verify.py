@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from trade_journal.checkpoint import Checkpoint, check_cosigned, open_checkpoint
 from trade_journal.errors import JournalDamaged, NoteRefused
@@ -36,8 +36,7 @@ class PublicKeys:
     witness: Verifier | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRow:
+class StoredRow(NamedTuple):
     """A row as it lies in the store: the number and the leaf hash beside it, and its bytes."""
 
     seq: int

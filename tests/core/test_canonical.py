@@ -50,6 +50,7 @@ def test_canonical_json_does_not_depend_on_the_order_of_keys(value: dict[str, in
         1.0,
         float("nan"),
         {"a": [0.5]},
+        [1.0, None],
         {"a": {"b": (1.5,)}},
         2**53,
         -(2**53),

@@ -238,7 +238,7 @@ def test_any_change_of_a_signed_row_is_found(seq: int, change: str) -> None:
     rows = list(ROWS)
     match change:
         case "edit":
-            rows[seq] = replace(rows[seq], body=rows[seq].body.replace(b"v5", b"v7"))
+            rows[seq] = rows[seq]._replace(body=rows[seq].body.replace(b"v5", b"v7"))
         case "rehash":
             rows[seq] = rehashed(seq)
         case "delete":

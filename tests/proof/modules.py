@@ -63,7 +63,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_WIRE}/queries.py": _tests("gateway/wire", "queries"),
     f"{_WIRE}/render.py": _tests("gateway/wire", "render", "order_bodies", "stop_bodies"),
     f"{_WIRE}/refusal.py": _tests("gateway/wire", "refusal"),
-    f"{_GATEWAY}/ledger.py": _tests("gateway", "ledger"),
+    f"{_GATEWAY}/ledger.py": (*_tests("gateway", "ledger"), *_tests("gateway/account", "tally")),
     f"{_GATEWAY}/lease_keeper.py": _tests("gateway", "lease_keeper"),
     f"{_GATEWAY}/second_prices.py": _tests("gateway", "lease_keeper"),
     f"{_ACCOUNT}/view.py": _tests("gateway/account", "view", "view_model"),

@@ -55,7 +55,7 @@ def tally(orders: Iterable[TrackedOrder]) -> Tally:
             if order.is_unresolved:
                 unresolved.add(symbol)
             if not order.is_stop:
-                working_keys.append(order.key())
+                working_keys.append(order.key)
             elif not order.is_gateways:
                 stops[intent.symbol] += 1
     return Tally(buys, sells, pending, working_keys, stops, frozenset(unresolved))

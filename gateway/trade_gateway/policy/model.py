@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
+from trade_gateway.policy.exact import ZERO
 from trade_gateway.wire.intents import Category
 
 SymbolKey = tuple[Category, str]
@@ -68,11 +69,9 @@ class Policy:
 
     def base_usdt(self, equity_usdt: Decimal) -> Decimal:
         """Return what the multiples apply to: the smaller of equity and allocated capital, never below zero."""
-        base = equity_usdt if equity_usdt < self.allocated_capital_usdt else self.allocated_capital_usdt
-        return base if base > 0 else _ZERO
+        return max(ZERO, min(equity_usdt, self.allocated_capital_usdt))
 
 
-_ZERO = Decimal(0)
 NOTHING_PERMITTED = Policy(
     allocated_capital_usdt=Decimal(0),
     symbols={},

@@ -75,6 +75,15 @@ def test_tally_names_the_symbols_that_an_unknown_outcome_blocks(
     assert tally([it]).unresolved == ({BTC} if is_blocked else set())
 
 
+def test_tally_weighs_an_order_once_and_leaves_no_trace_of_it() -> None:
+    it = tracked("a")
+    shown = repr(it)
+    assert it.weight() is it.weight()
+    assert (it, repr(it)) == (tracked("a"), shown)
+    with pytest.raises(TypeError):
+        TrackedOrder(tag="a", intent=order_intent(), adds_risk=True, _memo=None)  # type: ignore[call-arg]
+
+
 AMOUNTS = st.decimals(0, 20, places=3)
 CHANGES = st.lists(
     st.tuples(

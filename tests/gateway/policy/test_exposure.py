@@ -45,6 +45,10 @@ def test_exposure_of_spot_is_holdings_and_working_buys_never_less_sells() -> Non
     assert worst(account).by_symbol == {SPOT_BTC: Decimal(1500)}
 
 
+def test_exposure_of_spot_that_only_sells_is_nothing() -> None:
+    assert worst(facts(working_sells={SPOT_BTC: Decimal(1)})).by_symbol == {}
+
+
 @pytest.mark.parametrize(
     ("position", "buys", "sells", "quantity"),
     [

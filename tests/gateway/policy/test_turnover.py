@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trade_gateway.policy.turnover import NS_PER_MINUTE, WINDOW_MINUTES, Turnover, turnover_notional
+from trade_gateway.policy.turnover import NS_PER_MINUTE, WINDOW_MINUTES, Turnover, turnover_notional, turnover_share
 
 DAY_NS = 24 * 3600 * 1_000_000_000
 START_NS = 1_000_000 * NS_PER_MINUTE
@@ -108,3 +108,18 @@ def test_turnover_is_never_below_the_truth_nor_above_it_by_more_than_a_minute(fi
 def test_notional_takes_the_greater_of_price_and_reference(price: str, reference: str | None, notional: int) -> None:
     at = None if reference is None else Decimal(reference)
     assert turnover_notional(quantity=Decimal(2), price=Decimal(price), reference_price=at) == notional
+
+
+@pytest.mark.parametrize(
+    ("quantity", "notional", "price", "share"),
+    [
+        ("1", "400", "90", "100"),  # its share of the whole
+        ("1", "400", "110", "110"),  # never less than what it costs
+        ("2", "400", "110", "220"),
+        ("0", "400", "110", "0"),
+        ("1", "0.000000000001", "0", "0.000000000001"),  # rounded up
+    ],
+)
+def test_turnover_share_of_a_part_of_four(quantity: str, notional: str, price: str, share: str) -> None:
+    counted = turnover_share(Decimal(quantity), whole=Decimal(4), notional=Decimal(notional), price=Decimal(price))
+    assert counted == Decimal(share)
