@@ -10,7 +10,6 @@ import sys
 import tempfile
 import zipfile
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -240,7 +239,7 @@ def test_journal_that_changes_while_a_range_is_proven_is_found(
     def rows(self: DatabaseSource, from_seq: int, limit: int) -> list[StoredRow]:
         page = read(self, from_seq, limit)
         if next(times) >= 2:  # after the pass that verified, to its end
-            page[3] = replace(page[3], leaf_hash=b"x" * 32)
+            page[3] = page[3]._replace(leaf_hash=b"x" * 32)
         return page
 
     monkeypatch.setattr(DatabaseSource, "rows", rows)

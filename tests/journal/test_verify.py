@@ -93,7 +93,7 @@ def replaced(seq: int, by: StoredRow) -> list[StoredRow]:
 
 
 def test_row_edited_is_named() -> None:
-    edited = replace(ROWS[7], body=ROWS[7].body.replace(b"v5", b"v6"))
+    edited = ROWS[7]._replace(body=ROWS[7].body.replace(b"v5", b"v6"))
     assert fault_of(replaced(7, edited)) == "row 7: its bytes do not have the leaf hash beside them"
 
 
@@ -123,7 +123,7 @@ def test_row_deleted_and_the_others_numbered_anew_is_found() -> None:
 
 
 def test_rows_swapped_with_their_numbers_are_found() -> None:
-    one, other = replace(ROWS[8], seq=9), replace(ROWS[9], seq=8)
+    one, other = ROWS[8]._replace(seq=9), ROWS[9]._replace(seq=8)
     assert fault_of([*ROWS[:8], other, one, *ROWS[10:]]) == "row 8: its bytes are of another row"
 
 

@@ -125,9 +125,9 @@ def test_lines_of_others_under_a_checkpoint_are_not_kept(witness: Witness) -> No
     [
         [ROWS[1]],
         [ROWS[0], ROWS[2]],
-        [replace(ROWS[0], leaf_hash=bytes(32))],
-        [replace(ROWS[0], body=ROWS[0].body + b" ")],
-        [replace(ROWS[1], seq=0)],
+        [ROWS[0]._replace(leaf_hash=bytes(32))],
+        [ROWS[0]._replace(body=ROWS[0].body + b" ")],
+        [ROWS[1]._replace(seq=0)],
         [StoredRow(seq=0, body=b"{}", leaf_hash=leaf_hash(b"{}"))],
     ],
 )
