@@ -409,7 +409,7 @@ class DenyCode(Enum):
     JOURNAL_NOT_WRITABLE = (
         RET_SERVER_ERROR,
         "The intent could not be made durable, and without a row there is no order.",
-        "Look at the gateway's disk and journal writer.",
+        "Look at the journal writer's log and its disk.",
     )
     EQUITY_UNKNOWN = (
         RET_NO_TRADING_NOW,
