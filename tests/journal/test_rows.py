@@ -220,3 +220,11 @@ def test_request_kinds_are_those_that_stand_for_one_request() -> None:
         "stream:opened",
         "stream:denied",
     }
+
+
+def test_row_bytes_of_every_character_there_is_are_canonical() -> None:
+    characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
+    for first in range(0, len(characters), 500):
+        text = "".join(characters[first : first + 500])
+        head = draft(Entry(at_ns=1, kind=RowKind.ORDER_INTENT, actor="gateway", fields={"a": text})).head
+        assert head.removeprefix(b'{"actor":"gateway","at_ns":"1","fields":').startswith(canonical_json({"a": text}))
