@@ -198,14 +198,14 @@ async def running(
     *,
     baseline: Baseline = NOTHING,
     policy_at_start: str | None = None,
-    **changed: object,
+    journal_at: str | None = None,
 ) -> AsyncIterator[Running]:
     """Run a gateway; the folder keeps its identity, journal and policy file from one run to the next."""
     there = exchange or Exchange()
     async with http_double(there.answer) as double, ws_double() as streams:
         file = folder / "policy.toml"
         before = file.read_bytes() if file.exists() else None
-        settings = deployment(folder, exchange_url=double.url, exchange_ws_url=streams.url, **changed)
+        settings = deployment(folder, exchange_url=double.url, exchange_ws_url=streams.url)
         if not identity_path(settings).exists():
             policy = read_policy(settings.policy_file)
             initialise(
@@ -225,7 +225,8 @@ async def running(
         identity, ring = load_identity(settings)
         clock = LeapingClock()
         signer = gateway_log_signer(ring, LOG_PRIVATE)
-        journal = await JournalWriter.open(journal_url(settings), origin=signer.origin, clock=clock, signer=signer)
+        url = journal_at or journal_url(settings)
+        journal = await JournalWriter.open(url, origin=signer.origin, clock=clock, signer=signer)
         gateway = Gateway(
             settings=settings,
             identity=identity,

@@ -46,14 +46,14 @@ async def test_gateway_adds_no_risk_while_its_server_is_dead_and_goes_on_after(
     tmp_path: Path, server: PostgresServer
 ) -> None:
     url = server.make_journal(ORIGIN)
-    async with running(tmp_path, journal_url=url) as it:
+    async with running(tmp_path, journal_at=url) as it:
         await until_active(it, generation=1)
         server.kill()
         await until(lambda: Fault.JOURNAL_UNWRITABLE.value in str(it.state["holders"]["own_faults"]["reason"]))
         assert it.state["trading_state"] == "REDUCE_ONLY"
         await asyncio.to_thread(server.start)
         await until_active(it, generation=2)
-    async with running(tmp_path, journal_url=url) as it:
+    async with running(tmp_path, journal_at=url) as it:
         await until_active(it, generation=1)
         keys = gateway_log_keys(load_identity(it.settings)[1])
     with reading(url) as reader:
