@@ -483,6 +483,10 @@ class JournalClient:
                 lost = await self._connected()
             except (OSError, TimeoutError, FrameRefused, JournalUnavailable, JournalDamaged) as error:
                 self._why = self._why_not(error)
+            except Exception as error:
+                # A defect: nothing is writable meanwhile, and the next try may do without it.
+                self._why = f"a defect in the journal's client: {error!r}"
+                log.exception("the connection to the journal writer failed")
             else:
                 pause_s = _RETRY_FIRST_S
                 await lost
@@ -507,9 +511,11 @@ class JournalClient:
         connection.write(framed(Hello(version=PROTOCOL_VERSION, origin=self._origin)))
         async with asyncio.timeout(WELCOME_WITHIN_S):
             greeting: Welcome = await welcome
-        if not self._first.done():
-            self._end = greeting.end
-        await self._learn_fates()
+        if self._first.done():
+            await self._learn_fates()
+        else:
+            # Whatever is there now was there before us, the last moment's rows included.
+            self._end = greeting.end + len(await self._rows_since(greeting.end))
         self._is_connected = True
         self._silent_looks = 0
         if self._cosigned:

@@ -14,6 +14,7 @@ from journal.outsider import Outsider, reading
 from sqlalchemy import insert
 
 from trade_core.clock import ManualClock, SystemClock
+from trade_journal import backlog
 from trade_journal import writer as writer_module
 from trade_journal.errors import JournalDoubtful, JournalFull, JournalRefused, JournalUnavailable, RowRefused
 from trade_journal.rows import Draft, Entry, RowKind
@@ -117,7 +118,7 @@ async def test_bad_row_fails_its_caller_alone(writer: JournalWriter, entry: Make
 async def test_full_queue_refuses_and_forgets_nothing(
     writer: JournalWriter, gate: Gate, entry: Make, journal_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "PENDING_ROWS_MAX", 10)
+    monkeypatch.setattr(backlog, "PENDING_ROWS_MAX", 10)
     gate.is_open.clear()
     first = asyncio.create_task(writer.append(entry(fields={"number": 0})))
     await asyncio.to_thread(gate.entered.acquire)
