@@ -60,7 +60,7 @@ def measure(extent: Extent, folder: Path) -> tuple[Comparison, list[Measure]]:
         ladders = read_ladders(deployment.exchange_url, SYMBOLS)
         _say(f"{extent.rounds} rounds of {extent.seconds} s a candidate and load")
         found = SideBySide(running, folder=folder, ladders=ladders).measure(
-            rounds=extent.rounds, seconds=extent.seconds
+            rounds=extent.rounds, seconds=extent.seconds, advance=lambda number: _say(f"round {number} is done")
         )
         measures = table.compared(found)
         _say("the relay of public streams")

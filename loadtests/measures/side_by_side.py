@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ _FIRST_GUESS_PER_S = 3_000
 _MOST_IN_A_FILE = 200_000
 _DISK_ROWS = 100
 _TRIES = 5
+_SETTLED_S = 0.7
 _LONGEST_TURN_S = int(LONGEST_AHEAD_S) - 2  # signing takes its time too
 
 
@@ -67,7 +68,7 @@ class SideBySide:
         self._pace: dict[tuple[str, int], float] = defaultdict(lambda: _FIRST_GUESS_PER_S)
         self._kept: dict[str, OrderFile] = {}
 
-    def measure(self, *, rounds: int, seconds: int) -> Comparison:
+    def measure(self, *, rounds: int, seconds: int, advance: Callable[[int], None]) -> Comparison:
         """Give every candidate so many turns of so many seconds a load. Raises LoadTestFailed."""
         if seconds > _LONGEST_TURN_S:
             raise LoadTestFailed(f"a turn of {seconds} s outlives its signatures")
@@ -75,10 +76,11 @@ class SideBySide:
         disk, fdatasync_us = BareDisk(self._folder), list[float]()
         for candidate in self._candidates:
             self._turn(candidate, connections=1, seconds=1)  # warms everything
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
             for candidate in self._candidates:
                 fdatasync_us += disk.rows_us(_DISK_ROWS)
                 self._take(found[candidate.name], candidate, seconds=seconds)
+            advance(number)
         disk.close()
         return Comparison(found=found, fdatasync_us=fdatasync_us)
 
@@ -96,8 +98,8 @@ class SideBySide:
     def _turn(self, candidate: Candidate, *, connections: int, seconds: int) -> Load:
         name = (candidate.name, connections)
         for _ in range(_TRIES):
+            before = _settled(candidate)  # the last turn's stragglers are not of this one
             orders = self._orders(candidate, count=int(self._pace[name] * seconds * _ROOM) + 1_000)
-            before = candidate.arrived()
             done = load(candidate.url, orders, connections=connections, seconds=seconds)
             self._pace[name] = max(done.orders_per_s, _FIRST_GUESS_PER_S / 10)
             if not done.orders and seconds < _LONGEST_TURN_S:
@@ -126,8 +128,10 @@ class SideBySide:
 
 def _settled(candidate: Candidate) -> int:
     """Count what arrived once nothing more does: the loader leaves while its last orders are on their way."""
-    last = -1
-    while (now := candidate.arrived()) != last:
-        last = now
-        time.sleep(0.2)
-    return now
+    last, changed_at_s = candidate.arrived(), time.monotonic()
+    while time.monotonic() - changed_at_s < _SETTLED_S:
+        time.sleep(0.1)
+        now = candidate.arrived()
+        if now != last:
+            last, changed_at_s = now, time.monotonic()
+    return last

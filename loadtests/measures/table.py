@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rig.candidates import CEILING, GATEWAY, MITMPROXY, NAIVE, NGINX
+from rig.candidates import GATEWAY, LOADER_ALONE, MITMPROXY, NAIVE, NGINX, STUB_ALONE
 
 from measures.halt_flips import Flips
 from measures.lapsed_lease import Lapse
@@ -61,7 +61,8 @@ def compared(found: Comparison) -> list[Measure]:
         *measures,
         Measure(name="orders/s at 64 / naive", value=ours_per_s / found.orders_per_s(NAIVE), lowest=60),
         Measure(name="orders/s at 64 / nginx", value=ours_per_s / found.orders_per_s(NGINX), lowest=0.3),
-        Measure(name="loader's own ceiling / nginx", value=found.orders_per_s(CEILING) / found.orders_per_s(NGINX)),
+        Measure(name="loader alone / nginx", value=found.orders_per_s(LOADER_ALONE) / found.orders_per_s(NGINX)),
+        Measure(name="gateway's exchange stub alone / gateway", value=found.orders_per_s(STUB_ALONE) / ours_per_s),
     ]
 
 

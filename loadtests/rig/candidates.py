@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ import httpx
 from rivals import nginx
 
 from rig.children import HOST, Child, LoadTestFailed, free_ports
-from rig.deployment import Deployment
+from rig.deployment import Deployment, orders_at_stub
 from rig.signed_orders import Key
-from trade_demo.process import service_command
 
 RIVALS = Path(__file__).resolve().parents[1] / "rivals"
 ROOT = Path(__file__).resolve().parents[2]
-GATEWAY, NGINX, MITMPROXY, NAIVE, CEILING = "gateway", "nginx", "mitmproxy", "naive", "loader alone"
+GATEWAY, NGINX, MITMPROXY, NAIVE = "gateway", "nginx", "mitmproxy", "naive"
+# Not candidates: what loader and stub can do by themselves.
+LOADER_ALONE, STUB_ALONE = "loader alone", "stub alone"
 _RIVALS_KEY = Key(key="virtualkeyvirtualkey", secret="virtual secret of the rivals")
 _EXCHANGE_KEY = {"exchange_key": "exchangekey", "exchange_secret": "exchange secret of the rivals"}
 
@@ -58,7 +60,7 @@ class Candidates:
     def _start(self) -> list[Candidate]:
         self.deployment = deployment = Deployment(self._folder / "gateway")
         self._running.callback(deployment.stop)
-        exchange, proxy, mitm, naive = free_ports(4)
+        exchange, proxy, mitm, naive, stub, stub_ws = free_ports(6)
         upstream = nginx.start_exchange(self._folder / "nginx-exchange", port=exchange)
         self._running.callback(upstream.stop)
         exchange_url = f"http://{HOST}:{exchange}"
@@ -80,7 +82,7 @@ class Candidates:
             name=GATEWAY,
             url=deployment.url,
             key=deployment.key,
-            pids=(deployment.gateway.pid,),
+            pids=deployment.pids,
             arrived=deployment.arrived,
         )
         found = [ours, rival(NGINX, proxy, passing, is_signature_checked=False)]
@@ -89,7 +91,18 @@ class Candidates:
                 rival(MITMPROXY, mitm, _start_mitmproxy(self._folder / MITMPROXY, port=mitm, exchange_url=exchange_url))
             )
         found.append(rival(NAIVE, naive, _start_naive(self._folder / NAIVE, port=naive, exchange_url=exchange_url)))
-        return [*found, rival(CEILING, exchange, upstream, is_signature_checked=False)]
+        return [
+            *found,
+            rival(LOADER_ALONE, exchange, upstream, is_signature_checked=False),
+            Candidate(
+                name=STUB_ALONE,
+                url=f"http://{HOST}:{stub}",
+                key=_RIVALS_KEY,
+                pids=(deployment.start_stub(port=stub, ws_port=stub_ws).pid,),
+                arrived=lambda: orders_at_stub(stub),
+                is_signature_checked=False,
+            ),
+        ]
 
 
 def _start_mitmproxy(folder: Path, *, port: int, exchange_url: str) -> Child:
@@ -119,7 +132,8 @@ def _start_naive(folder: Path, *, port: int, exchange_url: str) -> Child:
         "exchange_url": exchange_url,
     }
     settings.write_text(json.dumps(content))
-    command = [service_command("gateway", "uvicorn"), "naive_gateway:app", "--app-dir", str(RIVALS), "--host", HOST]
+    # In our own environment: the gateway's holds no database library.
+    command = [sys.executable, "-m", "uvicorn", "naive_gateway:app", "--app-dir", str(RIVALS), "--host", HOST]
     command += ["--port", str(port), "--log-level", "warning", "--no-access-log"]
     environment = {**os.environ, "NAIVE_GATEWAY_SETTINGS": str(settings)}
     child = Child(NAIVE, command, log=folder / "output.log", environment=environment)

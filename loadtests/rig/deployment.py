@@ -39,6 +39,7 @@ from trade_demo.stack import (
 )
 
 STUB = Path(__file__).with_name("exchange_stub.py")
+_STUB_NAME = "stub"
 
 
 class Deployment:
@@ -66,7 +67,7 @@ class Deployment:
         exchange = read_exchange_credentials(files.credentials)
         self.exchange_url, self.exchange_ws = exchange.url, exchange.ws
         self.stub_port, stub_ws_port = free_ports(2)
-        self.stub = self._start_stub(stub_ws_port)
+        self.stub = self.start_stub(port=self.stub_port, ws_port=stub_ws_port)
         stubbed = replace(exchange, url=f"http://{HOST}:{self.stub_port}", ws=f"ws://{HOST}:{stub_ws_port}")
         write_watchdog_settings(files, ports=ports, exchange=exchange)
         write_gateway_settings(files, ports=ports, exchange=stubbed, options=options)
@@ -107,12 +108,13 @@ class Deployment:
         """Start the watchdog, also one that has ended."""
         self.watchdog = self._run(service_spec(self.files, "watchdog"))
 
-    def _start_stub(self, ws_port: int) -> Child:
+    def start_stub(self, *, port: int, ws_port: int) -> Child:
+        """Start a stub before the simulated exchange; the gateway's own is there already."""
         command = [sys.executable, str(STUB), "--exchange", self.exchange_url, "--exchange-ws", self.exchange_ws]
-        command += ["--port", str(self.stub_port), "--ws-port", str(ws_port)]
-        stub = Child("stub", command, log=self.files.log("stub"))
+        command += ["--port", str(port), "--ws-port", str(ws_port)]
+        stub = Child(_STUB_NAME, command, log=self.files.log("stub"))
         self._children.append(stub)
-        stub.wait_for_port(self.stub_port)
+        stub.wait_for_port(port)
         return stub
 
     def _run(self, spec: ProcessSpec) -> Child:
@@ -132,9 +134,14 @@ class Deployment:
         except LoadTestFailed as error:
             raise LoadTestFailed(f"{error}; the gateway's state: {self.state()['holders']}") from None
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Return the processes that carry, write and witness orders: all but the exchange."""
+        return tuple(child.pid for child in self._children if child.name not in {_STUB_NAME, "simulator"})
+
     def arrived(self) -> int:
-        """Return how many orders have arrived at the stub."""
-        return int(httpx.get(f"http://{HOST}:{self.stub_port}/stub/count", timeout=20).text)
+        """Return how many orders have arrived at the gateway's stub."""
+        return orders_at_stub(self.stub_port)
 
     def take_arrivals(self) -> list[tuple[int, str]]:
         """Return when each order arrived since the last call, in monotonic ns, and its order link id."""
@@ -147,6 +154,11 @@ class Deployment:
             child.stop()
         if hasattr(self, "admin"):
             self.admin.close()
+
+
+def orders_at_stub(port: int) -> int:
+    """Return how many orders have arrived at a stub."""
+    return int(httpx.get(f"http://{HOST}:{port}/stub/count", timeout=20).text)
 
 
 def _run_to_end(command: Sequence[str]) -> None:

@@ -11,12 +11,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "loadtests/bench.py"
-CANDIDATES = {"gateway", "nginx", "naive", "loader alone", "bare fdatasync"}
+CANDIDATES = {"gateway", "nginx", "naive", "loader alone", "stub alone", "bare fdatasync"}
 MEASURES = {
     "p50 at 1 connection / (nginx + bare fdatasync)",
     "orders/s at 64 / naive",
     "orders/s at 64 / nginx",
-    "loader's own ceiling / nginx",
+    "loader alone / nginx",
+    "gateway's exchange stub alone / gateway",
     "WebSocket relay, added p50",
     "verify a journal",
     "watchdog dead to refusing, after the lease's end",
