@@ -82,11 +82,14 @@ class HotHttp:
         """Send one request. `headers` are whole lines, each with its line end. Raises NotSent, NoAnswer."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        try:
-            async with asyncio.timeout_at(min(deadline, loop.time() + CONNECT_TIMEOUT_S)):
-                await self._slots.acquire()
-        except TimeoutError as error:
-            raise NotSent("no connection is free") from error
+        if self._slots.locked():
+            try:
+                async with asyncio.timeout_at(min(deadline, loop.time() + CONNECT_TIMEOUT_S)):
+                    await self._slots.acquire()
+            except TimeoutError as error:
+                raise NotSent("no connection is free") from error
+        else:
+            await self._slots.acquire()  # at once
         try:
             connection = self._warm_connection() or await self._connect(deadline)
             if may_send is not None and not may_send():

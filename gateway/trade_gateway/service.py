@@ -408,6 +408,7 @@ class Gateway:
         market = self._references.facts()
         held = held_usdt(self._policy, facts, market, former=self._history.former_symbols)
         hostile, stress = losses(self._policy, equity_usdt=facts.equity_usdt, held_usdt=held)
+        root_size, root = self._witnessed.last_signed()
         self.metrics.hostile_loss_usdt.set(float(hostile.usdt))
         self.metrics.stress_loss_usdt.set(float(stress.usdt))
         self.metrics.policy_file_in_force.set(1 if self._policies.is_file_in_force else 0)
@@ -442,6 +443,8 @@ class Gateway:
             "disaster_stops": self._disaster.describe(),
             "journal": {
                 "size": self._journal.size,
+                "root": root.hex(),
+                "root_size": root_size,
                 "witnessed_size": self._witnessed.witnessed_size,
                 "is_writable": self._journal.is_writable,
                 "pending": self._journal.pending,

@@ -60,6 +60,13 @@ class WitnessedLog:
         if len(self._signed) > REMEMBERED_MAX:
             self._signed.popitem(last=False)
 
+    def last_signed(self) -> tuple[int, bytes]:
+        """Return size and root of the checkpoint that was signed last; no rows and no root before the first."""
+        if not self._signed:
+            return 0, b""
+        size = next(reversed(self._signed))
+        return size, self._signed[size].root
+
     def judge(self, text: str) -> Checkpoint:
         """Verify a lease's checkpoint; it counts when `take` is told. Raises NotTrusted, LogForked among it."""
         try:

@@ -298,7 +298,10 @@ async def test_gateway_keeps_what_the_witness_cosigned_and_shows_it(tmp_path: Pa
     async with running(tmp_path) as it:
         await it.gateway.accept_lease(await it.lease())
         await it.until(lambda: it.journal.witnessed_size > 0)
-        assert it.state["journal"]["witnessed_size"] == it.journal.witnessed_size
+        told = it.state["journal"]
+        assert told["witnessed_size"] == it.journal.witnessed_size
+        assert told["size"] >= told["root_size"] >= told["witnessed_size"]
+        assert len(bytes.fromhex(told["root"])) == 32
         keys = gateway_log_keys(load_identity(it.settings)[1])
         assert keys.witness is not None
         shown = open_cosigned(it.gateway.cosigned(), log=keys.log, witness=keys.witness)

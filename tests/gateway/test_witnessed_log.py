@@ -56,6 +56,13 @@ def test_checkpoint_signed_here_and_cosigned_counts_once_it_is_taken(log: Witnes
     assert log.witnessed_size == 8
 
 
+def test_checkpoint_that_was_signed_last_is_told(log: WitnessedLog, clock: ManualClock) -> None:
+    assert log_of(clock).last_signed() == (0, b"")
+    assert log.last_signed() == (8, b"r" * 32)
+    log.remember(signed(5, b"s" * 32), began_ns=clock.monotonic_ns())
+    assert log.last_signed() == (5, b"s" * 32)
+
+
 def test_checkpoint_of_the_same_size_counts_again(log: WitnessedLog) -> None:
     for _ in range(2):
         log.take(log.judge(brought(5)))
