@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 
@@ -98,7 +99,7 @@ class BybitClient:
             self._require_environment(reply.headers.get(_ENVIRONMENT_NAME, b"").decode("latin-1"))
             if reply.status != httpx.codes.OK:
                 raise UnknownOutcome(f"sent, answered HTTP {reply.status}")
-            return parse_answer(reply.body)
+            return self._without_credential(parse_answer(reply.body))
         except (WrongEnvironment, ExchangeAnswerInvalid) as error:
             raise UnknownOutcome(f"sent, no usable answer: {error}") from error
 
@@ -125,7 +126,7 @@ class BybitClient:
             raise ExchangeUnavailable(f"{path}: {type(error).__name__}") from error
         if status != httpx.codes.OK:
             raise ExchangeUnavailable(f"{path}: HTTP {status}")
-        return parse_answer(raw)
+        return self._without_credential(parse_answer(raw))
 
     async def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:
         response = await self._http.send(request, stream=True)
@@ -139,6 +140,13 @@ class BybitClient:
             return response.status_code, bytes(chunks)
         finally:
             await response.aclose()
+
+    def _without_credential(self, answer: Answer) -> Answer:
+        """Take our own key and secret out of the exchange's words, which go on to the bot."""
+        for own in (self._key, self._secret):
+            if own is not None and own.reveal() in answer.ret_msg:
+                answer = replace(answer, ret_msg=answer.ret_msg.replace(own.reveal(), "***"))
+        return answer
 
     def _require_environment(self, mark: str) -> None:
         if self._is_simulated and mark != SIMULATED_MARK:

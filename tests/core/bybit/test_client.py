@@ -198,3 +198,11 @@ async def test_rejection_by_the_exchange_is_an_answer() -> None:
     async with http_double(lambda _: raw) as double, connected(double) as client:
         answer = await client.post("/v5/order/create", BODY)
     assert (answer.is_ok, answer.ret_code, answer.ret_msg) == (False, 110007, "insufficient")
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+async def test_words_of_the_exchange_never_repeat_the_credential(method: str) -> None:
+    said = envelope({}, ret_code=10003, ret_msg="key1 with secret1 is invalid, says key1")
+    async with http_double(lambda _: said) as double, connected(double) as client:
+        answer = await (client.get("/v5/x", "a=b") if method == "get" else client.post("/v5/x", b"{}"))
+    assert answer.ret_msg == "*** with *** is invalid, says ***"
