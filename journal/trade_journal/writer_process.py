@@ -6,10 +6,13 @@ import asyncio
 import logging
 import os
 import signal
+from pathlib import Path
 from typing import Final
 
 from trade_core.clock import SystemClock
+from trade_core.errors import ConfigurationError
 from trade_journal.errors import JournalUnavailable
+from trade_journal.file_system import why_not_durable
 from trade_journal.peers import Peer
 from trade_journal.server import Door, JournalServer
 from trade_journal.writer import JournalWriter
@@ -17,6 +20,7 @@ from trade_journal.writer_identity import load_log_identity
 from trade_journal.writer_settings import JournalWriterSettings
 
 SEGMENT_FILE: Final = "emergency.segment"
+_SQLITE: Final = "sqlite:///"
 _LOOK_EVERY_S: Final = 0.25
 _OWN_USER_MODE: Final = 0o600
 # Another user must be able to connect; who it is, the kernel says, and everybody else is turned away.
@@ -27,6 +31,7 @@ log = logging.getLogger(__name__)
 async def run(settings: JournalWriterSettings) -> None:
     """Run until a signal ends it. Raises TradeError for what must not be started with, or what ended it."""
     identity = load_log_identity(settings)
+    require_durable_folders(settings)
     clock = SystemClock()
     writer = await JournalWriter.open(
         settings.journal_url,
@@ -50,6 +55,23 @@ async def run(settings: JournalWriterSettings) -> None:
             await writer.close()
         finally:
             await server.close()
+
+
+def require_durable_folders(settings: JournalWriterSettings) -> None:
+    """Refuse folders on which a sync keeps nothing; where nothing real is at stake, say so and go on.
+
+    Raises ConfigurationError.
+    """
+    folders = {"state_dir": settings.state_dir}
+    if settings.journal_url.startswith(_SQLITE):
+        folders["journal_url"] = Path(settings.journal_url.removeprefix(_SQLITE)).parent
+    for name, folder in folders.items():
+        reason = why_not_durable(folder)
+        if reason is None:
+            continue
+        if settings.environment != "simulated":
+            raise ConfigurationError(f"{name}: {reason}")
+        log.warning("%s: %s; only the simulated environment permits that", name, reason)
 
 
 def doors(settings: JournalWriterSettings) -> list[Door]:
