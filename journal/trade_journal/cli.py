@@ -1,4 +1,4 @@
-"""`trade-journal`: verify a journal, follow it, prove one of its rows, export it, and say what is in it."""
+"""`trade-journal`: verify a journal, follow it, prove one of its rows, export it, show it, and add the bot's trades."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from trade_journal.export import BUNDLE, LAYOUTS, export_journal
 from trade_journal.proof import RowProof, check_proof, latest_over, parse_proof
 from trade_journal.rendering import line_of, rendered_row, time_text
 from trade_journal.rows import Row, RowKind, leaf_hash, parse_row
+from trade_journal.shim_cli import add_shim_commands
 from trade_journal.sources import Source, open_source, stored_rows
 from trade_journal.store import READ_ROWS_MAX
+from trade_journal.tables_cli import add_table_arguments, show_table
 from trade_journal.tree import Frontier, inclusion_proof
 from trade_journal.verify import PublicKeys, Verdict, Verification, parse_keys
 
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trade-journal",
-        description="Reads a journal; only database init makes one, and nothing changes one.",
+        description="Reads a journal. database init makes one, shim and lesson add rows, nothing changes one.",
         epilog=_EPILOG,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -86,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", type=_count, dest="last", metavar="M", help="the last row")
     stats = _command(commands, "stats", _stats, "count rows by kind, and say from when to when")
     stats.add_argument("--json", action="store_true", help="print one JSON object")
+    add_table_arguments(_command(commands, "table", _table, "show one of the tables for people"))
+    add_shim_commands(commands)
     add_database_command(commands, epilog=_EPILOG)
     return parser
 
@@ -322,6 +326,12 @@ def _check_proof(options: argparse.Namespace) -> int:
     witnessed = "unwitnessed" if at_s is None else f"witnessed {time_text(at_s * 10**9)}"
     print(f"GOOD  {proven.checkpoint.origin}, {proven.checkpoint.size} rows, {witnessed}")
     print(f"  {line_of(parse_row(proven.body))}")
+    return EXIT_GOOD
+
+
+def _table(options: argparse.Namespace) -> int:
+    with _opened(options) as source, _progress("rows", source.size()) as advance:
+        show_table(source, options, advance=advance)
     return EXIT_GOOD
 
 

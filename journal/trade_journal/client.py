@@ -8,8 +8,8 @@ Guarantees
   they are durable; they are handed over again after a failure or a reconnection, never twice.
 - A writer that is dead, silent, or cannot write makes ``is_writable`` false, and everything that waits is refused at
   once; what the emergency segment serves is still handed to a writer that lives. It heals by itself.
-- Rows under our name that we did not write end the connection for good: two processes on one journal know nothing of
-  each other's orders.
+- Rows under our name that we did not write end the connection for good where a peer is one process (the gateway): two
+  of them on one journal know nothing of each other's orders.
 
 What is handed over in one turn of the event loop is one write. The writer checks rows: a row of a bad shape that nobody
 waits for is told in the log, since it is a defect of ours.
@@ -65,7 +65,7 @@ from trade_journal.frames import (
     framed,
     parse_answer,
 )
-from trade_journal.peers import PENDING_ROWS_BY_PEER, Peer
+from trade_journal.peers import CONNECTIONS_BY_PEER, PENDING_ROWS_BY_PEER, Peer
 from trade_journal.rows import Entry, Row, draft, leaf_hash, numbered, parse_row
 from trade_journal.unix_sockets import connect
 from trade_journal.verify import StoredRow
@@ -543,6 +543,8 @@ class JournalClient:
                 continue
             head = rows[place - 1].body.removesuffix(numbered(b"", row.seq))
             if not by_bytes[head]:
+                if CONNECTIONS_BY_PEER[self._peer] > 1:
+                    continue  # another process of the same peer
                 self._refuse_for_good(f"row {row.seq} is under our name and not ours: another process writes here")
                 raise JournalUnavailable(self._refused)
             item = by_bytes[head].pop(0)

@@ -104,8 +104,11 @@ class RowKind(Enum):
     JOURNAL_RECOVERED = "journal:recovered"
     # Written by the journal shim, which reads the bot's own database.
     SWING_TRADE_OPENED = "swing_trade:opened"
+    SWING_TRADE_CHANGED = "swing_trade:changed"  # the bot bought more, or sold a part
     SWING_TRADE_CLOSED = "swing_trade:closed"
     SWING_TRADE_LESSON = "swing_trade:lesson"
+    # For whoever moves money in or out, or sees it moved: each change of `status` is a row with the same `movement_id`.
+    CAPITAL_MOVEMENT_RECORDED = "capital_movement:recorded"
 
 
 # One row of these kinds is one request that the gateway saw; REQUEST_COUNTED stands for ``count`` more of them.

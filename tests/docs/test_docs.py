@@ -16,6 +16,8 @@ from trade_gateway.policy import bounds
 from trade_gateway.policy.limits import KEYS, parse_policy
 from trade_gateway.settings import GatewaySettings
 from trade_journal.rows import REQUEST_KINDS, RowKind
+from trade_journal.shim_settings import ShimSettings
+from trade_journal.tables import TABLES
 from trade_journal.writer_settings import JournalWriterSettings
 from trade_simulator.settings import SimulatorSettings
 from trade_watchdog.metrics import WatchdogMetrics
@@ -41,6 +43,7 @@ def first_column(text: str) -> dict[str, list[str]]:
     [
         ("Gateway", GatewaySettings),
         ("Journal writer", JournalWriterSettings),
+        ("Journal shim", ShimSettings),
         ("Watchdog", WatchdogSettings),
         ("Simulator", SimulatorSettings),
     ],
@@ -116,3 +119,12 @@ def test_journal_table_lists_every_kind_of_row_and_which_are_requests() -> None:
     table = first_column(section((ROOT / "docs/journal.md").read_text(), "Kinds"))
     assert table.keys() == {kind.value for kind in RowKind}
     assert {name for name, cells in table.items() if cells[0] == "yes"} == {kind.value for kind in REQUEST_KINDS}
+
+
+def test_tables_for_people_are_listed_with_their_columns_and_kinds() -> None:
+    table = first_column(section((ROOT / "docs/journal.md").read_text(), "Tables"))
+    assert table.keys() == TABLES.keys()
+    for name, (columns, made_of) in table.items():
+        assert tuple(re.findall(r"`(\w+)`", columns)) == TABLES[name].columns, name
+        named = re.findall(r"`([a-z_]+(?::[a-z_]+)?)`", made_of)[0]
+        assert all(kind.value.split(":")[0] == named.split(":")[0] for kind in TABLES[name].kinds), name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trade_journal.peers import (
     CONNECTIONS_BY_PEER,
+    ELSEWHERE_KINDS,
     KINDS_BY_PEER,
     PENDING_ROWS_BY_PEER,
     WRITERS_OWN_KINDS,
@@ -13,15 +14,16 @@ from trade_journal.rows import RowKind
 from trade_journal.writer import PENDING_ROWS_MAX
 
 
-def test_every_kind_belongs_to_exactly_one_peer_or_the_writer() -> None:
+def test_every_kind_belongs_to_exactly_one_peer_the_writer_or_another_journal() -> None:
     for kind in RowKind:
         owners = [peer for peer in Peer if kind in KINDS_BY_PEER[peer]]
-        assert len(owners) + (kind in WRITERS_OWN_KINDS) == 1, kind
+        assert len(owners) + (kind in WRITERS_OWN_KINDS) + (kind in ELSEWHERE_KINDS) == 1, kind
 
 
 def test_shim_writes_trades_and_lessons_only() -> None:
     assert {kind.value for kind in KINDS_BY_PEER[Peer.SHIM]} == {
         "swing_trade:opened",
+        "swing_trade:changed",
         "swing_trade:closed",
         "swing_trade:lesson",
     }

@@ -60,12 +60,14 @@ class Writing:
             self.url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER, emergency=self.folder / "emergency.segment"
         )
         self.server = JournalServer(writer=self.writer, keys=KEYS, clock=SystemClock())
-        await self.server.start(
-            [
-                Door(peer=peer, path=self.socket(peer), uid=self._uid, mode=0o600, setting=f"{peer.value}_socket")
-                for peer in Peer
-            ]
-        )
+        await self.server.start(self.doors())
+
+    def doors(self) -> list[Door]:
+        """Give a door for each peer."""
+        return [
+            Door(peer=peer, path=self.socket(peer), uid=self._uid, mode=0o600, setting=f"{peer.value}_socket")
+            for peer in Peer
+        ]
 
     async def stop(self) -> None:
         """End both in order."""
