@@ -39,3 +39,4 @@ def update_gauges(
     metrics.journal_rows.set(journal.size)
     metrics.journal_witnessed_rows.set(states.lease.witnessed.witnessed_size)
     metrics.journal_is_writable.set(1 if journal.is_writable else 0)
+    metrics.journal_emergency_rows.set(journal.emergency_rows)

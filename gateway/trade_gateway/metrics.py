@@ -100,6 +100,11 @@ class Metrics:
         self.journal_is_writable = Gauge(
             "trade_gateway_journal_writable", "1 while rows can be written.", registry=self.registry
         )
+        self.journal_emergency_rows = Gauge(
+            "trade_gateway_journal_emergency_rows",
+            "Rows that only the emergency segment holds; it takes 512.",
+            registry=self.registry,
+        )
         self.incidents = Counter("trade_gateway_incidents", "Incidents opened.", ["severity"], registry=self.registry)
         self.answer_seconds = Histogram(
             "trade_gateway_answer_seconds",

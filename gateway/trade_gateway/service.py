@@ -447,6 +447,7 @@ class Gateway:
                 "root_size": root_size,
                 "witnessed_size": self._witnessed.witnessed_size,
                 "is_writable": self._journal.is_writable,
+                "emergency_rows": self._journal.emergency_rows,
                 "pending": self._journal.pending,
                 "pending_count": self.recorder.pending_count,
             },

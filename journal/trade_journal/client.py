@@ -80,7 +80,7 @@ _RETRY_FIRST_S: Final = 0.05
 _RETRY_LAST_S: Final = 1.0
 _PAGE: Final = 512
 _NOT_STARTED: Final = Status(
-    size=0, witnessed_size=0, is_writable=False, commits_total=0, failures_total=0, last_failure=""
+    size=0, witnessed_size=0, is_writable=False, emergency_rows=0, commits_total=0, failures_total=0, last_failure=""
 )
 _G = TypeVar("_G")
 log = logging.getLogger(__name__)
@@ -164,6 +164,11 @@ class JournalClient:
     def witnessed_size(self) -> int:
         """Count the rows under the last cosigned checkpoint that is kept, as the writer said last."""
         return self._status.witnessed_size
+
+    @property
+    def emergency_rows(self) -> int:
+        """Count the rows that are durable in the emergency segment only, as the writer said last."""
+        return self._status.emergency_rows
 
     @property
     def commits_total(self) -> int:

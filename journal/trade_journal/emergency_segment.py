@@ -13,6 +13,7 @@ It does not know what the journal holds: that is compared by whoever opens both.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -28,6 +29,7 @@ from trade_journal.rows import ROW_BYTES_MAX
 SEGMENT_ROWS_MAX: Final = 512
 SLOT_BYTES: Final = ROW_BYTES_MAX + 512  # a slot for each row: an overwritten frame never shifts the next one
 SEGMENT_BYTES: Final = SEGMENT_ROWS_MAX * SLOT_BYTES
+_PIECE_BYTES: Final = SEGMENT_BYTES // 4
 _MAGIC: Final = b"TRDEMRG1"
 _HEADER: Final = struct.Struct(">8s32sQI32s")  # magic, SHA-256 of the origin, sequence number, length, checksum
 _CHECKED_BYTES: Final = _HEADER.size - 32
@@ -129,8 +131,9 @@ def _make(path: Path) -> None:
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, SEGMENT_BYTES)
-        for number in range(SEGMENT_ROWS_MAX):
-            os.pwrite(descriptor, bytes(SLOT_BYTES), number * SLOT_BYTES)
+        for place in range(0, SEGMENT_BYTES, _PIECE_BYTES):
+            if os.pwrite(descriptor, bytes(_PIECE_BYTES), place) != _PIECE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(descriptor)
         temporary.rename(path)
     except BaseException:

@@ -103,6 +103,7 @@ class Status(_Frame, frozen=True, tag="status"):
     size: int
     witnessed_size: int
     is_writable: bool
+    emergency_rows: int
     commits_total: int
     failures_total: int
     last_failure: str

@@ -27,6 +27,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def emergency_rows(self) -> int:
+        """Count the rows that are durable in the emergency segment and not yet in the journal."""
+        ...
+
+    @property
     def commits_total(self) -> int:
         """Count the commits of the writer's run."""
         ...

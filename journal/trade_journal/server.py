@@ -142,6 +142,7 @@ class JournalServer:
             size=writer.size,
             witnessed_size=writer.witnessed_size,
             is_writable=writer.is_writable,
+            emergency_rows=writer.emergency_rows,
             commits_total=writer.commits_total,
             failures_total=writer.failures_total,
             last_failure=writer.last_failure[:_SAID_CHARACTERS],

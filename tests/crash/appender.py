@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -24,14 +25,25 @@ SIGNER = LogSigner(
 ROUNDS = 4
 ROWS_A_ROUND = 3
 ROWS = ROUNDS * ROWS_A_ROUND
+EMERGENCY_NUMBERS = 2 * ROWS  # and on: rows that come while the journal fails
 PATIENCE_S = 8.0
 
 
 def entry(number: int) -> Entry:
-    """A row that can be told from every other."""
-    return Entry(
-        at_ns=number + 1, kind=RowKind.ORDER_INTENT, actor="gateway", fields={"number": number, "padding": "x" * 300}
-    )
+    """A row that can be told from every other; the last of each round is one that the emergency segment serves."""
+    is_served = number % ROWS_A_ROUND == ROWS_A_ROUND - 1 or number >= EMERGENCY_NUMBERS
+    kind = RowKind.CANCEL_INTENT if is_served else RowKind.ORDER_INTENT
+    return Entry(at_ns=number + 1, kind=kind, actor="gateway", fields={"number": number, "padding": "x" * 300})
+
+
+def segment_of(url: str) -> Path:
+    """Name the emergency segment of a journal."""
+    return Path(url.removeprefix("sqlite:///")).with_name("emergency.segment")
+
+
+async def opened(url: str) -> JournalWriter:
+    """Open a journal with its segment."""
+    return await JournalWriter.open(url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER, emergency=segment_of(url))
 
 
 def say(text: str) -> None:
@@ -58,6 +70,8 @@ async def work(journal: JournalWriter, *, first_number: int) -> None:
             say(f"point {checkpoint.size}")
         except JournalError as error:
             say(f"refused {type(error).__name__}")
+        if not journal.is_writable:
+            await append(journal, EMERGENCY_NUMBERS + first)
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while not journal.is_writable and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -66,7 +80,7 @@ async def work(journal: JournalWriter, *, first_number: int) -> None:
 async def main(url: str, first_number: int) -> int:
     """Open, work, close."""
     try:
-        journal = await JournalWriter.open(url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+        journal = await opened(url)
     except JournalError as error:
         sys.stderr.write(f"{error}\n")
         return 2

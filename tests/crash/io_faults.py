@@ -1,6 +1,7 @@
 """Fails the n-th system call of a kind on a journal's files, or dies at it, for every n; the promises must hold.
 
-The writer runs under strace, which answers that one call in the kernel's place, or kills it. What must hold then:
+The writer runs under strace, which answers that one call in the kernel's place, or kills it. In an emergency another
+call has failed before, so that rows are on their way into the emergency segment. What must hold then:
 - every row that was acknowledged is there, with its number and content, and every checkpoint that was given out;
 - nothing is there that was not handed over, but the row that tells of the recovery;
 - the journal verifies, and opens again for writing; or it was refused at the opening with one sentence;
@@ -10,23 +11,26 @@ The writer runs under strace, which answers that one call in the kernel's place,
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crash.appender import ORIGIN, ROWS, SIGNER, entry
+from crash.appender import EMERGENCY_NUMBERS, ROWS, SIGNER, entry, opened, segment_of
 
 from trade_journal.note import parse_note
-from trade_journal.rows import Row, RowKind, draft
-from trade_journal.store import JournalReader, JournalStore
+from trade_journal.rows import Row, RowKind
+from trade_journal.store import JournalReader
 from trade_journal.verify import PublicKeys, verify_journal
 
-CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "openat", "fcntl", "pread64", "unlink", "flock")
+CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "openat", "fcntl", "pread64", "unlink", "flock", "fallocate")
+# What fails before, in an emergency: a commit, and not by the call that is tried.
+EMERGENCIES = {"pwrite64": "fdatasync:error=EIO:when=4", "fdatasync": "pwrite64:error=EIO:when=14"}
 KILLED = "SIGKILL"
 OUTCOMES = ("EIO", "ENOSPC", KILLED)
 MORE = 3  # calls that come only because one before them failed
@@ -43,10 +47,12 @@ class Fault:
     outcome: str
     number: int
     is_new: bool
+    is_emergency: bool = False
 
     def __str__(self) -> str:
         """Name it in a line."""
-        return f"{'new' if self.is_new else 'old'} journal, {self.call} number {self.number} ends with {self.outcome}"
+        journal = f"{'new' if self.is_new else 'old'} journal{' in an emergency' if self.is_emergency else ''}"
+        return f"{journal}, {self.call} number {self.number} ends with {self.outcome}"
 
 
 class PromiseBroken(Exception):
@@ -64,7 +70,12 @@ def run_with(fault: Fault) -> bool:
     """Run the writer under one fault and check it; False when there was no such call. Raises PromiseBroken."""
     how = "signal=KILL" if fault.outcome == KILLED else f"error={fault.outcome}"
     tracing = [*FAST_STRACE] if fault.outcome != KILLED else []  # with it, strace sends no signals
-    tracing += ["-e", f"trace={fault.call}", "-e", f"inject={fault.call}:{how}:when={fault.number}"]
+    traced = fault.call
+    if fault.is_emergency:
+        before = EMERGENCIES[fault.call]
+        traced += "," + before.partition(":")[0]
+        tracing += ["-e", f"inject={before}"]
+    tracing += ["-e", f"trace={traced}", "-e", f"inject={fault.call}:{how}:when={fault.number}"]
     with tempfile.TemporaryDirectory(prefix="trade-crash-") as folder:
         try:
             log = _run(Path(folder), tracing, is_new=fault.is_new)
@@ -77,6 +88,7 @@ def _run(folder: Path, tracing: Sequence[str], *, is_new: bool) -> str:
     journal = folder / "journal.db"
     log = folder / "strace.log"
     watched = [journal, *(journal.with_name(journal.name + end) for end in ("-wal", "-shm", ".lock")), folder]
+    watched += [segment_of(str(journal)), folder / ".emergency.segment.partial"]
     strace = ["strace", "-f", "-q", "-o", str(log)]
     strace += [part for path in watched for part in ("-P", str(path))]
     before = [] if is_new else _promises(_appended([], journal, first_number=0))
@@ -106,22 +118,17 @@ def _check(done: subprocess.CompletedProcess[str], journal: Path, promises: Sequ
     for _, size in (line for line in promises if line[0] == "point"):
         if int(size) not in sizes:
             raise PromiseBroken(f"a checkpoint of {size} rows was given out and is not kept")
-    numbers = [row.fields["number"] for row in rows if row.kind is RowKind.ORDER_INTENT]
-    if len(set(numbers)) != len(numbers) or not set(numbers) <= set(range(2 * ROWS)):
+    numbers = [row.fields["number"] for row in rows if "number" in row.fields]
+    if len(set(numbers)) != len(numbers) or not set(numbers) <= set(range(2 * EMERGENCY_NUMBERS)):
         raise PromiseBroken(f"rows twice, or that nobody wrote: {numbers}")
-    if {row.kind for row in rows} - {RowKind.ORDER_INTENT, RowKind.JOURNAL_RECOVERED}:
+    if {row.kind for row in rows} - {RowKind.ORDER_INTENT, RowKind.CANCEL_INTENT, RowKind.JOURNAL_RECOVERED}:
         raise PromiseBroken("rows of a kind that nobody wrote")
 
 
 def _found(journal: Path) -> tuple[list[Row], set[int]]:
     """Verify what lies there, and open it again as a restart does."""
     url = f"sqlite:///{journal}"
-    store = JournalStore.open(url, origin=ORIGIN, log=SIGNER.verifier())
-    try:
-        rows = store.read(0, 1000)
-        store.append([draft(entry(10_000))])
-    finally:
-        store.close()
+    rows = asyncio.run(_rows_after_a_restart(url))
     reader = JournalReader(url)
     try:
         notes = reader.checkpoints(0, 1000)
@@ -132,6 +139,16 @@ def _found(journal: Path) -> tuple[list[Row], set[int]]:
     if not verdict.is_good:
         raise PromiseBroken(f"does not verify: {verdict.fault}")
     return rows, {int(parse_note(note).text.split("\n")[1]) for note in notes}
+
+
+async def _rows_after_a_restart(url: str) -> list[Row]:
+    journal = await opened(url)
+    while not journal.is_writable:  # noqa: ASYNC110 - the segment's rows are on their way
+        await asyncio.sleep(0.01)
+    rows = await journal.read(0, 1000)
+    await journal.append(entry(9_999))
+    await journal.close()
+    return rows
 
 
 def main() -> int:
@@ -147,6 +164,11 @@ def main() -> int:
             count = sum(run_with(fault) for fault in sampled(faults, options.sample, seed=options.seed))
             total += count
             print(f"{'new' if is_new else 'old'} journal, {call:10} {count:4} faults, every promise kept", flush=True)
+    for call in EMERGENCIES:
+        faults = [replace(fault, is_emergency=True) for fault in faults_of(call, is_new=False)]
+        count = sum(run_with(fault) for fault in sampled(faults, options.sample, seed=options.seed))
+        total += count
+        print(f"in an emergency, {call:10} {count:4} faults, every promise kept", flush=True)
     print(f"{total} faults")
     return 0
 

@@ -88,6 +88,7 @@ def test_full_disk_refuses_new_risk_and_cancel_halt_and_reducing_order_pass_with
     seen = stack.rows()[size:]
     assert {"order:intent", "cancel:intent", "state:changed"} <= {row["kind"] for row in seen}
     assert sent_tags(stack, "Sell") <= reducing_tags(stack.rows())
+    assert stack.state()["journal"]["emergency_rows"] >= 3
 
     # Neither process remembers: the rows do, with the disk as full as before.
     for name in ("gateway", "journal-writer"):

@@ -16,6 +16,14 @@ FAULTS = [
     Fault(call="fsync", outcome="ENOSPC", number=1, is_new=True),
     Fault(call="openat", outcome="EIO", number=2, is_new=True),
     Fault(call="fcntl", outcome="EIO", number=5, is_new=False),
+    *(
+        Fault(call="pwrite64", outcome=outcome, number=number, is_new=False, is_emergency=True)
+        for number, outcome in ((12, "EIO"), (13, KILLED), (14, "ENOSPC"), (15, KILLED))
+    ),
+    *(
+        Fault(call="fdatasync", outcome=outcome, number=number, is_new=False, is_emergency=True)
+        for number, outcome in ((5, "EIO"), (6, KILLED))
+    ),
 ]
 
 

@@ -32,6 +32,7 @@ class MemoryJournal:
     """One process's hold on the disk. Rows that somebody waits for take `commit_s`; the others ride with the next."""
 
     witnessed_size = 0  # of earlier runs; the witness is as young as the world
+    emergency_rows = 0  # its disk is never full
 
     def __init__(self, disk: Disk, *, signer: LogSigner, commit_s: float = 0.0) -> None:
         self._disk = disk

@@ -96,10 +96,13 @@ def test_older_copy_of_the_journal_gets_no_lease_and_is_found_to_be_a_fork(own_s
     stack.restart("gateway")
     stack.wait_for_state("ACTIVE")
     witnessed = stack.state()["journal"]["witnessed_size"]
-    stack.kill("gateway")
+    for name in ("gateway", "journal-writer"):
+        stack.kill(name)
+        stack.reap(name)
     for path in journal.parent.glob(journal.name + "-*"):
         path.unlink(missing_ok=True)
     shutil.copy(kept, journal)
+    stack.restart("journal-writer")
     stack.restart("gateway")
     wait_until(lambda: stack.state_name() in {"REDUCE_ONLY", "HALTED"}, within_s=20, what="the gateway is back")
     bot = Bot(stack.gateway)

@@ -204,12 +204,13 @@ async def test_segment_serves_what_reduces_while_the_writer_lives_and_cannot_wri
     assert await journal.append(entry(fields={"adds_risk": False, "number": 1})) == 0
     assert await journal.append(entry(kind=RowKind.CANCEL_INTENT, fields={"number": 2})) == 1
     assert [row.fields.get("number") for row in await rows_of(journal)] == [1, 2]
+    await until(lambda: journal.emergency_rows == 2)
     for refused in ({"adds_risk": True}, {}):
         with pytest.raises(JournalUnavailable, match="not writable"):
             await journal.append(entry(fields=refused))
     gate.fails_before = 0
     await until(lambda: journal.is_writable)
-    assert numbers(there) == [1, 2]
+    assert (numbers(there), journal.emergency_rows) == ([1, 2], 0)
 
 
 async def test_checkpoints_and_cosigned_ones_cross_the_border(journal: JournalClient, entry: Make) -> None:

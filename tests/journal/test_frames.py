@@ -102,7 +102,9 @@ def test_a_peer_has_no_word_for_an_actor_a_number_or_a_change() -> None:
 def test_answer_that_is_none_is_refused() -> None:
     with pytest.raises(FrameRefused, match="no answer"):
         parse_answer(encoded(["hello", 1, "x"]))
-    status = Status(size=1, witnessed_size=0, is_writable=True, commits_total=1, failures_total=0, last_failure="")
+    status = Status(
+        size=1, witnessed_size=0, is_writable=True, emergency_rows=0, commits_total=1, failures_total=0, last_failure=""
+    )
     assert parse_answer(framed(status)[4:]) == status
 
 
