@@ -57,10 +57,11 @@ def row_proof(source: BundleSource, seq: int) -> RowProof:
 
 
 def _verdict(source: BundleSource, keys: PublicKeys, advance: Advance) -> Verdict:
-    verification = Verification(notes=(), keys=keys)
+    verification = Verification(())
     try:
         _check_origin(source, keys)
-        verification = Verification(notes=source.checkpoints(), cosigned=source.cosigned(), keys=keys)
+        points = list(checked_points(source.checkpoints(), source.cosigned(), keys=keys))
+        verification = Verification(points)
         from_seq = 0
         while not verification.has_fault and (page := source.rows(from_seq, PAGE_ROWS)):
             verification.feed(page)
@@ -68,7 +69,7 @@ def _verdict(source: BundleSource, keys: PublicKeys, advance: Advance) -> Verdic
             from_seq = page[-1].seq + 1
         verdict = verification.verdict()
         if verdict.is_good:
-            _check_consistency(source, verification.points)
+            _check_consistency(source, points)
     except JournalDamaged as error:
         return replace(verification.verdict(), fault=Fault(what=str(error)))
     except FaultFound as error:
@@ -82,7 +83,7 @@ def _range_verdict(source: BundleSource, keys: PublicKeys, advance: Advance) -> 
     )
     try:
         _check_origin(source, keys)
-        points = checked_points(source.checkpoints(), source.cosigned(), keys=keys)
+        points = list(checked_points(source.checkpoints(), source.cosigned(), keys=keys))
         _check_consistency(source, points)
         return _proven(source, points, replace(verdict, checkpoints=len(points)), advance)
     except JournalDamaged as error:
@@ -124,11 +125,8 @@ def _check_row(row: StoredRow, seq: int, proof: Inclusion | None, by_note: dict[
     point = by_note.get(proof.note)
     if point is None:
         raise FaultFound(Fault(what="its proof ends in a checkpoint that is not among those of the bundle", first=seq))
-    checkpoint = point.checkpoint
-    if not is_included(row.leaf_hash, index=seq, size=checkpoint.size, proof=proof.path, root=checkpoint.root):
-        what = (
-            f"its proof does not lead from it to the checkpoint of {checkpoint.size} rows: one of the three was changed"
-        )
+    if not is_included(row.leaf_hash, index=seq, size=point.size, proof=proof.path, root=point.root):
+        what = f"its proof does not lead from it to the checkpoint of {point.size} rows: one of the three was changed"
         raise FaultFound(Fault(what=what, first=seq))
     return point
 
@@ -140,7 +138,7 @@ def _check_origin(source: BundleSource, keys: PublicKeys) -> None:
 
 def _check_consistency(source: BundleSource, points: Sequence[Point]) -> None:
     """Hold the proofs to the checkpoints: one between each size and the next, and no other. Raises FaultFound."""
-    sizes = [next(same).checkpoint for _, same in groupby(points, key=lambda point: point.checkpoint.size)]
+    sizes = [next(same) for _, same in groupby(points, key=lambda point: point.size)]
     proofs = source.consistency()
     for number, (before, after) in enumerate(pairwise(sizes)):
         proof = next(proofs, None)

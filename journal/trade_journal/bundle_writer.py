@@ -70,7 +70,7 @@ def stretches(points: Sequence[Point], first: int, last: int | None) -> list[Str
 
     Without a last row the range goes as far as a checkpoint does. Raises JournalUnavailable when none covers a row.
     """
-    covered = points[-1].checkpoint.size if points else 0
+    covered = points[-1].size if points else 0
     last = covered - 1 if last is None else last
     if max(first, last) >= covered:
         raise JournalUnavailable(f"no checkpoint covers row {max(first, covered)} yet", cause="uncovered")
@@ -80,7 +80,7 @@ def stretches(points: Sequence[Point], first: int, last: int | None) -> list[Str
         newest.insert(0, cosigned)
     found: list[Stretch] = []
     for point in newest:
-        end = min(last, point.checkpoint.size - 1)
+        end = min(last, point.size - 1)
         if first <= end:
             found.append(Stretch(point=point, first=first, last=end))
             first = end + 1
@@ -89,7 +89,7 @@ def stretches(points: Sequence[Point], first: int, last: int | None) -> list[Str
 
 def write_whole(file: IO[bytes], pages: Pages, *, origin: str, points: Sequence[Point], notes: Notes) -> int:
     """Write a whole journal, and return the number of its rows. Raises JournalDamaged, JournalUnavailable."""
-    growth = Growth(point.checkpoint.size for point in points)
+    growth = Growth(point.size for point in points)
     rows = proofs = 0
     with zipfile.ZipFile(file, "w") as bundle, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
         _write(bundle, README, [readme(is_range=False)])
@@ -132,8 +132,8 @@ def write_range(
     `conclude` is called once all pages were read, and raises when the journal is not good.
     """
     first, last = parts[0].first, parts[-1].last
-    growth, tiles = Growth(part.point.checkpoint.size for part in parts), Tiles()
-    end = parts[-1].point.checkpoint.size
+    growth, tiles = Growth(part.point.size for part in parts), Tiles()
+    end = parts[-1].point.size
     trees: dict[int, Frontier] = {}
     blocks: list[bytes] = []
     with zipfile.ZipFile(file, "w") as bundle:
@@ -154,7 +154,7 @@ def write_range(
         _write(bundle, CONSISTENCY, blocks)
         with _member(bundle, INCLUSION) as member:
             for part in parts:
-                for block in _inclusion_blocks(part, tiles, trees[part.point.checkpoint.size], read):
+                for block in _inclusion_blocks(part, tiles, trees[part.point.size], read):
                     member.write(block)
         manifest = Manifest(
             origin=origin,

@@ -30,7 +30,7 @@ from trade_journal.sources import Source, open_source, stored_rows
 from trade_journal.store import READ_ROWS_MAX
 from trade_journal.tables_cli import add_table_arguments, show_table
 from trade_journal.tree import Frontier, inclusion_proof
-from trade_journal.verify import PublicKeys, Verdict, Verification, parse_keys
+from trade_journal.verify import PublicKeys, Verdict, Verification, checked_points, parse_keys
 
 EXIT_GOOD: Final = 0
 EXIT_TAMPERED: Final = 1
@@ -161,7 +161,7 @@ def _verify(options: argparse.Namespace) -> int:
             with _progress("rows", source.size()) as advance:
                 return _said(verify_bundle(source, keys=keys, advance=advance), keys, options)
         # Checkpoints first: rows that are written meanwhile are then merely not vouched for yet.
-        verification = Verification(notes=source.checkpoints(), cosigned=source.cosigned(), keys=keys)
+        verification = Verification(checked_points(source.checkpoints(), source.cosigned(), keys=keys))
         with _progress("rows", source.size()) as advance:
             for page in stored_rows(source):
                 verification.feed(page)
@@ -295,7 +295,7 @@ def _prove(options: argparse.Namespace) -> int:
     with _opened(options) as source:
         if isinstance(source, BundleSource) and source.manifest.is_range:
             return _handed_out(row_proof(source, options.row), keys)
-        note, checkpoint = latest_over(source.checkpoints(), options.row, log=keys.log)
+        note, checkpoint = latest_over(list(source.checkpoints()), options.row, log=keys.log)
         leaves: list[bytes] = []
         body = b""
         with _progress("rows", checkpoint.size) as advance:

@@ -22,7 +22,7 @@ from trade_journal.rendering import rendered_row
 from trade_journal.rows import Row, parse_row
 from trade_journal.sources import Source, stored_rows
 from trade_journal.store import READ_ROWS_MAX
-from trade_journal.verify import PublicKeys, StoredRow, Verdict, Verification
+from trade_journal.verify import FaultFound, Point, PublicKeys, StoredRow, Verdict, Verification, checked_points
 
 BUNDLE: Final = "bundle"
 JSONL: Final = "jsonl"
@@ -67,20 +67,20 @@ def export_journal(
     is_whole = first is None and last is None
     with new_file(out) as file:
         # Checkpoints first: rows that are written meanwhile are then merely not vouched for yet.
-        notes = Notes(checkpoints=source.checkpoints(), cosigned=source.cosigned())
-        verification = Verification(notes=notes.checkpoints, cosigned=notes.cosigned, keys=keys)
+        notes = Notes(checkpoints=list(source.checkpoints()), cosigned=list(source.cosigned()))
+        points = _points(notes, keys)
+        verification = Verification(points)
         pages = _verified_pages(source, verification, advance)
         if layout != BUNDLE:
             rows = _write_rows(_rows_writer(layout, file), pages, first or 0, last)
         elif is_whole:
-            points = _good(verification).points
             rows = write_whole(file, pages, origin=keys.log.name, points=points, notes=notes)
         else:
             rows = write_range(
                 file,
                 pages,
                 origin=keys.log.name,
-                parts=stretches(_good(verification).points, first or 0, last),
+                parts=stretches(points, first or 0, last),
                 read=lambda start, end: _pages(source, start, end),
                 conclude=lambda: _concluded(verification),
             )
@@ -108,6 +108,13 @@ def _rows_writer(layout: str, file: IO[bytes]) -> RowsWriter:
     except ImportError as error:
         raise JournalUnavailable("parquet needs pyarrow, which the journal's extra brings", cause="pyarrow") from error
     return ParquetRows(file)
+
+
+def _points(notes: Notes, keys: PublicKeys) -> list[Point]:
+    try:
+        return list(checked_points(notes.checkpoints, notes.cosigned, keys=keys))
+    except FaultFound as error:
+        raise JournalDamaged(error.fault.text()) from error
 
 
 def _verified_pages(source: Source, verification: Verification, advance: Advance) -> Iterator[list[StoredRow]]:

@@ -20,7 +20,7 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -35,6 +35,7 @@ ED25519: Final = 0x01
 COSIGNATURE_V1: Final = 0x04
 _DASH: Final = "\u2014 "
 _NAME: Final = re.compile(r"[!-*,-~]{1,200}", re.ASCII)  # printable, without space and plus
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SIGNATURE_LINE: Final = re.compile(rf"{_DASH}([!-*,-~]{{1,200}}) ([A-Za-z0-9+/]+={{0,2}})")
 
 
@@ -70,11 +71,12 @@ class Verifier:
     name: str
     kind: int
     public: Ed25519PublicKey
+    key_id: bytes = field(init=False)
+    """The first four bytes of SHA-256 over name, newline, type and key (C2SP signed-note)."""
 
-    @property
-    def key_id(self) -> bytes:
-        """The first four bytes of SHA-256 over name, newline, type and key (C2SP signed-note)."""
-        return key_id(self.name, kind=self.kind, public=self.public)
+    def __post_init__(self) -> None:
+        """Compute the id once: it is asked for with every signature."""
+        object.__setattr__(self, "key_id", key_id(self.name, kind=self.kind, public=self.public))
 
     def text(self) -> str:
         """Return the key in the format's own words: name+id+base64 of type and key."""
@@ -121,7 +123,7 @@ def parse_note(raw: bytes) -> Note:
         whole = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise NoteRefused("a note is UTF-8") from None
-    if any(character < " " and character != "\n" for character in whole):
+    if _CONTROL.search(whole):
         raise NoteRefused("a note holds no control characters but newlines")
     text, gap, lines = whole.rpartition("\n\n")
     if not gap or not text or not lines.endswith("\n"):

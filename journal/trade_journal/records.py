@@ -58,6 +58,8 @@ def read_stored(connection: Connection, from_seq: int, limit: int) -> list[Store
     finally:
         cursor.close()
     # SQLite keeps whatever type it is handed; text in place of bytes has no leaf hash that fits.
+    if all(type(body) is bytes is type(leaf) for _, body, leaf in found):
+        return [StoredRow._make(record) for record in found]
     return [StoredRow(seq, as_bytes(body), as_bytes(leaf)) for seq, body, leaf in found]
 
 

@@ -6,7 +6,7 @@ rendered again in their one canonical form, so that a row that says anything els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -33,11 +33,14 @@ class Source(Protocol):
     def rows(self, from_seq: int, limit: int) -> list[StoredRow]:
         """Read rows in the order of their numbers, at most READ_ROWS_MAX; empty at the end. Raises JournalError."""
 
-    def checkpoints(self) -> list[bytes]:
-        """Read every checkpoint that is kept, or the last one where no more are served. Raises JournalError."""
+    def checkpoints(self) -> Iterable[bytes]:
+        """Read every checkpoint that is kept by now, or the last one where no more are served. Raises JournalError.
 
-    def cosigned(self) -> list[bytes]:
-        """Read every cosigned checkpoint that is kept, or the last one, as above. Raises JournalError."""
+        They may be read while they are asked for; one that is kept later is never among them.
+        """
+
+    def cosigned(self) -> Iterable[bytes]:
+        """Read every cosigned checkpoint that is kept by now, or the last one, as above. Raises JournalError."""
 
     def close(self) -> None:
         """Release what is held."""
@@ -57,13 +60,13 @@ class DatabaseSource:
         """Read rows as they lie there."""
         return self._reader.stored_rows(from_seq, limit)
 
-    def checkpoints(self) -> list[bytes]:
+    def checkpoints(self) -> Iterator[bytes]:
         """Read every checkpoint."""
-        return _all_pages(self._reader.checkpoints)
+        return _all_pages(self._reader.checkpoints, self._reader.count_checkpoints())
 
-    def cosigned(self) -> list[bytes]:
+    def cosigned(self) -> Iterator[bytes]:
         """Read every cosigned checkpoint."""
-        return _all_pages(self._reader.cosigned)
+        return _all_pages(self._reader.cosigned, self._reader.count_cosigned())
 
     def close(self) -> None:
         """Close the database."""
@@ -154,11 +157,11 @@ def stored_rows(source: Source, *, from_seq: int = 0) -> Iterator[list[StoredRow
         from_seq = page[-1].seq + 1
 
 
-def _all_pages(read: Callable[[int, int], list[bytes]]) -> list[bytes]:
-    notes: list[bytes] = []
-    while page := read(len(notes), CHECKPOINTS_MAX):
-        notes += page
-    return notes
+def _all_pages(read: Callable[[int, int], list[bytes]], count: int) -> Iterator[bytes]:
+    number = 0
+    while number < count and (page := read(number, min(CHECKPOINTS_MAX, count - number))):
+        yield from page
+        number += len(page)
 
 
 def _stored(item: dict[str, Any]) -> StoredRow:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Table, func, insert, select
 
 from trade_journal.checkpoint import read_checkpoint
 from trade_journal.database import WritingDatabase, open_for_reading, open_for_writing
@@ -194,6 +194,18 @@ class JournalReader:
         with self._database.view() as connection:
             found = connection.execute(query.order_by(COSIGNATURES.c.number).limit(limit)).scalars().all()
         return [as_bytes(note) for note in found]
+
+    def count_checkpoints(self) -> int:
+        """Count the checkpoints that are kept."""
+        return self._count(CHECKPOINTS)
+
+    def count_cosigned(self) -> int:
+        """Count the cosigned checkpoints that are kept."""
+        return self._count(COSIGNATURES)
+
+    def _count(self, table: Table) -> int:
+        with self._database.view() as connection:
+            return int(connection.execute(select(func.coalesce(func.max(table.c.number) + 1, 0))).scalar_one())
 
     def checkpoints_of(self, size: int) -> list[bytes]:
         """Read every checkpoint over just so many rows, as notes."""

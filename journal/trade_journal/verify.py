@@ -8,24 +8,28 @@ Guarantees
 Does not tell: who owns both keys can make another journal that passes; a row that was never written; rows cut off
 after the last checkpoint that is left. The witness's own copy, alerts and the audit of orders tell of those.
 
-One pass, rows in order, hashing each row's stored bytes as they are: what is not canonical has another hash.
+One pass, rows in order, hashing each row's stored bytes as they are: what is not canonical has another hash. The
+checkpoints come along in the order of their sizes; memory follows neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from heapq import merge
+from itertools import islice
 from typing import Final, NamedTuple
 
-from trade_journal.checkpoint import Checkpoint, check_cosigned, open_checkpoint
+from trade_journal.checkpoint import check_cosigned, open_checkpoint
 from trade_journal.errors import JournalDamaged, NoteRefused
-from trade_journal.note import COSIGNATURE_V1, ED25519, Verifier, parse_verifier
+from trade_journal.note import COSIGNATURE_V1, ED25519, Note, Verifier, parse_verifier
 from trade_journal.rows import leaf_hash, parse_row
 from trade_journal.tree import Frontier
 
 KEYS_BYTES_MAX: Final = 4096
 BATCH_ROWS: Final = 1024
+BATCH_NOTES: Final = 256
+SIZE_DIGITS_MAX: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +83,12 @@ class Verdict:
         return self.fault is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Point(NamedTuple):
     """A checkpoint that is believed, with its note; `witnessed_at_s` is None without a known witness's signature."""
 
     note: bytes
-    checkpoint: Checkpoint
+    size: int
+    root: bytes
     witnessed_at_s: int | None
 
 
@@ -112,24 +116,19 @@ def parse_keys(text: str) -> PublicKeys:
 class Verification:
     """One pass over a journal. Feed it every row in order, then ask for the verdict."""
 
-    def __init__(self, *, notes: Sequence[bytes], keys: PublicKeys, cosigned: Sequence[bytes] = ()) -> None:
-        """Prepare with the checkpoints that the log kept, and those of them that came back from its witness."""
+    def __init__(self, points: Iterable[Point]) -> None:
+        """Prepare with the journal's checkpoints, as `checked_points` gives them; each is taken when its row comes."""
         self._tree = Frontier()
         self._signed = 0
         self._witnessed: tuple[int, int | None] = (0, None)
         self._fault: Fault | None = None
-        self._points: list[Point] = []
+        self._points = iter(points)
+        self._checkpoints = 0
+        self._next: Point | None = None
         try:
-            self._points = checked_points(notes, cosigned, keys=keys)
+            self._next_point()
         except FaultFound as error:
             self._fault = error.fault
-        self._next_point = 0
-        self._last_sizes = self._points[-1].checkpoint.size if self._points else 0
-
-    @property
-    def points(self) -> Sequence[Point]:
-        """The checkpoints that are believed, by size; none when one of them is at fault."""
-        return self._points
 
     @property
     def has_fault(self) -> bool:
@@ -156,9 +155,13 @@ class Verification:
             signed_rows=self._signed,
             witnessed_rows=self._witnessed[0],
             witnessed_at_s=self._witnessed[1],
-            checkpoints=len(self._points),
+            checkpoints=self._checkpoints,
             fault=self._fault,
         )
+
+    def _next_point(self) -> None:
+        self._next = next(self._points, None)
+        self._checkpoints += self._next is not None
 
     def _split(self, rows: Sequence[StoredRow]) -> Iterator[Sequence[StoredRow]]:
         """Cut rows where a checkpoint stands, so that the root is computed just there."""
@@ -166,59 +169,58 @@ class Verification:
         self._judge_points()
         while start < len(rows):
             size = self._tree.size
-            point = self._points[self._next_point].checkpoint.size if self._next_point < len(self._points) else None
-            end = len(rows) if point is None else min(len(rows), start + point - size)
+            end = len(rows) if self._next is None else min(len(rows), start + self._next.size - size)
             yield rows[start:end]
             start = end
             self._judge_points()
 
     def _take(self, rows: Sequence[StoredRow]) -> None:
         first = self._tree.size
-        is_vouched_for = self._next_point < len(self._points)
+        is_vouched_for = self._next is not None
         leaves = []
-        for seq, row in enumerate(rows, start=first):
-            if row.seq != seq:
-                raise FaultFound(Fault(what=f"is missing; the next one is numbered {row.seq}", first=seq))
-            leaf = leaf_hash(row.body)
-            if leaf != row.leaf_hash:
+        for seq, (found_seq, body, kept_leaf) in enumerate(rows, start=first):
+            if found_seq != seq:
+                raise FaultFound(Fault(what=f"is missing; the next one is numbered {found_seq}", first=seq))
+            leaf = leaf_hash(body)
+            if leaf != kept_leaf:
                 raise FaultFound(Fault(what="its bytes do not have the leaf hash beside them", first=seq))
-            if not row.body.endswith(b',"seq":%d}' % seq):
+            if not body.endswith(b',"seq":%d}' % seq):
                 raise FaultFound(Fault(what="its bytes are of another row", first=seq))
             if not is_vouched_for:
-                _check_form(row.body, seq)
+                _check_form(body, seq)
             leaves.append(leaf)
         self._tree = self._tree.extended(leaves)
 
     def _judge_points(self) -> None:
-        while self._next_point < len(self._points):
-            point = self._points[self._next_point]
-            size = point.checkpoint.size
-            if size > self._tree.size:
-                return
-            if self._tree.root() != point.checkpoint.root:
+        while self._next is not None and self._next.size <= self._tree.size:
+            if self._tree.root() != self._next.root:
                 what = "changed, added, removed or swapped after the checkpoint over them was signed"
-                raise FaultFound(Fault(what=what, first=self._signed, last=max(self._signed, size - 1)))
-            self._signed = max(self._signed, size)
-            if point.witnessed_at_s is not None:
-                self._witnessed = (size, point.witnessed_at_s)
-            self._next_point += 1
+                raise FaultFound(Fault(what=what, first=self._signed, last=max(self._signed, self._next.size - 1)))
+            self._signed = max(self._signed, self._next.size)
+            if self._next.witnessed_at_s is not None:
+                self._witnessed = (self._next.size, self._next.witnessed_at_s)
+            self._next_point()
 
     def _shortness(self) -> Fault | None:
         try:
             self._judge_points()
+            vouched_for = 0
+            while self._next is not None:
+                vouched_for = self._next.size
+                self._next_point()
         except FaultFound as error:
             return error.fault
-        if self._tree.size >= self._last_sizes:
+        if not vouched_for:
             return None
-        what = f"missing: cut off, while a checkpoint vouches for {self._last_sizes} rows"
-        return Fault(what=what, first=self._tree.size, last=self._last_sizes - 1)
+        what = f"missing: cut off, while a checkpoint vouches for {vouched_for} rows"
+        return Fault(what=what, first=self._tree.size, last=vouched_for - 1)
 
 
 def verify_journal(
-    rows: Iterable[StoredRow], *, notes: Sequence[bytes], keys: PublicKeys, cosigned: Sequence[bytes] = ()
+    rows: Iterable[StoredRow], *, notes: Iterable[bytes], keys: PublicKeys, cosigned: Iterable[bytes] = ()
 ) -> Verdict:
     """Verify a whole journal at once."""
-    verification = Verification(notes=notes, keys=keys, cosigned=cosigned)
+    verification = Verification(checked_points(notes, cosigned, keys=keys))
     batch: list[StoredRow] = []
     for row in rows:
         batch.append(row)
@@ -229,39 +231,85 @@ def verify_journal(
     return verification.verdict()
 
 
-def checked_points(notes: Sequence[bytes], cosigned: Sequence[bytes], *, keys: PublicKeys) -> list[Point]:
-    """Believe every checkpoint, and order them by size. Raises FaultFound."""
-    return _merged(
-        _checked_points(notes, keys, what="checkpoint"),
-        _checked_points(cosigned, keys, what="cosigned checkpoint"),
-    )
+def checked_points(
+    notes: Iterable[bytes], cosigned: Iterable[bytes], *, keys: PublicKeys, check: CheckBatches | None = None
+) -> Iterator[Point]:
+    """Believe the checkpoints that the log kept and those that came back from its witness, one by one, by size.
+
+    They are read while they are asked for, and none is remembered. `check` may do the work elsewhere. Raises FaultFound
+    at the first that cannot be believed, that goes back, or that has another root than one of its size: a fork.
+    """
+    kept = merge(_kept("checkpoint", notes), _kept("cosigned checkpoint", cosigned), key=_said_size)
+    batches = iter(lambda: list(islice(kept, BATCH_NOTES)), [])
+    checked = ((batch, check_notes(batch, keys=keys)) for batch in batches) if check is None else check(batches)
+    before: Point | None = None
+    for point in _believed(checked):
+        if before is not None:
+            if before.size == point.size and before.root != point.root:
+                raise FaultFound(Fault(what=f"two checkpoints of {point.size} rows have two roots: a fork"))
+            yield before
+        before = point
+    if before is not None:
+        yield before
 
 
-def _checked_points(notes: Sequence[bytes], keys: PublicKeys, *, what: str) -> list[Point]:
-    """Believe every checkpoint or name the first that cannot be. Their sizes must not go back."""
-    points: list[Point] = []
-    for index, raw in enumerate(notes):
+class KeptNote(NamedTuple):
+    """A checkpoint as it lies in the store: in which list, and at which place."""
+
+    what: str
+    place: int
+    note: bytes
+
+
+class CheckedNotes(NamedTuple):
+    """Size, root and time of each note up to the first that is not believed, and why that one is not."""
+
+    points: list[tuple[int, bytes, int | None]]
+    refusal: str | None
+
+
+CheckBatches = Callable[[Iterator[list[KeptNote]]], Iterator[tuple[list[KeptNote], CheckedNotes]]]
+"""Checks batches of notes and gives them back in their order."""
+
+
+def check_notes(batch: Sequence[KeptNote], *, keys: PublicKeys) -> CheckedNotes:
+    """Check the signatures of some notes. One that was cosigned is held once to the log's key, not twice."""
+    points: list[tuple[int, bytes, int | None]] = []
+    before: Note | None = None
+    for _, _, raw in batch:
         try:
-            checkpoint, note = open_checkpoint(raw, log=keys.log)
-            is_witnessed = keys.witness is not None and any(one.name == keys.witness.name for one in note.signatures)
-            at_s = check_cosigned(note, witness=keys.witness) if is_witnessed and keys.witness is not None else None
+            checkpoint, before = open_checkpoint(raw, log=keys.log, like=before)
+            is_witnessed = keys.witness is not None and any(one.name == keys.witness.name for one in before.signatures)
+            at_s = check_cosigned(before, witness=keys.witness) if is_witnessed and keys.witness is not None else None
         except NoteRefused as error:
-            raise FaultFound(Fault(what=f"{what} {index}: {error}")) from error
-        before = points[-1].checkpoint if points else None
-        if before is not None and checkpoint.size < before.size:
-            sizes = f"of {checkpoint.size} rows, after one of {before.size}"
-            raise FaultFound(Fault(what=f"{what} {index}: {sizes}: the log went back"))
-        points.append(Point(note=raw, checkpoint=checkpoint, witnessed_at_s=at_s))
-    return points
+            return CheckedNotes(points, str(error))
+        points.append((checkpoint.size, checkpoint.root, at_s))
+    return CheckedNotes(points, None)
 
 
-def _merged(one: Sequence[Point], other: Sequence[Point]) -> list[Point]:
-    """Order checkpoints by size. Two of one size and two roots were signed of two logs: a fork."""
-    points = sorted((*one, *other), key=lambda point: point.checkpoint.size)
-    for before, point in pairwise(point.checkpoint for point in points):
-        if point.size == before.size and point.root != before.root:
-            raise FaultFound(Fault(what=f"two checkpoints of {point.size} rows have two roots: a fork"))
-    return points
+def _kept(what: str, notes: Iterable[bytes]) -> Iterator[KeptNote]:
+    return (KeptNote(what, place, note) for place, note in enumerate(notes))
+
+
+def _said_size(kept: KeptNote) -> int:
+    """Read the size that a note says before it is believed; one that says none stands where it lies."""
+    line = kept.note.split(b"\n", 2)[1:2]
+    return int(line[0]) if line and len(line[0]) <= SIZE_DIGITS_MAX and line[0].isdigit() else 0
+
+
+def _believed(checked: Iterable[tuple[list[KeptNote], CheckedNotes]]) -> Iterator[Point]:
+    """Put notes and what was found of them together. The sizes of one list must not go back. Raises FaultFound."""
+    size = 0
+    for batch, found in checked:
+        for kept, (next_size, root, at_s) in zip(batch, found.points, strict=False):
+            if next_size < size:
+                sizes = f"of {next_size} rows, after one of {size}"
+                raise FaultFound(Fault(what=f"{kept.what} {kept.place}: {sizes}: the log went back"))
+            size = next_size
+            yield Point(kept.note, size, root, at_s)
+        if found.refusal is not None:
+            refused = batch[len(found.points)]
+            raise FaultFound(Fault(what=f"{refused.what} {refused.place}: {found.refusal}"))
 
 
 def _check_form(body: bytes, seq: int) -> None:

@@ -27,7 +27,7 @@ from integration.stack import Stack, is_alive, wait_until
 from trade_demo.policy import demo_policy
 from trade_journal.rows import RowKind
 from trade_journal.store import JournalReader
-from trade_journal.verify import Verification, parse_keys
+from trade_journal.verify import Verification, checked_points, parse_keys
 
 VICTIMS = ("gateway", "journal-writer")
 BOTS = 4
@@ -189,7 +189,7 @@ def check_journal(stack: Stack, reader: JournalReader) -> None:
     cosigned: list[bytes] = []
     while page := reader.cosigned(len(cosigned), PAGE):
         cosigned += page
-    verification = Verification(notes=notes, cosigned=cosigned, keys=keys)
+    verification = Verification(checked_points(notes, cosigned, keys=keys))
     size = 0
     while rows := reader.stored_rows(size, PAGE):
         verification.feed(rows)

@@ -15,7 +15,16 @@ from trade_journal.errors import NoteRefused
 from trade_journal.note import COSIGNATURE_V1, ED25519, Verifier, parse_note
 from trade_journal.rows import Row, RowKind, leaf_hash, row_bytes
 from trade_journal.tree import Frontier
-from trade_journal.verify import BATCH_ROWS, PublicKeys, StoredRow, Verdict, Verification, parse_keys, verify_journal
+from trade_journal.verify import (
+    BATCH_ROWS,
+    PublicKeys,
+    StoredRow,
+    Verdict,
+    Verification,
+    checked_points,
+    parse_keys,
+    verify_journal,
+)
 
 ORIGIN, WITNESS = "trade/simulated/1002/gateway", "trade/simulated/1002/watchdog"
 LOG_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -179,7 +188,7 @@ def test_checkpoint_that_is_not_a_note_is_named() -> None:
 
 @given(st.lists(st.integers(1, 7), max_size=12))
 def test_rows_fed_in_any_portions_give_the_same_verdict(portions: list[int]) -> None:
-    verification = Verification(notes=NOTES, keys=KEYS)
+    verification = Verification(checked_points(NOTES, [], keys=KEYS))
     start = 0
     for portion in portions:
         verification.feed(ROWS[start : start + portion])
@@ -189,7 +198,7 @@ def test_rows_fed_in_any_portions_give_the_same_verdict(portions: list[int]) -> 
 
 
 def test_after_a_fault_nothing_more_is_read() -> None:
-    verification = Verification(notes=[b"nonsense"], keys=KEYS)
+    verification = Verification(checked_points([b"nonsense"], [], keys=KEYS))
     assert verification.has_fault
     verification.feed(ROWS)
     assert verification.verdict().rows == 0
