@@ -12,7 +12,7 @@ ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check coverage mutate redteam hostile crash bench bench-setup bench-clients load format locks clean
+.PHONY: help setup demo test check coverage mutate redteam hostile crash grow bench bench-setup bench-clients load format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -25,6 +25,7 @@ help:
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make hostile  thousands of attacks on the published loss, each under a policy of its own (ARGS=\"--count N --seed N\")"
 	@echo "make crash  fails every system call of the journal once, and kills gateway and journal writer under load (ARGS=\"--kills N --seed N\")"
+	@echo "make grow   lets a journal grow to a million rows and more, and sees that nothing grows faster (ARGS=\"--rows N --folder DIR\")"
 	@echo "make locks  resolve requirements/*.txt again"
 
 .venv/uv/.ready: requirements/uv.txt
@@ -112,6 +113,9 @@ crash: setup
 	tests/system-packages
 	PYTHONPATH=tests $(TESTS)/python -m crash.io_faults
 	PYTHONPATH=tests $(TESTS)/python -m crash.kills $(ARGS)
+
+grow: .venv/tests/.ready
+	PYTHONPATH=tests $(TESTS)/python -m growth.grow $(ARGS)
 
 format: .venv/tests/.ready
 	$(TESTS)/ruff format .
