@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -23,6 +23,7 @@ from trade_core.guests import Guests
 
 TARGET_KEY = "trade.target"
 RECOGNISE_KEY = "trade.recognise"
+CONNECTION_KEY = "trade.connection"
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 64
 HEAD_TIMEOUT_S = 10.0
@@ -32,6 +33,22 @@ DRAIN_TIMEOUT_S = 5.0
 # Each may hold an answer of up to some 300 KB in our memory, beyond what the system holds for it.
 MAX_LAGGARDS = 32
 _SWITCHING_PROTOCOLS = 101
+
+
+class Connection(Protocol):
+    """What an application may ask of the connection that its request came over, without waiting."""
+
+    def is_whole(self) -> bool:
+        """Tell whether the request's body has arrived to its end."""
+        ...
+
+    def is_gone(self) -> bool:
+        """Tell whether the client has left."""
+        ...
+
+    def is_clear(self) -> bool:
+        """Tell whether all that was written before has been taken, so that a short answer need not wait."""
+        ...
 
 
 def guarded_protocol(
@@ -103,7 +120,17 @@ def guarded_protocol(
             scope: dict[str, Any] = self.scope  # type: ignore[assignment]
             scope[TARGET_KEY] = self.url
             scope[RECOGNISE_KEY] = functools.partial(guests.recognise, self)
+            scope[CONNECTION_KEY] = self
             super().on_headers_complete()
+
+        def is_whole(self) -> bool:
+            return not self.cycle.more_body
+
+        def is_gone(self) -> bool:
+            return self.cycle.disconnected or self.transport.is_closing()
+
+        def is_clear(self) -> bool:
+            return self.transport.get_write_buffer_size() == 0
 
         def on_response_complete(self) -> None:
             super().on_response_complete()

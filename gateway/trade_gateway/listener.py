@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from trade_core.guarded_protocol import RECOGNISE_KEY, TARGET_KEY
+from trade_core.guarded_protocol import CONNECTION_KEY, RECOGNISE_KEY, TARGET_KEY, Connection
 from trade_gateway.wire.request import MAX_BODY_BYTES, RawRequest
 
 Scope = MutableMapping[str, Any]
@@ -66,28 +66,24 @@ class BotListener:
             await self._serve_http(scope, receive, send)
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection: Connection = scope[CONNECTION_KEY]
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await _read_body(receive)
+            body = await _body(receive, connection)
         except TimeoutError:
-            await _is_written(send, self._judge.refuse_unread("BODY_TOO_SLOW"))
+            await _is_written(send, self._judge.refuse_unread("BODY_TOO_SLOW"), connection)
             return
         if body is None:
-            await _is_written(send, self._judge.refuse_unread("CLIENT_GONE"))
+            await _is_written(send, self._judge.refuse_unread("CLIENT_GONE"), connection)
             return
         if len(body) > MAX_BODY_BYTES:
-            await _is_written(send, self._judge.refuse_unread("REQUEST_BODY_TOO_LARGE"))
+            await _is_written(send, self._judge.refuse_unread("REQUEST_BODY_TOO_LARGE"), connection)
             return
-        gone = asyncio.create_task(_until_disconnect(receive))
-        try:
-            answer = await self._judge.answer(_raw_request(scope, body))
-            if answer.is_authenticated:
-                scope[RECOGNISE_KEY]()
-            await asyncio.sleep(0)  # lets a disconnect that has already arrived be seen
-            if gone.done() or not await _is_written(send, answer):
-                await answer.on_undelivered()
-        finally:
-            gone.cancel()
+        answer = await self._judge.answer(_raw_request(scope, body))
+        if answer.is_authenticated:
+            scope[RECOGNISE_KEY]()
+        await asyncio.sleep(0)  # lets a disconnect that has already arrived be seen
+        if connection.is_gone() or not await _is_written(send, answer, connection):
+            await answer.on_undelivered()
 
 
 def _raw_request(scope: Scope, body: bytes) -> RawRequest:
@@ -99,6 +95,14 @@ def _raw_request(scope: Scope, body: bytes) -> RawRequest:
         body=body,
         client=str(client[0]),
     )
+
+
+async def _body(receive: Receive, connection: Connection) -> bytes | None:
+    """Read a body, as below; a timer costs more than most bodies, and one that is there needs none."""
+    if connection.is_whole():
+        return await _read_body(receive)
+    async with asyncio.timeout(BODY_TIMEOUT_S):
+        return await _read_body(receive)
 
 
 async def _read_body(receive: Receive) -> bytes | None:
@@ -114,13 +118,11 @@ async def _read_body(receive: Receive) -> bytes | None:
     return bytes(body)
 
 
-async def _until_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        continue
-
-
-async def _is_written(send: Send, answer: Answer) -> bool:
+async def _is_written(send: Send, answer: Answer, connection: Connection) -> bool:
     """Write an answer; False when the bot does not take it in time."""
+    if connection.is_clear():
+        await _write(send, answer)  # into an empty buffer: nothing to wait for
+        return True
     try:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await _write(send, answer)

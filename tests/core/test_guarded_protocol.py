@@ -16,11 +16,13 @@ from uvicorn.server import ServerState
 
 from trade_core import guarded_protocol as protocol_module
 from trade_core.guarded_protocol import (
+    CONNECTION_KEY,
     MAX_CONNECTIONS,
     MAX_HEAD_BYTES,
     MAX_HEADERS,
     RECOGNISE_KEY,
     TARGET_KEY,
+    Connection,
     guarded_protocol,
 )
 
@@ -37,6 +39,7 @@ class Bot:
     seen: list[bytes] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     gone: int = 0
+    connections: list[Connection] = field(default_factory=list)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     closes: bool = False
     state: ServerState = field(default_factory=ServerState)
@@ -49,6 +52,7 @@ class Bot:
             await send({"type": "websocket.close"})
             return
         self.seen.append(scope[TARGET_KEY])
+        self.connections.append(scope[CONNECTION_KEY])
         event = await receive()
         while event["type"] == "http.request" and event["more_body"]:
             event = await receive()
@@ -426,3 +430,38 @@ async def test_protocol_upgrade_to_something_else_is_the_applications_and_ends_t
         request = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
         assert (await exchange(bot, request)).endswith(b"ok")
         assert (bot.seen, bot.refused) == ([b"/a"], [])
+
+
+async def test_protocol_tells_whether_a_body_has_arrived_to_its_end() -> None:
+    async with listening() as bot, connection(bot) as (reader, writer):
+        writer.write(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+        await until(lambda: bot.connections != [])
+        (seen,) = bot.connections
+        assert not seen.is_whole()
+        bot.may_answer.clear()
+        writer.write(b"}")
+        await until(seen.is_whole)
+        bot.may_answer.set()
+        assert (await answer_of(reader)).endswith(b"ok")
+        assert not seen.is_gone()
+
+
+async def test_protocol_tells_whether_the_client_has_left() -> None:
+    async with listening() as bot:
+        bot.may_answer.clear()
+        async with connection(bot) as (_, writer):
+            writer.write(POST)
+            await until(lambda: bot.connections != [])
+            (seen,) = bot.connections
+            assert (seen.is_whole(), seen.is_gone()) == (True, False)
+        await until(seen.is_gone)
+
+
+async def test_protocol_tells_whether_the_client_takes_what_was_written() -> None:
+    async with listening() as bot, connection(bot) as (reader, writer):
+        writer.write(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: bot.connections != [])
+        (seen,) = bot.connections
+        await until(lambda: not seen.is_clear())
+        await reader.readexactly(BIG)
+        await until(seen.is_clear)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trade_core.guarded_protocol import RECOGNISE_KEY, TARGET_KEY
+from trade_core.guarded_protocol import CONNECTION_KEY, RECOGNISE_KEY, TARGET_KEY
 from trade_gateway import listener as listener_module
 from trade_gateway.listener import Answer, BotListener
 from trade_gateway.wire.request import MAX_BODY_BYTES, RawRequest
@@ -59,9 +59,22 @@ class Bot:
             self._events.put_nowait(event)
         self.written: list[dict[str, Any]] = []
         self.is_reading = True
+        self.has_left = False
+        self.has_sent_all = False
 
     def leave(self) -> None:
-        self._events.put_nowait(DISCONNECT)
+        self.has_left = True
+
+    # The connection, as the protocol shows it.
+
+    def is_whole(self) -> bool:
+        return self.has_sent_all
+
+    def is_gone(self) -> bool:
+        return self.has_left
+
+    def is_clear(self) -> bool:
+        return self.is_reading
 
     async def receive(self) -> dict[str, Any]:
         return await self._events.get()
@@ -77,7 +90,8 @@ async def serve(judge: Judge, bot: Bot, scope: dict[str, Any] | None = None) -> 
         bot.written.append({"type": "relayed"})
 
     async with asyncio.timeout(5):
-        await BotListener(judge=judge, relay=relay)(scope or dict(SCOPE), bot.receive, bot.send)
+        whole = {**(scope or SCOPE), CONNECTION_KEY: bot}
+        await BotListener(judge=judge, relay=relay)(whole, bot.receive, bot.send)
 
 
 async def test_listener_hands_the_request_on_as_it_arrived() -> None:
@@ -131,6 +145,14 @@ async def test_listener_slow_body_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     judge, bot = Judge(), Bot(body(b"{", more=True))
     await serve(judge, bot)
     assert (judge.refused, judge.asked) == (["BODY_TOO_SLOW"], [])
+
+
+async def test_listener_body_that_is_there_needs_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "BODY_TIMEOUT_S", -1.0)
+    judge, bot = Judge(), Bot(body(b"{}"))
+    bot.has_sent_all = True
+    await serve(judge, bot)
+    assert (judge.refused, len(judge.asked)) == ([], 1)
 
 
 async def test_listener_client_that_leaves_in_its_body_is_counted() -> None:
