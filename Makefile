@@ -19,7 +19,7 @@ help:
 	@echo "make check  the fast half of it, under 2 minutes: all but the random tests and those with real parts"
 	@echo "make coverage  which branches of the pure core its own tests leave out; none may be"
 	@echo "make mutate  breaks every line of the pure core and sees whether its tests notice (ARGS=\"NAME... --afresh\")"
-	@echo "make bench  an order through the gateway, side by side with nginx, mitmproxy, a naive gateway and the bare disk (ARGS=\"--quick\")"
+	@echo "make bench  an order through the gateway, side by side with nginx, mitmproxy, a naive gateway and the bare disk, then bench-clients (ARGS=\"--quick\": a minute, and no clients)"
 	@echo "make bench-clients  what bad clients cost an honest one, and what one decision costs"
 	@echo "make load   bots, a flood, a slow exchange and a halt, with limits on errors and latency (ARGS=\"SCENARIO... --seconds N\")"
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
@@ -90,6 +90,7 @@ bench-setup: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/mitmproxy/.ready
 
 bench: bench-setup
 	$(TESTS)/python loadtests/bench.py $(ARGS)
+	$(if $(ARGS),,$(MAKE) --no-print-directory bench-clients)
 
 bench-clients: .venv/tests/.ready $(SERVICES:%=.venv/%/.ready)
 	$(TESTS)/python loadtests/slow_clients.py $(ARGS)
