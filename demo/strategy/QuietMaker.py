@@ -51,6 +51,7 @@ class QuietMaker(IStrategy):
 
     def populate_entry_trend(self, dataframe: DataFrame, metadata: dict) -> DataFrame:
         dataframe["enter_long"] = 1
+        dataframe["enter_tag"] = "flat_at_the_bid"  # a strategy with reasons names them here; the journal keeps them
         return dataframe
 
     def populate_exit_trend(self, dataframe: DataFrame, metadata: dict) -> DataFrame:

@@ -20,7 +20,7 @@ from trade_demo.stack import ExchangeCredentials, Files, read_handover
 
 CATEGORIES = ("spot", "linear")
 # Named by the interface; each stays null until its component exists.
-PROCESS_NAMES = ("gateway", "journal-writer", "watchdog", "executor", "console", "simulator", "freqtrade")
+PROCESS_NAMES = ("gateway", "journal-writer", "watchdog", "executor", "console", "simulator", "freqtrade", "shim")
 
 
 async def listed_symbols(client: httpx.AsyncClient) -> dict[str, list[str]]:

@@ -30,6 +30,7 @@ from trade_demo.process import (
 )
 from trade_demo.stack import (
     JOURNAL_WRITER,
+    SHIM,
     ExchangeCredentials,
     Files,
     freqtrade_config_command,
@@ -40,9 +41,11 @@ from trade_demo.stack import (
     read_exchange_credentials,
     read_handover,
     service_spec,
+    shim_spec,
     write_freqtrade_config,
     write_gateway_settings,
     write_journal_writer_settings,
+    write_shim_settings,
     write_simulator_settings,
     write_watchdog_settings,
 )
@@ -89,13 +92,14 @@ class Stack:
         await self._start_services(self.exchange)
         if self._options.bot is Bot.FREQTRADE:
             await self._start_freqtrade()
+            await self._start_shim(self.exchange)
         self._view.headline = "running"
         self._step("everything is ready")
 
     async def stop(self, *, is_hurried: bool) -> None:
         """End every process within 10 s; at once when hurried."""
         bots = [item for item in self.running if item.spec.name == "freqtrade"]
-        services = [item for item in self.running if item.spec.name in {"gateway", "watchdog"}]
+        services = [item for item in self.running if item.spec.name in {"gateway", "watchdog", SHIM}]
         writers = [item for item in self.running if item.spec.name == JOURNAL_WRITER]
         rest = [item for item in self.running if item not in (*bots, *services, *writers)]
         await stop_processes(bots, deadline_s=0 if is_hurried else BOT_STOP_S)
@@ -174,6 +178,11 @@ class Stack:
         await self._until(freqtrade, control.start_trading, "start trading")
         self._view.freqtrade_state = "running"
         self._spawn(observe_forever(lambda: self._note_freqtrade(control)))
+
+    async def _start_shim(self, exchange: ExchangeCredentials) -> None:
+        write_shim_settings(self._files, exchange=exchange)
+        await self._launch(shim_spec(self._files))
+        self._step("the journal shim writes freqtrade's trades into the journal")
 
     async def _note_freqtrade(self, control: FreqtradeControl) -> None:
         self._view.freqtrade_state = await control.state()

@@ -6,7 +6,8 @@
     gateway     `init`: makes its own keys, the key ring, and a handover file for each of its users
     journal-writer runs, and has the ring's word for whose log it writes
     gateway     and watchdog run; the gateway becomes ACTIVE with the watchdog's first lease
-    freqtrade   last, paused, with the configuration that the gateway prints
+    freqtrade   paused, with the configuration that the gateway prints, and then told to start
+    shim        last: follows freqtrade's trades into the journal
 
 Every file with a secret is readable by its owner only and reaches its process by path.
 """
@@ -32,7 +33,8 @@ from trade_demo.process import ProcessFailed, ProcessSpec, minimal_environment, 
 STRATEGY = "QuietMaker"
 STRATEGY_FOLDER = Path(__file__).parents[1] / "strategy"
 JOURNAL_WRITER = "journal-writer"
-SERVICES = ("simulator", "gateway", JOURNAL_WRITER, "watchdog", "freqtrade")
+SHIM = "shim"
+SERVICES = ("simulator", "gateway", JOURNAL_WRITER, "watchdog", "freqtrade", SHIM)
 # The virtual environment of each service; of the others it is named as they are.
 _ENVIRONMENTS = {JOURNAL_WRITER: "journal"}
 
@@ -82,6 +84,11 @@ class Files:
     def freqtrade_config(self) -> Path:
         """Return freqtrade's configuration."""
         return self.root / "freqtrade" / "config.json"
+
+    @property
+    def freqtrade_database(self) -> Path:
+        """Return the database in which freqtrade keeps its trades."""
+        return self.root / "freqtrade" / "trades.sqlite"
 
     @property
     def freqtrade_data(self) -> Path:
@@ -260,6 +267,20 @@ def write_journal_writer_settings(files: Files, *, exchange: ExchangeCredentials
     )
 
 
+def write_shim_settings(files: Files, *, exchange: ExchangeCredentials) -> None:
+    """Write shim.toml."""
+    _write_toml(
+        files.settings(SHIM),
+        {
+            "environment": "simulated",
+            "account": exchange.account,
+            "state_dir": str(files.state(SHIM)),
+            "journal_socket": str(files.journal_socket("shim")),
+            "bot_database": str(files.freqtrade_database),
+        },
+    )
+
+
 def write_freqtrade_config(files: Files, printed: bytes, *, mode: Mode) -> FreqtradeAccess:
     """Write the configuration that the gateway printed, with at most the demo's stake.
 
@@ -291,6 +312,16 @@ def service_spec(files: Files, service: str) -> ProcessSpec:
     )
 
 
+def shim_spec(files: Files) -> ProcessSpec:
+    """Return how the journal shim runs."""
+    return ProcessSpec(
+        name=SHIM,
+        command=(service_command("journal", "trade-journal"), "shim", "--config", str(files.settings(SHIM))),
+        environment=minimal_environment(files.root / SHIM),
+        log_file=files.log(SHIM),
+    )
+
+
 def freqtrade_spec(files: Files) -> ProcessSpec:
     """Return how freqtrade runs. Raises ProcessFailed when the strategy's folder is not there."""
     if not (STRATEGY_FOLDER / f"{STRATEGY}.py").is_file():
@@ -303,7 +334,7 @@ def freqtrade_spec(files: Files) -> ProcessSpec:
         *("--userdir", str(files.freqtrade_data)),
         *("--strategy", STRATEGY),
         *("--strategy-path", str(STRATEGY_FOLDER)),
-        *("--db-url", f"sqlite:///{home / 'trades.sqlite'}"),
+        *("--db-url", f"sqlite:///{files.freqtrade_database}"),
     )
     # Freqtrade would otherwise leave compiled files beside the strategy.
     environment = {**minimal_environment(home), "PYTHONDONTWRITEBYTECODE": "1"}

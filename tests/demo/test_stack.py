@@ -21,14 +21,17 @@ from trade_demo.stack import (
     read_exchange_credentials,
     read_handover,
     service_spec,
+    shim_spec,
     write_freqtrade_config,
     write_gateway_settings,
     write_journal_writer_settings,
+    write_shim_settings,
     write_simulator_settings,
     write_watchdog_settings,
 )
 from trade_gateway.policy.limits import parse_policy
 from trade_gateway.settings import GatewaySettings
+from trade_journal.shim_settings import ShimSettings
 from trade_journal.writer_settings import JournalWriterSettings
 from trade_simulator.settings import SimulatorSettings
 from trade_watchdog.settings import WatchdogSettings
@@ -109,6 +112,18 @@ def test_journal_writer_settings_are_what_the_writer_reads_and_the_gateway_reach
     assert (settings.gateway_uid, settings.shim_uid) == (None, None)
 
 
+def test_shim_settings_are_what_the_shim_reads_and_name_its_own_socket_and_freqtrade_s_database(
+    files: Files, credentials: dict[str, Any]
+) -> None:
+    exchange = read_exchange_credentials(files.credentials)
+    write_journal_writer_settings(files, exchange=exchange)
+    write_shim_settings(files, exchange=exchange)
+    settings = load_settings(files.settings("shim"), ShimSettings)
+    writer = load_settings(files.settings("journal-writer"), JournalWriterSettings)
+    assert (settings.account, settings.journal_socket) == ("1002", writer.shim_socket)
+    assert settings.bot_database == files.freqtrade_database
+
+
 def test_policy_is_what_the_gateway_reads_and_leaves_room_for_the_stake() -> None:
     policy = parse_policy(demo_policy().encode())
     assert {category.value for category, _ in policy.symbols} == {"spot", "linear"}
@@ -170,8 +185,8 @@ def test_specs_name_no_secret_and_run_from_the_service_s_own_environment(
 ) -> None:
     secrets = [pair["secret"] for pair in credentials["keys"].values()]
     services = ("simulator", "gateway", "journal-writer", "watchdog")
-    for spec in [*(service_spec(files, name) for name in services), freqtrade_spec(files)]:
-        environment = "journal" if spec.name == "journal-writer" else spec.name
+    for spec in [*(service_spec(files, name) for name in services), freqtrade_spec(files), shim_spec(files)]:
+        environment = "journal" if spec.name in {"journal-writer", "shim"} else spec.name
         assert f"/{environment}/bin/" in spec.command[0]
         text = " ".join([*spec.command, *spec.environment.values()])
         assert not any(secret in text for secret in secrets)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -10,10 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
-from integration.stack import Stack, wait_until
+from integration.stack import ROOT, Stack, wait_until
 
 FILLS_WITHIN_S = 240
 READY_WITHIN_S = 120
+FREQTRADE_CONFIG = "state/freqtrade/config.json"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(READY_WITHIN_S + 2 * FILLS_WITHIN_S)]
 
 DENIALS = {"SYMBOL_OUTCOME_UNRESOLVED", "REFERENCE_STALE", "ACCOUNT_VIEW_UNTRUSTED", "STATE_REDUCE_ONLY"}
@@ -97,6 +100,60 @@ def test_freqtrade_sees_its_trade_closed_by_the_stop_when_the_price_falls_throug
     assert closed[0]["pair"].startswith(symbol.removesuffix("USDT") + "/")
     assert closed[0]["close_profit"] < -0.04
     assert denial_codes(trading) <= DENIALS
+
+
+def swing_trades(stack: Stack) -> dict[str, dict[str, Any]]:
+    """The table of trades, as the command shows it while everything runs."""
+    command = [ROOT / ".venv/journal/bin/trade-journal", "table", "swing_trades", "--json"]
+    shown = subprocess.run(
+        [*command, "--journal", stack.description["journals"]["gateway"]], check=True, capture_output=True, text=True
+    )
+    records = [json.loads(line) for line in shown.stdout.splitlines()]
+    return {record["trade_id"]: record for record in records}
+
+
+def test_freqtrade_s_trades_stand_in_the_journal_once_each_with_thesis_and_result(trading: Stack) -> None:
+    closed = trades(trading)
+    assert len(closed) >= 2
+    wait_until(
+        lambda: all(swing_trades(trading).get(str(trade["trade_id"]), {}).get("exit") for trade in closed),
+        within_s=20,
+        what="every closed trade in the journal",
+    )
+    table = swing_trades(trading)
+    for trade in closed:
+        record = table[str(trade["trade_id"])]
+        assert (record["pair"], record["direction"], record["status"]) == (trade["pair"], "long", "closed")
+        assert record["thesis"] == f"QuietMaker flat_at_the_bid -> {trade['exit_reason']}"
+        assert float(str(record["profit"]).removesuffix(" USDT")) == pytest.approx(trade["close_profit_abs"])
+        assert float(str(record["profit_ratio"])) == pytest.approx(trade["close_profit"])
+        assert str(record["entry"]).startswith(f"{trade['amount']} at ")
+    rows = [row for row in trading.rows() if row["actor"] == "shim"]
+    for kind in ("swing_trade:opened", "swing_trade:closed"):
+        ids = [row["fields"]["trade_id"] for row in rows if row["kind"] == kind]
+        assert len(ids) == len(set(ids))
+
+
+def test_shim_of_a_real_bot_repeats_no_secret(trading: Stack) -> None:
+    described = trading.description
+    secrets = [described["gateway"]["secret"], described["gateway"]["key"], described["freqtrade"]["password"]]
+    secrets += re.findall(r'"(?:jwt_secret_key|ws_token)": "([^"]+)"', (trading.folder / FREQTRADE_CONFIG).read_text())
+    assert len(secrets) >= 4
+    rows = json.dumps([row for row in trading.rows() if row["actor"] == "shim"])
+    folder = trading.folder / "state" / "shim"
+    told = [rows, *(path.read_text() for path in folder.rglob("*") if path.is_file())]
+    told.append((trading.folder / "state" / "logs" / "shim.log").read_text())
+    assert "swing_trade:closed" in rows
+    assert not [secret for secret in secrets if any(secret in text for text in told)]
+
+
+def test_lesson_of_a_real_trade_stands_in_the_table(trading: Stack) -> None:
+    trade_id = str(trades(trading)[0]["trade_id"])
+    config = trading.description["processes"]["shim"]["command"][-1]
+    command = [ROOT / ".venv/journal/bin/trade-journal", "lesson", trade_id, "do it again", "--config", config]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said.endswith(f"the lesson of trade {trade_id}\n")
+    assert swing_trades(trading)[trade_id]["lesson"] == "do it again"
 
 
 def test_freqtrade_demo_ends_good_and_only_the_stop_took(trading: Stack) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +267,47 @@ def test_database_that_real_freqtrade_made_is_read(tmp_path: Path) -> None:
     assert done.result is not None
     assert (done.enter_tag, done.result.exit_reason, done.result.exit_price) == ("done", "roi", "3010")
     assert [float(done.result.profit or 0), float(done.result.profit_ratio or 0)] == told["done"][1:3]
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from journal.bot_database import BotDatabase
+bot = BotDatabase(Path(sys.argv[1]))
+bot.trade(1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_database_of_a_bot_that_was_killed_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "trades.sqlite"
+    assert subprocess.run([sys.executable, "-c", KILLED, path, ROOT / "tests"], check=False).returncode == -9
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert before.keys() == {"trades.sqlite", "trades.sqlite-wal", "trades.sqlite-shm"}
+    assert only(read_trades(path)).enter_tag == "dip"
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+NOBODY = """
+import os, sys
+sys.path[:0] = sys.argv[2].split(":")
+from pathlib import Path
+from trade_journal.bot_database import read_trades
+if os.getuid() == 0:
+    os.setuid(65534)  # nobody
+print(len(read_trades(Path(sys.argv[1]))))
+"""
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_database_of_another_user_is_read_without_the_right_to_write(is_running: bool) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own folders are closed to others
+        Path(folder).chmod(0o755)
+        bot = BotDatabase(Path(folder) / "trades.sqlite")
+        bot.trade(1)
+        if not is_running:
+            bot.end()
+        command = [sys.executable, "-c", NOBODY, str(bot.path), f"{ROOT}/journal:{ROOT}/core"]
+        read = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert read.stdout == "1\n"
