@@ -93,14 +93,17 @@ def sign_checkpoint(checkpoint: Checkpoint, private_key: Ed25519PrivateKey) -> N
     return Note(text=checkpoint.text(), signatures=(signature,))
 
 
-def open_checkpoint(raw: bytes, *, log: Verifier, like: Note | None = None) -> tuple[Checkpoint, Note]:
+def open_checkpoint(
+    raw: bytes, *, log: Verifier, like: tuple[Checkpoint, Note] | None = None
+) -> tuple[Checkpoint, Note]:
     """Verify a checkpoint by its log's key and return it with its note. Raises NoteRefused.
 
-    `like` is a note that was opened with the same key: the same text under the same signature is believed for it.
+    `like` is what was opened with the same key before: the same text under the same signature is the same checkpoint.
     """
     note = parse_note(raw)
-    if like is None or _signed_by(note, log) != _signed_by(like, log):
-        check_signed(note, verifier=log)
+    if like is not None and _signed_by(note, log) == _signed_by(like[1], log):
+        return like[0], note
+    check_signed(note, verifier=log)
     checkpoint = read_checkpoint(note)
     if checkpoint.origin != log.name:
         raise NoteRefused(f"a checkpoint of {checkpoint.origin!r}; expected {log.name!r}")

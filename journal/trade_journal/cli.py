@@ -9,6 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from trade_journal.bundle_verify import RangeVerdict, row_proof, verify_bundle
 from trade_journal.database_cli import add_database_command
 from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable, NoteRefused
 from trade_journal.export import BUNDLE, LAYOUTS, export_journal
+from trade_journal.note_checks import checked_notes
 from trade_journal.proof import RowProof, check_proof, latest_over, parse_proof
 from trade_journal.rendering import line_of, rendered_row, time_text
 from trade_journal.rows import Row, RowKind, leaf_hash, parse_row
@@ -161,7 +163,8 @@ def _verify(options: argparse.Namespace) -> int:
             with _progress("rows", source.size()) as advance:
                 return _said(verify_bundle(source, keys=keys, advance=advance), keys, options)
         # Checkpoints first: rows that are written meanwhile are then merely not vouched for yet.
-        verification = Verification(checked_points(source.checkpoints(), source.cosigned(), keys=keys))
+        check = partial(checked_notes, keys=keys)
+        verification = Verification(checked_points(source.checkpoints(), source.cosigned(), keys=keys, check=check))
         with _progress("rows", source.size()) as advance:
             for page in stored_rows(source):
                 verification.feed(page)

@@ -16,7 +16,6 @@ It does not judge meaning: whether a field holds a secret or a foreign error tex
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +49,8 @@ _LEAF_PREFIX: Final = b"\x00"  # RFC 6962 section 2.1: leaves and inner nodes mu
 # What the checks below let through (ASCII names, integers within 2**53, no floats) this encoder renders exactly as
 # RFC 8785 does, at a fiftieth of the price on the hot path; a test holds it to the core's canonical form.
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
+# Takes the last of two keys of one name, as any reader of the kind: rendered again, such a row is another one.
+_PARSED: Final = msgspec.json.Decoder()
 _NAMES_REMEMBERED: Final = 4096
 _ROW_KEYS: Final = frozenset({"actor", "at_ns", "fields", "kind", "policy_hash", "seq"})
 
@@ -192,7 +193,7 @@ def leaf_hash(body: bytes) -> bytes:
 def parse_row(body: bytes) -> Row:
     """Read a row back from its bytes. Raises JournalDamaged when they are not the canonical form of a row."""
     try:
-        row = _row_from(json.loads(body))
+        row = _row_from(_PARSED.decode(body))
         canonical = row_bytes(row)
     except (ValueError, TypeError, KeyError, RecursionError, RowRefused) as error:
         raise JournalDamaged(f"not a row: {type(error).__name__}") from error
@@ -211,7 +212,10 @@ def _row_from(document: object) -> Row:
         at_ns=_parsed_time(document["at_ns"]),
         kind=_KIND_BY_VALUE[document["kind"]],
         actor=document["actor"],
-        fields={name: _parsed_value(name, value) for name, value in document["fields"].items()},
+        fields={
+            name: value if _is_plain(_form_of(name), value) else _parsed_value(name, value)
+            for name, value in document["fields"].items()
+        },
         policy_hash=document["policy_hash"],
     )
 
@@ -266,7 +270,7 @@ def _rendered_fields(fields: Fields) -> dict[str, object]:
     return rendered
 
 
-def _is_plain(form: _Form, value: object) -> bool:
+def _is_plain(form: _Form | None, value: object) -> bool:
     """Tell whether a value stands for itself, as most do; of all others `_rendered_value` decides."""
     if type(value) is str:
         return form is _Form.PLAIN and len(value) <= STRING_CHARACTERS_MAX

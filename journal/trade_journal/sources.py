@@ -6,6 +6,7 @@ rendered again in their one canonical form, so that a row that says anything els
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from trade_journal.verify import StoredRow
 
 TIMEOUT_S: Final = 10.0
 LISTENER_ROWS_MAX: Final = 500  # what a service gives at once
+AHEAD_PAGES: Final = 8  # at most 64 MiB, of the largest rows
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
@@ -51,14 +53,19 @@ class DatabaseSource:
 
     def __init__(self, url: str) -> None:
         self._reader = JournalReader(url)
+        self._ahead: deque[list[StoredRow]] = deque()
 
     def size(self) -> int:
         """Count the rows."""
         return self._reader.size()
 
     def rows(self, from_seq: int, limit: int) -> list[StoredRow]:
-        """Read rows as they lie there."""
-        return self._reader.stored_rows(from_seq, limit)
+        """Read rows as they lie there. Whole pages are read ahead: a view costs as much as a page."""
+        if limit != READ_ROWS_MAX:
+            return self._reader.stored_rows(from_seq, limit)
+        if not self._ahead or self._ahead[0][0].seq != from_seq:
+            self._ahead = deque(self._reader.stored_pages(from_seq, AHEAD_PAGES))
+        return self._ahead.popleft() if self._ahead else []
 
     def checkpoints(self) -> Iterator[bytes]:
         """Read every checkpoint."""

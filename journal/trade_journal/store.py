@@ -181,6 +181,15 @@ class JournalReader:
         with self._database.view() as connection:
             return read_stored(connection, from_seq, limit)
 
+    def stored_pages(self, from_seq: int, count: int) -> list[list[StoredRow]]:
+        """Read so many pages of READ_ROWS_MAX rows in one view, as `stored_rows` reads one; fewer at the end."""
+        pages: list[list[StoredRow]] = []
+        with self._database.view() as connection:
+            while len(pages) < count and (page := read_stored(connection, from_seq, READ_ROWS_MAX)):
+                pages.append(page)
+                from_seq = page[-1].seq + 1
+        return pages
+
     def checkpoints(self, from_number: int, limit: int) -> list[bytes]:
         """Read checkpoints as notes, in the order in which they were kept. At most CHECKPOINTS_MAX."""
         query = select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.number >= from_number)

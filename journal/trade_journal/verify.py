@@ -20,7 +20,7 @@ from heapq import merge
 from itertools import islice
 from typing import Final, NamedTuple
 
-from trade_journal.checkpoint import check_cosigned, open_checkpoint
+from trade_journal.checkpoint import Checkpoint, check_cosigned, open_checkpoint
 from trade_journal.errors import JournalDamaged, NoteRefused
 from trade_journal.note import COSIGNATURE_V1, ED25519, Note, Verifier, parse_verifier
 from trade_journal.rows import leaf_hash, parse_row
@@ -28,7 +28,7 @@ from trade_journal.tree import Frontier
 
 KEYS_BYTES_MAX: Final = 4096
 BATCH_ROWS: Final = 1024
-BATCH_NOTES: Final = 256
+BATCH_NOTES: Final = 512
 SIZE_DIGITS_MAX: Final = 16
 
 
@@ -241,7 +241,11 @@ def checked_points(
     """
     kept = merge(_kept("checkpoint", notes), _kept("cosigned checkpoint", cosigned), key=_said_size)
     batches = iter(lambda: list(islice(kept, BATCH_NOTES)), [])
-    checked = ((batch, check_notes(batch, keys=keys)) for batch in batches) if check is None else check(batches)
+    checked = (
+        ((batch, check_notes([one.note for one in batch], keys=keys)) for batch in batches)
+        if check is None
+        else check(batches)
+    )
     before: Point | None = None
     for point in _believed(checked):
         if before is not None:
@@ -272,15 +276,15 @@ CheckBatches = Callable[[Iterator[list[KeptNote]]], Iterator[tuple[list[KeptNote
 """Checks batches of notes and gives them back in their order."""
 
 
-def check_notes(batch: Sequence[KeptNote], *, keys: PublicKeys) -> CheckedNotes:
+def check_notes(notes: Sequence[bytes], *, keys: PublicKeys) -> CheckedNotes:
     """Check the signatures of some notes. One that was cosigned is held once to the log's key, not twice."""
     points: list[tuple[int, bytes, int | None]] = []
-    before: Note | None = None
-    for _, _, raw in batch:
+    before: tuple[Checkpoint, Note] | None = None
+    for raw in notes:
         try:
-            checkpoint, before = open_checkpoint(raw, log=keys.log, like=before)
-            is_witnessed = keys.witness is not None and any(one.name == keys.witness.name for one in before.signatures)
-            at_s = check_cosigned(before, witness=keys.witness) if is_witnessed and keys.witness is not None else None
+            before = checkpoint, note = open_checkpoint(raw, log=keys.log, like=before)
+            is_witnessed = keys.witness is not None and any(one.name == keys.witness.name for one in note.signatures)
+            at_s = check_cosigned(note, witness=keys.witness) if is_witnessed and keys.witness is not None else None
         except NoteRefused as error:
             return CheckedNotes(points, str(error))
         points.append((checkpoint.size, checkpoint.root, at_s))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -48,6 +49,28 @@ def test_checkpoint_is_verified_by_a_stranger_without_our_code() -> None:
     at_s = int.from_bytes(bodies[1][:8], "big")
     WITNESS_KEY.public_key().verify(bodies[1][8:], f"cosignature/v1\ntime {at_s}\n{text}".encode())
     assert text.splitlines()[:3] == [ORIGIN, "17", base64.b64encode(POINT.root).decode()]
+
+
+def test_checkpoint_like_one_that_was_opened_is_the_same() -> None:
+    opened = open_checkpoint(sign_checkpoint(POINT, LOG_KEY).rendered().encode(), log=LOG)
+    found, note = open_checkpoint(cosigned().rendered().encode(), log=LOG, like=opened)
+    assert (found, note) == (POINT, cosigned())
+
+
+def test_checkpoint_of_a_believed_text_under_another_signature_is_refused() -> None:
+    signed = sign_checkpoint(POINT, LOG_KEY)
+    opened = open_checkpoint(signed.rendered().encode(), log=LOG)
+    forged = replace(signed, signatures=(replace(signed.signatures[0], body=bytes(64)),))
+    with pytest.raises(NoteRefused, match="does not verify"):
+        open_checkpoint(forged.rendered().encode(), log=LOG, like=opened)
+
+
+def test_checkpoint_of_another_text_under_a_believed_signature_is_refused() -> None:
+    signed = sign_checkpoint(POINT, LOG_KEY)
+    opened = open_checkpoint(signed.rendered().encode(), log=LOG)
+    forged = replace(signed, text=replace(POINT, size=18).text())
+    with pytest.raises(NoteRefused, match="does not verify"):
+        open_checkpoint(forged.rendered().encode(), log=LOG, like=opened)
 
 
 def test_checkpoint_of_an_empty_log_is_believed() -> None:

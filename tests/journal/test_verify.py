@@ -182,6 +182,22 @@ def test_checkpoint_fork_is_named() -> None:
     assert fault_of(ROWS, [NOTES[1], fork]) == "two checkpoints of 12 rows have two roots: a fork"
 
 
+def test_checkpoint_that_came_back_with_another_root_is_a_fork() -> None:
+    fork = note([*ROWS[:11], rehashed(11)])
+    verdict = verify_journal(ROWS, notes=NOTES, cosigned=[fork], keys=KEYS)
+    assert verdict.fault is not None
+    assert verdict.fault.text() == "two checkpoints of 12 rows have two roots: a fork"
+
+
+@pytest.mark.parametrize("size", ["-1", "9" * 17, "", "x"])
+def test_cosigned_checkpoint_of_a_size_that_is_none_is_named(size: str) -> None:
+    bad = NOTES[-1].split(b"\n")
+    bad[1] = size.encode()
+    verdict = verify_journal(ROWS, notes=NOTES, cosigned=[NOTES[0], b"\n".join(bad)], keys=KEYS)
+    assert verdict.fault is not None
+    assert verdict.fault.text().startswith("cosigned checkpoint 1: ")
+
+
 def test_checkpoint_that_is_not_a_note_is_named() -> None:
     assert fault_of(ROWS, [b"nonsense"]).startswith("checkpoint 0: a note is")
 
