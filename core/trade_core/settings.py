@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +15,7 @@ from trade_core.errors import ConfigurationError
 
 MAX_SETTINGS_BYTES = 256 * 1024
 _SHOWN_CHARACTERS = 80
+_FINGERPRINT_DIGITS = 16
 _URL_PASSWORD = re.compile(r"(://[^:/@]*):.*@")
 
 S = TypeVar("S", bound="Settings")
@@ -62,6 +65,22 @@ def _complaints(error: ValidationError) -> list[str]:
                 found = _URL_PASSWORD.sub(r"\1:***@", ascii(item.get("input")))[:_SHOWN_CHARACTERS]
                 complaints.append(f"{key}: {item['msg']} (found {found})")
     return complaints
+
+
+def shown_settings(settings: Settings) -> dict[str, str]:
+    """Say each setting as text for a row of the journal, so that a change is seen.
+
+    Paths and URLs stand as a fingerprint (the first 16 hexadecimal digits of their SHA-256): rows tell nobody where
+    things are. Secrets are no settings; their files are, and stand as paths do.
+    """
+    return {name: _shown(getattr(settings, name)) for name in type(settings).model_fields}
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    if isinstance(value, str | bool | int | Decimal | None) and "://" not in text and "/" not in text:
+        return "none" if value is None else text[:_SHOWN_CHARACTERS]
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:_FINGERPRINT_DIGITS]}"
 
 
 def resolve_path(value: object, folder: Path) -> Path:

@@ -17,6 +17,7 @@ from trade_core.bybit.client import BybitClient
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeUnavailable
 from trade_core.secrets import Secret
+from trade_core.settings import shown_settings
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway.account.activity import Activity, ActivityLimits
 from trade_gateway.account.keeper import AccountKeeper
@@ -268,6 +269,7 @@ class Gateway:
                 "latch": self.states.latched().name,
             },
         )
+        self.recorder.append_later(RowKind.CONFIG_LOADED, {"settings": shown_settings(self._settings)})
         if not recovered.has_baseline:
             # A crash between these rows writes them again: the last one says that they are all there.
             for fields in baseline_rows(self._ring):

@@ -19,6 +19,7 @@ from trade_journal.rows import Row, RowKind, Value
 
 Record: TypeAlias = dict[str, str | None]
 Fields: TypeAlias = Mapping[str, Value]
+_Change: TypeAlias = tuple[str, str | None, str | None]  # field, old value, new value
 # The holder of the trading state that only a person loosens, and its state when it holds nothing.
 LATCH_HOLDER: Final = "operator_latch"
 RELEASED: Final = "ACTIVE"
@@ -119,24 +120,47 @@ def _halt_event(row: Row) -> Record:
 
 
 def config_changes(rows: Iterable[Row]) -> list[Record]:
-    """Give each key that a change of the policy changed; a line of another form stands whole under `field`."""
+    """Give each key of the policy, and each setting between one start and the next, that has another value."""
     records: list[Record] = []
+    settings: dict[str, Mapping[str, Value]] = {}
     for row in rows:
-        changes = row.fields.get("changes")
-        for line in changes if isinstance(changes, list | tuple) else ():
-            found = _CHANGE.fullmatch(str(line))
-            field, old, new = found.group("field", "old", "new") if found else (str(line), None, None)
-            records.append(
-                {
-                    "row": str(row.seq),
-                    "at": time_text(row.at_ns),
-                    "service": row.actor,
-                    "field": field,
-                    "old_value": old,
-                    "new_value": new,
-                }
-            )
+        if row.kind is RowKind.POLICY_CHANGED:
+            changes = _policy_changes(row)
+        else:
+            loaded = row.fields.get("settings")
+            loaded = loaded if isinstance(loaded, Mapping) else {}
+            changes = _setting_changes(settings.get(row.actor, loaded), loaded)
+            settings[row.actor] = loaded
+        records += [_config_change(row, field, old, new) for field, old, new in changes]
     return records
+
+
+def _policy_changes(row: Row) -> list[_Change]:
+    """Read the lines of a change; one of another form stands whole as the field."""
+    lines = row.fields.get("changes")
+    found: list[_Change] = []
+    for line in lines if isinstance(lines, list | tuple) else ():
+        parts = _CHANGE.fullmatch(str(line))
+        found.append((parts["field"], parts["old"], parts["new"]) if parts else (str(line), None, None))
+    return found
+
+
+def _setting_changes(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[_Change]:
+    names = [*after, *(name for name in before if name not in after)]
+    return [
+        (name, _text(before, name), _text(after, name)) for name in names if _text(before, name) != _text(after, name)
+    ]
+
+
+def _config_change(row: Row, field: str, old: str | None, new: str | None) -> Record:
+    return {
+        "row": str(row.seq),
+        "at": time_text(row.at_ns),
+        "service": row.actor,
+        "field": field,
+        "old_value": old,
+        "new_value": new,
+    }
 
 
 def incidents(rows: Iterable[Row]) -> list[Record]:
@@ -192,6 +216,8 @@ TABLES: Final[Mapping[str, Table]] = {
         "movement_id at direction amount status confirm_txn",
     ),
     "halt_events": _table({RowKind.STATE_CHANGED}, halt_events, "row at ceiling by reason trigger_value resolved_at"),
-    "config_changes": _table({RowKind.POLICY_CHANGED}, config_changes, "row at service field old_value new_value"),
+    "config_changes": _table(
+        {RowKind.POLICY_CHANGED, RowKind.CONFIG_LOADED}, config_changes, "row at service field old_value new_value"
+    ),
     "incidents": _table({RowKind.INCIDENT_OPENED}, incidents, "row at type severity detail mitigated_at"),
 }

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +9,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from trade_core.errors import ConfigurationError
-from trade_core.settings import MAX_SETTINGS_BYTES, Settings, load_settings, resolve_path
+from trade_core.settings import MAX_SETTINGS_BYTES, Settings, load_settings, resolve_path, shown_settings
 
 
 class Sample(Settings):
@@ -96,3 +98,28 @@ def test_resolve_path_keeps_absolute_paths(tmp_path: Path) -> None:
 def test_resolve_path_of_no_path_is_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises(ValueError, match="must be a path"):
         resolve_path(value, tmp_path)
+
+
+class Shown(Settings):
+    file: Path
+    url: str
+    port: int
+    switch: bool
+    share: Decimal
+    user: int | None
+    names: list[str]
+
+
+def test_settings_shown_have_values_but_no_paths_or_addresses() -> None:
+    values = {"file": Path("/home/me/secrets.json"), "url": "http://127.0.0.1:1", "port": 1, "switch": True}
+    shown = shown_settings(Shown(**values, share=Decimal("0.5"), user=None, names=["a"]))
+    assert (shown["port"], shown["switch"], shown["share"], shown["user"]) == ("1", "True", "0.5", "none")
+    for name in ("file", "url", "names"):
+        assert re.fullmatch(r"sha256:[0-9a-f]{16}", shown[name]), name
+    assert shown["file"] != shown["url"]
+    changed = shown_settings(Shown(**{**values, "port": 2}, share=Decimal("0.5"), user=None, names=["a"]))
+    assert {name for name in shown if shown[name] != changed[name]} == {"port"}
+
+
+def test_settings_shown_text_is_cut() -> None:
+    assert len(shown_settings(Sample(name="a" * 500, port=1))["name"]) == 80

@@ -512,6 +512,9 @@ async def test_gateway_start_and_end_are_rows(tmp_path: Path) -> None:
         assert shown[0]["kind"] == "process:started"
     rows = await rows_in(tmp_path)
     assert (rows[0].kind, rows[-1].kind) == (RowKind.PROCESS_STARTED, RowKind.PROCESS_STOPPED)
+    (loaded,) = (row for row in rows if row.kind is RowKind.CONFIG_LOADED)
+    assert "/" not in str(loaded.fields)
+    assert set(loaded.fields["settings"]) == set(GatewaySettings.model_fields)
     assert [row.seq for row in rows] == list(range(len(rows)))
 
 

@@ -128,6 +128,21 @@ def test_each_changed_key_is_a_record() -> None:
     ]
 
 
+def test_settings_that_differ_between_two_starts_are_records() -> None:
+    def loaded(**settings: str) -> tuple[RowKind, dict[str, Any]]:
+        return RowKind.CONFIG_LOADED, {"settings": settings}
+
+    found = config_changes(
+        rows(loaded(a="1", b="2"), loaded(a="1", b="3", c="4"), loaded(a="1", b="3"), loaded(a="1", b="3"))
+    )
+    assert [(one["row"], one["field"], one["old_value"], one["new_value"]) for one in found] == [
+        ("1", "b", "2", "3"),
+        ("1", "c", None, "4"),
+        ("2", "c", "4", None),
+    ]
+    assert config_changes(rows((RowKind.CONFIG_LOADED, {}), (RowKind.CONFIG_LOADED, {"settings": "odd"}))) == []
+
+
 def test_incident_has_what_is_known_of_it() -> None:
     fields = {"type": "disaster stop filled", "severity": "critical", "symbol": "BTCUSDT", "filled": "1"}
     (found,) = incidents(rows((RowKind.INCIDENT_OPENED, fields)))
@@ -142,7 +157,7 @@ def test_incident_has_what_is_known_of_it() -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_columns_are_what_the_records_have(name: str) -> None:
     table = TABLES[name]
-    fields = {"holder": "operator_latch", "changes": ["tightens x: 1 -> 2"], "trade_id": "1"}
+    fields = {"holder": "operator_latch", "changes": ["tightens x: 1 -> 2"], "trade_id": "1", "settings": {}}
     found: list[Record] = table.project(rows(*((kind, fields) for kind in RowKind if kind in table.kinds)))
     assert found
     assert all(tuple(record) == table.columns for record in found)
