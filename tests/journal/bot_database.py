@@ -55,8 +55,11 @@ class BotDatabase:
         trade = ", ".join(TRADE)
         self._database.execute(f"CREATE TABLE trades (id INTEGER PRIMARY KEY, {trade})")
         self._database.execute(
-            "CREATE TABLE orders (id INTEGER PRIMARY KEY, ft_trade_id, ft_order_side, ft_is_open, order_id, filled)"
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, ft_trade_id INTEGER, ft_order_side, ft_is_open, order_id,"
+            " filled)"
         )
+        for column in ("ft_trade_id", "ft_is_open"):
+            self._database.execute(f"CREATE INDEX ix_orders_{column} ON orders ({column})")
         self._database.execute('CREATE TABLE "KeyValueStore" (id INTEGER PRIMARY KEY, key, string_value)')
         self.run('INSERT INTO "KeyValueStore" (key, string_value) VALUES (?, ?)', "secret", CANARY)
 

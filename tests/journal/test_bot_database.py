@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,14 @@ def test_settled_trades_are_left_out_and_open_ones_never(bot: BotDatabase, monke
             bot.close_trade(number)
     assert [one.number for one in read_trades(bot.path)] == [1, 2, 3, 4, 5, 6, 7]
     assert [one.number for one in read_trades(bot.path, settled=5)] == [2, 6, 7]
+
+
+def test_orders_are_found_by_their_trade_and_never_by_looking_at_all_of_them(bot: BotDatabase) -> None:
+    asked = {"after": 0, "settled": 0, "limit": 1}
+    with closing(sqlite3.connect(bot.path)) as database:
+        plan = [str(step[3]) for step in database.execute(f"EXPLAIN QUERY PLAN {bot_database._QUERY}", asked)]
+    searched = [step for step in plan if step.startswith(("SEARCH o", "SCAN o"))]
+    assert searched == ["SEARCH o USING INDEX ix_orders_ft_trade_id (ft_trade_id=?)"] * 3
 
 
 def test_more_trades_than_the_bound_are_refused(bot: BotDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
