@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import public_text
 from trade_core.trust.ring import KeyRing
-from trade_journal.checkpoint import Checkpoint, cosign, sign_checkpoint
-from trade_journal.note import parse_note
-from trade_journal.ring_keys import gateway_log_keys
+from trade_journal.log.checkpoint import Checkpoint, cosign, sign_checkpoint
+from trade_journal.log.note import parse_note
+from trade_journal.log.ring_keys import gateway_log_keys
 
 
 def ring_of(key: Ed25519PrivateKey, **changed: Any) -> KeyRing:

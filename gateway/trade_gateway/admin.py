@@ -22,7 +22,7 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LEASE_BYTES
 from trade_gateway.identity import Role
 from trade_journal.errors import JournalError
-from trade_journal.rows import INTEGER_MAX
+from trade_journal.log.rows import INTEGER_MAX
 
 MAX_ROWS = 512
 _READERS = frozenset({Role.WATCHDOG, Role.OPERATOR})

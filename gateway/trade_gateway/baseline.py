@@ -27,7 +27,7 @@ from trade_gateway.account.messages import OrderSeen
 from trade_gateway.account.questions import ask_open_orders, ask_positions, ask_wallet
 from trade_gateway.startup import verify_key
 from trade_gateway.wire.intents import Category, Side
-from trade_journal.rows import Fields
+from trade_journal.log.rows import Fields
 
 MAX_STRANGERS = 1_000
 _ORDERS_A_ROW = 24  # 24 lines of at most 280 characters stay below what a row may hold

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from trade_gateway.wire.intents import Category
-from trade_journal.rows import Fields, RowKind
+from trade_journal.log.rows import Fields, RowKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.tags import TagMaker
 from trade_gateway.wire.intents import Category, StopIntent
-from trade_journal.rows import Fields, RowKind
+from trade_journal.log.rows import Fields, RowKind
 
 ROUND_EVERY_S = 2.0
 # A position that fills in crumbs changes many times a second.

@@ -26,7 +26,7 @@ from trade_gateway.startup import (
     verify_key,
 )
 from trade_gateway.states import Fault
-from trade_journal.rows import RowKind
+from trade_journal.log.rows import RowKind
 
 RETRY_S = 1.0
 INSTRUMENTS_EVERY_S = 3600

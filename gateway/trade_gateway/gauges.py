@@ -11,7 +11,7 @@ from trade_gateway.ledger import OrderLedger, Phase
 from trade_gateway.metrics import Metrics
 from trade_gateway.second_view import update_second_gauges
 from trade_gateway.state_keeper import StateKeeper
-from trade_journal.journal import Journal
+from trade_journal.writer.journal import Journal
 
 
 def update_gauges(

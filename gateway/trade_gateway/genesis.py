@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import write_atomically
-from trade_journal.rows import RowKind, leaf_hash, row_bytes
+from trade_journal.log.rows import RowKind, leaf_hash, row_bytes
 
 if TYPE_CHECKING:
-    from trade_journal.journal import Journal
+    from trade_journal.writer.journal import Journal
 
 GENESIS_FILE = "genesis.json"
 _KEY = "first_leaf_hash"

@@ -23,7 +23,7 @@ from trade_core.trust.succession import difference
 from trade_core.trust.tag import tag_key_id
 from trade_gateway.genesis import GENESIS_FILE, permit_genesis
 from trade_gateway.settings import GatewaySettings
-from trade_journal.ring_keys import gateway_log_keys
+from trade_journal.log.ring_keys import gateway_log_keys
 
 IDENTITY_FILE = "identity.json"
 HANDOVER_FOLDER = "handover"

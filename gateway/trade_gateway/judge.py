@@ -41,7 +41,7 @@ from trade_gateway.wire.render import denied_answer, envelope, local_read_answer
 from trade_gateway.wire.request import RawRequest, check_framing, check_host
 from trade_gateway.wire.routes import Kind, Route, match_route
 from trade_gateway.wire.triggers import is_trigger
-from trade_journal.rows import Fields, RowKind
+from trade_journal.log.rows import Fields, RowKind
 
 MAX_INCIDENT_PATHS = 128  # more than the list of forbidden paths has; the names of algorithms are the client's own
 log = logging.getLogger(__name__)

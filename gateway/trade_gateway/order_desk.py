@@ -38,7 +38,7 @@ from trade_gateway.stop_incidents import StopIncidents
 from trade_gateway.tags import TagMaker
 from trade_gateway.wire.intents import CancelIntent, Category, OrderIntent, StopIntent
 from trade_gateway.wire.refusal import Detail, Refusal, neutralised, refuse
-from trade_journal.rows import RowKind
+from trade_journal.log.rows import RowKind
 
 _WORTH_A_SECOND_LOOK = frozenset(
     {

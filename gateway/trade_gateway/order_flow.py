@@ -42,7 +42,7 @@ from trade_gateway.commands import (
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.wire.intents import StopIntent
 from trade_gateway.wire.render import cancel_body, order_body, stop_body
-from trade_journal.rows import Fields, RowKind
+from trade_journal.log.rows import Fields, RowKind
 
 # The bot's client gives up after 10 s; what is not resolved 7.5 s after arrival is answered as unresolved.
 ANSWER_WITHIN_NS = 7_500 * NS_PER_MS

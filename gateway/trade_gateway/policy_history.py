@@ -27,7 +27,7 @@ from trade_gateway.policy.comparison import compare
 from trade_gateway.policy.content import policy_of
 from trade_gateway.policy.limits import Counts, policy_hash
 from trade_gateway.policy.model import Policy, SymbolKey
-from trade_journal.rows import Fields, Row, RowKind
+from trade_journal.log.rows import Fields, Row, RowKind
 
 MAX_FORMER_SYMBOLS = 200
 """Symbols that were traded once and may still be held; each is one more price and instrument to follow."""

@@ -36,7 +36,7 @@ from trade_gateway.policy_file import NOT_READ, FileStatus, FileVerdict, Look, S
 from trade_gateway.policy_history import InForce, PolicyHistory
 from trade_gateway.recorder import Recorder
 from trade_gateway.state_keeper import RELEASE_DELAY_S, row_parts, warrant_parts
-from trade_journal.rows import Fields, RowKind
+from trade_journal.log.rows import Fields, RowKind
 
 LOOK_EVERY_S = 0.5
 LOOK_WITHIN_S = 2.0

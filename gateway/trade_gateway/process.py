@@ -18,8 +18,8 @@ from trade_gateway.listener import BotListener
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.stream_frames import MAX_FRAME_CHARACTERS
-from trade_journal.client import JournalClient
-from trade_journal.ring_keys import gateway_log_keys
+from trade_journal.log.ring_keys import gateway_log_keys
+from trade_journal.writer.client import JournalClient
 
 ADMIN_CONNECTIONS = 64
 JOURNAL_WITHIN_S = 15  # the journal writer may be starting too

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from trade_core.clock import NS_PER_S, Clock
 from trade_gateway.metrics import Metrics
 from trade_journal.errors import JournalDoubtful, JournalError, JournalFull, JournalUnavailable
-from trade_journal.journal import Journal
-from trade_journal.rows import REQUEST_KINDS, Entry, Fields, RowKind
+from trade_journal.log.rows import REQUEST_KINDS, Entry, Fields, RowKind
+from trade_journal.writer.journal import Journal
 
 ACTOR = "gateway"
 DENIAL_ROWS_PER_S = 20

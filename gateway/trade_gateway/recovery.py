@@ -22,8 +22,8 @@ from trade_gateway.order_flow import TERMINAL_STATUSES
 from trade_gateway.policy.facts import base_coin_of
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent, TriggerBy
-from trade_journal.journal import Journal
-from trade_journal.rows import Fields, Row, RowKind
+from trade_journal.log.rows import Fields, Row, RowKind
+from trade_journal.writer.journal import Journal
 
 _PAGE = 512
 LATCH_HOLDER = "operator_latch"

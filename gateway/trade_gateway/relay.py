@@ -24,7 +24,7 @@ from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.recorder import Recorder
 from trade_gateway.stream_frames import STREAM_PATHS, FrameRefused, parse_client_frame
 from trade_gateway.wire.request import check_host
-from trade_journal.rows import RowKind
+from trade_journal.log.rows import RowKind
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -64,10 +64,10 @@ from trade_gateway.wire.authentication import SpentSignatures, spent_capacity
 from trade_gateway.wire.request import hosts_of
 from trade_gateway.witnessed_log import WitnessedLog
 from trade_journal.errors import JournalUnavailable
-from trade_journal.journal import Journal
-from trade_journal.rendering import rendered_row
-from trade_journal.ring_keys import gateway_log_keys
-from trade_journal.rows import Row, RowKind
+from trade_journal.log.rendering import rendered_row
+from trade_journal.log.ring_keys import gateway_log_keys
+from trade_journal.log.rows import Row, RowKind
+from trade_journal.writer.journal import Journal
 
 _RETRY_S = 1.0
 _WATCH_STATE_EVERY_S = 0.25

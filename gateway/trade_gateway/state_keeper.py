@@ -30,9 +30,9 @@ from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import LATCH_HOLDER, Recovered
 from trade_gateway.states import Fault, Hold, Holder, StateBoard
 from trade_gateway.witnessed_log import CheckpointForgotten, LogForked, WitnessedLog
-from trade_journal.checkpoint import Checkpoint
 from trade_journal.errors import JournalError
-from trade_journal.rows import STRING_CHARACTERS_MAX, Fields, RowKind
+from trade_journal.log.checkpoint import Checkpoint
+from trade_journal.log.rows import STRING_CHARACTERS_MAX, Fields, RowKind
 
 RELEASE_DELAY_S = 60
 log = logging.getLogger(__name__)

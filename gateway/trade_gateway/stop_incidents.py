@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_gateway.recorder import Recorder
-from trade_journal.rows import Fields, RowKind
+from trade_journal.log.rows import Fields, RowKind
 
 AGAIN_AFTER_NS = 60 * NS_PER_S
 

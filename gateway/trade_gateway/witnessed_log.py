@@ -14,9 +14,9 @@ from typing import Final
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.trust.keys import NotTrusted
-from trade_journal.checkpoint import Checkpoint, open_checkpoint, open_cosigned
 from trade_journal.errors import NoteRefused
-from trade_journal.note import Verifier
+from trade_journal.log.checkpoint import Checkpoint, open_checkpoint, open_cosigned
+from trade_journal.log.note import Verifier
 
 MAX_UNWITNESSED_S: Final = 15
 REMEMBERED_MAX: Final = 64

@@ -18,21 +18,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from trade_core.errors import TradeError
 from trade_core.secrets import read_secret_file, secret_text
-from trade_journal.bundle_source import BundleSource
-from trade_journal.bundle_verify import RangeVerdict, row_proof, verify_bundle
 from trade_journal.database_cli import add_database_command
 from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable, NoteRefused
-from trade_journal.export import BUNDLE, LAYOUTS, export_journal
+from trade_journal.export.bundle_source import BundleSource
+from trade_journal.export.bundle_verify import RangeVerdict, row_proof, verify_bundle
+from trade_journal.export.export import BUNDLE, LAYOUTS, export_journal
+from trade_journal.log.proof import RowProof, check_proof, latest_over, parse_proof
+from trade_journal.log.rendering import line_of, rendered_row, time_text
+from trade_journal.log.rows import Row, RowKind, leaf_hash, parse_row
+from trade_journal.log.tree import Frontier, inclusion_proof
+from trade_journal.log.verify import PublicKeys, Verdict, Verification, checked_points, parse_keys
 from trade_journal.note_checks import checked_notes
-from trade_journal.proof import RowProof, check_proof, latest_over, parse_proof
-from trade_journal.rendering import line_of, rendered_row, time_text
-from trade_journal.rows import Row, RowKind, leaf_hash, parse_row
-from trade_journal.shim_cli import add_shim_commands
 from trade_journal.sources import Source, open_source, stored_rows
-from trade_journal.store import READ_ROWS_MAX
+from trade_journal.store.store import READ_ROWS_MAX
 from trade_journal.tables_cli import add_table_arguments, show_table
-from trade_journal.tree import Frontier, inclusion_proof
-from trade_journal.verify import PublicKeys, Verdict, Verification, checked_points, parse_keys
+from trade_journal.trades.shim_cli import add_shim_commands
 
 EXIT_GOOD: Final = 0
 EXIT_TAMPERED: Final = 1

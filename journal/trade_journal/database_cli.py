@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from trade_journal.database import driver_loaded
+from trade_journal.store.database import driver_loaded
 
 EXIT_GOOD: Final = 0
 
@@ -26,7 +26,7 @@ def add_database_command(commands: argparse._SubParsersAction[argparse.ArgumentP
 
 def _init(options: argparse.Namespace) -> int:
     with driver_loaded():
-        from trade_journal.postgres_init import init_journal  # noqa: PLC0415 - only its users load the driver
+        from trade_journal.store.postgres_init import init_journal  # noqa: PLC0415 - only its users load the driver
     made = init_journal(options.url, origin=options.origin, role=options.role, readers=options.reader)
     print(f"{made.place}: made an empty journal of {options.origin} (schema {made.schema})")
     print(f"  {options.role} may read it and add to it" + "".join(f", {name} may read it" for name in options.reader))

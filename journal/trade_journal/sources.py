@@ -14,11 +14,11 @@ from typing import Any, Final, Protocol
 
 import httpx
 
-from trade_journal.bundle_source import BundleSource, is_bundle
 from trade_journal.errors import JournalRefused, JournalUnavailable, RowRefused
-from trade_journal.rows import Row, RowKind, row_bytes
-from trade_journal.store import CHECKPOINTS_MAX, READ_ROWS_MAX, JournalReader
-from trade_journal.verify import StoredRow
+from trade_journal.export.bundle_source import BundleSource, is_bundle
+from trade_journal.log.rows import Row, RowKind, row_bytes
+from trade_journal.log.verify import StoredRow
+from trade_journal.store.store import CHECKPOINTS_MAX, READ_ROWS_MAX, JournalReader
 
 TIMEOUT_S: Final = 10.0
 LISTENER_ROWS_MAX: Final = 500  # what a service gives at once

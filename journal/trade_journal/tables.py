@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from trade_journal.rendering import time_text
-from trade_journal.rows import Row, RowKind, Value
+from trade_journal.log.rendering import time_text
+from trade_journal.log.rows import Row, RowKind, Value
 
 Record: TypeAlias = dict[str, str | None]
 Fields: TypeAlias = Mapping[str, Value]

@@ -13,7 +13,7 @@ from rich.table import Table as ShownTable
 from rich.text import Text
 
 from trade_core.logs import neutralise
-from trade_journal.rows import Row, RowKind, parse_row
+from trade_journal.log.rows import Row, RowKind, parse_row
 from trade_journal.sources import Source, stored_rows
 from trade_journal.tables import TABLES, Record, Table
 

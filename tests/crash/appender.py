@@ -13,10 +13,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.clock import SystemClock
-from trade_journal.checkpoint import LogSigner, open_checkpoint
 from trade_journal.errors import JournalError
-from trade_journal.rows import Entry, RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.checkpoint import LogSigner, open_checkpoint
+from trade_journal.log.rows import Entry, RowKind
+from trade_journal.writer.writer import JournalWriter
 
 ORIGIN = "trade/simulated/1002/gateway"
 SIGNER = LogSigner(

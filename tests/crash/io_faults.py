@@ -23,10 +23,10 @@ from pathlib import Path
 
 from crash.appender import EMERGENCY_NUMBERS, ROWS, SIGNER, entry, opened, segment_of
 
-from trade_journal.note import parse_note
-from trade_journal.rows import Row, RowKind
-from trade_journal.store import JournalReader
-from trade_journal.verify import PublicKeys, verify_journal
+from trade_journal.log.note import parse_note
+from trade_journal.log.rows import Row, RowKind
+from trade_journal.log.verify import PublicKeys, verify_journal
+from trade_journal.store.store import JournalReader
 
 CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "openat", "fcntl", "pread64", "unlink", "flock", "fallocate")
 # What fails before, in an emergency: a commit, and not by the call that is tried.

@@ -25,9 +25,9 @@ from integration.bot import Bot, resting_order
 from integration.stack import Stack, is_alive, wait_until
 
 from trade_demo.policy import demo_policy
-from trade_journal.rows import RowKind
-from trade_journal.store import JournalReader
-from trade_journal.verify import Verification, checked_points, parse_keys
+from trade_journal.log.rows import RowKind
+from trade_journal.log.verify import Verification, checked_points, parse_keys
+from trade_journal.store.store import JournalReader
 
 VICTIMS = ("gateway", "journal-writer")
 BOTS = 4

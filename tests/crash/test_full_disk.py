@@ -12,8 +12,8 @@ from crash.kills import check_journal
 from integration.bot import Bot, resting_order
 from integration.stack import Stack, wait_until
 
-from trade_journal.rows import Row, RowKind
-from trade_journal.store import JournalReader
+from trade_journal.log.rows import Row, RowKind
+from trade_journal.store.store import JournalReader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 CREATE, CANCEL = "/v5/order/create", "/v5/order/cancel"

@@ -31,8 +31,8 @@ from trade_demo.stack import (
 )
 from trade_gateway.policy.limits import parse_policy
 from trade_gateway.settings import GatewaySettings
-from trade_journal.shim_settings import ShimSettings
-from trade_journal.writer_settings import JournalWriterSettings
+from trade_journal.trades.shim_settings import ShimSettings
+from trade_journal.writer.writer_settings import JournalWriterSettings
 from trade_simulator.settings import SimulatorSettings
 from trade_watchdog.settings import WatchdogSettings
 

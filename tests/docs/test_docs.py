@@ -15,10 +15,10 @@ from trade_gateway.metrics import Metrics
 from trade_gateway.policy import bounds
 from trade_gateway.policy.limits import KEYS, parse_policy
 from trade_gateway.settings import GatewaySettings
-from trade_journal.rows import REQUEST_KINDS, RowKind
-from trade_journal.shim_settings import ShimSettings
+from trade_journal.log.rows import REQUEST_KINDS, RowKind
 from trade_journal.tables import TABLES
-from trade_journal.writer_settings import JournalWriterSettings
+from trade_journal.trades.shim_settings import ShimSettings
+from trade_journal.writer.writer_settings import JournalWriterSettings
 from trade_simulator.settings import SimulatorSettings
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.settings import WatchdogSettings

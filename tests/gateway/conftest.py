@@ -12,7 +12,7 @@ from trade_core.clock import ManualClock, SystemClock
 from trade_gateway.metrics import Metrics
 from trade_gateway.recorder import Recorder
 from trade_journal.errors import JournalUnavailable
-from trade_journal.writer import JournalWriter
+from trade_journal.writer.writer import JournalWriter
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from gateway.deployment import LOG_PRIVATE
 
 from trade_core.clock import SystemClock
 from trade_core.trust.ring import read_ring
-from trade_journal.peers import Peer
-from trade_journal.ring_keys import gateway_log_keys, gateway_log_signer
-from trade_journal.server import Door, JournalServer
-from trade_journal.writer import JournalWriter
+from trade_journal.log.ring_keys import gateway_log_keys, gateway_log_signer
+from trade_journal.writer.peers import Peer
+from trade_journal.writer.server import Door, JournalServer
+from trade_journal.writer.writer import JournalWriter
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Any
 from trade_gateway.ledger import Phase, TrackedOrder
 from trade_gateway.metrics import Metrics
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent, TriggerBy
-from trade_journal.rows import Entry, Row, RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import Entry, Row, RowKind
+from trade_journal.writer.writer import JournalWriter
 
 ACCOUNT = "1002"
 

@@ -19,7 +19,7 @@ from trade_gateway.policy.limits import policy_content, policy_hash
 from trade_gateway.policy.model import Policy
 from trade_gateway.policy_history import PolicyHistory
 from trade_gateway.state_keeper import row_parts, warrant_parts
-from trade_journal.rows import Fields, Row, RowKind
+from trade_journal.log.rows import Fields, Row, RowKind
 
 OPERATOR = load_private_key(new_private_key())
 LOOSER = replace(POLICY, max_open_orders=5)

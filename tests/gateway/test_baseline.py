@@ -29,7 +29,7 @@ from trade_gateway.account.messages import OrderSeen
 from trade_gateway.baseline import MAX_STRANGERS, Strangers, baseline_rows, read_baseline, shown_baseline
 from trade_gateway.startup import KeyRefused
 from trade_gateway.wire.intents import Category, Side
-from trade_journal.rows import Entry, RowKind, draft
+from trade_journal.log.rows import Entry, RowKind, draft
 
 KEY = public_text(load_private_key(new_private_key()))
 KEY_FACTS: dict[str, Any] = {

@@ -23,8 +23,8 @@ from trade_gateway.order_flow import Placement, PlaceResult, place_order
 from trade_gateway.recorder import Recorder
 from trade_gateway.upstream import Upstream
 from trade_journal.errors import RowRefused
-from trade_journal.rows import RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import RowKind
+from trade_journal.writer.writer import JournalWriter
 
 
 @asynccontextmanager

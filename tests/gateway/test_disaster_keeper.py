@@ -24,8 +24,8 @@ from trade_gateway.order_flow import resolve_order
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.tags import TagMaker
-from trade_journal.rows import RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import RowKind
+from trade_journal.writer.writer import JournalWriter
 
 FRACTION = Decimal("0.1")
 

@@ -9,8 +9,8 @@ import pytest
 from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
 from trade_gateway.genesis import GENESIS_FILE, check_genesis, permit_genesis, remember_genesis
-from trade_journal.rows import Entry, RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import Entry, RowKind
+from trade_journal.writer.writer import JournalWriter
 
 RING = "r" * 64
 

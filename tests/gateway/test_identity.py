@@ -17,7 +17,7 @@ from trade_core.trust.ring import KeyRing, read_ring, ring_bytes
 from trade_core.trust.tag import tag_key_id
 from trade_gateway.identity import PUBLIC_KEYS_FILE, Role, identity_path, initialise, load_identity
 from trade_gateway.settings import GatewaySettings
-from trade_journal.verify import parse_keys
+from trade_journal.log.verify import parse_keys
 
 POLICY_HASH = "a" * 64
 BASELINE = baseline_of(taken_at_ms=1)

@@ -17,8 +17,8 @@ from trade_gateway.metrics import Metrics
 from trade_gateway.policy.model import Policy
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import ANSWER_ROWS_PER_S, Recorder
-from trade_journal.rows import REQUEST_KINDS, RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import REQUEST_KINDS, RowKind
+from trade_journal.writer.writer import JournalWriter
 
 DUPLICATE = ((b"host", b"a"), (b"host", b"b"))
 

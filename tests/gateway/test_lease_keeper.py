@@ -13,7 +13,7 @@ from trade_core.trust.lease import Lease, SecondPrice, sign_lease
 from trade_core.trust.ring import ring_hash
 from trade_gateway.lease_keeper import LeaseKeeper
 from trade_gateway.witnessed_log import WitnessedLog
-from trade_journal.ring_keys import gateway_log_keys
+from trade_journal.log.ring_keys import gateway_log_keys
 
 KEY = load_private_key(base64.b64encode(bytes(range(32))).decode())
 STRANGER = load_private_key(base64.b64encode(bytes(32)).decode())

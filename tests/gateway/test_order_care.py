@@ -18,7 +18,7 @@ from trade_gateway.order_desk import Placed
 from trade_gateway.recorder import Recorder
 from trade_gateway.wire.intents import OrderIntent
 from trade_gateway.wire.order_bodies import parse_order_create
-from trade_journal.writer import JournalWriter
+from trade_journal.writer.writer import JournalWriter
 
 TIME_TO_LIVE_S = 60
 

@@ -24,8 +24,8 @@ from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.wire.intents import CancelIntent, Category, Side
 from trade_gateway.wire.refusal import Refusal
-from trade_journal.rows import Row, RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import Row, RowKind
+from trade_journal.writer.writer import JournalWriter
 
 
 def cancel_intent(

@@ -48,7 +48,7 @@ from trade_gateway.order_flow import (
     withdraw_order,
 )
 from trade_gateway.wire.intents import Category, Side
-from trade_journal.rows import RowKind
+from trade_journal.log.rows import RowKind
 
 T0 = 1000 * NS_PER_S
 LOST = Unknown(reason="lost", signed_at_ns=T0)

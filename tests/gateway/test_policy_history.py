@@ -21,7 +21,7 @@ from trade_gateway.policy.bounds import counts_at
 from trade_gateway.policy.limits import policy_hash
 from trade_gateway.policy.model import Policy, SymbolKey
 from trade_gateway.policy_history import PolicyHistory, warrant_of
-from trade_journal.rows import RowKind
+from trade_journal.log.rows import RowKind
 
 
 def in_force(history: PolicyHistory) -> str:

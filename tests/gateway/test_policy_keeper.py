@@ -28,8 +28,8 @@ from trade_gateway.policy_keeper import PolicyKeeper, is_policy_warrant
 from trade_gateway.recorder import Recorder
 from trade_gateway.state_keeper import RELEASE_DELAY_S, warrant_parts
 from trade_journal.errors import JournalUnavailable
-from trade_journal.rows import Entry, Fields, Row, RowKind, draft
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import Entry, Fields, Row, RowKind, draft
+from trade_journal.writer.writer import JournalWriter
 
 POLICY_KINDS = {
     RowKind.POLICY_RECORDED,

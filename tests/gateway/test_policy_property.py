@@ -31,7 +31,7 @@ from trade_gateway.policy_keeper import PolicyKeeper
 from trade_gateway.recorder import Recorder
 from trade_gateway.state_keeper import RELEASE_DELAY_S
 from trade_journal.errors import JournalUnavailable
-from trade_journal.rows import Entry, Row, RowKind, draft
+from trade_journal.log.rows import Entry, Row, RowKind, draft
 
 POLICIES = [
     POLICY,

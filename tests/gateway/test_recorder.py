@@ -14,9 +14,9 @@ from trade_gateway import recorder as recorder_module
 from trade_gateway.metrics import Metrics
 from trade_gateway.recorder import ANSWER_ROWS_PER_S, COUNTED_ANSWERS, DENIAL_ROWS_PER_S, Recorder
 from trade_journal.errors import JournalDoubtful, JournalFull, JournalUnavailable
-from trade_journal.rows import REQUEST_KINDS, Draft, RowKind
-from trade_journal.store import JournalStore
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import REQUEST_KINDS, Draft, RowKind
+from trade_journal.store.store import JournalStore
+from trade_journal.writer.writer import JournalWriter
 
 CODE = "ORDER_NOT_MAKER"
 

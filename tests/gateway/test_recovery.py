@@ -21,8 +21,8 @@ from trade_gateway.order_flow import intent_fields
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recovery import LATCH_HOLDER, Recovered, recover
 from trade_gateway.wire.intents import Category, Side
-from trade_journal.rows import Entry, RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import Entry, RowKind
+from trade_journal.writer.writer import JournalWriter
 
 STARTED_NS = 77
 Rows = list[tuple[RowKind, dict[str, Any]]]

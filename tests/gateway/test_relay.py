@@ -19,8 +19,8 @@ from trade_gateway.metrics import Metrics
 from trade_gateway.recorder import Recorder
 from trade_gateway.relay import Relay
 from trade_gateway.wire.request import hosts_of
-from trade_journal.rows import RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import RowKind
+from trade_journal.writer.writer import JournalWriter
 
 
 class Exchange:

@@ -34,14 +34,14 @@ from trade_gateway.policy_file import read_policy
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.states import Fault
-from trade_journal.checkpoint import open_checkpoint, open_cosigned
 from trade_journal.errors import JournalUnavailable
-from trade_journal.ring_keys import gateway_log_keys, gateway_log_signer
-from trade_journal.rows import Entry, Row, RowKind, leaf_hash
-from trade_journal.store import JournalReader
-from trade_journal.tree import root_of
-from trade_journal.verify import parse_keys, verify_journal
-from trade_journal.writer import JournalWriter
+from trade_journal.log.checkpoint import open_checkpoint, open_cosigned
+from trade_journal.log.ring_keys import gateway_log_keys, gateway_log_signer
+from trade_journal.log.rows import Entry, Row, RowKind, leaf_hash
+from trade_journal.log.tree import root_of
+from trade_journal.log.verify import parse_keys, verify_journal
+from trade_journal.store.store import JournalReader
+from trade_journal.writer.writer import JournalWriter
 
 ORIGIN = "trade/simulated/1002/gateway"
 NOTHING = baseline_of(taken_at_ms=1)

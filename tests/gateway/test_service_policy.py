@@ -28,7 +28,7 @@ from trade_gateway.policy.limits import parse_policy, policy_hash
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.states import Fault
 from trade_gateway.wire.intents import Category
-from trade_journal.rows import RowKind
+from trade_journal.log.rows import RowKind
 
 __all__ = ["short_waits"]
 TIGHTER = POLICY_TOML.replace("max_open_orders = 5", "max_open_orders = 4")

@@ -13,9 +13,9 @@ from journal.postgres_server import PostgresServer
 
 from trade_gateway.identity import load_identity
 from trade_gateway.states import Fault
-from trade_journal.ring_keys import gateway_log_keys
-from trade_journal.rows import RowKind
-from trade_journal.verify import verify_journal
+from trade_journal.log.ring_keys import gateway_log_keys
+from trade_journal.log.rows import RowKind
+from trade_journal.log.verify import verify_journal
 
 __all__ = ["short_waits"]
 pytestmark = pytest.mark.slow

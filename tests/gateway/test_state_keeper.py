@@ -18,11 +18,11 @@ from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import Recovered
 from trade_gateway.state_keeper import RELEASE_DELAY_S, StateKeeper, warrant_parts
 from trade_gateway.witnessed_log import WitnessedLog
-from trade_journal.checkpoint import Checkpoint
 from trade_journal.errors import JournalUnavailable
-from trade_journal.ring_keys import gateway_log_keys
-from trade_journal.rows import RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.checkpoint import Checkpoint
+from trade_journal.log.ring_keys import gateway_log_keys
+from trade_journal.log.rows import RowKind
+from trade_journal.writer.writer import JournalWriter
 
 OPERATOR = load_private_key(new_private_key())
 RING = ring_of(OPERATOR)

@@ -7,7 +7,7 @@ from gateway.parts import rows_of
 from trade_core.clock import ManualClock
 from trade_gateway.recorder import Recorder
 from trade_gateway.stop_incidents import AGAIN_AFTER_NS, StopIncidents
-from trade_journal.writer import JournalWriter
+from trade_journal.writer.writer import JournalWriter
 
 
 async def told(journal: JournalWriter) -> list[object]:

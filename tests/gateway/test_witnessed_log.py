@@ -14,7 +14,7 @@ from trade_gateway.witnessed_log import (
     WitnessedLog,
 )
 from trade_journal.errors import NoteRefused
-from trade_journal.ring_keys import gateway_log_keys
+from trade_journal.log.ring_keys import gateway_log_keys
 
 KEY = load_private_key(new_private_key())
 STRANGER = load_private_key(new_private_key())

@@ -11,10 +11,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from trade_journal.checkpoint import LogSigner, cosign, signer_name
-from trade_journal.note import COSIGNATURE_V1, Verifier, parse_note
-from trade_journal.rows import Draft, Entry, Fields, RowKind, draft
-from trade_journal.store import JournalStore
+from trade_journal.log.checkpoint import LogSigner, cosign, signer_name
+from trade_journal.log.note import COSIGNATURE_V1, Verifier, parse_note
+from trade_journal.log.rows import Draft, Entry, Fields, RowKind, draft
+from trade_journal.store.store import JournalStore
 
 ORIGIN: Final = signer_name(environment="simulated", account="1002", service="gateway")
 WITNESS: Final = signer_name(environment="simulated", account="1002", service="watchdog")

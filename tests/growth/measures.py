@@ -26,9 +26,9 @@ from trade_gateway.account.activity import Activity
 from trade_gateway.ledger import OrderLedger
 from trade_gateway.recovery import recover
 from trade_journal import cli
-from trade_journal.rows import RowKind
-from trade_journal.store import JournalReader, JournalStore
-from trade_journal.writer import GROUP_ROWS_MAX, JournalWriter
+from trade_journal.log.rows import RowKind
+from trade_journal.store.store import JournalReader, JournalStore
+from trade_journal.writer.writer import GROUP_ROWS_MAX, JournalWriter
 
 Figures = dict[str, float]
 BURST_ROWS = 2 * GROUP_ROWS_MAX  # full commits, as when rows wait for the disk

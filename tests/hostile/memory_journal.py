@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trade_journal.checkpoint import Checkpoint, LogSigner
 from trade_journal.errors import JournalUnavailable
-from trade_journal.rows import Draft, Entry, Row, draft, leaf_hash, numbered, parse_row
-from trade_journal.tree import Frontier
-from trade_journal.writer import LATER_MAX_S
+from trade_journal.log.checkpoint import Checkpoint, LogSigner
+from trade_journal.log.rows import Draft, Entry, Row, draft, leaf_hash, numbered, parse_row
+from trade_journal.log.tree import Frontier
+from trade_journal.writer.writer import LATER_MAX_S
 
 
 @dataclass(slots=True, kw_only=True)

@@ -42,10 +42,10 @@ from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy_file import FileStatus, FileVerdict, Look
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.wire.request import RawRequest
-from trade_journal.checkpoint import LogSigner
 from trade_journal.errors import JournalError
-from trade_journal.ring_keys import gateway_log_signer
-from trade_journal.rows import Entry, RowKind, parse_row
+from trade_journal.log.checkpoint import LogSigner
+from trade_journal.log.ring_keys import gateway_log_signer
+from trade_journal.log.rows import Entry, RowKind, parse_row
 from trade_simulator.rejections import Rejected
 
 KEY, SECRET = "bot", "secret-of-the-bot"

@@ -19,7 +19,7 @@ from integration.stack import Stack, wait_until
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_hash
 from trade_journal.errors import JournalError
-from trade_journal.store import JournalReader
+from trade_journal.store.store import JournalReader
 
 pytestmark = pytest.mark.slow
 ENDS_WITHIN_S = 30

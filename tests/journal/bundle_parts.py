@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from trade_journal.checkpoint import LogSigner, cosign
-from trade_journal.note import COSIGNATURE_V1, Verifier
-from trade_journal.rows import Entry, RowKind, draft
-from trade_journal.store import JournalStore
-from trade_journal.verify import PublicKeys
+from trade_journal.log.checkpoint import LogSigner, cosign
+from trade_journal.log.note import COSIGNATURE_V1, Verifier
+from trade_journal.log.rows import Entry, RowKind, draft
+from trade_journal.log.verify import PublicKeys
+from trade_journal.store.store import JournalStore
 
 ORIGIN, WITNESS = "trade/simulated/1002/gateway", "trade/simulated/1002/watchdog"
 LOG_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

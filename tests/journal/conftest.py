@@ -16,8 +16,8 @@ from journal.outsider import Outsider
 from journal.postgres_server import READER, PostgresServer
 
 from trade_core.clock import SystemClock
-from trade_journal.rows import Entry, Fields, RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import Entry, Fields, RowKind
+from trade_journal.writer.writer import JournalWriter
 
 ORIGIN = "gateway/simulated/test"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from trade_journal.errors import JournalUnavailable
-from trade_journal.rows import Draft
-from trade_journal.store import JournalStore
+from trade_journal.log.rows import Draft
+from trade_journal.store.store import JournalStore
 
 
 class Gate:

@@ -11,9 +11,9 @@ from sqlalchemy import Executable, Row, create_engine, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from trade_journal.postgres_address import SCHEMA_PREFIX
-from trade_journal.schema import ROWS
-from trade_journal.store import JournalReader
+from trade_journal.store.postgres_address import SCHEMA_PREFIX
+from trade_journal.store.schema import ROWS
+from trade_journal.store.store import JournalReader
 
 
 class Outsider:

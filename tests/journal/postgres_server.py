@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from ports import HOST, free_port
 
-from trade_journal.postgres_address import SCHEMA_PREFIX
-from trade_journal.postgres_init import init_journal
+from trade_journal.store.postgres_address import SCHEMA_PREFIX
+from trade_journal.store.postgres_init import init_journal
 
 DATABASE: Final = "journals"
 SUPERUSER, OWNER, WRITER, READER = "postgres", "journal_owner", "journal_writer", "journal_reader"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from journal.writing import ORIGIN, SIGNER, cosigned
 
-from trade_journal.rows import Entry, RowKind, draft
+from trade_journal.log.rows import Entry, RowKind, draft
 from trade_journal.sources import DatabaseSource
-from trade_journal.store import JournalStore
+from trade_journal.store.store import JournalStore
 
 ROW = draft(Entry(at_ns=1, kind=RowKind.LEASE_GAINED, actor="gateway", fields={}))
 

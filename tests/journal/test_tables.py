@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trade_journal.rows import Row, RowKind
+from trade_journal.log.rows import Row, RowKind
 from trade_journal.tables import TABLES, Record, capital_movements, config_changes, halt_events, incidents, swing_trades
 
 OPENED = {

@@ -11,9 +11,9 @@ from journal.writing import ORIGIN
 
 from trade_core.clock import SystemClock
 from trade_journal.cli import main
-from trade_journal.rows import Entry, RowKind
+from trade_journal.log.rows import Entry, RowKind
 from trade_journal.tables import TABLES
-from trade_journal.writer import JournalWriter
+from trade_journal.writer.writer import JournalWriter
 
 
 @pytest.fixture

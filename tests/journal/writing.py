@@ -12,9 +12,11 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.clock import SystemClock
-from trade_journal.checkpoint import LogSigner, cosign
-from trade_journal.client import JournalClient
-from trade_journal.frames import (
+from trade_journal.log.checkpoint import LogSigner, cosign
+from trade_journal.log.note import COSIGNATURE_V1, Verifier, parse_note
+from trade_journal.log.verify import PublicKeys
+from trade_journal.writer.client import JournalClient
+from trade_journal.writer.frames import (
     ANSWER_BYTES_MAX,
     Answer,
     FrameReader,
@@ -24,11 +26,9 @@ from trade_journal.frames import (
     framed,
     parse_answer,
 )
-from trade_journal.note import COSIGNATURE_V1, Verifier, parse_note
-from trade_journal.peers import Peer
-from trade_journal.server import Door, JournalServer
-from trade_journal.verify import PublicKeys
-from trade_journal.writer import JournalWriter
+from trade_journal.writer.peers import Peer
+from trade_journal.writer.server import Door, JournalServer
+from trade_journal.writer.writer import JournalWriter
 
 _A = TypeVar("_A")
 ORIGIN = "trade/simulated/1002/gateway"

@@ -21,7 +21,7 @@ import httpx
 from integration.bot import Bot
 from integration.stack import Stack, wait_until
 
-from trade_journal.rows import REQUEST_KINDS
+from trade_journal.log.rows import REQUEST_KINDS
 
 CREATE = "/v5/order/create"
 CANCEL = "/v5/order/cancel"

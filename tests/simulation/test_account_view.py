@@ -40,8 +40,8 @@ from trade_gateway.recovery import recover
 from trade_gateway.startup import EXPECTED_TROUBLE
 from trade_gateway.upstream import Upstream
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent, TriggerBy
-from trade_journal.rows import RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import RowKind
+from trade_journal.writer.writer import JournalWriter
 
 EVENTS = int(os.environ.get("TRADE_VIEW_EVENTS", "1000"))
 EVENTS_A_ROUND = 250

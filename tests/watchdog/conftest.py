@@ -24,10 +24,10 @@ from trade_core.secrets import write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.lease import Lease, open_lease
 from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
-from trade_journal.checkpoint import LogSigner
-from trade_journal.ring_keys import gateway_log_keys
-from trade_journal.rows import Row, RowKind, leaf_hash, row_bytes
-from trade_journal.tree import Frontier
+from trade_journal.log.checkpoint import LogSigner
+from trade_journal.log.ring_keys import gateway_log_keys
+from trade_journal.log.rows import Row, RowKind, leaf_hash, row_bytes
+from trade_journal.log.tree import Frontier
 from trade_watchdog.identity import Identity, initialise, load_identity
 from trade_watchdog.settings import WatchdogSettings
 

@@ -12,12 +12,12 @@ from watchdog.conftest import row_numbered
 
 from trade_core.clock import NS_PER_S, ManualClock, SystemClock
 from trade_core.errors import ConfigurationError
-from trade_journal.checkpoint import open_cosigned
 from trade_journal.errors import ForkProven, JournalRefused, JournalUnavailable, Withheld
-from trade_journal.ring_keys import gateway_log_keys
-from trade_journal.store import JournalReader
-from trade_journal.verify import verify_journal
-from trade_journal.witness import Witness
+from trade_journal.log.checkpoint import open_cosigned
+from trade_journal.log.ring_keys import gateway_log_keys
+from trade_journal.log.verify import verify_journal
+from trade_journal.store.store import JournalReader
+from trade_journal.writer.witness import Witness
 from trade_watchdog.gateway_link import ROWS_MAX, GatewayAnswerInvalid, GatewayLink, GatewayRefused
 from trade_watchdog.identity import load_gateway_address
 from trade_watchdog.log_witness import CATCH_UP_S, COPY_FILE, LogWitness

@@ -16,8 +16,8 @@ from watchdog.warrants import policy_warrant
 
 from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
-from trade_journal.checkpoint import open_cosigned
-from trade_journal.ring_keys import gateway_log_keys
+from trade_journal.log.checkpoint import open_cosigned
+from trade_journal.log.ring_keys import gateway_log_keys
 from trade_watchdog import monitor as monitor_module
 from trade_watchdog import second_prices as second_prices_module
 from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange

@@ -15,8 +15,8 @@ from trade_core.logs import neutralise
 from trade_core.tls import tls_context
 from trade_core.trust.lease import COIN, MAX_SECOND_PRICES
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, MAX_POLICY_WARRANTS
-from trade_journal.rows import leaf_hash
-from trade_journal.verify import StoredRow
+from trade_journal.log.rows import leaf_hash
+from trade_journal.log.verify import StoredRow
 from trade_watchdog.identity import GENERATION_MAX, GatewayAddress
 
 REQUEST_TIMEOUT_S: Final = 2.0

@@ -1,7 +1,7 @@
 """Witnesses the gateway's journal: pulls its rows, computes the tree from them, and cosigns what they bear out.
 
 Guarantees
-- No lease carries a cosignature that `trade_journal.witness` did not give; its memory is a file of this watchdog.
+- No lease carries a cosignature that the journal's witness did not give; its memory is a file of this watchdog.
 - A long log is caught up with in bounded steps. Until then, and while our own disk refuses, there is no cosignature.
 - Once this watchdog has vouched, it never begins a copy anew: with a forgotten copy it would believe any history.
 """
@@ -18,8 +18,8 @@ from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ConfigurationError
 from trade_core.trust.ring import KeyRing
 from trade_journal.errors import JournalError, JournalRefused, Withheld
-from trade_journal.ring_keys import gateway_log_keys
-from trade_journal.witness import Witness
+from trade_journal.log.ring_keys import gateway_log_keys
+from trade_journal.writer.witness import Witness
 from trade_watchdog.gateway_link import ROWS_MAX, GatewayLink
 
 COPY_FILE: Final = "witnessed-gateway.db"

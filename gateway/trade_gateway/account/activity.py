@@ -20,7 +20,7 @@ from trade_gateway.policy.model import Policy, SymbolKey
 from trade_gateway.policy.throttles import MessageLevel, MessageThrottle, RepeatedExecutionThrottle
 from trade_gateway.policy.turnover import Turnover, turnover_share
 from trade_gateway.wire.intents import Category, Side
-from trade_journal.rows import Fields, Row, RowKind
+from trade_journal.log.rows import Fields, Row, RowKind
 
 _PLACES = Decimal("1e-12")
 _UPWARD = Context(prec=64, rounding=ROUND_UP)

@@ -26,7 +26,7 @@ from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.recorder import Recorder
 from trade_gateway.wire.intents import Category, Side
-from trade_journal.rows import RowKind
+from trade_journal.log.rows import RowKind
 
 _ZERO = Decimal(0)
 log = logging.getLogger(__name__)

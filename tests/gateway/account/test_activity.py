@@ -17,7 +17,7 @@ from trade_gateway.account.view import Filled
 from trade_gateway.ledger import TrackedOrder
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.wire.intents import Category
-from trade_journal.rows import (
+from trade_journal.log.rows import (
     Entry,
     Fields,
     Row,

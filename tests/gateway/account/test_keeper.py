@@ -29,8 +29,8 @@ from trade_gateway.policy.facts import AccountFacts, order_key
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.recorder import Recorder
 from trade_gateway.wire.intents import Category, Side
-from trade_journal.rows import RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import RowKind
+from trade_journal.writer.writer import JournalWriter
 
 SPOT, LINEAR = (Category.SPOT, "BTCUSDT"), (Category.LINEAR, "BTCUSDT")
 OWN = {**ORDER, "category": "spot", "side": "Buy", "qty": "0.01", "cumExecQty": "0", "cumExecValue": "0"}

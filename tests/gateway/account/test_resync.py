@@ -30,8 +30,8 @@ from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.recorder import Recorder
 from trade_gateway.upstream import Upstream
 from trade_gateway.wire.intents import Category, Side
-from trade_journal.rows import RowKind
-from trade_journal.writer import JournalWriter
+from trade_journal.log.rows import RowKind
+from trade_journal.writer.writer import JournalWriter
 
 BTC = Instrument(
     category=Category.SPOT,

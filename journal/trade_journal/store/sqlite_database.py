@@ -1,0 +1,211 @@
+"""A journal's SQLite file: held by one writer, durable at each commit, read by any number beside it.
+
+Guarantees
+- A committed row survives the death of the process and of the machine (WAL, synchronous=FULL).
+- One writer: a lock beside the file, held by the kernel for the life of the process, refuses a second one.
+- Nothing is written to a database that holds anything, before it is known to be ours.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
+from trade_journal.store.schema import ROWS, RowValues
+from trade_journal.store.sqlite_schema import bring_from, check_format, create_tables, older_format
+
+BUSY_TIMEOUT_S: Final = 2  # only a reader that recovers the WAL can be in the way
+
+
+class SqliteWriting:
+    """The file, held by its one writer. Used by one thread at a time."""
+
+    __slots__ = ("_connection", "_engine", "_insert", "_lock", "_path")
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock and open the file, or make it. Raises JournalRefused, JournalDamaged, JournalUnavailable."""
+        self._path = path
+        self._lock = _locked(path)
+        engine: Engine | None = None
+        try:
+            _create_file(path)
+            engine = self._engine = _engine(path, writes=True)
+            with _failures_named(path):
+                self._connection = engine.connect()
+        except BaseException:
+            if engine is not None:
+                engine.dispose()
+            os.close(self._lock)
+            raise
+        # Compiled once: building the statement anew costs more than writing one row.
+        self._insert = str(insert(ROWS).compile(dialect=engine.dialect))
+
+    @property
+    def place(self) -> str:
+        """Name the file."""
+        return str(self._path)
+
+    @contextmanager
+    def prepared(self, *, origin: str) -> Iterator[Connection]:
+        """Make or check the tables, and give them to be read before the new ones are kept.
+
+        If we crash before the first commit, a database without tables is left, which the next opening takes for new.
+        """
+        connection = self._connection
+        with _failures_named(self._path):
+            with connection.begin():
+                is_new = not inspect(connection).get_table_names()
+                older = None if is_new else older_format(connection)
+                if not is_new and older is None:
+                    check_format(connection, self._path, origin=origin)
+            _log_ahead(connection, self._path)
+            with connection.begin():
+                if is_new:
+                    create_tables(connection, origin=origin)
+                if older is not None:
+                    bring_from(connection, older)
+                    check_format(connection, self._path, origin=origin)
+                yield connection
+            _sync_folder(self._path)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Give the connection for what is kept together or not at all, durable at the end."""
+        with _failures_named(self._path), self._connection.begin():
+            yield self._connection
+
+    def insert_rows(self, values: Sequence[RowValues]) -> None:
+        """Keep rows together, durable on return. Raises JournalUnavailable."""
+        with self.transaction() as connection:
+            connection.exec_driver_sql(self._insert, list(values))
+
+    def close(self) -> None:
+        """Close the database and release the lock. Never raises."""
+        with suppress(DBAPIError, sqlite3.Error):
+            self._connection.close()
+        self._engine.dispose()
+        os.close(self._lock)
+
+
+class SqliteReading:
+    """The file, to be read only."""
+
+    __slots__ = ("_engine", "_path")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine = _engine(path, writes=False)
+
+    @contextmanager
+    def view(self) -> Iterator[Connection]:
+        """Give one state of the journal to read. Raises JournalRefused, JournalDamaged, JournalUnavailable."""
+        if not self._path.is_file():
+            raise JournalRefused(f"{self._path}: no journal there")
+        with _failures_named(self._path), self._engine.begin() as connection:
+            check_format(connection, self._path, origin=None)
+            yield connection
+
+    def close(self) -> None:
+        """Release what the view holds."""
+        self._engine.dispose()
+
+
+def sqlite_path(url: URL) -> Path:
+    """Take the file's path from a journal URL. Raises JournalRefused for anything but an absolute path."""
+    if url.query:
+        raise JournalRefused("journal_url: expected sqlite:////absolute/path without options")
+    if not url.database or not Path(url.database).is_absolute():
+        raise JournalRefused(f"journal_url: expected an absolute path, found {url.database or 'memory'!r}")
+    return Path(url.database)
+
+
+def _locked(path: Path) -> int:
+    """Take the writer's lock. Crash-proof: the kernel lets go when the process ends, however it ends."""
+    try:
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalRefused(f"{path}: cannot create the lock file beside it: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise JournalRefused(f"{path}: another writer has this journal open (pid {holder or 'unknown'})") from error
+    # A full disk must not keep the journal from opening for cancels and reads: the pid is for people only.
+    with suppress(OSError):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _create_file(path: Path) -> None:
+    """Create an empty database file readable by us alone, unless there is one."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise JournalRefused(f"{path}: cannot open: {error.strerror}") from error
+
+
+def _engine(path: Path, *, writes: bool) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=NullPool,
+        # Autocommit in the driver: SQLAlchemy's transactions are begun by the listener below and by nothing else.
+        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
+    )
+
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in ("synchronous=FULL", "trusted_schema=OFF", "query_only=" + ("OFF" if writes else "ON")):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+@contextmanager
+def _failures_named(path: Path) -> Iterator[None]:
+    """Turn the driver's errors into ours; what SQLite calls corrupt or foreign is not a passing condition."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        cause: object = error.orig if isinstance(error, DBAPIError) else error
+        name = str(getattr(cause, "sqlite_errorname", type(cause).__name__))
+        if name.startswith("SQLITE_NOTADB"):
+            raise JournalRefused(f"{path}: not a SQLite database") from error
+        if name.startswith("SQLITE_CORRUPT"):
+            raise JournalDamaged(f"{path}: the database file is corrupt") from error
+        raise JournalUnavailable(f"{path}: {name}", cause=name.lower()) from error
+
+
+def _log_ahead(connection: Connection, path: Path) -> None:
+    """Switch to write-ahead logging; SQLite wants it outside any transaction and remembers it in the file."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    if driver.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
+        raise JournalRefused(f"{path}: the file system does not support write-ahead logging")
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the new file's name itself durable."""
+    try:
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise JournalUnavailable(f"{path}: its folder cannot be synced: {error.strerror}", cause="folder") from error

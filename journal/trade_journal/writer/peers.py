@@ -1,0 +1,44 @@
+"""Who may write what: each peer of the journal writer has a socket of its own, and kinds of its own. Pure.
+
+Guarantees
+- A kind belongs to exactly one writer of rows: one peer, the journal writer itself, or another journal. A test holds
+  that of every kind.
+- What is not named for a peer is refused, so that a kind that is new belongs to nobody until somebody decides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, unique
+from typing import Final
+
+from trade_journal.log.rows import RowKind
+
+
+@unique
+class Peer(Enum):
+    """Whose rows they are; the value is their actor."""
+
+    GATEWAY = "gateway"
+    SHIM = "shim"
+
+
+SHIM_KINDS: Final = frozenset(
+    {
+        RowKind.SWING_TRADE_OPENED,
+        RowKind.SWING_TRADE_CHANGED,
+        RowKind.SWING_TRADE_CLOSED,
+        RowKind.SWING_TRADE_LESSON,
+    },
+)
+WRITERS_OWN_KINDS: Final = frozenset({RowKind.JOURNAL_RECOVERED})
+# Of journals that other services will write: no peer of the gateway's journal may.
+ELSEWHERE_KINDS: Final = frozenset({RowKind.CAPITAL_MOVEMENT_RECORDED})
+KINDS_BY_PEER: Final[Mapping[Peer, frozenset[RowKind]]] = {
+    Peer.GATEWAY: frozenset(RowKind) - SHIM_KINDS - WRITERS_OWN_KINDS - ELSEWHERE_KINDS,
+    Peer.SHIM: SHIM_KINDS,
+}
+# The gateway is one process: a second one would trade on what it cannot know.
+CONNECTIONS_BY_PEER: Final[Mapping[Peer, int]] = {Peer.GATEWAY: 1, Peer.SHIM: 4}
+# Together within what the writer's queue takes, so that no peer can use up the room of another.
+PENDING_ROWS_BY_PEER: Final[Mapping[Peer, int]] = {Peer.GATEWAY: 7680, Peer.SHIM: 512}

@@ -1,0 +1,102 @@
+"""A witness of somebody else's log: keeps its own copy of the rows, and cosigns what that copy bears out.
+
+Guarantees
+- A cosignature is given only over a checkpoint whose root the witness has computed itself from rows that it keeps,
+  after they and the checkpoint are durable.
+- It never cosigns two trees of which one does not begin with the other, over restarts too: the copy is the memory.
+- What it cannot bear out is withheld. Only proof is called a fork: a checkpoint, validly signed by the log, whose root
+  the witness's rows contradict.
+
+The copy is a journal file of the log's own format and origin: `trade-journal verify` reads it as it does the original.
+It does not fetch anything, and blocks while the disk works: call it off the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from trade_journal.errors import ForkProven, JournalDamaged, NoteRefused, Withheld
+from trade_journal.log.checkpoint import Checkpoint, cosign, open_checkpoint
+from trade_journal.log.note import COSIGNATURE_V1, Note, Verifier
+from trade_journal.log.tree import Frontier
+from trade_journal.log.verify import StoredRow
+from trade_journal.store.store import READ_ROWS_MAX, JournalStore
+
+
+class Witness:
+    """The copy of one log, and the key that cosigns its checkpoints. Used by one thread at a time."""
+
+    def __init__(self, *, store: JournalStore, log: Verifier, name: str, private_key: Ed25519PrivateKey) -> None:
+        self._store = store
+        self._log = log
+        self._name = name
+        self._private_key = private_key
+
+    @classmethod
+    def open(cls, url: str, *, log: Verifier, name: str, private_key: Ed25519PrivateKey) -> Witness:
+        """Open or make the copy at ``sqlite:////absolute/path``. Raises JournalRefused, JournalUnavailable."""
+        store = JournalStore.open(url, origin=log.name, log=log)
+        return cls(store=store, log=log, name=name, private_key=private_key)
+
+    @property
+    def size(self) -> int:
+        """Count the rows that the copy has: the number of the next one to fetch."""
+        return self._store.size()
+
+    @property
+    def verifier(self) -> Verifier:
+        """Return the public half of the cosigning key."""
+        return Verifier(name=self._name, kind=COSIGNATURE_V1, public=self._private_key.public_key())
+
+    def read_checkpoint(self, raw: bytes) -> Checkpoint:
+        """Believe a checkpoint of the log by its signature. Raises Withheld."""
+        return self._opened(raw)[0]
+
+    def take(self, rows: Sequence[StoredRow]) -> None:
+        """Keep the next rows of the log. Raises Withheld when they are not the next ones, JournalUnavailable."""
+        try:
+            self._store.append_stored(rows)
+        except JournalDamaged as error:
+            raise Withheld(f"rows that are none: {error}") from error
+
+    def cosign(self, raw: bytes, *, at_s: int) -> bytes:
+        """Cosign a checkpoint, once every row under it is in the copy. `at_s` is UTC seconds.
+
+        Raises ForkProven when the rows contradict it, Withheld when it is not the log's or of another size than the
+        copy, JournalUnavailable.
+        """
+        checkpoint, note = self._opened(raw)
+        if checkpoint.size > self.size:
+            raise Withheld(f"a checkpoint of {checkpoint.size} rows, of which {self.size} have been seen")
+        if self._root_at(checkpoint.size) != checkpoint.root:
+            raise ForkProven(f"the log signed a root over {checkpoint.size} rows that its own rows contradict")
+        if checkpoint.size < self.size:
+            raise Withheld(f"a checkpoint of {checkpoint.size} rows after {self.size} were seen: the log went back")
+        cosigned = cosign(note, name=self._name, private_key=self._private_key, at_s=at_s).rendered().encode()
+        self._store.append_checkpoint(cosigned)
+        return cosigned
+
+    def close(self) -> None:
+        """Close the copy."""
+        self._store.close()
+
+    def _opened(self, raw: bytes) -> tuple[Checkpoint, Note]:
+        try:
+            checkpoint, note = open_checkpoint(raw, log=self._log)
+        except NoteRefused as error:
+            raise Withheld(str(error)) from error
+        # Lines of others would be kept and cosigned along; the log signs alone.
+        return checkpoint, Note(
+            text=note.text, signatures=tuple(s for s in note.signatures if s.name == self._log.name)
+        )
+
+    def _root_at(self, size: int) -> bytes:
+        if size == self.size:
+            return self._store.tree().root()
+        tree = Frontier()
+        while tree.size < size:
+            rows = self._store.stored_rows(tree.size, min(READ_ROWS_MAX, size - tree.size))
+            tree = tree.extended(row.leaf_hash for row in rows)
+        return tree.root()

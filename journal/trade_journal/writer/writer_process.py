@@ -1,0 +1,101 @@
+"""The journal writer as a process: the journal opened, its doors opened, and both ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+from trade_core.clock import SystemClock
+from trade_core.errors import ConfigurationError
+from trade_journal.errors import JournalUnavailable
+from trade_journal.writer.file_system import why_not_durable
+from trade_journal.writer.peers import Peer
+from trade_journal.writer.server import Door, JournalServer
+from trade_journal.writer.writer import JournalWriter
+from trade_journal.writer.writer_identity import load_log_identity
+from trade_journal.writer.writer_settings import JournalWriterSettings
+
+SEGMENT_FILE: Final = "emergency.segment"
+_SQLITE: Final = "sqlite:///"
+_LOOK_EVERY_S: Final = 0.25
+_OWN_USER_MODE: Final = 0o600
+# Another user must be able to connect; who it is, the kernel says, and everybody else is turned away.
+_OTHER_USER_MODE: Final = 0o666
+log = logging.getLogger(__name__)
+
+
+async def run(settings: JournalWriterSettings) -> None:
+    """Run until a signal ends it. Raises TradeError for what must not be started with, or what ended it."""
+    identity = load_log_identity(settings)
+    require_durable_folders(settings)
+    clock = SystemClock()
+    writer = await JournalWriter.open(
+        settings.journal_url,
+        origin=identity.signer.origin,
+        clock=clock,
+        signer=identity.signer,
+        emergency=settings.state_dir / SEGMENT_FILE,
+    )
+    server = JournalServer(writer=writer, keys=identity.keys, clock=clock)
+    try:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await server.start(doors(settings))
+        log.info(
+            "%s: %d rows, writing for the gateway at %s", identity.signer.origin, writer.size, settings.gateway_socket
+        )
+        await _until_stopped(stop, writer)
+    finally:
+        try:
+            await writer.close()
+        finally:
+            await server.close()
+
+
+def require_durable_folders(settings: JournalWriterSettings) -> None:
+    """Refuse folders on which a sync keeps nothing; where nothing real is at stake, say so and go on.
+
+    Raises ConfigurationError.
+    """
+    folders = {"state_dir": settings.state_dir}
+    if settings.journal_url.startswith(_SQLITE):
+        folders["journal_url"] = Path(settings.journal_url.removeprefix(_SQLITE)).parent
+    for name, folder in folders.items():
+        reason = why_not_durable(folder)
+        if reason is None:
+            continue
+        if settings.environment != "simulated":
+            raise ConfigurationError(f"{name}: {reason}")
+        log.warning("%s: %s; only the simulated environment permits that", name, reason)
+
+
+def doors(settings: JournalWriterSettings) -> list[Door]:
+    """Give a door for each peer."""
+    return [
+        _door(Peer.GATEWAY, settings, uid=settings.gateway_uid),
+        _door(Peer.SHIM, settings, uid=settings.shim_uid),
+    ]
+
+
+def _door(peer: Peer, settings: JournalWriterSettings, *, uid: int | None) -> Door:
+    own = os.getuid()
+    user = own if uid is None else uid
+    setting = f"{peer.value}_socket"
+    mode = _OWN_USER_MODE if user == own else _OTHER_USER_MODE
+    return Door(peer=peer, path=getattr(settings, setting), uid=user, mode=mode, setting=setting)
+
+
+async def _until_stopped(stop: asyncio.Event, writer: JournalWriter) -> None:
+    while not stop.is_set():
+        if writer.is_dead:
+            raise JournalUnavailable(f"the writer's thread ended: {writer.last_failure}", cause="defect")
+        try:
+            async with asyncio.timeout(_LOOK_EVERY_S):
+                await stop.wait()
+        except TimeoutError:
+            continue
