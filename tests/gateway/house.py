@@ -187,7 +187,9 @@ async def house(
 ) -> AsyncIterator[House]:
     """Build it ready to trade: ACTIVE, the account read, the instruments known."""
     async with http_double() as double:
-        private = BybitClient(base_url=double.url, clock=clock, is_simulated=True, key=Secret("housekey"), secret=Secret("housesecret"))
+        private = BybitClient(
+            base_url=double.url, clock=clock, is_simulated=True, key=Secret("housekey"), secret=Secret("housesecret")
+        )
         public = BybitClient(base_url=double.url, clock=clock, is_simulated=True)
         upstream, ledger, budget = Upstream(client=private, clock=clock), OrderLedger(), EgressBudget(clock=clock)
         state, scale = [TradingState.ACTIVE], [Decimal(1)]
