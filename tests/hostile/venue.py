@@ -272,6 +272,9 @@ class LocalClient:
         self._venue = venue
         self._is_signed = key is not None
 
+    async def warm(self) -> None:
+        """Nothing is far away."""
+
     async def get_public(self, path: str, query: str = "", *, timeout_s: float = 5.0) -> Answer:
         """Read without a signature."""
         return await self.get(path, query, timeout_s=timeout_s)

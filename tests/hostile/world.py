@@ -417,7 +417,7 @@ def _edges_replaced(venue: Venue, *, policy: Policy) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(service, "BybitClient", local)
-        patched.setattr(service, "usable_policy", lambda _: policy)
+        patched.setattr(service, "usable_policy", lambda _, **__: policy)
         patched.setattr(service, "require_bounded_loss", lambda _: None)
         yield
 
@@ -450,6 +450,8 @@ def _settings(account: str) -> GatewaySettings:
         exchange_url="http://127.0.0.1:1",
         exchange_ws_url="ws://127.0.0.1:1",
         account=account,
-        listen_host="127.0.0.1",
+        listen_port=1,
+        admin_port=2,
         policy_file=Path("policy.toml"),
+        **{name: Path(name) for name in ("state_dir", "journal_socket", "secrets_file", "ring_file")},
     )
