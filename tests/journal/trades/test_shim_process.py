@@ -108,11 +108,12 @@ def test_shim_killed_at_any_moment_leaves_each_row_once(tmp_path: Path) -> None:
                 with shim(config) as process, pytest.raises(subprocess.TimeoutExpired):
                     process.wait(timeout=0.5 + 1.3 * random.random())  # before, while and after it writes
         with shim(config) as process:
-            found = wait_for(tmp_path, TRADES * 3 // 2)
+            bot.trade(TRADES + 1)  # so that this one has a row to write, and is up when it is told to end
+            found = wait_for(tmp_path, TRADES * 3 // 2 + 1)
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=10) == 0
     assert set(Counter(found).values()) == {1}
-    assert len(found) == TRADES * 3 // 2
+    assert len(found) == TRADES * 3 // 2 + 1
 
 
 @pytest.mark.slow
