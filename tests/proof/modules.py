@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 
 _POLICY, _WIRE, _ACCOUNT = "gateway/trade_gateway/policy", "gateway/trade_gateway/wire", "gateway/trade_gateway/account"
-_GATEWAY, _CORE = "gateway/trade_gateway", "core/trade_core"
+_GATEWAY, _CORE, _WATCHDOG = "gateway/trade_gateway", "core/trade_core", "watchdog/trade_watchdog"
 _BODIES = tuple(f"tests/gateway/wire/test_{name}.py" for name in ("order_bodies", "pin_bodies", "stop_bodies"))
 
 WHOLE_FOLDERS = (_POLICY, _WIRE, f"{_CORE}/trust")
@@ -71,6 +71,10 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_ACCOUNT}/trust.py": _tests("gateway/account", "trust"),
     f"{_ACCOUNT}/activity.py": _tests("gateway/account", "activity"),
     f"{_ACCOUNT}/tally.py": _tests("gateway/account", "tally"),
+    f"{_WATCHDOG}/equity.py": _tests("watchdog", "equity"),
+    f"{_WATCHDOG}/ladder.py": _tests("watchdog", "ladder"),
+    f"{_WATCHDOG}/peaks.py": _tests("watchdog", "peaks"),
+    f"{_WATCHDOG}/ceiling.py": _tests("watchdog", "ceiling"),
     f"{_CORE}/trust/keys.py": _tests("core/trust", "keys"),
     f"{_CORE}/trust/lease.py": _tests("core/trust", "lease"),
     f"{_CORE}/trust/baseline.py": _tests("core/trust", "baseline"),

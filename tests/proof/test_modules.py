@@ -23,7 +23,7 @@ def test_pure_core_lists_only_files_that_are_there() -> None:
 @pytest.mark.parametrize("module", PURE_CORE)
 def test_pure_core_module_is_proved_by_its_mirrored_file_when_it_has_one(module: str) -> None:
     _, _, within = module.split("/", 2)
-    folder = "core" if module.startswith("core/") else "gateway"
+    folder = module.partition("/")[0]
     mirrored = Path("tests", folder, within)
     mirrored = mirrored.with_name(f"test_{mirrored.name}")
     assert PURE_CORE[module]

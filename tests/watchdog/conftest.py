@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +108,18 @@ class Double:
 
 @dataclass
 class ExchangeDouble(Double):
-    """Three read endpoints of Bybit V5 for one key, with every knob that a test turns."""
+    """Four read endpoints of Bybit V5 for one key, with every knob that a test turns.
+
+    The account holds USDT. What `equity` differs from `balance` by is an unrealised result, unless `coins` says all.
+    """
 
     mark: dict[str, str] = field(default_factory=lambda: {"X-Trade-Environment": "SIMULATED"})
     key_changes: dict[str, Any] = field(default_factory=dict)
     equity: Any = "4000.5"
+    balance: str = "4000.5"
+    coins: list[dict[str, Any]] | None = None
+    log: list[dict[str, Any]] = field(default_factory=list)
+    log_override: Answer | None = None
     clock_offset_ms: int = 0
     frozen_time_ms: int | None = None
     override: Answer | None = None
@@ -129,8 +137,41 @@ class ExchangeDouble(Double):
         if path == "/v5/account/wallet-balance" and self.wallet_override is not None:
             return self.wallet_override
         if path == "/v5/account/wallet-balance":
-            return self._ok({"list": [{"accountType": "UNIFIED", "totalEquity": self.equity, "coin": []}]})
+            return self._ok({"list": [{"accountType": "UNIFIED", "totalEquity": self.equity, "coin": self._coins()}]})
+        if path == "/v5/account/transaction-log":
+            return self.log_override or self._log(dict(part.split("=", 1) for part in query.split("&")))
         return 404, self.mark, b""
+
+    def _coins(self) -> list[dict[str, Any]]:
+        if self.coins is not None:
+            return self.coins
+        shown = {"coin": "USDT", "walletBalance": self.balance, "equity": self.equity, "usdValue": self.equity}
+        return [shown]
+
+    def entry(self, kind: str, change: str, *, coin: str = "USDT", at_ms: int | None = None) -> dict[str, Any]:
+        """Write an entry into the transaction log, at this moment unless told otherwise."""
+        made = {
+            "id": f"entry-{len(self.log)}",
+            "type": kind,
+            "currency": coin,
+            "change": change,
+            "transactionTime": str(self._time_ms() if at_ms is None else at_ms),
+        }
+        self.log.append(made)
+        return made
+
+    def flow(self, amount: str) -> None:
+        """Let USDT come or go as a transfer, entry and all."""
+        self.entry("TRANSFER_IN" if Decimal(amount) > 0 else "TRANSFER_OUT", amount)
+        self.balance = str(Decimal(self.balance) + Decimal(amount))
+        self.equity = str(Decimal(self.equity) + Decimal(amount))
+
+    def _log(self, asked: dict[str, str]) -> Answer:
+        start_ms, end_ms = int(asked.get("startTime", 0)), int(asked.get("endTime", 2**60))
+        chosen = [item for item in reversed(self.log) if start_ms <= int(item["transactionTime"]) <= end_ms]
+        begin, limit = int(asked.get("cursor", 0)), int(asked["limit"])
+        cursor = str(begin + limit) if len(chosen) > begin + limit else ""
+        return self._ok({"list": chosen[begin : begin + limit], "nextPageCursor": cursor})
 
     def _key(self) -> dict[str, Any]:
         known: dict[str, Any] = {

@@ -70,6 +70,7 @@ def set_watching(status: Status, clock: ManualClock) -> None:
     status.finding = Finding.GOOD
     status.last_good = EquitySample(
         equity_usdt=Decimal("4000.50"),
+        coins=(),
         exchange_time_ms=7,
         received_wall_ns=clock.wall_ns(),
         received_monotonic_ns=clock.monotonic_ns(),

@@ -10,7 +10,9 @@ import pytest
 from trade_watchdog.ceiling import (
     CLOCK_DIFFERENCE_MAX_S,
     SAMPLE_AGE_MAX_S,
+    UNEXPLAINED_BRIDGED_S,
     Ceiling,
+    CoinBalance,
     EquitySample,
     Finding,
     examine,
@@ -20,6 +22,10 @@ from trade_watchdog.ceiling import (
 NS_PER_S = 1_000_000_000
 SAMPLE = EquitySample(
     equity_usdt=Decimal(4000),
+    coins=(
+        CoinBalance(coin="USDT", wallet_balance=Decimal(3000), equity=Decimal(3000), value_usdt=Decimal(3000)),
+        CoinBalance(coin="BTC", wallet_balance=Decimal(1), equity=Decimal(1), value_usdt=Decimal(1000)),
+    ),
     exchange_time_ms=1_700_000_000_000,
     received_wall_ns=1_700_000_000_000 * 1_000_000,
     received_monotonic_ns=100 * NS_PER_S,
@@ -53,7 +59,16 @@ def test_silence_is_bridged_until_the_sample_is_too_old(age_ns: int, ceiling: Ce
     assert judged(Finding.GOOD, age_ns=age_ns) is ceiling
 
 
-@pytest.mark.parametrize("finding", sorted(set(Finding) - {Finding.GOOD, Finding.UNAVAILABLE}, key=str))
+def test_unexplained_step_is_bridged_for_moments_only() -> None:
+    assert UNEXPLAINED_BRIDGED_S == 5
+    assert judged(Finding.UNEXPLAINED, age_ns=5 * NS_PER_S) is Ceiling.ACTIVE
+    assert judged(Finding.UNEXPLAINED, age_ns=5 * NS_PER_S + 1) is Ceiling.REDUCE_ONLY
+
+
+BRIDGED = {Finding.GOOD, Finding.UNAVAILABLE, Finding.UNEXPLAINED}
+
+
+@pytest.mark.parametrize("finding", sorted(set(Finding) - BRIDGED, key=str))
 def test_answer_not_to_be_believed_is_reduce_only_at_once(finding: Finding) -> None:
     assert judged(finding) is Ceiling.REDUCE_ONLY
 
@@ -84,4 +99,37 @@ def test_answer_that_repeats_an_old_time_is_found(step_ms: int, finding: Finding
     ],
 )
 def test_equity_must_be_above_zero(equity: str, finding: Finding) -> None:
-    assert examine(replace(SAMPLE, equity_usdt=Decimal(equity)), previous=None) is finding
+    coin = CoinBalance(coin="USDT", wallet_balance=Decimal(9), equity=Decimal(equity), value_usdt=Decimal(equity))
+    assert examine(replace(SAMPLE, equity_usdt=Decimal(equity), coins=(coin,)), previous=None) is finding
+
+
+@pytest.mark.parametrize(
+    ("equity", "value", "finding"),
+    [
+        ("1", "0", Finding.UNPRICED),
+        ("-1", "0", Finding.UNPRICED),
+        ("0", "0", Finding.GOOD),
+        ("0.000001", "0.001", Finding.GOOD),
+    ],
+)
+def test_coin_that_is_held_must_be_worth_something(equity: str, value: str, finding: Finding) -> None:
+    odd = CoinBalance(coin="ODD", wallet_balance=Decimal(1), equity=Decimal(equity), value_usdt=Decimal(value))
+    assert examine(replace(SAMPLE, coins=(*SAMPLE.coins, odd)), previous=None) is finding
+
+
+@pytest.mark.parametrize(
+    ("total", "finding"),
+    [
+        ("4020.1005025125", Finding.GOOD),
+        ("4020.1005025126", Finding.CONTRADICTORY),
+        ("3980.0995024876", Finding.GOOD),
+        ("3980.0995024875", Finding.CONTRADICTORY),
+    ],
+)
+def test_coins_must_add_up_to_the_equity(total: str, finding: Finding) -> None:
+    assert examine(replace(SAMPLE, equity_usdt=Decimal(total)), previous=None) is finding
+
+
+def test_ceilings_are_ranked_from_wide_to_tight() -> None:
+    assert [ceiling.rank for ceiling in Ceiling] == [0, 1, 2, 3]
+    assert [ceiling.value for ceiling in Ceiling] == ["ACTIVE", "TRIMMED", "REDUCE_ONLY", "HALTED"]

@@ -14,6 +14,7 @@ from trade_core.clock import SystemClock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.secrets import Secret
 from trade_watchdog import exchange as exchange_module
+from trade_watchdog.equity import LogMark
 from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
 from trade_watchdog.identity import ExchangeKey
 
@@ -40,16 +41,23 @@ async def test_equity_is_read_exactly_with_the_exchanges_time(watched: WatchedEx
     assert sample.equity_usdt == Decimal("4000.123456789")
     assert sample.exchange_time_ms == 1_700_000_000_123
     assert sample.received_wall_ns > 0
+    (coin,) = sample.coins
+    assert (coin.coin, coin.wallet_balance) == ("USDT", Decimal("4000.5"))
+    assert coin.equity == coin.value_usdt == Decimal("4000.123456789")
 
 
 async def test_only_the_named_reads_are_sent(watched: WatchedExchange, exchange: Any) -> None:
     await watched.check_environment()
     assert (await watched.key_information())["readOnly"] == 1
     await watched.equity()
+    await watched.newest_mark()
+    await watched.log_since(1, until_ms=2)
     assert [(method, path) for method, path, _headers, _body in exchange.requests] == [
         ("GET", "/v5/market/time"),
         ("GET", "/v5/user/query-api"),
         ("GET", "/v5/account/wallet-balance"),
+        ("GET", "/v5/account/transaction-log"),
+        ("GET", "/v5/account/transaction-log"),
     ]
     assert "x-bapi-api-key" not in exchange.requests[0][2]
 
@@ -78,10 +86,11 @@ async def test_equity_that_is_no_plain_number_is_invalid(
         {"retCode": 0, "result": {"list": []}, "time": 1},
         {"retCode": 0, "result": {"list": [None]}, "time": 1},
         {"retCode": 0, "result": {"list": [{"totalEquity": "1"}, {"totalEquity": "2"}]}, "time": 1},
-        {"retCode": 0, "result": {"list": [{"totalEquity": "1"}]}},
-        {"retCode": 0, "result": {"list": [{"totalEquity": "1"}]}, "time": "1"},
-        {"retCode": 0, "result": {"list": [{"totalEquity": "1"}]}, "time": 1.5},
-        {"retCode": 0, "result": {"list": [{"totalEquity": "1"}]}, "time": 0},
+        {"retCode": 0, "result": {"list": [{"totalEquity": "1"}]}, "time": 1},
+        {"retCode": 0, "result": {"list": [{"totalEquity": "1", "coin": []}]}},
+        {"retCode": 0, "result": {"list": [{"totalEquity": "1", "coin": []}]}, "time": "1"},
+        {"retCode": 0, "result": {"list": [{"totalEquity": "1", "coin": []}]}, "time": 1.5},
+        {"retCode": 0, "result": {"list": [{"totalEquity": "1", "coin": []}]}, "time": 0},
         {"retCode": 10001, "retMsg": "params error", "result": {}, "time": 1},
     ],
 )
@@ -89,6 +98,114 @@ async def test_answer_of_another_shape_is_invalid(watched: WatchedExchange, exch
     exchange.wallet_override = (200, MARK, json.dumps(document).encode())
     with pytest.raises(ExchangeAnswerInvalid):
         await watched.equity()
+
+
+COIN = {"coin": "BTC", "walletBalance": "-0.5", "equity": "-0.4", "usdValue": "-20000.5"}
+
+
+async def test_coins_may_be_owed(watched: WatchedExchange, exchange: Any) -> None:
+    exchange.coins = [COIN]
+    (coin,) = (await watched.equity()).coins
+    assert (coin.wallet_balance, coin.equity, coin.value_usdt) == (
+        Decimal("-0.5"),
+        Decimal("-0.4"),
+        Decimal("-20000.5"),
+    )
+
+
+@pytest.mark.parametrize(
+    "coins",
+    [
+        None,
+        {},
+        [None],
+        [{}],
+        [COIN, COIN],
+        *([{**COIN, name: bad}] for name in COIN for bad in (None, "", 1, [])),
+        *([{**COIN, name: bad}] for name in ("walletBalance", "equity", "usdValue") for bad in ("NaN", "1e3", "x")),
+        [{**COIN, "coin": "B" * 65}],
+        [{**COIN, "coin": "B\n"}],
+        [{**COIN, "coin": f"C{number}"} for number in range(51)],
+    ],
+)
+async def test_coins_that_cannot_be_read_are_invalid(watched: WatchedExchange, exchange: Any, coins: Any) -> None:
+    exchange.wallet_override = (
+        200,
+        MARK,
+        json.dumps({"retCode": 0, "result": {"list": [{"totalEquity": "1", "coin": coins}]}, "time": 1}).encode(),
+    )
+    with pytest.raises(ExchangeAnswerInvalid):
+        await watched.equity()
+
+
+async def test_log_is_read_oldest_first_over_pages_and_weeks(
+    watched: WatchedExchange, exchange: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange_module, "PAGES_PER_S", 1000)
+    week_ms = 7 * 24 * 3600 * 1000
+    for number in range(120):
+        exchange.entry("TRADE", f"-{number}.5", at_ms=1000 + number * (week_ms // 40))
+    last_ms = 1000 + 119 * (week_ms // 40)
+    entries = await watched.log_since(1000, until_ms=last_ms)
+    assert [entry.entry_id for entry in entries] == [f"entry-{number}" for number in range(120)]
+    assert (entries[3].kind, entries[3].coin, entries[3].change) == ("TRADE", "USDT", Decimal("-3.5"))
+    assert entries[3].at_ms == 1000 + 3 * (week_ms // 40)
+    assert len(await watched.log_since(1001, until_ms=last_ms - 1)) == 118
+    assert await watched.log_since(last_ms + 1, until_ms=last_ms + 5) == []
+
+
+async def test_log_longer_than_the_bound_is_cut(
+    watched: WatchedExchange, exchange: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange_module, "PAGES_MAX", 2)
+    for _ in range(150):
+        exchange.entry("TRADE", "1", at_ms=5)
+    assert [entry.entry_id for entry in await watched.log_since(1, until_ms=9)] == [
+        f"entry-{number}" for number in range(50, 150)
+    ]
+
+
+async def test_mark_is_the_newest_entry_or_the_time_without_one(watched: WatchedExchange, exchange: Any) -> None:
+    exchange.frozen_time_ms = 77
+    assert await watched.newest_mark() == LogMark(entry_id="", at_ms=77)
+    exchange.entry("TRADE", "1", at_ms=5)
+    exchange.entry("TRADE", "1", at_ms=6)
+    assert await watched.newest_mark() == LogMark(entry_id="entry-1", at_ms=6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": ""},
+        {"type": None},
+        {"currency": 5},
+        {"change": "much"},
+        {"change": ""},
+        {"transactionTime": 5},
+        {"transactionTime": "-5"},
+        {"transactionTime": "5.0"},
+        {"transactionTime": "9" * 19},
+        {"transactionTime": "\u0665"},
+    ],
+)
+async def test_log_entry_that_cannot_be_read_is_invalid(
+    watched: WatchedExchange, exchange: Any, change: dict[str, Any]
+) -> None:
+    exchange.entry("TRADE", "1", at_ms=5).update(change)
+    exchange.log_override = (
+        200,
+        MARK,
+        json.dumps({"retCode": 0, "result": {"list": exchange.log, "nextPageCursor": ""}, "time": 1}).encode(),
+    )
+    with pytest.raises(ExchangeAnswerInvalid):
+        await watched.log_since(1, until_ms=9)
+
+
+@pytest.mark.parametrize("result", [{}, {"list": None}, {"list": ["x"]}, {"list": [], "nextPageCursor": 5}])
+async def test_log_of_another_shape_is_invalid(watched: WatchedExchange, exchange: Any, result: Any) -> None:
+    exchange.log_override = (200, MARK, json.dumps({"retCode": 0, "result": result, "time": 1}).encode())
+    with pytest.raises(ExchangeAnswerInvalid):
+        await watched.log_since(1, until_ms=9)
 
 
 async def test_answer_that_is_not_json_is_invalid(watched: WatchedExchange, exchange: Any) -> None:
@@ -155,7 +272,8 @@ async def test_exchange_that_hangs_is_unavailable_in_time(exchange: Any, monkeyp
 
 @pytest.mark.parametrize(("excess", "is_read"), [(0, True), (1, False)])
 async def test_answer_is_bounded(exchange: Any, monkeypatch: pytest.MonkeyPatch, excess: int, *, is_read: bool) -> None:
-    body = json.dumps({"retCode": 0, "retMsg": "OK", "result": {"list": [{"totalEquity": "7"}]}, "time": 1}).encode()
+    document = {"retCode": 0, "retMsg": "OK", "result": {"list": [{"totalEquity": "7", "coin": []}]}, "time": 1}
+    body = json.dumps(document).encode()
     monkeypatch.setattr(exchange_module, "ANSWER_BYTES_MAX", len(body) - excess)
     exchange.wallet_override = (200, MARK, body)
     made = connection(exchange.url)

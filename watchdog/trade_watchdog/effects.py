@@ -35,8 +35,8 @@ class Alert:
     """One thing that a person should know.
 
     `subject` names the condition from a closed set, such as `rung:daily`; alerts of one subject are one matter.
-    `text` is plain words of ours, at most 400 characters, without secrets and foreign text. With `needs_acknowledgement`
-    it is repeated until somebody acknowledges the subject.
+    `text` is plain words of ours, at most 400 characters, without secrets and foreign text. With
+    `needs_acknowledgement` it is repeated until somebody acknowledges the subject.
     """
 
     subject: str

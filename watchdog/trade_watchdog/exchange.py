@@ -1,13 +1,15 @@
 """The account as the watchdog sees it, through ccxt, so that one bug cannot blind watchdog and gateway alike.
 
 Guarantees
-- It only reads: two private and one public GET, by name; nothing here can place, cancel or move anything.
+- It only reads: three private and one public GET, by name; nothing here can place, cancel or move anything.
 - Every answer must carry the mark of the simulated exchange, and no redirect is followed.
 - Every request ends within REQUEST_TIMEOUT_S, and no answer is longer than ANSWER_BYTES_MAX.
+- A long log is read at PAGES_PER_S at most: a sixth of what the exchange allows one address (600 requests in 5 s).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -16,9 +18,10 @@ import ccxt.async_support as ccxt
 
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
-from trade_core.money import parse_decimal
+from trade_core.money import parse_decimal, parse_exchange_decimal
 from trade_core.tls import tls_context
-from trade_watchdog.ceiling import EquitySample
+from trade_watchdog.ceiling import CoinBalance, EquitySample
+from trade_watchdog.equity import LogEntry, LogMark
 from trade_watchdog.http_session import bounded_session
 from trade_watchdog.identity import ExchangeKey
 
@@ -30,6 +33,16 @@ ANSWER_BYTES_MAX: Final = 1024 * 1024
 MARK_HEADER: Final = "x-trade-environment"
 MARK: Final = "SIMULATED"
 _TIME_MS_MAX: Final = 2**53
+COINS_MAX: Final = 50
+"""Coins of one account; what is remembered of each must fit in one row of the watchdog's journal."""
+NAME_CHARACTERS_MAX: Final = 64
+PAGE_ENTRIES: Final = 50  # the exchange's own bound
+PAGES_MAX: Final = 400
+"""Of one reading of the log: 20,000 entries. A longer gap stays unexplained, and counts as loss or as a flow."""
+PAGES_AT_ONCE: Final = 5
+PAGES_PER_S: Final = 20
+LOG_WINDOW_MS: Final = 7 * 24 * 3600 * 1000
+"""The longest time that one question may cover. Source: Bybit V5 "Get Transaction Log"."""
 
 
 class NotSimulated(ConfigurationError):
@@ -71,16 +84,56 @@ class WatchedExchange:
         return _result(await self._answer(self._client.privateGetV5UserQueryApi()))
 
     async def equity(self) -> EquitySample:
-        """Read the account's total equity. Raises as key_information.
+        """Read the account's total equity and its coins. Raises as key_information.
 
-        Source: Bybit V5 "Get Wallet Balance": result.list[0].totalEquity, text in USD terms; time in ms.
+        Source: Bybit V5 "Get Wallet Balance": result.list[0].totalEquity, text in USD terms, and coin[]; time in ms.
         """
         answer = await self._answer(self._client.privateGetV5AccountWalletBalance({"accountType": "UNIFIED"}))
+        account = _only_account(_result(answer))
         return EquitySample(
-            equity_usdt=_total_equity(_result(answer)),
+            equity_usdt=_total_equity(account),
+            coins=_coins(account),
             exchange_time_ms=_time_ms(answer),
             received_wall_ns=self._clock.wall_ns(),
             received_monotonic_ns=self._clock.monotonic_ns(),
+        )
+
+    async def newest_mark(self) -> LogMark:
+        """Return the newest entry of the transaction log, or the time at which there was none. Raises as equity."""
+        answer = await self._log_page({"limit": 1})
+        entries = _entries(_result(answer))
+        if not entries:
+            return LogMark(entry_id="", at_ms=_time_ms(answer))
+        return LogMark(entry_id=entries[0].entry_id, at_ms=entries[0].at_ms)
+
+    async def log_since(self, from_ms: int, *, until_ms: int) -> list[LogEntry]:
+        """Read the log's entries of this time (UTC ms, both ends included), oldest first. Raises as equity.
+
+        Source: Bybit V5 "Get Transaction Log": newest first, PAGE_ENTRIES a page, nextPageCursor "" at the end.
+        """
+        entries: list[LogEntry] = []
+        pages = 0
+        end_ms = until_ms
+        while end_ms >= from_ms and pages < PAGES_MAX:
+            start_ms = max(from_ms, end_ms - LOG_WINDOW_MS + 1)
+            cursor = ""
+            while pages < PAGES_MAX:
+                if pages >= PAGES_AT_ONCE:
+                    await asyncio.sleep(1 / PAGES_PER_S)
+                pages += 1
+                question = {"startTime": start_ms, "endTime": end_ms, "limit": PAGE_ENTRIES}
+                result = _result(await self._log_page(question | ({"cursor": cursor} if cursor else {})))
+                entries += _entries(result)
+                cursor = _cursor(result)
+                if not cursor:
+                    break
+            end_ms = start_ms - 1
+        entries.reverse()
+        return entries
+
+    async def _log_page(self, question: Mapping[str, int | str]) -> Mapping[str, Any]:
+        return await self._answer(
+            self._client.privateGetV5AccountTransactionLog({"accountType": "UNIFIED", **question})
         )
 
     async def close(self) -> None:
@@ -124,17 +177,87 @@ def _result(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     return result
 
 
-def _total_equity(result: Mapping[str, Any]) -> Decimal:
+def _only_account(result: Mapping[str, Any]) -> Mapping[str, Any]:
     accounts = result.get("list")
     if not isinstance(accounts, list) or len(accounts) != 1 or not isinstance(accounts[0], Mapping):
         raise ExchangeAnswerInvalid("the answer does not hold exactly one account")
-    text = accounts[0].get("totalEquity")
+    return accounts[0]
+
+
+def _total_equity(account: Mapping[str, Any]) -> Decimal:
+    text = account.get("totalEquity")
     if not isinstance(text, str):
         raise ExchangeAnswerInvalid("totalEquity is not text")
     try:
         return parse_decimal(text)
     except InvalidNumber:
         raise ExchangeAnswerInvalid("totalEquity is not a plain number") from None
+
+
+def _coins(account: Mapping[str, Any]) -> tuple[CoinBalance, ...]:
+    items = _objects(account, "coin")
+    if len(items) > COINS_MAX:
+        raise ExchangeAnswerInvalid(f"the account holds {len(items)} coins, at most {COINS_MAX} can be followed")
+    coins = tuple(
+        CoinBalance(
+            coin=_name(item, "coin"),
+            wallet_balance=_number(item, "walletBalance"),
+            equity=_number(item, "equity"),
+            value_usdt=_number(item, "usdValue"),
+        )
+        for item in items
+    )
+    if len({coin.coin for coin in coins}) != len(coins):
+        raise ExchangeAnswerInvalid("the account names a coin twice")
+    return coins
+
+
+def _entries(result: Mapping[str, Any]) -> list[LogEntry]:
+    return [
+        LogEntry(
+            entry_id=_name(item, "id"),
+            kind=_name(item, "type"),
+            coin=_name(item, "currency"),
+            change=_number(item, "change"),
+            at_ms=_text_time_ms(item),
+        )
+        for item in _objects(result, "list")
+    ]
+
+
+def _objects(holder: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    items = holder.get(name)
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+        raise ExchangeAnswerInvalid(f"{name} is not a list of objects")
+    return items
+
+
+def _name(item: Mapping[str, Any], key: str) -> str:
+    value = item.get(key)
+    if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX or not value.isprintable():
+        raise ExchangeAnswerInvalid(f"{key} is not a name")
+    return value
+
+
+def _number(item: Mapping[str, Any], key: str) -> Decimal:
+    try:
+        return parse_exchange_decimal(item.get(key))
+    except InvalidNumber:
+        raise ExchangeAnswerInvalid(f"{key} is not a plain number") from None
+
+
+def _cursor(result: Mapping[str, Any]) -> str:
+    value = result.get("nextPageCursor", "")
+    if not isinstance(value, str):
+        raise ExchangeAnswerInvalid("nextPageCursor is not text")
+    return value
+
+
+def _text_time_ms(item: Mapping[str, Any]) -> int:
+    value = item.get("transactionTime")
+    if not isinstance(value, str) or not value.isascii() or not value.isdigit() or int(value[:20]) >= _TIME_MS_MAX:
+        raise ExchangeAnswerInvalid("transactionTime is not a time")
+    return int(value)
 
 
 def _time_ms(answer: Mapping[str, Any]) -> int:
