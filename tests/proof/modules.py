@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 _POLICY, _WIRE, _ACCOUNT = "gateway/trade_gateway/policy", "gateway/trade_gateway/wire", "gateway/trade_gateway/account"
 _GATEWAY, _CORE, _WATCHDOG = "gateway/trade_gateway", "core/trade_core", "watchdog/trade_watchdog"
+_AUDIT = "watchdog/trade_watchdog/audit"
 _BODIES = tuple(f"tests/gateway/wire/test_{name}.py" for name in ("order_bodies", "pin_bodies", "stop_bodies"))
 
-WHOLE_FOLDERS = (_POLICY, _WIRE, f"{_CORE}/trust")
+WHOLE_FOLDERS = (_POLICY, _WIRE, f"{_CORE}/trust", _AUDIT)
 """Every module of these folders belongs to the list; a new one without an entry fails a test."""
 
 
@@ -86,6 +87,12 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_CORE}/trust/warrant.py": _tests("core/trust", "warrant"),
     f"{_CORE}/money.py": _tests("core", "money"),
     f"{_CORE}/canonical.py": _tests("core", "canonical"),
+    f"{_AUDIT}/journaled.py": _tests("watchdog/audit", "journaled"),
+    f"{_AUDIT}/key_inventory.py": _tests("watchdog/audit", "key_inventory"),
+    f"{_AUDIT}/listing.py": _tests("watchdog/audit", "listing"),
+    f"{_AUDIT}/order_audit.py": _tests("watchdog/audit", "order_audit"),
+    f"{_AUDIT}/provenance.py": _tests("watchdog/audit", "provenance"),
+    f"{_AUDIT}/sightings.py": _tests("watchdog/audit", "provenance", "listing"),
 }
 
 

@@ -1,0 +1,220 @@
+"""Reading the exchange's lists: what an entry must say, field by field."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from trade_core.errors import ExchangeAnswerInvalid
+from trade_watchdog.audit.key_inventory import ListedKey
+from trade_watchdog.audit.listing import listed_key, seen_execution, seen_order
+from trade_watchdog.audit.sightings import SeenExecution, SeenOrder
+
+ORDER: dict[str, Any] = {
+    "symbol": "BTCUSDT",
+    "orderId": "o-1",
+    "orderLinkId": "T1abc",
+    "side": "Buy",
+    "qty": "0.5",
+    "price": "100.5",
+    "triggerPrice": "",
+    "reduceOnly": False,
+    "isLeverage": "",
+    "createType": "CreateByUser",
+    "orderStatus": "New",
+    "cumExecQty": "0.1",
+    "createdTime": "1700000000123",
+}
+EXECUTION: dict[str, Any] = {
+    "symbol": "BTCUSDT",
+    "execId": "e-1",
+    "orderId": "o-1",
+    "orderLinkId": "",
+    "side": "Sell",
+    "execQty": "0.1",
+    "execPrice": "100",
+    "execFee": "-0.01",
+    "orderQty": "0.5",
+    "orderPrice": "99",
+    "execType": "Trade",
+    "createType": "",
+    "execTime": "1700000000124",
+}
+KEY: dict[str, Any] = {
+    "apiKey": "k1",
+    "readOnly": False,
+    "permissions": {"Spot": ["SpotTrade"], "Wallet": []},
+    "ips": ["192.0.2.7"],
+    "deadlineDay": 5,
+}
+
+
+def test_order_is_read_as_it_is_listed() -> None:
+    assert seen_order(ORDER, category="linear") == SeenOrder(
+        category="linear",
+        symbol="BTCUSDT",
+        order_id="o-1",
+        link_id="T1abc",
+        side="Buy",
+        quantity=Decimal("0.5"),
+        price=Decimal("100.5"),
+        trigger_price=None,
+        is_reduce_only=False,
+        is_leverage=False,
+        create_type="CreateByUser",
+        status="New",
+        filled=Decimal("0.1"),
+        created_at_ms=1_700_000_000_123,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "value"),
+    [
+        ({"triggerPrice": "0"}, "trigger_price", None),
+        ({"triggerPrice": "90"}, "trigger_price", Decimal(90)),
+        ({"price": ""}, "price", Decimal(0)),
+        ({"cumExecQty": ""}, "filled", Decimal(0)),
+        ({"orderLinkId": ""}, "link_id", ""),
+        ({"createType": ""}, "create_type", ""),
+        ({"isLeverage": "0"}, "is_leverage", False),
+        ({"isLeverage": "1"}, "is_leverage", True),
+        ({"isLeverage": "2"}, "is_leverage", True),
+        ({"reduceOnly": True}, "is_reduce_only", True),
+        ({"symbol": "A" * 64}, "symbol", "A" * 64),
+    ],
+)
+def test_order_with_what_the_exchange_writes_for_none_is_read(changes: dict[str, Any], name: str, value: Any) -> None:
+    assert getattr(seen_order({**ORDER, **changes}, category="spot"), name) == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"symbol": ""}, "symbol is empty"),
+        ({"symbol": "A" * 65}, "symbol is no short text"),
+        ({"symbol": "BTC\u2028"}, "symbol is no short text"),
+        ({"orderId": None}, "orderId is no short text"),
+        ({"orderId": 7}, "orderId is no short text"),
+        ({"side": ""}, "side is empty"),
+        ({"orderStatus": ""}, "orderStatus is empty"),
+        ({"qty": ""}, "qty is no plain number"),
+        ({"qty": "NaN"}, "qty is no plain number"),
+        ({"qty": 5}, "qty is no plain number"),
+        ({"price": None}, "price is no plain number"),
+        ({"triggerPrice": "x"}, "triggerPrice is no plain number"),
+        ({"reduceOnly": "false"}, "reduceOnly is neither true nor false"),
+        ({"reduceOnly": 0}, "reduceOnly is neither true nor false"),
+        ({"createdTime": 1}, "createdTime is no time in milliseconds"),
+        ({"createdTime": ""}, "createdTime is no time in milliseconds"),
+        ({"createdTime": "-1"}, "createdTime is no time in milliseconds"),
+        ({"createdTime": "17000000001234"}, "createdTime is no time in milliseconds"),
+        ({"createdTime": "\u0661"}, "createdTime is no time in milliseconds"),
+    ],
+)
+def test_order_with_a_field_that_is_none_is_refused_by_name(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ExchangeAnswerInvalid, match=f"^an entry of a list: {words}$"):
+        seen_order({**ORDER, **changes}, category="spot")
+
+
+@pytest.mark.parametrize("name", sorted(ORDER))
+def test_order_without_a_field_is_refused(name: str) -> None:
+    with pytest.raises(ExchangeAnswerInvalid, match=name):
+        seen_order({key: value for key, value in ORDER.items() if key != name}, category="spot")
+
+
+def test_execution_is_read_as_it_is_listed() -> None:
+    assert seen_execution(EXECUTION, category="spot") == SeenExecution(
+        category="spot",
+        symbol="BTCUSDT",
+        execution_id="e-1",
+        order_id="o-1",
+        link_id="",
+        side="Sell",
+        quantity=Decimal("0.1"),
+        price=Decimal(100),
+        fee=Decimal("-0.01"),
+        order_quantity=Decimal("0.5"),
+        order_price=Decimal(99),
+        execution_type="Trade",
+        create_type="",
+        executed_at_ms=1_700_000_000_124,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "value"),
+    [
+        ({"execFee": ""}, "fee", Decimal(0)),
+        ({"orderQty": ""}, "order_quantity", Decimal(0)),
+        ({"orderPrice": ""}, "order_price", Decimal(0)),
+        ({"orderId": ""}, "order_id", ""),
+        ({"orderLinkId": "T1"}, "link_id", "T1"),
+    ],
+)
+def test_execution_with_what_the_exchange_writes_for_none_is_read(
+    changes: dict[str, Any], name: str, value: Any
+) -> None:
+    assert getattr(seen_execution({**EXECUTION, **changes}, category="spot"), name) == value
+
+
+@pytest.mark.parametrize("name", ["symbol", "execId", "side", "execQty", "execPrice", "execType", "execTime"])
+def test_execution_with_an_empty_field_is_refused(name: str) -> None:
+    with pytest.raises(ExchangeAnswerInvalid, match=name):
+        seen_execution({**EXECUTION, name: ""}, category="spot")
+
+
+@pytest.mark.parametrize("name", sorted(EXECUTION))
+def test_execution_without_a_field_is_refused(name: str) -> None:
+    with pytest.raises(ExchangeAnswerInvalid, match=name):
+        seen_execution({key: value for key, value in EXECUTION.items() if key != name}, category="spot")
+
+
+def test_key_is_read_as_it_is_listed() -> None:
+    assert listed_key(KEY) == ListedKey(
+        key="k1",
+        is_read_only=False,
+        permissions={"Spot": frozenset({"SpotTrade"}), "Wallet": frozenset()},
+        addresses=frozenset({"192.0.2.7"}),
+        days_left=5,
+    )
+
+
+@pytest.mark.parametrize(("days", "left"), [(0, 0), (-1, -1), (-2, None), (-3, None)])
+def test_key_shows_when_it_ends(days: int, left: int | None) -> None:
+    assert listed_key({**KEY, "deadlineDay": days}).days_left == left
+
+
+@pytest.mark.parametrize(("value", "is_read_only"), [(1, True), (0, False), (True, True)])
+def test_key_says_in_either_way_whether_it_only_reads(value: Any, *, is_read_only: bool) -> None:
+    assert listed_key({**KEY, "readOnly": value}).is_read_only is is_read_only
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"apiKey": ""}, "apiKey is empty"),
+        ({"readOnly": None}, "readOnly is neither yes nor no"),
+        ({"readOnly": 2}, "readOnly is neither yes nor no"),
+        ({"readOnly": "1"}, "readOnly is neither yes nor no"),
+        ({"permissions": []}, "permissions is no table"),
+        ({"permissions": {str(n): [] for n in range(65)}}, "permissions is no table"),
+        ({"permissions": {"Spot": "SpotTrade"}}, "permissions is no list"),
+        ({"ips": "*"}, "ips is no list"),
+        ({"ips": ["1"] * 129}, "ips is no list"),
+        ({"deadlineDay": "5"}, "deadlineDay is no whole number"),
+        ({"deadlineDay": True}, "deadlineDay is no whole number"),
+    ],
+)
+def test_key_with_a_field_that_is_none_is_refused_by_name(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ExchangeAnswerInvalid, match=f"^an entry of a list: {words}$"):
+        listed_key({**KEY, **changes})
+
+
+def test_lists_of_a_key_are_read_up_to_their_bounds_and_cut_in_their_words() -> None:
+    most = {"permissions": {f"{n:0>70}": ["P" * 70] * 128 for n in range(64)}, "ips": ["a" * 70] * 128}
+    key = listed_key({**KEY, **most})
+    assert key.addresses == {"a" * 64}
+    assert key.permissions == {"0" * 64: frozenset({"P" * 64})}
