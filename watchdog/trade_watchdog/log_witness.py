@@ -9,6 +9,8 @@ Guarantees
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ConfigurationError
 from trade_core.trust.ring import KeyRing
-from trade_journal.errors import JournalError, JournalRefused, Withheld
+from trade_journal.errors import JournalError, JournalRefused, JournalUnavailable, Withheld
 from trade_journal.log.ring_keys import gateway_log_keys
+from trade_journal.log.verify import StoredRow
 from trade_journal.writer.witness import Witness
+from trade_watchdog.audit.journaled import JournaledOrders
 from trade_watchdog.gateway_link import ROWS_MAX, GatewayLink
+from trade_watchdog.intent_feed import CopyReading, IntentFeed
 
 COPY_FILE: Final = "witnessed-gateway.db"
 CATCH_UP_S: Final = 5.0
@@ -38,6 +43,8 @@ class LogWitness:
         self._private_key = private_key
         self._witness: Witness | None = None
         self._least = 0  # rows that the copy cannot have less of any more
+        self._feed = IntentFeed()
+        self._read_through_ns: int | None = None
 
     def open(self, *, has_vouched: bool) -> None:
         """Open the copy, or begin it when nothing was ever vouched for. Raises ConfigurationError, JournalError."""
@@ -45,11 +52,32 @@ class LogWitness:
             raise ConfigurationError(f"{self._path}: not there, but this watchdog has vouched for what it held")
         self._least = 1 if has_vouched else 0
         self._witness = self._opened()
+        with contextlib.closing(self._witness.reading()) as copy:
+            self._feed.load(copy)
 
     @property
     def size(self) -> int:
         """Count the rows seen; 0 while the copy is not open."""
         return self._witness.size if self._witness is not None else 0
+
+    @property
+    def journaled(self) -> JournaledOrders:
+        """The intents of the gateway's journal, as far as its rows were pulled."""
+        return self._feed.journaled
+
+    @property
+    def read_through_ns(self) -> int | None:
+        """The monotonic time at which the last reading that came to the journal's signed end began.
+
+        What the gateway had made durable by then is in the copy. None before the first.
+        """
+        return self._read_through_ns
+
+    async def search(self, tags: list[str]) -> int:
+        """Look through the whole copy for the intents of tags; answers how many were found. Raises JournalError."""
+        if self._witness is None:
+            raise JournalUnavailable("the copy of the gateway's journal is not open")
+        return await asyncio.to_thread(self._search, self._witness.reading(), tags)
 
     async def cosigned(self, clock: Clock) -> bytes:
         """Have the gateway sign its journal, see every row of it, and cosign.
@@ -57,8 +85,8 @@ class LogWitness:
         Raises ForkProven, Withheld, JournalError (our own copy), GatewayUnavailable, GatewayRefused,
         GatewayAnswerInvalid.
         """
-        raw = await self._link.checkpoint()
         began_ns = clock.monotonic_ns()
+        raw = await self._link.checkpoint()
         try:
             if self._witness is None:
                 self._witness = await asyncio.to_thread(self._opened)
@@ -70,9 +98,10 @@ class LogWitness:
                 rows = await self._link.rows(witness.size, min(ROWS_MAX, wanted - witness.size))
                 if not rows:
                     raise Withheld(f"the gateway signed {wanted} rows and gives {witness.size}")
-                await asyncio.to_thread(witness.take, rows)
+                await asyncio.to_thread(self._take, witness, rows)
             cosigned = await asyncio.to_thread(witness.cosign, raw, at_s=clock.wall_ns() // NS_PER_S)
             self._least = witness.size
+            self._read_through_ns = began_ns
             return cosigned
         except Withheld:
             raise
@@ -85,6 +114,14 @@ class LogWitness:
         if self._witness is not None:
             self._witness.close()
             self._witness = None
+
+    def _search(self, copy: CopyReading, tags: list[str]) -> int:
+        with contextlib.closing(copy):
+            return self._feed.search(copy, tags)
+
+    def _take(self, witness: Witness, rows: Sequence[StoredRow]) -> None:
+        witness.take(rows)
+        self._feed.take(rows)
 
     def _opened(self) -> Witness:
         witness = self._keys.witness

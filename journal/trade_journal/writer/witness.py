@@ -22,14 +22,17 @@ from trade_journal.log.checkpoint import Checkpoint, cosign, open_checkpoint
 from trade_journal.log.note import COSIGNATURE_V1, Note, Verifier
 from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import StoredRow
-from trade_journal.store.store import READ_ROWS_MAX, JournalStore
+from trade_journal.store.store import READ_ROWS_MAX, JournalReader, JournalStore
 
 
 class Witness:
     """The copy of one log, and the key that cosigns its checkpoints. Used by one thread at a time."""
 
-    def __init__(self, *, store: JournalStore, log: Verifier, name: str, private_key: Ed25519PrivateKey) -> None:
+    def __init__(
+        self, *, store: JournalStore, url: str, log: Verifier, name: str, private_key: Ed25519PrivateKey
+    ) -> None:
         self._store = store
+        self._url = url
         self._log = log
         self._name = name
         self._private_key = private_key
@@ -38,7 +41,7 @@ class Witness:
     def open(cls, url: str, *, log: Verifier, name: str, private_key: Ed25519PrivateKey) -> Witness:
         """Open or make the copy at ``sqlite:////absolute/path``. Raises JournalRefused, JournalUnavailable."""
         store = JournalStore.open(url, origin=log.name, log=log)
-        return cls(store=store, log=log, name=name, private_key=private_key)
+        return cls(store=store, url=url, log=log, name=name, private_key=private_key)
 
     @property
     def size(self) -> int:
@@ -49,6 +52,10 @@ class Witness:
     def verifier(self) -> Verifier:
         """Return the public half of the cosigning key."""
         return Verifier(name=self._name, kind=COSIGNATURE_V1, public=self._private_key.public_key())
+
+    def reading(self) -> JournalReader:
+        """Open a view of the copy of its own, for another thread. The caller closes it."""
+        return JournalReader(self._url)
 
     def read_checkpoint(self, raw: bytes) -> Checkpoint:
         """Believe a checkpoint of the log by its signature. Raises Withheld."""

@@ -54,6 +54,17 @@ def test_stop_of_the_gateway_is_found_with_its_trigger() -> None:
     assert len(orders) == 1
 
 
+def test_same_row_twice_is_no_repetition() -> None:
+    orders = JournaledOrders()
+    take(orders, 7)
+    take(orders, 7)
+    assert (orders.repeats("T1a"), len(orders)) == (None, 1)
+
+
+def test_cover_begins_where_the_rows_do() -> None:
+    assert JournaledOrders(covers_from_ms=5).covers_from_ms == 5
+
+
 def test_bounds_are_those_that_the_memory_was_counted_for() -> None:
     assert (journaled.MAX_ORDERS, journaled.MAX_STOPS) == (100_000, 10_000)
 
@@ -99,9 +110,9 @@ def test_oldest_is_forgotten_and_the_cover_begins_after_it(
 ) -> None:
     monkeypatch.setattr(journaled, "MAX_STOPS" if more else "MAX_ORDERS", 2)
     orders = JournaledOrders()
-    for seq in (1, 1, 2):
-        take(orders, seq, tag=f"T{seq}", **more)
-    assert (orders.find("T1") is not None, orders.covers_from_ms, orders.repeats("T1")) == (True, 0, 1)
+    for seq, tag in ((1, "T1"), (4, "T1"), (2, "T2")):
+        take(orders, seq, tag=tag, **more)
+    assert (orders.find("T1") is not None, orders.covers_from_ms, orders.repeats("T1")) == (True, 0, 4)
     take(orders, 3, tag="T3", **more)
     assert (orders.find("T1"), orders.covers_from_ms, orders.repeats("T1")) == (None, 2, None)
     assert len(orders) == 2

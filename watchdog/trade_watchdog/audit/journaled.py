@@ -1,7 +1,7 @@
 """The orders that the gateway's journal knows, by their tags. Pure; fed with rows in their order.
 
 Guarantees
-- A tag that two intent rows carry is remembered as repeated, whatever the rows say.
+- A tag that two intent rows carry is remembered as repeated, whatever the rows say. The same row twice is one.
 - It never grows beyond MAX_ORDERS and MAX_STOPS: the oldest are forgotten, and `covers_from_ms` says from when on it is
   complete. An order older than that cannot be called rogue for want of a row. Stops, which may rest for months, are
   counted apart, so that no flood of orders makes them forgotten.
@@ -47,12 +47,12 @@ class JournaledOrders:
 
     __slots__ = ("_covers_from_ms", "_orders", "_repeated", "_stops", "_unread")
 
-    def __init__(self) -> None:
-        """Begin with no rows."""
+    def __init__(self, *, covers_from_ms: int = 0) -> None:
+        """Begin with no rows; `covers_from_ms` is above 0 when the rows to come leave out older ones."""
         self._orders: dict[str, JournaledOrder] = {}
         self._stops: dict[str, JournaledOrder] = {}
         self._repeated: dict[str, int] = {}
-        self._covers_from_ms = 0
+        self._covers_from_ms = covers_from_ms
         self._unread = 0
 
     @property
@@ -77,8 +77,10 @@ class JournaledOrders:
         if order is None or not isinstance(tag, str):
             self._unread += 1
             return
-        if self.find(tag) is not None:
-            self._repeated[tag] = seq
+        known = self.find(tag)
+        if known is not None:
+            if known.seq != seq:
+                self._repeated[tag] = seq
             return
         kept, most = (self._orders, MAX_ORDERS) if order.trigger_price is None else (self._stops, MAX_STOPS)
         if len(kept) >= most:

@@ -1,0 +1,101 @@
+"""Feeds the audit with the intents of the gateway's journal: from the witness's copy at a start, then row by row.
+
+Guarantees
+- What it feeds are rows that the witness keeps, so that they are those under the root it cosigns.
+- A start reads back LOAD_ROWS_MAX rows, whatever the journal's length; older intents are found by `search`, which reads
+  the whole copy and is for the few orders that rest that long.
+
+It runs off the event loop; the audit only looks at what is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+
+from trade_core.clock import NS_PER_MS
+from trade_journal.errors import JournalError
+from trade_journal.log.rows import RowKind, parse_row
+from trade_journal.log.verify import StoredRow
+from trade_watchdog.audit.journaled import INTENT_KINDS, JournaledOrders
+
+READ_ROWS_MAX: Final = 1000
+LOAD_ROWS_MAX: Final = 500_000
+"""Three days of a busy futures bot, read in some seconds."""
+_MARKS: Final = tuple(f'"kind":"{kind.value}"'.encode() for kind in sorted(INTENT_KINDS, key=lambda kind: kind.value))
+
+
+class CopyReading(Protocol):
+    """A view of the witness's copy."""
+
+    def size(self) -> int:
+        """Count the rows. Raises JournalError."""
+        ...
+
+    def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
+        """Read rows as they lie there, at most READ_ROWS_MAX. Raises JournalError."""
+        ...
+
+    def close(self) -> None:
+        """Close the view."""
+        ...
+
+
+class IntentFeed:
+    """The way from rows to `journaled`, which the audit reads. One caller at a time."""
+
+    def __init__(self) -> None:
+        """Begin with a journal that has no rows."""
+        self.journaled = JournaledOrders()
+
+    def load(self, copy: CopyReading) -> None:
+        """Read the newest rows of the copy, before any row is fed. Raises JournalError."""
+        size = copy.size()
+        begin = max(0, size - LOAD_ROWS_MAX)
+        first = copy.stored_rows(begin, 1) if begin else []
+        self.journaled = JournaledOrders(covers_from_ms=parse_row(first[0].body).at_ns // NS_PER_MS if first else 0)
+        for page in _pages(copy, begin, size):
+            self.take(page)
+
+    def take(self, rows: Sequence[StoredRow]) -> None:
+        """Take the next rows. One that looks like an intent and is no row was refused by the witness before."""
+        for stored in rows:
+            if not any(mark in stored.body for mark in _MARKS):
+                continue  # most rows: their bytes need not be read
+            row = parse_row(stored.body)
+            self.journaled.take(seq=row.seq, at_ns=row.at_ns, kind=row.kind, fields=row.fields)
+
+    def search(self, copy: CopyReading, tags: Sequence[str]) -> int:
+        """Look for the intents of tags through the whole copy, newest first; answers how many were found and taken.
+
+        Raises JournalError.
+        """
+        wanted = {tag.encode(): tag for tag in tags}
+        found = 0
+        end = copy.size()
+        while end and wanted:
+            begin = max(0, end - READ_ROWS_MAX)
+            page = copy.stored_rows(begin, end - begin)
+            if not page:
+                raise JournalError(f"rows {begin} to {end} of the copy are not there")
+            hits = [row for row in page if any(tag in row.body for tag in wanted) and self._is_intent(row, wanted)]
+            self.take(hits)
+            found += len(hits)
+            end = begin
+        return found
+
+    @staticmethod
+    def _is_intent(stored: StoredRow, wanted: dict[bytes, str]) -> bool:
+        row = parse_row(stored.body)
+        if row.kind not in {RowKind.ORDER_INTENT, RowKind.DISASTER_STOP_INTENT}:
+            return False
+        return wanted.pop(str(row.fields.get("tag")).encode(), None) is not None
+
+
+def _pages(copy: CopyReading, begin: int, end: int) -> Iterator[list[StoredRow]]:
+    while begin < end:
+        page = copy.stored_rows(begin, min(READ_ROWS_MAX, end - begin))
+        if not page:
+            raise JournalError(f"rows {begin} to {end} of the copy are not there")
+        yield page
+        begin = page[-1].seq + 1
