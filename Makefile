@@ -113,6 +113,7 @@ hostile: setup
 crash: setup
 	tests/system-packages
 	PYTHONPATH=tests $(TESTS)/python -m crash.io_faults
+	PYTHONPATH=tests $(TESTS)/python -m crash.sealing_faults
 	PYTHONPATH=tests $(TESTS)/python -m crash.kills $(ARGS)
 
 grow: .venv/tests/.ready

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from trade_core.settings import resolve_path
 
 UNAVAILABLE_EXCHANGES = ("testnet", "live")
+RETENTION_DAYS_MAX = 3650
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
@@ -69,3 +70,5 @@ LoopbackHttpUrl = Annotated[str, AfterValidator(_loopback_http)]
 LoopbackWebSocketUrl = Annotated[str, AfterValidator(_loopback_websocket)]
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+RetentionDays = Annotated[int, Field(ge=1, le=RETENTION_DAYS_MAX)]
+"""After how many days rows are sealed and leave the file in use; at least one, so that a segment holds some."""

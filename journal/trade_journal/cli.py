@@ -107,7 +107,10 @@ def _command(
         "--journal",
         required=True,
         metavar="FILE|URL",
-        help="journal file, bundle, database URL, or a service's admin URL",
+        help="journal file, folder of sealed segments, bundle, database URL, or a service's admin URL",
+    )
+    command.add_argument(
+        "--archive", type=Path, metavar="DIR", help="folder of the sealed segments, when it is not beside the file"
     )
     command.add_argument(
         "--token-file", type=Path, metavar="FILE", help="handover file with the admin token, for a service's URL"
@@ -131,7 +134,7 @@ def _opened(options: argparse.Namespace) -> Iterator[Source]:
     token = None
     if options.token_file is not None:
         token = secret_text(read_secret_file(options.token_file), "admin_token", path=options.token_file).reveal()
-    source = open_source(options.journal, token=token)
+    source = open_source(options.journal, token=token, archive=options.archive)
     try:
         yield source
     finally:

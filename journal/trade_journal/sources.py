@@ -1,4 +1,4 @@
-"""Where a journal is read from: its own database, a bundle, or the admin listener of a running service. Reading only.
+"""Where a journal is read from: its own database with its sealed segments, a bundle, or a running service.
 
 A source gives rows as bytes and checkpoints as notes and judges neither; `verify` does. Rows that come as JSON are
 rendered again in their one canonical form, so that a row that says anything else has another hash.
@@ -18,6 +18,7 @@ from trade_journal.errors import JournalRefused, JournalUnavailable, RowRefused
 from trade_journal.export.bundle_source import BundleSource, is_bundle
 from trade_journal.log.rows import Row, RowKind, row_bytes
 from trade_journal.log.verify import StoredRow
+from trade_journal.store.segments import last_segment
 from trade_journal.store.store import CHECKPOINTS_MAX, READ_ROWS_MAX, JournalReader
 
 TIMEOUT_S: Final = 10.0
@@ -49,10 +50,10 @@ class Source(Protocol):
 
 
 class DatabaseSource:
-    """A journal's own database: a SQLite file, or a schema in PostgreSQL."""
+    """A journal's own database: a SQLite file, or a schema in PostgreSQL, and the folder of its sealed segments."""
 
-    def __init__(self, url: str) -> None:
-        self._reader = JournalReader(url)
+    def __init__(self, url: str, *, archive: Path | None = None) -> None:
+        self._reader = JournalReader(url, archive=archive)
         self._ahead: deque[list[StoredRow]] = deque()
 
     def size(self) -> int:
@@ -144,17 +145,23 @@ class ListenerSource:
         return answer
 
 
-def open_source(where: str, *, token: str | None) -> Source:
-    """Open a journal by its file, a bundle, its database URL, or an admin listener's URL. Raises JournalError."""
+def open_source(where: str, *, token: str | None, archive: Path | None = None) -> Source:
+    """Open a journal by its file, a folder of sealed segments, a bundle, its database URL, or an admin listener's URL.
+
+    ``archive`` is the folder of the sealed segments, where it is not beside the file. Raises JournalError.
+    """
     if where.startswith(("http://", "https://")):
         if token is None:
             raise JournalRefused("a service's journal needs a token that may read: --token-file FILE")
         return ListenerSource(where, token=token)
     if "://" in where:
-        return DatabaseSource(where)
-    if is_bundle(Path(where)):
-        return BundleSource(Path(where))
-    return DatabaseSource(f"sqlite:///{Path(where).absolute()}")
+        return DatabaseSource(where, archive=archive)
+    path = Path(where).absolute()
+    if path.is_dir():
+        return DatabaseSource(f"sqlite:///{last_segment(path)}", archive=path)
+    if is_bundle(path):
+        return BundleSource(path)
+    return DatabaseSource(f"sqlite:///{path}", archive=archive)
 
 
 def stored_rows(source: Source, *, from_seq: int = 0) -> Iterator[list[StoredRow]]:

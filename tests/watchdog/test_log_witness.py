@@ -44,7 +44,7 @@ def log_witness(deployment: Any, link: GatewayLink) -> LogWitness:
 async def witness(deployment: Any, link: GatewayLink) -> AsyncIterator[LogWitness]:
     """A witness that has seen nothing."""
     made = log_witness(deployment, link)
-    made.open(has_vouched=False)
+    made.open(has_vouched=False, clock=SystemClock())
     yield made
     made.close()
 
@@ -75,7 +75,7 @@ async def test_copy_outlives_a_restart(witness: LogWitness, deployment: Any, lin
     await witness.cosigned(SystemClock())
     witness.close()
     again = log_witness(deployment, link)
-    again.open(has_vouched=True)
+    again.open(has_vouched=True, clock=SystemClock())
     assert again.size == 3
     again.close()
 
@@ -176,14 +176,14 @@ async def test_own_disk_that_fails_is_opened_anew(
 
 def test_copy_that_is_gone_after_vouching_is_not_begun_anew(deployment: Any, link: GatewayLink) -> None:
     with pytest.raises(ConfigurationError, match="not there, but this watchdog has vouched"):
-        log_witness(deployment, link).open(has_vouched=True)
+        log_witness(deployment, link).open(has_vouched=True, clock=SystemClock())
     assert not (deployment.state_dir / COPY_FILE).exists()
 
 
 def test_copy_that_is_something_else_is_refused(deployment: Any, link: GatewayLink) -> None:
     (deployment.state_dir / COPY_FILE).write_bytes(b"not a database, but long enough to look like one" * 100)
     with pytest.raises(JournalRefused, match=r"the copy of the gateway's journal: .*not a SQLite database"):
-        log_witness(deployment, link).open(has_vouched=True)
+        log_witness(deployment, link).open(has_vouched=True, clock=SystemClock())
 
 
 async def test_halt_tells_the_reason_within_its_bound(link: GatewayLink, gateway: Any) -> None:
@@ -195,7 +195,7 @@ async def test_halt_tells_the_reason_within_its_bound(link: GatewayLink, gateway
 def test_copy_that_was_emptied_after_vouching_is_refused(deployment: Any, link: GatewayLink) -> None:
     (deployment.state_dir / COPY_FILE).touch()
     with pytest.raises(JournalRefused, match="0 rows, but this watchdog has vouched for 1"):
-        log_witness(deployment, link).open(has_vouched=True)
+        log_witness(deployment, link).open(has_vouched=True, clock=SystemClock())
 
 
 async def test_copy_that_is_taken_away_while_it_is_closed_is_not_begun_anew(

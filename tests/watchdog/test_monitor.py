@@ -55,7 +55,7 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
     witness = LogWitness(
         link=link, state_dir=settings.state_dir, ring=deployment.ring, private_key=deployment.identity.witness_key
     )
-    witness.open(has_vouched=False)
+    witness.open(has_vouched=False, clock=SystemClock())
     yield Monitor(
         exchange=exchange,
         sender=LeaseSender(

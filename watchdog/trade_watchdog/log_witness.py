@@ -22,6 +22,7 @@ from trade_core.trust.ring import KeyRing
 from trade_journal.errors import JournalError, JournalRefused, JournalUnavailable, Withheld
 from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.log.verify import StoredRow
+from trade_journal.writer.retention import seal_when_due
 from trade_journal.writer.witness import Witness
 from trade_watchdog.audit.journaled import JournaledOrders
 from trade_watchdog.gateway_link import ROWS_MAX, GatewayLink
@@ -35,8 +36,17 @@ CATCH_UP_S: Final = 5.0
 class LogWitness:
     """The witness of one gateway's log. One `cosigned` at a time."""
 
-    def __init__(self, *, link: GatewayLink, state_dir: Path, ring: KeyRing, private_key: Ed25519PrivateKey) -> None:
-        """Prepare; `open` opens the copy."""
+    def __init__(
+        self,
+        *,
+        link: GatewayLink,
+        state_dir: Path,
+        ring: KeyRing,
+        private_key: Ed25519PrivateKey,
+        retention_days: int | None = None,
+    ) -> None:
+        """Prepare; `open` opens the copy. Its rows are sealed at a start when they are older than `retention_days`."""
+        self._retention_days = retention_days
         self._link = link
         self._path = state_dir / COPY_FILE
         self._keys = gateway_log_keys(ring)
@@ -46,10 +56,13 @@ class LogWitness:
         self._feed = IntentFeed()
         self._read_through_ns: int | None = None
 
-    def open(self, *, has_vouched: bool) -> None:
+    def open(self, *, has_vouched: bool, clock: Clock) -> None:
         """Open the copy, or begin it when nothing was ever vouched for. Raises ConfigurationError, JournalError."""
         if has_vouched and not self._path.exists():
             raise ConfigurationError(f"{self._path}: not there, but this watchdog has vouched for what it held")
+        if self._retention_days is not None:
+            url, log = self._url(), self._keys.log.name
+            seal_when_due(url, origin=log, keys=self._keys, retention_days=self._retention_days, clock=clock)
         self._least = 1 if has_vouched else 0
         self._witness = self._opened()
         with contextlib.closing(self._witness.reading()) as copy:
@@ -123,12 +136,15 @@ class LogWitness:
         witness.take(rows)
         self._feed.take(rows)
 
+    def _url(self) -> str:
+        return f"sqlite:///{self._path.absolute()}"
+
     def _opened(self) -> Witness:
         witness = self._keys.witness
         assert witness is not None
         try:
             opened = Witness.open(
-                f"sqlite:///{self._path.absolute()}",
+                self._url(),
                 log=self._keys.log,
                 name=witness.name,
                 private_key=self._private_key,

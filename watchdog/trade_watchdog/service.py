@@ -60,8 +60,14 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
     )
     exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
     link = GatewayLink(address)
-    witness = LogWitness(link=link, state_dir=settings.state_dir, ring=ring, private_key=identity.witness_key)
-    witness.open(has_vouched=generations.value > 0)
+    witness = LogWitness(
+        link=link,
+        state_dir=settings.state_dir,
+        ring=ring,
+        private_key=identity.witness_key,
+        retention_days=settings.retention_days,
+    )
+    witness.open(has_vouched=generations.value > 0, clock=clock)
     metrics = WatchdogMetrics(registry=registry, status=status, clock=clock)
     second = SecondPrices(venue=_second_venue(settings, clock), status=status, metrics=metrics, clock=clock)
     monitor = Monitor(

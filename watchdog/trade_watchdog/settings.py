@@ -13,6 +13,7 @@ from trade_core.setting_types import (
     LoopbackHttpUrl,
     LoopbackWebSocketUrl,
     Port,
+    RetentionDays,
     SettingPath,
     Simulated,
 )
@@ -39,6 +40,8 @@ class WatchdogSettings(Settings):
     # Another venue whose prices stand beside the exchange's own; public data, no key.
     second_venue: Literal["none", "okx", "kucoin", "bitget", "bybit"] = "none"
     second_venue_url: LoopbackHttpUrl | None = None
+    # Of its copy of the gateway's journal.
+    retention_days: RetentionDays | None = None
     log_level: LogLevel = "INFO"
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import URL, Connection
@@ -21,6 +22,7 @@ from sqlalchemy.exc import ArgumentError
 from trade_journal.errors import JournalRefused, JournalUnavailable
 from trade_journal.store.postgres_address import postgres_address
 from trade_journal.store.schema import RowValues
+from trade_journal.store.segments import archive_beside
 from trade_journal.store.sqlite_database import SqliteReading, SqliteWriting, sqlite_path
 
 _KINDS = "sqlite:////absolute/path or postgresql://role@host/database"
@@ -55,6 +57,10 @@ class WritingDatabase(Protocol):
 class ReadingDatabase(Protocol):
     """A database that a journal is read from, by any number of threads."""
 
+    @property
+    def place(self) -> str:
+        """Name the database in a message; never with a secret."""
+
     def view(self) -> AbstractContextManager[Connection]:
         """Give the tables for one statement, once they are known to be ours. Raises JournalError."""
 
@@ -80,6 +86,12 @@ def open_for_reading(url: str) -> ReadingDatabase:
     with driver_loaded():
         from trade_journal.store.postgres_database import PostgresReading  # noqa: PLC0415 - only its users load the driver
     return PostgresReading(postgres_address(parsed))
+
+
+def archive_of(url: str) -> Path | None:
+    """Say where the sealed segments of a journal are when nobody says otherwise: beside a SQLite file, or nowhere."""
+    parsed = parse_url(url)
+    return archive_beside(sqlite_path(parsed)) if parsed.get_backend_name() == "sqlite" else None
 
 
 @contextmanager

@@ -171,6 +171,11 @@ class PostgresReading:
         self._schema = None if address.journal is None else schema_of(address.journal)
         self._engine = _engine(address, schema=self._schema, writes=False)
 
+    @property
+    def place(self) -> str:
+        """Name the database and the role."""
+        return self._address.place
+
     @contextmanager
     def view(self) -> Iterator[Connection]:
         """Give the tables to be read, each statement at its own time. Raises JournalError.

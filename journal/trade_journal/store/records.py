@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select
 from trade_journal.errors import JournalDamaged
 from trade_journal.log.rows import Draft, Row, leaf_hash, numbered, parse_row
 from trade_journal.log.verify import StoredRow
+from trade_journal.store.beginning import Beginning
 from trade_journal.store.schema import ROWS, RowValues
 
 READ_ROWS_MAX: Final = 1000  # one page for the witness: at most 8 MiB
@@ -38,10 +39,10 @@ def stored_values(stored: StoredRow, seq: int) -> RowValues:
     return (row.seq, row.at_ns, row.kind.value, row.actor, stored.body, stored.leaf_hash)
 
 
-def count_rows(connection: Connection) -> int:
-    """Count the rows by the number of the last one."""
+def count_rows(connection: Connection, beginning: Beginning) -> int:
+    """Count the rows by the number of the last one, those before the beginning included."""
     last = connection.execute(select(func.max(ROWS.c.seq))).scalar_one()
-    return 0 if last is None else int(last) + 1
+    return beginning.size if last is None else int(last) + 1
 
 
 def read_rows(connection: Connection, from_seq: int, limit: int) -> list[Row]:

@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table
 
 FORMAT_VERSION: Final = 3
+CONTINUED_VERSION: Final = 4  # of a journal that goes on where a sealed segment ends: format 3 and its beginning
 RowValues = tuple[int, int, str, str, bytes, bytes]
 """A row in the order of its table's columns."""
 
@@ -52,3 +53,22 @@ COSIGNATURES: Final = Table(
 )
 # Tables that nothing is ever changed in, and the column that numbers them without a gap.
 APPEND_ONLY: Final = {ROWS.name: "seq", CHECKPOINTS.name: "number", COSIGNATURES.name: "number"}
+# Where a journal goes on that does not begin with row 0: one record, in a journal of CONTINUED_VERSION only. `size`,
+# `checkpoints` and `cosignatures` are the numbers that it goes on with, `previous_size` is where the segment before it
+# begins, `note` is a signed checkpoint over the rows before, and `tree` their frontier.
+BEGINNING: Final = Table(
+    "beginning",
+    MetaData(),
+    Column("size", _NUMBER, primary_key=True, autoincrement=False),
+    Column("previous_size", _NUMBER, nullable=False),
+    Column("checkpoints", _NUMBER, nullable=False),
+    Column("cosignatures", _NUMBER, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("tree", LargeBinary, nullable=False),
+)
+# The column of `beginning` that says with which number each of those tables goes on.
+GOES_ON_WITH: Final = {
+    ROWS.name: BEGINNING.c.size.name,
+    CHECKPOINTS.name: BEGINNING.c.checkpoints.name,
+    COSIGNATURES.name: BEGINNING.c.cosignatures.name,
+}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
+from trade_journal.store.beginning import Beginning
 from trade_journal.store.schema import ROWS, RowValues
 from trade_journal.store.sqlite_schema import bring_from, check_format, create_tables, older_format
 
@@ -76,7 +77,7 @@ class SqliteWriting:
                     bring_from(connection, older)
                     check_format(connection, self._path, origin=origin)
                 yield connection
-            _sync_folder(self._path)
+            sync_folder(self._path)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -89,12 +90,37 @@ class SqliteWriting:
         with self.transaction() as connection:
             connection.exec_driver_sql(self._insert, list(values))
 
+    def leave_write_ahead_log(self) -> None:
+        """Bring everything into the one file, which then needs no other beside it. The next opening logs ahead again.
+
+        Raises JournalUnavailable while somebody else has the file open.
+        """
+        with _failures_named(self._path):
+            mode = _driver(self._connection).execute("PRAGMA journal_mode=DELETE").fetchone()
+        if mode != ("delete",):
+            raise JournalUnavailable(f"{self._path}: somebody else has it open", cause="in_use")
+
     def close(self) -> None:
         """Close the database and release the lock. Never raises."""
         with suppress(DBAPIError, sqlite3.Error):
             self._connection.close()
         self._engine.dispose()
         os.close(self._lock)
+
+
+def make_file(path: Path, *, origin: str, beginning: Beginning, fill: Callable[[Connection], None]) -> None:
+    """Make a new file that goes on behind a sealed segment, whole and durable on return but for its name.
+
+    It needs no other file beside it. Raises JournalUnavailable; then what is there is of no use.
+    """
+    _create_file(path)
+    engine = _engine(path, writes=True)
+    try:
+        with _failures_named(path), engine.begin() as connection:
+            create_tables(connection, origin=origin, beginning=beginning)
+            fill(connection)
+    finally:
+        engine.dispose()
 
 
 class SqliteReading:
@@ -105,6 +131,11 @@ class SqliteReading:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._engine = _engine(path, writes=False)
+
+    @property
+    def place(self) -> str:
+        """Name the file."""
+        return str(self._path)
 
     @contextmanager
     def view(self) -> Iterator[Connection]:
@@ -193,14 +224,18 @@ def _failures_named(path: Path) -> Iterator[None]:
 
 def _log_ahead(connection: Connection, path: Path) -> None:
     """Switch to write-ahead logging; SQLite wants it outside any transaction and remembers it in the file."""
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    if driver.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
+    if _driver(connection).execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
         raise JournalRefused(f"{path}: the file system does not support write-ahead logging")
 
 
-def _sync_folder(path: Path) -> None:
-    """Make the new file's name itself durable."""
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def sync_folder(path: Path) -> None:
+    """Make a file's name itself durable. Raises JournalUnavailable."""
     try:
         descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

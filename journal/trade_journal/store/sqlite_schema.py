@@ -12,7 +12,19 @@ from typing import Final
 from sqlalchemy import Connection, insert, inspect, select, text, update
 
 from trade_journal.errors import JournalDamaged, JournalRefused
-from trade_journal.store.schema import APPEND_ONLY, CHECKPOINTS, COSIGNATURES, FORMAT, FORMAT_VERSION, METADATA, ROWS
+from trade_journal.store.beginning import Beginning, write_beginning
+from trade_journal.store.schema import (
+    APPEND_ONLY,
+    BEGINNING,
+    CHECKPOINTS,
+    CONTINUED_VERSION,
+    COSIGNATURES,
+    FORMAT,
+    FORMAT_VERSION,
+    GOES_ON_WITH,
+    METADATA,
+    ROWS,
+)
 
 # What each format brought; everything else is as it was in the first one.
 _TABLES_SINCE: Final = {2: CHECKPOINTS, 3: COSIGNATURES}
@@ -24,26 +36,48 @@ _REFUSALS: Final = {
     "{table}_refuse_delete": "CREATE TRIGGER {table}_refuse_delete BEFORE DELETE ON {table} "
     "BEGIN SELECT RAISE(ABORT, 'journal {table} are never deleted'); END",
     "{table}_refuse_gap": "CREATE TRIGGER {table}_refuse_gap BEFORE INSERT ON {table} "
-    "WHEN NEW.{key} IS NOT (SELECT ifnull(max({key}) + 1, 0) FROM {table}) "
+    "WHEN NEW.{key} IS NOT (SELECT ifnull(max({key}) + 1, {first}) FROM {table}) "
     "BEGIN SELECT RAISE(ABORT, 'journal {table} are gapless'); END",
+}
+_ONE_BEGINNING: Final = {
+    f"beginning_refuse_{event}": f"CREATE TRIGGER beginning_refuse_{event} BEFORE {event.upper()} ON beginning "
+    f"{when}BEGIN SELECT RAISE(ABORT, 'a journal begins once'); END"
+    for event, when in (
+        ("update", ""),
+        ("delete", ""),
+        ("insert", "WHEN EXISTS (SELECT 1 FROM beginning) "),
+    )
 }
 
 
-def _triggers(table: str) -> dict[str, str]:
+def _triggers(table: str, *, is_continued: bool = False) -> dict[str, str]:
     """Give the statements that keep a table append-only and gapless, by their names."""
     key = APPEND_ONLY[table]
-    return {name.format(table=table): sql.format(table=table, key=key) for name, sql in _REFUSALS.items()}
+    first = f"(SELECT {GOES_ON_WITH[table]} FROM beginning)" if is_continued else "0"  # noqa: S608 - names of ours
+    return {name.format(table=table): sql.format(table=table, key=key, first=first) for name, sql in _REFUSALS.items()}
 
 
-_TRIGGERS: Final = {name: sql for table in APPEND_ONLY for name, sql in _triggers(table).items()}
+def _all_triggers(*, is_continued: bool) -> dict[str, str]:
+    made = {name: sql for table in APPEND_ONLY for name, sql in _triggers(table, is_continued=is_continued).items()}
+    return {**made, **(_ONE_BEGINNING if is_continued else {})}
 
 
-def create_tables(connection: Connection, *, origin: str) -> None:
-    """Make an empty journal of an origin."""
+_EXPECTED_TRIGGERS: Final = {
+    FORMAT_VERSION: _all_triggers(is_continued=False).keys(),
+    CONTINUED_VERSION: _all_triggers(is_continued=True).keys(),
+}
+
+
+def create_tables(connection: Connection, *, origin: str, beginning: Beginning | None = None) -> None:
+    """Make an empty journal of an origin, which begins with row 0 or goes on behind a sealed segment."""
     METADATA.create_all(connection)
-    for trigger in _TRIGGERS.values():
+    if beginning is not None:
+        BEGINNING.create(connection)
+        write_beginning(connection, beginning)
+    for trigger in _all_triggers(is_continued=beginning is not None).values():
         connection.execute(text(trigger))
-    connection.execute(insert(FORMAT), {"version": FORMAT_VERSION, "origin": origin})
+    version = FORMAT_VERSION if beginning is None else CONTINUED_VERSION
+    connection.execute(insert(FORMAT), {"version": version, "origin": origin})
 
 
 def older_format(connection: Connection) -> int | None:
@@ -77,11 +111,16 @@ def check_format(connection: Connection, path: Path, *, origin: str | None) -> N
         found = ", ".join(sorted(tables)[:5]) or "no tables"
         raise JournalRefused(f"{path}: not a journal of this platform; found {found}")
     formats = connection.execute(select(FORMAT.c.version, FORMAT.c.origin).limit(2)).all()
-    if len(formats) != 1 or formats[0].version != FORMAT_VERSION:
+    expected = _EXPECTED_TRIGGERS.get(formats[0].version) if len(formats) == 1 else None
+    if expected is None:
         found = ", ".join(str(row.version) for row in formats) or "none"
-        raise JournalRefused(f"{path}: journal format {found}; this version reads {FORMAT_VERSION}")
+        raise JournalRefused(
+            f"{path}: journal format {found}; this version reads {FORMAT_VERSION} and {CONTINUED_VERSION}"
+        )
+    if (BEGINNING.name in tables) != (formats[0].version == CONTINUED_VERSION):
+        raise JournalDamaged(f"{path}: whether it goes on behind a sealed segment is not told in one way")
     if origin is not None and formats[0].origin != origin:
         raise JournalRefused(f"{path}: journal of {formats[0].origin!r}; expected {origin!r}")
     triggers = set(connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all())
-    if triggers != _TRIGGERS.keys():
+    if triggers != expected:
         raise JournalDamaged(f"{path}: the triggers that keep rows unchanged are not as they were made")

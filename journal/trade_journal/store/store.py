@@ -14,41 +14,33 @@ It is the same over every kind of database (`database`). It does not wait, retry
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import func, insert, select
 
 from trade_journal.log.checkpoint import read_checkpoint
 from trade_journal.log.note import Verifier, parse_note
 from trade_journal.log.rows import Draft, Row
 from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import StoredRow
-from trade_journal.store.database import WritingDatabase, open_for_reading, open_for_writing
+from trade_journal.store.beginning import Beginning
+from trade_journal.store.database import WritingDatabase, open_for_writing
 from trade_journal.store.opening import opened_tree
-from trade_journal.store.records import (
-    READ_ROWS_MAX,
-    as_bytes,
-    count_rows,
-    read_rows,
-    read_stored,
-    row_values,
-    stored_values,
-)
+from trade_journal.store.reader import CHECKPOINTS_MAX, JournalReader
+from trade_journal.store.records import READ_ROWS_MAX, read_rows, read_stored, row_values, stored_values
 from trade_journal.store.schema import CHECKPOINTS, COSIGNATURES
 
 __all__ = ["CHECKPOINTS_MAX", "READ_ROWS_MAX", "JournalReader", "JournalStore"]
-
-CHECKPOINTS_MAX: Final = 1000  # one page of checkpoints
 
 
 class JournalStore:
     """The one writer's open journal. Used by one thread at a time."""
 
-    __slots__ = ("_checkpoints", "_database", "_tree")
+    __slots__ = ("_beginning", "_checkpoints", "_database", "_tree")
 
-    def __init__(self, *, database: WritingDatabase, tree: Frontier, checkpoints: int) -> None:
+    def __init__(self, *, database: WritingDatabase, tree: Frontier, beginning: Beginning, checkpoints: int) -> None:
         self._database = database
         self._tree = tree
+        self._beginning = beginning
         self._checkpoints = checkpoints
 
     @classmethod
@@ -62,16 +54,21 @@ class JournalStore:
         database = open_for_writing(url, origin=origin)
         try:
             with database.prepared(origin=origin) as connection:
-                tree, checkpoints = opened_tree(connection, database.place, log=log)
+                tree, beginning, checkpoints = opened_tree(connection, database.place, log=log)
         except BaseException:
             database.close()
             raise
-        return cls(database=database, tree=tree, checkpoints=checkpoints)
+        return cls(database=database, tree=tree, beginning=beginning, checkpoints=checkpoints)
 
     @property
     def place(self) -> str:
         """Say where the journal lives, without a secret."""
         return self._database.place
+
+    @property
+    def first_seq(self) -> int:
+        """Say with which row the part that is not sealed begins; `read` and `stored_rows` know no other."""
+        return self._beginning.size
 
     def size(self) -> int:
         """Count the rows; the next row gets this sequence number."""
@@ -131,16 +128,17 @@ class JournalStore:
         checkpoint = read_checkpoint(parse_note(note))
         if checkpoint.size > self._tree.size:
             raise ValueError(f"a checkpoint of {checkpoint.size} rows does not stand for these {self._tree.size}")
-        number = select(func.coalesce(func.max(COSIGNATURES.c.number) + 1, 0)).scalar_subquery()
+        first = self._beginning.cosignatures
+        number = select(func.coalesce(func.max(COSIGNATURES.c.number) + 1, first)).scalar_subquery()
         values = {"number": number, "size": checkpoint.size, "note": note}
         with self._database.transaction() as connection:
             connection.execute(insert(COSIGNATURES).values(values))
 
     def witnessed_size(self) -> int:
-        """Count the rows under the last cosigned checkpoint that is kept; 0 without one."""
+        """Count the rows under the last cosigned checkpoint that is kept; those that are sealed, or 0, without one."""
         with self._database.transaction() as connection:
             last = select(COSIGNATURES.c.size).order_by(COSIGNATURES.c.number.desc()).limit(1)
-            return int(connection.execute(last).scalar_one_or_none() or 0)
+            return int(connection.execute(last).scalar_one_or_none() or self._beginning.size)
 
     def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
         """Read rows as they lie there, judging nothing. At most READ_ROWS_MAX."""
@@ -154,74 +152,4 @@ class JournalStore:
 
     def close(self) -> None:
         """Let go of the journal. Never raises: what was committed is on the disk already."""
-        self._database.close()
-
-
-class JournalReader:
-    """A reading view of a journal; any number of them, beside the writer and in other processes."""
-
-    __slots__ = ("_database",)
-
-    def __init__(self, url: str) -> None:
-        """Prepare; what is there is found out by the first reading. Raises JournalRefused for a URL that is none."""
-        self._database = open_for_reading(url)
-
-    def size(self) -> int:
-        """Count the committed rows. Raises JournalRefused or JournalUnavailable."""
-        with self._database.view() as connection:
-            return count_rows(connection)
-
-    def read(self, from_seq: int, limit: int) -> list[Row]:
-        """Read committed rows in order, at most READ_ROWS_MAX. Raises JournalDamaged, JournalRefused."""
-        with self._database.view() as connection:
-            return read_rows(connection, from_seq, limit)
-
-    def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
-        """Read rows as they lie there, in the order of their numbers, judging nothing. At most READ_ROWS_MAX."""
-        with self._database.view() as connection:
-            return read_stored(connection, from_seq, limit)
-
-    def stored_pages(self, from_seq: int, count: int) -> list[list[StoredRow]]:
-        """Read so many pages of READ_ROWS_MAX rows in one view, as `stored_rows` reads one; fewer at the end."""
-        pages: list[list[StoredRow]] = []
-        with self._database.view() as connection:
-            while len(pages) < count and (page := read_stored(connection, from_seq, READ_ROWS_MAX)):
-                pages.append(page)
-                from_seq = page[-1].seq + 1
-        return pages
-
-    def checkpoints(self, from_number: int, limit: int) -> list[bytes]:
-        """Read checkpoints as notes, in the order in which they were kept. At most CHECKPOINTS_MAX."""
-        query = select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.number >= from_number)
-        with self._database.view() as connection:
-            found = connection.execute(query.order_by(CHECKPOINTS.c.number).limit(limit)).scalars().all()
-        return [as_bytes(note) for note in found]
-
-    def cosigned(self, from_number: int, limit: int) -> list[bytes]:
-        """Read cosigned checkpoints as notes, in the order in which they were kept. At most CHECKPOINTS_MAX."""
-        query = select(COSIGNATURES.c.note).where(COSIGNATURES.c.number >= from_number)
-        with self._database.view() as connection:
-            found = connection.execute(query.order_by(COSIGNATURES.c.number).limit(limit)).scalars().all()
-        return [as_bytes(note) for note in found]
-
-    def count_checkpoints(self) -> int:
-        """Count the checkpoints that are kept."""
-        return self._count(CHECKPOINTS)
-
-    def count_cosigned(self) -> int:
-        """Count the cosigned checkpoints that are kept."""
-        return self._count(COSIGNATURES)
-
-    def _count(self, table: Table) -> int:
-        with self._database.view() as connection:
-            return int(connection.execute(select(func.coalesce(func.max(table.c.number) + 1, 0))).scalar_one())
-
-    def checkpoints_of(self, size: int) -> list[bytes]:
-        """Read every checkpoint over just so many rows, as notes."""
-        query = select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.size == size).order_by(CHECKPOINTS.c.number)
-        with self._database.view() as connection:
-            return [as_bytes(note) for note in connection.execute(query).scalars().all()]
-
-    def close(self) -> None:
-        """Release what the view holds."""
         self._database.close()

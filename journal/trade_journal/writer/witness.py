@@ -100,10 +100,17 @@ class Witness:
         )
 
     def _root_at(self, size: int) -> bytes:
+        """Compute an older root from every row under it. Raises JournalError when a sealed segment does not join."""
         if size == self.size:
             return self._store.tree().root()
         tree = Frontier()
-        while tree.size < size:
-            rows = self._store.stored_rows(tree.size, min(READ_ROWS_MAX, size - tree.size))
-            tree = tree.extended(row.leaf_hash for row in rows)
+        reader = JournalReader(self._url)
+        try:
+            while tree.size < size:
+                rows = reader.stored_rows(tree.size, min(READ_ROWS_MAX, size - tree.size))
+                if not rows:
+                    raise JournalDamaged(f"{self._store.place}: row {tree.size} is missing")
+                tree = tree.extended(row.leaf_hash for row in rows)
+        finally:
+            reader.close()
         return tree.root()

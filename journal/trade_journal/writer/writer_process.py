@@ -9,14 +9,15 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from trade_core.clock import SystemClock
+from trade_core.clock import Clock, SystemClock
 from trade_core.errors import ConfigurationError
 from trade_journal.errors import JournalUnavailable
 from trade_journal.writer.file_system import why_not_durable
 from trade_journal.writer.peers import Peer
+from trade_journal.writer.retention import say_what_is_missing, seal_when_due
 from trade_journal.writer.server import Door, JournalServer
 from trade_journal.writer.writer import JournalWriter
-from trade_journal.writer.writer_identity import load_log_identity
+from trade_journal.writer.writer_identity import LogIdentity, load_log_identity
 from trade_journal.writer.writer_settings import JournalWriterSettings
 
 SEGMENT_FILE: Final = "emergency.segment"
@@ -33,6 +34,7 @@ async def run(settings: JournalWriterSettings) -> None:
     identity = load_log_identity(settings)
     require_durable_folders(settings)
     clock = SystemClock()
+    await asyncio.to_thread(prepare_segments, settings, identity, clock)
     writer = await JournalWriter.open(
         settings.journal_url,
         origin=identity.signer.origin,
@@ -55,6 +57,16 @@ async def run(settings: JournalWriterSettings) -> None:
             await writer.close()
         finally:
             await server.close()
+
+
+def prepare_segments(settings: JournalWriterSettings, identity: LogIdentity, clock: Clock) -> None:
+    """Seal what is due, and say which segment is missing. Raises JournalRefused, JournalDamaged."""
+    url = settings.journal_url
+    if settings.retention_days is not None:
+        origin, days = identity.signer.origin, settings.retention_days
+        seal_when_due(url, origin=origin, keys=identity.keys, retention_days=days, clock=clock)
+    if url.startswith(_SQLITE) and Path(url.removeprefix(_SQLITE)).exists():
+        say_what_is_missing(url)
 
 
 def require_durable_folders(settings: JournalWriterSettings) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from trade_core.setting_types import AccountId, LogLevel, SettingPath, Simulated
+from trade_core.setting_types import AccountId, LogLevel, RetentionDays, SettingPath, Simulated
 from trade_core.settings import Settings
 
 UserId = Annotated[int, Field(ge=0, lt=2**32 - 1)]
@@ -24,10 +24,17 @@ class JournalWriterSettings(Settings):
     gateway_uid: UserId | None = None
     shim_socket: SettingPath
     shim_uid: UserId | None = None
+    retention_days: RetentionDays | None = None
     log_level: LogLevel = "INFO"
 
     @model_validator(mode="after")
     def _sockets_differ(self) -> Self:
         if self.gateway_socket == self.shim_socket:
             raise ValueError("gateway_socket and shim_socket are one path; the socket says who writes")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_file_is_sealed(self) -> Self:
+        if self.retention_days is not None and not self.journal_url.startswith("sqlite:"):
+            raise ValueError("retention_days is for a SQLite journal; one in PostgreSQL is sealed by its owner")
         return self

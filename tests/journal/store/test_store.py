@@ -162,8 +162,8 @@ def test_file_that_is_no_database_is_refused(path: Path, sqlite_url: str) -> Non
 
 
 def test_newer_format_is_refused(filled: str, outsider: Outsider) -> None:
-    outsider.execute("UPDATE journal_format SET version = 4")
-    with pytest.raises(JournalRefused, match="journal format 4; this version reads 3"):
+    outsider.execute("UPDATE journal_format SET version = 5")
+    with pytest.raises(JournalRefused, match="journal format 5; this version reads 3"):
         JournalStore.open(filled, origin=ORIGIN)
 
 

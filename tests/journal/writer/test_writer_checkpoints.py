@@ -172,8 +172,8 @@ FIRST_NOTE = select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.number == 0).scalar_
     [
         (delete(ROWS).where(ROWS.c.seq > 6), "7 rows, while its last checkpoint vouches for 8: cut off"),
         (update(CHECKPOINTS).where(NUMBER_1).values(tree=bytes(32)), "another root than was signed"),
-        (update(CHECKPOINTS).where(NUMBER_1).values(tree=bytes(33)), "the tree beside its last checkpoint"),
-        (update(CHECKPOINTS).where(NUMBER_1).values(note=b"\0"), "its last checkpoint: a note"),
+        (update(CHECKPOINTS).where(NUMBER_1).values(tree=bytes(33)), "the tree beside a checkpoint"),
+        (update(CHECKPOINTS).where(NUMBER_1).values(note=b"\0"), "a checkpoint that it keeps: a note"),
         (update(CHECKPOINTS).where(NUMBER_1).values(note=FIRST_NOTE), "another root than was signed|the tree beside"),
     ],
     ids=str,
@@ -194,7 +194,7 @@ async def test_text_in_place_of_bytes_is_found_at_opening(
     await filled(sqlite_url, entry)
     outsider = Outsider(sqlite_url, lambda: sqlite3.connect(tmp_path / "journal.db"))
     outsider.tamper(f"UPDATE checkpoints SET {column} = 'text' WHERE number = 1")
-    with pytest.raises(JournalDamaged, match=r"the tree beside its last|its last checkpoint: a note"):
+    with pytest.raises(JournalDamaged, match=r"the tree beside a checkpoint|a checkpoint that it keeps: a note"):
         await JournalWriter.open(sqlite_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
 
 
