@@ -91,6 +91,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_AUDIT}/key_inventory.py": _tests("watchdog/audit", "key_inventory"),
     f"{_AUDIT}/listing.py": _tests("watchdog/audit", "listing"),
     f"{_AUDIT}/order_audit.py": _tests("watchdog/audit", "order_audit"),
+    f"{_AUDIT}/posture.py": _tests("watchdog/audit", "posture"),
     f"{_AUDIT}/provenance.py": _tests("watchdog/audit", "provenance"),
     f"{_AUDIT}/sightings.py": _tests("watchdog/audit", "provenance", "listing"),
 }

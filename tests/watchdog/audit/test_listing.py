@@ -9,7 +9,16 @@ import pytest
 
 from trade_core.errors import ExchangeAnswerInvalid
 from trade_watchdog.audit.key_inventory import ListedKey
-from trade_watchdog.audit.listing import listed_key, seen_execution, seen_order
+from trade_watchdog.audit.listing import (
+    borrowed_coins,
+    listed_key,
+    margin_mode,
+    seen_algorithm,
+    seen_execution,
+    seen_order,
+    seen_position,
+)
+from trade_watchdog.audit.posture import SeenAlgorithm, SeenPosition
 from trade_watchdog.audit.sightings import SeenExecution, SeenOrder
 
 ORDER: dict[str, Any] = {
@@ -218,3 +227,70 @@ def test_lists_of_a_key_are_read_up_to_their_bounds_and_cut_in_their_words() -> 
     key = listed_key({**KEY, **most})
     assert key.addresses == {"a" * 64}
     assert key.permissions == {"0" * 64: frozenset({"P" * 64})}
+
+
+POSITION: dict[str, Any] = {
+    "symbol": "BTCUSDT",
+    "side": "Buy",
+    "size": "0.5",
+    "leverage": "3",
+    "positionIdx": 0,
+    "markPrice": "100",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [({}, Decimal("0.5")), ({"side": "Sell"}, Decimal("-0.5")), ({"side": "", "size": "0"}, Decimal(0))],
+)
+def test_position_is_signed_by_its_side(changes: dict[str, Any], size: Decimal) -> None:
+    assert seen_position({**POSITION, **changes}) == SeenPosition(
+        symbol="BTCUSDT", size=size, leverage=Decimal(3), index=0, mark_price=Decimal(100)
+    )
+
+
+def test_position_without_a_mark_is_read() -> None:
+    assert seen_position({**POSITION, "markPrice": ""}).mark_price == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"side": "Both"}, "side is none of a position"),
+        ({"side": ""}, "side is none of a position"),
+        ({"size": ""}, "size is no plain number"),
+        ({"leverage": ""}, "leverage is no plain number"),
+        ({"positionIdx": "0"}, "positionIdx is no whole number"),
+    ],
+)
+def test_position_with_a_field_that_is_none_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ExchangeAnswerInvalid, match=words):
+        seen_position({**POSITION, **changes})
+
+
+def test_running_strategy_is_read_and_an_ended_one_is_not() -> None:
+    entry = {"strategyId": "s1", "symbol": "", "status": 1, "createdTimeE3": "5"}
+    assert seen_algorithm(entry) == SeenAlgorithm(strategy_id="s1", symbol="", created_at_ms=5)
+    assert seen_algorithm({**entry, "status": 3, "strategyId": ""}) is None
+    assert seen_algorithm({**entry, "status": 2}) is not None
+    with pytest.raises(ExchangeAnswerInvalid, match="strategyId is empty"):
+        seen_algorithm({**entry, "strategyId": ""})
+
+
+FREE = {"coin": "BTC", "borrowAmount": "0", "spotBorrow": "", "accruedInterest": "0"}
+
+
+@pytest.mark.parametrize("name", ["borrowAmount", "spotBorrow", "accruedInterest"])
+def test_coin_that_is_owed_in_any_way_is_named(name: str) -> None:
+    owed = {**FREE, "coin": "USDT", name: "0.1"}
+    assert borrowed_coins({"coin": [FREE, owed]}) == ("USDT",)
+
+
+@pytest.mark.parametrize("coins", [None, [1], [{"coin": "BTC"}], [{**FREE, "coin": "BTC"}, 1]])
+def test_wallet_that_is_none_is_refused(coins: Any) -> None:
+    with pytest.raises(ExchangeAnswerInvalid):
+        borrowed_coins({"coin": coins})
+
+
+def test_margin_mode_is_read() -> None:
+    assert margin_mode({"marginMode": "ISOLATED_MARGIN"}) == "ISOLATED_MARGIN"

@@ -1,4 +1,4 @@
-"""Reading the exchange's lists: orders, executions and keys from its words into the audit's. Pure.
+"""Reading the exchange's lists: orders, executions, positions and keys from its words into the audit's. Pure.
 
 Guarantees
 - An entry is read in full or the whole list is refused, with the name of the field: half a list would look like a
@@ -6,7 +6,8 @@ Guarantees
 - Every number is a plain finite decimal in text, as the exchange writes it. "" is read as zero only where the exchange
   writes it for none.
 
-Source: Bybit V5 "Get Open & Closed Orders", "Get Trade History", "Get Sub Account All API Keys".
+Source: Bybit V5 "Get Open & Closed Orders", "Get Trade History", "Get Sub Account All API Keys",
+"Get Position Info", "Get Wallet Balance", "Get Account Info", "Get Strategy List".
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from typing import Any, Final
 from trade_core.errors import ExchangeAnswerInvalid, InvalidNumber
 from trade_core.money import parse_exchange_decimal
 from trade_watchdog.audit.key_inventory import ListedKey
+from trade_watchdog.audit.posture import SeenAlgorithm, SeenPosition
 from trade_watchdog.audit.sightings import SeenExecution, SeenOrder
 
 TEXT_CHARACTERS_MAX: Final = 64
 _NO_END_DAY: Final = -2
 _NAMES_MAX: Final = 64
+_STRATEGY_ENDED: Final = 3
+_LOANS: Final = ("borrowAmount", "spotBorrow", "accruedInterest")
+ZERO: Final = Decimal(0)
 
 
 def seen_order(entry: Mapping[str, Any], *, category: str) -> SeenOrder:
     """Read one order. Raises ExchangeAnswerInvalid."""
-    trigger = _number(entry, "triggerPrice", empty=Decimal(0))
+    trigger = _number(entry, "triggerPrice", empty=ZERO)
     return SeenOrder(
         category=category,
         symbol=_text(entry, "symbol"),
@@ -35,13 +40,13 @@ def seen_order(entry: Mapping[str, Any], *, category: str) -> SeenOrder:
         link_id=_text(entry, "orderLinkId", may_be_empty=True),
         side=_text(entry, "side"),
         quantity=_number(entry, "qty"),
-        price=_number(entry, "price", empty=Decimal(0)),
+        price=_number(entry, "price", empty=ZERO),
         trigger_price=None if trigger == 0 else trigger,
         is_reduce_only=_flag(entry, "reduceOnly"),
         is_leverage=_text(entry, "isLeverage", may_be_empty=True) not in {"", "0"},
         create_type=_text(entry, "createType", may_be_empty=True),
         status=_text(entry, "orderStatus"),
-        filled=_number(entry, "cumExecQty", empty=Decimal(0)),
+        filled=_number(entry, "cumExecQty", empty=ZERO),
         created_at_ms=_time_ms(entry, "createdTime"),
     )
 
@@ -57,9 +62,9 @@ def seen_execution(entry: Mapping[str, Any], *, category: str) -> SeenExecution:
         side=_text(entry, "side"),
         quantity=_number(entry, "execQty"),
         price=_number(entry, "execPrice"),
-        fee=_number(entry, "execFee", empty=Decimal(0)),
-        order_quantity=_number(entry, "orderQty", empty=Decimal(0)),
-        order_price=_number(entry, "orderPrice", empty=Decimal(0)),
+        fee=_number(entry, "execFee", empty=ZERO),
+        order_quantity=_number(entry, "orderQty", empty=ZERO),
+        order_price=_number(entry, "orderPrice", empty=ZERO),
         execution_type=_text(entry, "execType"),
         create_type=_text(entry, "createType", may_be_empty=True),
         executed_at_ms=_time_ms(entry, "execTime"),
@@ -76,6 +81,45 @@ def listed_key(entry: Mapping[str, Any]) -> ListedKey:
         addresses=frozenset(_names(entry.get("ips"), "ips")),
         days_left=None if days <= _NO_END_DAY else days,
     )
+
+
+def seen_position(entry: Mapping[str, Any]) -> SeenPosition:
+    """Read one linear position; its size is signed by its side. Raises ExchangeAnswerInvalid."""
+    side = _text(entry, "side", may_be_empty=True)
+    size = _number(entry, "size")
+    if side not in {"Buy", "Sell", ""} or (not side and size != 0):
+        raise _wrong("side", "is none of a position")
+    return SeenPosition(
+        symbol=_text(entry, "symbol"),
+        size=-size if side == "Sell" else size,
+        leverage=_number(entry, "leverage"),
+        index=_whole(entry, "positionIdx"),
+        mark_price=_number(entry, "markPrice", empty=ZERO),
+    )
+
+
+def seen_algorithm(entry: Mapping[str, Any]) -> SeenAlgorithm | None:
+    """Read one strategy; None for one that has ended. Raises ExchangeAnswerInvalid."""
+    if _whole(entry, "status") == _STRATEGY_ENDED:
+        return None
+    return SeenAlgorithm(
+        strategy_id=_text(entry, "strategyId"),
+        symbol=_text(entry, "symbol", may_be_empty=True),
+        created_at_ms=_time_ms(entry, "createdTimeE3"),
+    )
+
+
+def borrowed_coins(account: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the coins of a wallet that are owed. Raises ExchangeAnswerInvalid."""
+    coins = account.get("coin")
+    if not isinstance(coins, list) or not all(isinstance(coin, Mapping) for coin in coins):
+        raise _wrong("coin", "is no list of coins")
+    return tuple(_text(coin, "coin") for coin in coins if any(_number(coin, name, empty=ZERO) for name in _LOANS))
+
+
+def margin_mode(result: Mapping[str, Any]) -> str:
+    """Read the margin mode of an account. Raises ExchangeAnswerInvalid."""
+    return _text(result, "marginMode")
 
 
 def _is_read_only(entry: Mapping[str, Any]) -> bool:

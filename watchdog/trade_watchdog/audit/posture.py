@@ -1,0 +1,109 @@
+"""Does the account stand as the gateway pins it? Pure: its settings, loans and algorithms in, alarms out.
+
+Guarantees
+- A loan, a running algorithm on the exchange's side, hedge mode and another margin mode are alarms whatever the policy
+  says: the gateway never brings them about.
+- A leverage other than the policy's is an alarm for a symbol with a position; the gateway denies entries until it is
+  asked for again.
+- What ran before the deployment began is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, unique
+from typing import Final
+
+MARGIN_MODE: Final = "ISOLATED_MARGIN"
+ONE_WAY: Final = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenPosition:
+    """A linear position: `size` in base coin, above zero is long; `mark_price` in quote coin."""
+
+    symbol: str
+    size: Decimal
+    leverage: Decimal
+    index: int
+    mark_price: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenAlgorithm:
+    """A strategy that runs on the exchange's side, by its id there."""
+
+    strategy_id: str
+    symbol: str
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posture:
+    """How the account stands. `borrowed` names the coins that are owed."""
+
+    positions: tuple[SeenPosition, ...]
+    margin_mode: str
+    borrowed: tuple[str, ...]
+    algorithms: tuple[SeenAlgorithm, ...]
+
+
+@unique
+class PostureAlarm(Enum):
+    """What does not stand as it should."""
+
+    ALGORITHM = "algorithm"
+    BORROWED = "borrowed"
+    MARGIN_MODE = "margin_mode"
+    POSITION_MODE = "position_mode"
+    LEVERAGE = "leverage"
+
+
+HALTING: Final = frozenset(PostureAlarm) - {PostureAlarm.LEVERAGE}
+"""Alarms that halt: nothing of ours does these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostureFinding:
+    """An alarm, what it is about (a symbol, coin, mode or id), and words without foreign text but that name."""
+
+    alarm: PostureAlarm
+    name: str
+    detail: str
+
+
+def examine_posture(posture: Posture, *, leverage: int | None, began_at_ms: int) -> list[PostureFinding]:
+    """List what does not stand as it should. `leverage` is the policy's, None while none is known."""
+    return [
+        *_algorithms(posture.algorithms, began_at_ms),
+        *(
+            PostureFinding(alarm=PostureAlarm.BORROWED, name=coin, detail=f"{coin} is borrowed")
+            for coin in posture.borrowed
+        ),
+        *_margin_mode(posture),
+        *(finding for position in posture.positions for finding in _position(position, leverage)),
+    ]
+
+
+def _algorithms(algorithms: Iterable[SeenAlgorithm], began_at_ms: int) -> Iterable[PostureFinding]:
+    for algorithm in algorithms:
+        if algorithm.created_at_ms >= began_at_ms:
+            detail = f"an algorithm of the exchange trades {algorithm.symbol}"
+            yield PostureFinding(alarm=PostureAlarm.ALGORITHM, name=algorithm.strategy_id, detail=detail)
+
+
+def _margin_mode(posture: Posture) -> Iterable[PostureFinding]:
+    if posture.positions and posture.margin_mode != MARGIN_MODE:
+        detail = f"the margin mode is not {MARGIN_MODE} while a position is open"
+        yield PostureFinding(alarm=PostureAlarm.MARGIN_MODE, name=posture.margin_mode, detail=detail)
+
+
+def _position(position: SeenPosition, leverage: int | None) -> Iterable[PostureFinding]:
+    if position.index != ONE_WAY:
+        detail = f"{position.symbol} is in hedge mode"
+        yield PostureFinding(alarm=PostureAlarm.POSITION_MODE, name=position.symbol, detail=detail)
+    if leverage is not None and position.leverage != leverage:
+        detail = f"{position.symbol} has another leverage than the policy's {leverage}"
+        yield PostureFinding(alarm=PostureAlarm.LEVERAGE, name=position.symbol, detail=detail)

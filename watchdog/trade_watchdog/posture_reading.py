@@ -1,0 +1,73 @@
+"""Reads how the account stands: positions, margin mode, loans and the exchange's algorithms.
+
+A reading is whole or it is none. It is the exchange's word alone, nothing of the gateway's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final, Protocol
+
+from trade_core.errors import ExchangeAnswerInvalid
+from trade_watchdog.audit.listing import borrowed_coins, margin_mode, seen_algorithm, seen_position
+from trade_watchdog.audit.posture import Posture, SeenAlgorithm, SeenPosition
+from trade_watchdog.drop_copy import PAGES_MAX, entries, next_cursor
+
+SETTLE_COINS: Final = ("USDT", "USDC")
+_POSITIONS_A_PAGE: Final = 200
+_STRATEGIES_A_PAGE: Final = 50
+
+
+class PostureReading(Protocol):
+    """What reads how the account stands. Raises as the drop copy does."""
+
+    async def positions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Read a page of linear positions."""
+        ...
+
+    async def wallet(self) -> Mapping[str, Any]:
+        """Read the unified account's wallet."""
+        ...
+
+    async def account_settings(self) -> Mapping[str, Any]:
+        """Read the settings of the account."""
+        ...
+
+    async def strategies(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Read a page of the strategies that run on the exchange's side."""
+        ...
+
+
+async def read_posture(reading: PostureReading, *, without: frozenset[str]) -> Posture:
+    """Read how the account stands, but for the positions of the symbols `without`. Raises as the reading does."""
+    positions = [position async for position in _positions(reading) if position.symbol not in without]
+    return Posture(
+        positions=tuple(positions),
+        margin_mode=margin_mode(await reading.account_settings()),
+        borrowed=borrowed_coins(await reading.wallet()),
+        algorithms=tuple(await _algorithms(reading)),
+    )
+
+
+async def _positions(reading: PostureReading) -> AsyncIterator[SeenPosition]:
+    for coin in SETTLE_COINS:
+        cursor = ""
+        for _ in range(PAGES_MAX):
+            asked = {"category": "linear", "settleCoin": coin, "limit": _POSITIONS_A_PAGE}
+            result = await reading.positions({**asked, **({"cursor": cursor} if cursor else {})})
+            for entry in entries(result):
+                position = seen_position(entry)
+                if position.size:
+                    yield position
+            cursor = next_cursor(result)
+            if not cursor:
+                break
+        else:
+            raise ExchangeAnswerInvalid(f"more than {PAGES_MAX} pages of positions")
+
+
+async def _algorithms(reading: PostureReading) -> list[SeenAlgorithm]:
+    # Newest first, those that have ended among them: what runs is on the first page, or there are too many to trade.
+    result = await reading.strategies({"pageSize": _STRATEGIES_A_PAGE})
+    found = [seen_algorithm(entry) for entry in entries(result)]
+    return [algorithm for algorithm in found if algorithm is not None]
