@@ -89,6 +89,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_CORE}/canonical.py": _tests("core", "canonical"),
     f"{_AUDIT}/journaled.py": _tests("watchdog/audit", "journaled"),
     f"{_AUDIT}/key_inventory.py": _tests("watchdog/audit", "key_inventory"),
+    f"{_AUDIT}/limit_audit.py": _tests("watchdog/audit", "limit_audit"),
     f"{_AUDIT}/listing.py": _tests("watchdog/audit", "listing"),
     f"{_AUDIT}/order_audit.py": _tests("watchdog/audit", "order_audit"),
     f"{_AUDIT}/posture.py": _tests("watchdog/audit", "posture"),

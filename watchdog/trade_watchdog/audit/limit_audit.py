@@ -1,0 +1,173 @@
+"""Is more on the account than the policy allows? Computed again without any code of the gateway. Pure.
+
+Guarantees
+- Working orders are measured at their own prices, as they were when they were let through: a breach is a breach.
+- Exposure is measured at prices of now, where an order would still add to it. It may stand above its limit because the
+  market moved, so that only what is beyond the limit by more than the policy's own stress gap is told.
+- A policy that cannot be read is told as such, never taken for one without limits.
+
+It counts adding orders only, and of spot every coin that the policy trades, whoever bought it: worst case.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, unique
+from typing import Any, Final
+
+from trade_core.errors import InvalidNumber
+from trade_core.money import format_decimal, parse_decimal
+from trade_watchdog.audit.posture import SeenPosition
+from trade_watchdog.audit.sightings import SeenOrder
+
+ZERO: Final = Decimal(0)
+_SYMBOL_FIELDS: Final = 4
+_SPOT_QUOTE: Final = "USDT"
+SymbolKey = tuple[str, str]
+
+
+class LimitsUnreadable(ValueError):
+    """The text is no policy of the form that this version knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedLimits:
+    """What the audit needs of a policy. Money in USDT; `per_symbol` by category and symbol."""
+
+    leverage: int
+    max_open_orders: int
+    max_order_notional_usdt: Decimal
+    allocated_capital_usdt: Decimal
+    max_gross_exposure: Decimal
+    stress_gap: Decimal
+    per_symbol: Mapping[SymbolKey, Decimal]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposed:
+    """What the exchange shows: working orders, linear positions, and spot coins with their prices in USDT."""
+
+    orders: tuple[SeenOrder, ...]
+    positions: tuple[SeenPosition, ...]
+    coins: Mapping[str, Decimal]
+    prices: Mapping[str, Decimal]
+
+
+@unique
+class LimitAlarm(Enum):
+    """Which limit is exceeded."""
+
+    SYMBOL = "symbol"
+    ORDER_NOTIONAL = "order_notional"
+    OPEN_ORDERS = "open_orders"
+    SYMBOL_EXPOSURE = "symbol_exposure"
+    GROSS_EXPOSURE = "gross_exposure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitFinding:
+    """An exceeded limit, what it is about, and the figures."""
+
+    alarm: LimitAlarm
+    name: str
+    detail: str
+
+
+def limits_of(text: str) -> AuditedLimits:
+    """Read the canonical form of a policy, as the gateway's journal records it. Raises LimitsUnreadable."""
+    try:
+        content = json.loads(text)
+        return AuditedLimits(
+            leverage=_count(content, "leverage"),
+            max_open_orders=_count(content, "max_open_orders"),
+            max_order_notional_usdt=parse_decimal(content["max_order_notional_usdt"]),
+            allocated_capital_usdt=parse_decimal(content["allocated_capital_usdt"]),
+            max_gross_exposure=parse_decimal(content["max_gross_exposure"]),
+            stress_gap=parse_decimal(content["stress_gap"]),
+            per_symbol=dict(_symbol(table) for table in content["symbols"]),
+        )
+    except (ValueError, TypeError, KeyError, InvalidNumber, RecursionError) as error:
+        raise LimitsUnreadable(f"the recorded policy is not of a form that is known: {type(error).__name__}") from None
+
+
+def examine_limits(exposed: Exposed, limits: AuditedLimits) -> list[LimitFinding]:
+    """List the limits that are exceeded; empty when none is."""
+    adding = [order for order in exposed.orders if _adds(order)]
+    return [
+        *(finding for order in adding for finding in _order(order, limits)),
+        *_open_orders(adding, limits),
+        *_exposure(exposed, adding, limits),
+    ]
+
+
+def _count(content: Mapping[str, Any], name: str) -> int:
+    value = content[name]
+    if type(value) is not int:
+        raise TypeError(name)
+    return value
+
+
+def _symbol(table: object) -> tuple[SymbolKey, Decimal]:
+    """Read [category, symbol, max_notional_usdt, max_order_quantity]: amounts in the order of their names."""
+    if not isinstance(table, list) or len(table) != _SYMBOL_FIELDS:
+        raise TypeError("symbols")
+    return (str(table[0]), str(table[1])), parse_decimal(table[2])
+
+
+def _adds(order: SeenOrder) -> bool:
+    return not order.is_reduce_only and (order.category != "spot" or order.side == "Buy")
+
+
+def _left(order: SeenOrder) -> Decimal:
+    return order.quantity - order.filled
+
+
+def _order(order: SeenOrder, limits: AuditedLimits) -> Iterable[LimitFinding]:
+    if (order.category, order.symbol) not in limits.per_symbol:
+        detail = f"the policy does not trade {order.category} {order.symbol}"
+        yield LimitFinding(alarm=LimitAlarm.SYMBOL, name=order.order_id, detail=detail)
+    notional = order.quantity * order.price
+    if notional > limits.max_order_notional_usdt:
+        detail = f"{_usdt(notional)} of {_usdt(limits.max_order_notional_usdt)} an order"
+        yield LimitFinding(alarm=LimitAlarm.ORDER_NOTIONAL, name=order.order_id, detail=detail)
+
+
+def _open_orders(adding: list[SeenOrder], limits: AuditedLimits) -> Iterable[LimitFinding]:
+    if len(adding) > limits.max_open_orders:
+        detail = f"{len(adding)} working orders of {limits.max_open_orders}"
+        yield LimitFinding(alarm=LimitAlarm.OPEN_ORDERS, name="", detail=detail)
+
+
+def _exposure(exposed: Exposed, adding: list[SeenOrder], limits: AuditedLimits) -> Iterable[LimitFinding]:
+    slack = 1 + limits.stress_gap
+    gross = ZERO
+    for key, most in limits.per_symbol.items():
+        orders = [order for order in adding if (order.category, order.symbol) == key]
+        notional = _notional(key, exposed, orders)
+        gross += notional
+        if orders and notional > most * slack:
+            detail = f"{_usdt(notional)} of {_usdt(most)} on {key[0]} {key[1]}"
+            yield LimitFinding(alarm=LimitAlarm.SYMBOL_EXPOSURE, name=key[1], detail=detail)
+    most = limits.max_gross_exposure * limits.allocated_capital_usdt
+    if adding and gross > most * slack:
+        yield LimitFinding(alarm=LimitAlarm.GROSS_EXPOSURE, name="", detail=f"{_usdt(gross)} of {_usdt(most)} in all")
+
+
+def _notional(key: SymbolKey, exposed: Exposed, adding: list[SeenOrder]) -> Decimal:
+    category, symbol = key
+    buys = sum((_left(order) for order in adding if order.side == "Buy"), ZERO)
+    sells = sum((_left(order) for order in adding if order.side == "Sell"), ZERO)
+    if category == "spot":
+        coin = symbol.removesuffix(_SPOT_QUOTE)
+        return (exposed.coins.get(coin, ZERO) + buys) * exposed.prices.get(coin, ZERO)
+    held = [position for position in exposed.positions if position.symbol == symbol]
+    size = sum((position.size for position in held), ZERO)
+    marks = [position.mark_price for position in held] or [order.price for order in adding]
+    return max(abs(size + buys), abs(size - sells)) * max(marks, default=ZERO)
+
+
+def _usdt(value: Decimal) -> str:
+    return f"{format_decimal(value.quantize(Decimal('0.01')))} USDT"
