@@ -13,10 +13,12 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from trade_core import unix_sockets
 from trade_core.errors import ConfigurationError
 
 GRACE_S = 3
@@ -40,6 +42,22 @@ class Listener:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnixListener:
+    """A Unix socket, its mode, the application behind it and the name of the setting that its path comes from.
+
+    `http` says which users may speak: see `peer_protocol`.
+    """
+
+    app: Any
+    path: Path
+    mode: int
+    setting: str
+    http: Any
+    max_connections: int = 64
+    options: dict[str, Any] = field(default_factory=dict)
+
+
 class _Server(uvicorn.Server):
     """A uvicorn server that leaves signals to us, so that several can share a process."""
 
@@ -48,8 +66,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def bind(listener: Listener) -> socket.socket:
+def bind(listener: Listener | UnixListener) -> socket.socket:
     """Bind the listener's address. Raises PortTaken or ConfigurationError that names address and setting."""
+    if isinstance(listener, UnixListener):
+        return unix_sockets.bind(listener.path, mode=listener.mode, setting=listener.setting)
     family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -72,7 +92,7 @@ def bind(listener: Listener) -> socket.socket:
     return sock
 
 
-def _server(listener: Listener) -> _Server:
+def _server(listener: Listener | UnixListener) -> _Server:
     options: dict[str, Any] = {
         "log_config": None,
         "access_log": False,
@@ -91,7 +111,7 @@ def _server(listener: Listener) -> _Server:
 
 
 async def serve(
-    listeners: Sequence[Listener],
+    listeners: Sequence[Listener | UnixListener],
     *,
     stop: asyncio.Event,
     on_ready: Callable[[], None] | None = None,
@@ -129,7 +149,7 @@ async def serve(
             task.result()  # a listener that broke is a failure of the service, not a clean end
 
 
-def _bind_all(listeners: Sequence[Listener]) -> list[socket.socket]:
+def _bind_all(listeners: Sequence[Listener | UnixListener]) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         for listener in listeners:

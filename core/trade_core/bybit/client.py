@@ -33,7 +33,6 @@ _CONNECT_TIMEOUT_S = 2.0
 _POOL_TIMEOUT_S = 2.0
 USER_AGENT = "trade-gateway"
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_POST_HEADERS = f"content-type: application/json\r\nuser-agent: {USER_AGENT}\r\n".encode("ascii")
 _ENVIRONMENT_NAME = ENVIRONMENT_HEADER.lower().encode()
 
 
@@ -53,6 +52,7 @@ class BybitClient:
         key: Secret | None = None,
         secret: Secret | None = None,
         max_connections: int = 64,
+        user_agent: str = USER_AGENT,
     ) -> None:
         self._clock = clock
         self._is_simulated = is_simulated
@@ -60,6 +60,7 @@ class BybitClient:
             raise ConfigurationError("an exchange key has characters other than letters, digits, - and _")
         self._key = key
         self._secret = secret
+        self._post_headers = f"content-type: application/json\r\nuser-agent: {user_agent}\r\n".encode("ascii")
         self._hot = HotHttp(base_url=base_url, tls=tls_context(), max_connections=max_connections)
         self._http = httpx.AsyncClient(
             base_url=base_url,
@@ -69,7 +70,7 @@ class BybitClient:
             limits=httpx.Limits(
                 max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=55
             ),
-            headers={"User-Agent": USER_AGENT},
+            headers={"User-Agent": user_agent},
         )
 
     async def get_public(self, path: str, query: str = "", *, timeout_s: float = 5.0) -> Answer:
@@ -88,7 +89,7 @@ class BybitClient:
         Raises ExchangeUnavailable when it was certainly not sent, UnknownOutcome when it may have been.
         """
         signed = self._signed_headers(body)
-        headers = "".join(f"{name}: {value}\r\n" for name, value in signed.items()).encode("ascii") + _POST_HEADERS
+        headers = "".join(f"{name}: {value}\r\n" for name, value in signed.items()).encode("ascii") + self._post_headers
         try:
             reply = await self._hot.post(path, body, headers=headers, timeout_s=timeout_s, may_send=may_send)
         except NotSent as error:

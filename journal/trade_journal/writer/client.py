@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, assert_never, cast
 
 from trade_core.clock import NS_PER_S, Clock
+from trade_core.unix_sockets import connect
 from trade_journal.errors import (
     JournalDamaged,
     JournalDoubtful,
@@ -68,7 +69,6 @@ from trade_journal.writer.frames import (
     parse_answer,
 )
 from trade_journal.writer.peers import CONNECTIONS_BY_PEER, PENDING_ROWS_BY_PEER, Peer
-from trade_journal.writer.unix_sockets import connect
 
 WRITTEN_WITHIN_S: Final = 3.0  # a commit that takes longer is a failed disk to whoever waits
 ANSWERED_WITHIN_S: Final = 10.0  # a page of rows

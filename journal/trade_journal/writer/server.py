@@ -25,6 +25,7 @@ from typing import Final, assert_never, cast
 
 from trade_core.clock import Clock
 from trade_core.logs import RefusalLog
+from trade_core.unix_sockets import bind, caller_of
 from trade_journal.errors import (
     JournalError,
     JournalFull,
@@ -61,7 +62,6 @@ from trade_journal.writer.frames import (
     parse_request,
 )
 from trade_journal.writer.peers import CONNECTIONS_BY_PEER, KINDS_BY_PEER, PENDING_ROWS_BY_PEER, Peer
-from trade_journal.writer.unix_sockets import bind, caller_of
 from trade_journal.writer.writer import HandedOver, JournalWriter
 
 STATUS_EVERY_S: Final = 0.25
