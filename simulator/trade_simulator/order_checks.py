@@ -7,6 +7,7 @@ from typing import Final
 from trade_simulator.floor import Quote
 from trade_simulator.instruments import Category, Instrument
 from trade_simulator.orders import (
+    UNOFFERED_FILTERS,
     ZERO,
     MarketUnit,
     OrderFilter,
@@ -145,6 +146,8 @@ def _maximum(instrument: Instrument, command: PlaceOrder) -> Decimal:
 def _check_type(command: PlaceOrder) -> None:
     if command.order_type is OrderType.LIMIT and command.price is None:
         raise parameter_error("price is required for a Limit order")
+    if command.order_filter in UNOFFERED_FILTERS:
+        raise parameter_error("orderFilter is not offered")
     if command.category is not Category.SPOT:
         if command.order_filter is not OrderFilter.ORDER and command.trigger_price is None:
             raise parameter_error("triggerPrice is required")

@@ -113,11 +113,16 @@ class TriggerBy(StrEnum):
 
 
 class OrderFilter(StrEnum):
-    """The three kinds of order of spot."""
+    """The kinds of order of spot. This exchange takes none of the last two, but lists and cancels them."""
 
     ORDER = "Order"
     STOP_ORDER = "StopOrder"
     TPSL_ORDER = "tpslOrder"
+    OCO_ORDER = "OcoOrder"
+    BIDIRECTIONAL_TPSL_ORDER = "BidirectionalTpslOrder"
+
+
+UNOFFERED_FILTERS = frozenset({OrderFilter.OCO_ORDER, OrderFilter.BIDIRECTIONAL_TPSL_ORDER})
 
 
 class MarketUnit(StrEnum):
