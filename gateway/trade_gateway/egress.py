@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 
-from trade_core.clock import NS_PER_S, Clock
+from trade_core.clock import Clock
+from trade_core.token_bucket import TokenBucket
 
 ORDERS_PER_S = 10
 LOAD_TEST_ORDERS_PER_S = 50_000
@@ -28,36 +29,6 @@ def check_pace(orders_per_s: int, *, is_simulated: bool) -> None:
     """Refuse a pace of new orders that only the simulated exchange can take. Raises ValueError."""
     if orders_per_s > ORDERS_PER_S and not is_simulated:
         raise ValueError(f"more than {ORDERS_PER_S} a second is for load tests of the simulated exchange only")
-
-
-class TokenBucket:
-    """Permits `rate` requests a second on average, and a burst of the same number unless another is named."""
-
-    def __init__(self, *, rate: float, clock: Clock, burst: int | None = None) -> None:
-        self._rate = rate
-        self._burst = float(rate if burst is None else burst)
-        self._clock = clock
-        self._tokens = self._burst
-        self._filled_at_ns = clock.monotonic_ns()
-
-    def take_now(self) -> bool:
-        """Take one token if there is one."""
-        self._fill()
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-    def seconds_to_next(self) -> float:
-        """How long until a token is there."""
-        self._fill()
-        return max(0.0, (1 - self._tokens) / self._rate)
-
-    def _fill(self) -> None:
-        now_ns = self._clock.monotonic_ns()
-        elapsed_s = (now_ns - self._filled_at_ns) / NS_PER_S
-        self._tokens = min(self._burst, self._tokens + elapsed_s * self._rate)
-        self._filled_at_ns = now_ns
 
 
 class _ReadQueue:

@@ -18,7 +18,7 @@ from websockets.exceptions import WebSocketException
 
 from trade_core.bybit.client import ENVIRONMENT_HEADER, SIMULATED_MARK
 from trade_core.clock import Clock
-from trade_gateway.egress import TokenBucket
+from trade_core.token_bucket import TokenBucket
 from trade_gateway.metrics import Metrics
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.recorder import Recorder

@@ -15,6 +15,7 @@ from trade_core.bybit.envelope import Answer
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber, UnknownOutcome
 from trade_core.money import parse_exchange_decimal
+from trade_core.token_bucket import TokenBucket
 from trade_gateway.commands import (
     Acknowledged,
     AskOrder,
@@ -27,7 +28,6 @@ from trade_gateway.commands import (
     SendResult,
     Unknown,
 )
-from trade_gateway.egress import TokenBucket
 
 ORDER_CREATE_PATH = "/v5/order/create"
 ORDER_CANCEL_PATH = "/v5/order/cancel"

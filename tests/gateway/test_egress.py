@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from trade_core.clock import NS_PER_S, ManualClock
+from trade_core.token_bucket import TokenBucket
 from trade_gateway import egress
 from trade_gateway.egress import (
     ORDERS_PER_S,
     READS_PER_S,
     SIGNED_READS_PER_S,
     EgressBudget,
-    TokenBucket,
     check_pace,
 )
 
