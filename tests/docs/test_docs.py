@@ -19,6 +19,8 @@ from trade_journal.log.rows import REQUEST_KINDS, RowKind
 from trade_journal.tables import TABLES
 from trade_journal.trades.shim_settings import ShimSettings
 from trade_journal.writer.writer_settings import JournalWriterSettings
+from trade_killswitch.metrics import ExecutorMetrics
+from trade_killswitch.settings import ExecutorSettings
 from trade_simulator.settings import SimulatorSettings
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.settings import WatchdogSettings
@@ -45,6 +47,7 @@ def first_column(text: str) -> dict[str, list[str]]:
         ("Journal writer", JournalWriterSettings),
         ("Journal shim", ShimSettings),
         ("Watchdog", WatchdogSettings),
+        ("Kill executor", ExecutorSettings),
         ("Simulator", SimulatorSettings),
     ],
 )
@@ -92,6 +95,11 @@ def test_metrics_table_lists_every_metric_of_the_watchdog() -> None:
     WatchdogMetrics(registry=registry, status=Status(), clock=ManualClock())
     table = first_column(section((ROOT / "docs/metrics.md").read_text(), "Watchdog"))
     assert table.keys() == names_of(registry)
+
+
+def test_metrics_table_lists_every_metric_of_the_executor() -> None:
+    table = first_column(section((ROOT / "docs/metrics.md").read_text(), "Kill executor"))
+    assert table.keys() == names_of(ExecutorMetrics().registry)
 
 
 def test_decisions_index_lists_every_decision() -> None:

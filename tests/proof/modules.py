@@ -12,6 +12,7 @@ from collections.abc import Mapping
 _POLICY, _WIRE, _ACCOUNT = "gateway/trade_gateway/policy", "gateway/trade_gateway/wire", "gateway/trade_gateway/account"
 _GATEWAY, _CORE, _WATCHDOG = "gateway/trade_gateway", "core/trade_core", "watchdog/trade_watchdog"
 _AUDIT = "watchdog/trade_watchdog/audit"
+_KILLSWITCH = "killswitch/trade_killswitch"
 _BODIES = tuple(f"tests/gateway/wire/test_{name}.py" for name in ("order_bodies", "pin_bodies", "stop_bodies"))
 
 WHOLE_FOLDERS = (_POLICY, _WIRE, f"{_CORE}/trust", _AUDIT)
@@ -85,6 +86,10 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_CORE}/trust/statement.py": _tests("core/trust", "lease", "ring", "warrant"),
     f"{_CORE}/trust/tag.py": _tests("core/trust", "tag"),
     f"{_CORE}/trust/warrant.py": _tests("core/trust", "warrant"),
+    f"{_KILLSWITCH}/working_orders.py": _tests("killswitch", "working_orders"),
+    f"{_KILLSWITCH}/sweep_plan.py": _tests("killswitch", "sweep_plan"),
+    f"{_KILLSWITCH}/sweep_flow.py": _tests("killswitch", "sweep_flow"),
+    f"{_KILLSWITCH}/key_check.py": _tests("killswitch", "key_check"),
     f"{_CORE}/money.py": _tests("core", "money"),
     f"{_CORE}/canonical.py": _tests("core", "canonical"),
     f"{_AUDIT}/journaled.py": _tests("watchdog/audit", "journaled"),

@@ -29,13 +29,14 @@ from proof.mutations import Mutant, mutants_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/mutation.md"
-COMPONENTS = ("core", "journal", "gateway", "watchdog")
+COMPONENTS = ("core", "journal", "gateway", "watchdog", "killswitch")
 COPIED = (
     *COMPONENTS,
     "tests/gateway",
     "tests/core",
     "tests/proof",
     "tests/watchdog",
+    "tests/killswitch",
     "tests/ports.py",
     "tests/http_double.py",
     "tests/trust_parts.py",

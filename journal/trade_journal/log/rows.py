@@ -110,6 +110,12 @@ class RowKind(Enum):
     SWING_TRADE_LESSON = "swing_trade:lesson"
     # For whoever moves money in or out, or sees it moved: each change of `status` is a row with the same `movement_id`.
     CAPITAL_MOVEMENT_RECORDED = "capital_movement:recorded"
+    # Written by the kill executor into its own journal: `sweep_id` holds the rows of one sweep together.
+    SWEEP_STARTED = "sweep:started"
+    SWEEP_ROUND = "sweep:round"
+    SWEEP_PENDING = "sweep:pending"  # not proved yet, and not given up
+    SWEEP_PROVED = "sweep:proved"
+    KILL_REQUESTED = "kill:requested"
 
 
 # One row of these kinds is one request that the gateway saw; REQUEST_COUNTED stands for ``count`` more of them.

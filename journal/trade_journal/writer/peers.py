@@ -33,7 +33,16 @@ SHIM_KINDS: Final = frozenset(
 )
 WRITERS_OWN_KINDS: Final = frozenset({RowKind.JOURNAL_RECOVERED})
 # Of journals that other services will write: no peer of the gateway's journal may.
-ELSEWHERE_KINDS: Final = frozenset({RowKind.CAPITAL_MOVEMENT_RECORDED})
+EXECUTOR_KINDS: Final = frozenset(
+    {
+        RowKind.SWEEP_STARTED,
+        RowKind.SWEEP_ROUND,
+        RowKind.SWEEP_PENDING,
+        RowKind.SWEEP_PROVED,
+        RowKind.KILL_REQUESTED,
+    },
+)
+ELSEWHERE_KINDS: Final = frozenset({RowKind.CAPITAL_MOVEMENT_RECORDED}) | EXECUTOR_KINDS
 KINDS_BY_PEER: Final[Mapping[Peer, frozenset[RowKind]]] = {
     Peer.GATEWAY: frozenset(RowKind) - SHIM_KINDS - WRITERS_OWN_KINDS - ELSEWHERE_KINDS,
     Peer.SHIM: SHIM_KINDS,

@@ -150,7 +150,10 @@ def test_cancel_all_of_linear_needs_a_filter(venue):
 @pytest.mark.parametrize("kind", [OrderFilter.OCO_ORDER, OrderFilter.BIDIRECTIONAL_TPSL_ORDER])
 def test_kinds_that_are_not_offered_can_be_cancelled_and_not_placed(venue, kind):
     fields = {"category": Category.SPOT, "order_filter": kind, "trigger_price": D("60000")}
-    assert venue.refused(lambda: venue.place(Side.SELL, "0.010", **fields)) == (10001, "params error: orderFilter is not offered")
+    assert venue.refused(lambda: venue.place(Side.SELL, "0.010", **fields)) == (
+        10001,
+        "params error: orderFilter is not offered",
+    )
     assert venue.cancel_all(category=Category.SPOT, order_filter=kind) == []
 
 

@@ -1,0 +1,71 @@
+"""`trade-kill-executor`: init makes the key of its log, run (the default) waits for requests and sweeps."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from trade_core.errors import ConfigurationError, TradeError
+from trade_core.logs import configure_logging
+from trade_core.settings import load_settings
+from trade_core.trust.keys import NotTrusted
+from trade_journal.errors import JournalRefused
+from trade_killswitch.identity import initialise
+from trade_killswitch.service import run
+from trade_killswitch.settings import ExecutorSettings
+
+EXIT_CLEAN: Final = 0
+EXIT_FAILURE: Final = 1
+EXIT_REFUSED: Final = 2
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; answers the exit code."""
+    options = _parser().parse_args(arguments)
+    configure_logging("kill-executor")
+    try:
+        settings = load_settings(options.config, ExecutorSettings)
+        configure_logging("kill-executor", level=settings.log_level)
+        if options.command == "init":
+            for path in initialise(settings):
+                sys.stdout.write(f"wrote {path}\n")
+            return EXIT_CLEAN
+        asyncio.run(run(settings))
+    except (ConfigurationError, NotTrusted, JournalRefused) as error:
+        log.error("refused: %s", error)
+        return EXIT_REFUSED
+    except TradeError as error:
+        log.error("failed: %s", error)
+        return EXIT_FAILURE
+    except Exception:
+        log.exception("the executor failed; start it again, it goes on where it was")
+        return EXIT_FAILURE
+    log.info("ended")
+    return EXIT_CLEAN
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trade-kill-executor",
+        description="Hold the exit key, listen on no port, and cancel everything that adds risk when asked to.",
+        epilog="Exit codes: 0 ended cleanly, 1 failed, 2 refused to start (settings, keys, ring, journal).",
+    )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("run", "init"),
+        default="run",
+        help="init makes the key of the executor's log and public.json; run (default) takes requests",
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (TOML)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Puts the executor together and runs it until it is told to stop. It opens no TCP port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from typing import Final
+
+from trade_core.bybit.client import BybitClient
+from trade_core.clock import Clock, SystemClock
+from trade_core.logs import RefusalLog
+from trade_core.peer_protocol import peer_protocol
+from trade_core.serving import UnixListener, serve
+from trade_journal.errors import JournalError
+from trade_journal.writer.writer import JournalWriter
+from trade_killswitch.exchange import ExitExchange
+from trade_killswitch.executor import Executor
+from trade_killswitch.identity import load_exit_key, load_pinned_ring, load_signer
+from trade_killswitch.metrics import ExecutorMetrics
+from trade_killswitch.settings import ExecutorSettings
+from trade_killswitch.socket_app import socket_app
+
+CONNECTIONS_MAX: Final = 32
+CHECKPOINT_EVERY_S: Final = 60.0
+_OWN_USER_MODE: Final = 0o600
+# Another user must be able to connect; who it is, the kernel says, and everybody else is turned away.
+_OTHER_USER_MODE: Final = 0o666
+log = logging.getLogger(__name__)
+
+
+async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: asyncio.Event | None = None) -> None:
+    """Run until SIGTERM, SIGINT or `stop`. Raises TradeError for what must not be started with, or what ended it."""
+    clock = clock or SystemClock()
+    ring = load_pinned_ring(settings)
+    signer = load_signer(settings, ring)
+    exit_key = load_exit_key(settings.secrets_file)
+    # The journal's lock is what makes this executor the only one; the socket comes after it.
+    journal = await JournalWriter.open(settings.journal_url, origin=signer.origin, clock=clock, signer=signer)
+    metrics = ExecutorMetrics()
+    client = BybitClient(
+        base_url=settings.exchange_url,
+        clock=clock,
+        is_simulated=True,
+        key=exit_key.key,
+        secret=exit_key.secret,
+        user_agent="trade-kill-executor",
+    )
+    exchange = ExitExchange(client=client, requests_per_s=settings.requests_per_s, metrics=metrics, clock=clock)
+    executor = Executor(settings=settings, ring=ring, journal=journal, exchange=exchange, metrics=metrics, clock=clock)
+    try:
+        await executor.start()
+        await _serve(settings, executor, metrics, stop=stop or asyncio.Event())
+    finally:
+        await executor.stop()
+        await exchange.close()
+        await journal.close()
+
+
+async def _serve(
+    settings: ExecutorSettings, executor: Executor, metrics: ExecutorMetrics, *, stop: asyncio.Event
+) -> None:
+    tasks = [asyncio.create_task(executor.keep_verifying_key()), asyncio.create_task(_keep_signing(executor))]
+    for task in tasks:
+        task.add_done_callback(lambda _: stop.set())
+    listener = _listener(settings, executor, metrics)
+    try:
+        await serve([listener], stop=stop, on_ready=lambda: log.info("takes requests at %s", settings.socket))
+        for task in tasks:
+            if task.done():
+                task.result()  # a refused key must not look like a clean end
+    finally:
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+def _listener(settings: ExecutorSettings, executor: Executor, metrics: ExecutorMetrics) -> UnixListener:
+    own = os.getuid()
+    users = {own} | {uid for uid in (settings.watchdog_uid, settings.console_uid) if uid is not None}
+    settings.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return UnixListener(
+        app=socket_app(executor, registry=metrics.registry),
+        path=settings.socket,
+        mode=_OWN_USER_MODE if users == {own} else _OTHER_USER_MODE,
+        setting="socket",
+        http=peer_protocol(
+            RefusalLog("the socket").note, allowed_uids=frozenset(users), max_connections=CONNECTIONS_MAX
+        ),
+        options={"limit_concurrency": None, "ws": "none"},
+    )
+
+
+async def _keep_signing(executor: Executor) -> None:
+    """Sign a checkpoint every minute, so that rows are vouched for although nobody asks."""
+    while True:
+        with contextlib.suppress(JournalError):
+            await executor.checkpoint()
+        await asyncio.sleep(CHECKPOINT_EVERY_S)

@@ -1,0 +1,116 @@
+"""How a sweep goes: read, cancel, read again, until a reading proves it. A flow: yields commands, does no I/O.
+
+Guarantees
+- It ends with a proof, or goes on for as long as it is let: an exchange that does not answer is asked again, at first
+  at once and then at longer and longer intervals up to PAUSE_LAST_S.
+- Each round leaves one row, written before its calls are sent; a row that repeats the one before is left out once the
+  sweep is pending, so that an outage of a day does not fill the disk.
+- After PENDING_AFTER_S without a proof it says so in a row: from then on it is pending, which the status shows.
+
+Sending the same cancel again is harmless, and so is a second sweep: what is lost with a crash is begun anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from trade_core.clock import NS_PER_S
+from trade_journal.log.rows import Fields, RowKind
+from trade_killswitch.commands import AskTime, Cancelled, Flow, ReadShelves, Record, SendCancels, Wait
+from trade_killswitch.sweep_plan import CancelPlain, Plan, plan
+
+PENDING_AFTER_S: Final = 20
+PAUSE_FIRST_S: Final = 0.25
+PAUSE_LAST_S: Final = 15.0
+_KEPT_NAMED_MAX: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """How a sweep ended: always proved. `kept` are protective stops by book and symbol."""
+
+    rounds: int
+    acknowledged: int
+    kept: int
+    took_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class SweepProgress:
+    """Where a running sweep stands; read by the status."""
+
+    rounds: int = 0
+    acknowledged: int = 0
+    working: int | None = None
+    unread: int | None = None
+    is_pending: bool = False
+    _told: Fields | None = None
+
+
+def sweep(sweep_id: str, progress: SweepProgress) -> Flow[SweepReport]:
+    """Take away what adds risk, until that is proved."""
+    began_ns: int = yield AskTime()
+    pause_s = PAUSE_FIRST_S
+    while True:
+        readings = yield ReadShelves()
+        found = plan(readings)
+        progress.rounds += 1
+        progress.working, progress.unread = found.working, len(found.unread)
+        if found.is_proved:
+            break
+        yield from _tell(sweep_id, progress, found)
+        answers: Cancelled = yield SendCancels(calls=found.calls)
+        progress.acknowledged += answers.acknowledged
+        now_ns: int = yield AskTime()
+        if not progress.is_pending and now_ns - began_ns >= PENDING_AFTER_S * NS_PER_S:
+            progress.is_pending = True
+            yield Record(kind=RowKind.SWEEP_PENDING, fields={"sweep_id": sweep_id, **_pending_fields(found, answers)})
+        has_moved = answers.acknowledged > 0 and not found.unread
+        pause_s = PAUSE_FIRST_S if has_moved else min(PAUSE_LAST_S, pause_s * 2)
+        yield Wait(seconds=pause_s)
+    ended_ns: int = yield AskTime()
+    report = SweepReport(
+        rounds=progress.rounds,
+        acknowledged=progress.acknowledged,
+        kept=len(found.kept),
+        took_s=round((ended_ns - began_ns) / NS_PER_S, 3),
+    )
+    yield Record(kind=RowKind.SWEEP_PROVED, fields={"sweep_id": sweep_id, **_proof_fields(report, found)})
+    return report
+
+
+def _tell(sweep_id: str, progress: SweepProgress, found: Plan) -> Flow[None]:
+    fields: Fields = {
+        "sweep_id": sweep_id,
+        "working": found.working,
+        "stops_kept": len(found.kept),
+        "unread": len(found.unread),
+        "cancels_all": [call.book.name for call in found.calls if isinstance(call, CancelPlain)],
+        "cancels_one": sum(not isinstance(call, CancelPlain) for call in found.calls),
+    }
+    if not progress.is_pending or fields != progress._told:
+        yield Record(kind=RowKind.SWEEP_ROUND, fields=fields)
+    progress._told = fields
+
+
+def _pending_fields(found: Plan, answers: Cancelled) -> Fields:
+    return {
+        "working": found.working,
+        "unread": [f"{shelf.book.name} {shelf.order_filter or 'all'}" for shelf in found.unread],
+        "refusals": {str(code): count for code, count in answers.refusals},
+        "unanswered": answers.unanswered,
+    }
+
+
+def _proof_fields(report: SweepReport, found: Plan) -> Fields:
+    kept = Counter(f"{order.book.name}:{order.symbol}" for order in found.kept)
+    return {
+        "rounds": report.rounds,
+        "acknowledged": report.acknowledged,
+        "working": 0,
+        "stops_kept": report.kept,
+        "stops_by_symbol": dict(sorted(kept.items())[:_KEPT_NAMED_MAX]),
+        "took_ms": round(report.took_s * 1000),
+    }

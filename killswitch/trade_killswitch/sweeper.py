@@ -1,0 +1,162 @@
+"""Runs sweeps: one at a time, each to its proof. The only place where the flow of a sweep meets the world.
+
+Guarantees
+- Who asks while a sweep goes on joins it; asking twenty times is asking once.
+- A sweep runs in a task of its own: who asked may go away.
+- What was begun and not proved before a crash, or a stop, is begun again at the next start, from the journal.
+- What nobody foresaw fails the sweep and begins it anew after a pause: it never ends without a proof.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from dataclasses import asdict, dataclass
+from typing import Any, Final, assert_never
+
+from trade_core.clock import NS_PER_S, Clock
+from trade_journal.log.rows import Row, RowKind
+from trade_journal.writer.writer import JournalWriter
+from trade_killswitch.commands import AskTime, Command, Flow, ReadShelves, Record, SendCancels, Wait
+from trade_killswitch.exchange import ExitExchange
+from trade_killswitch.metrics import ExecutorMetrics
+from trade_killswitch.recorder import Recorder
+from trade_killswitch.sweep_flow import SweepProgress, SweepReport, sweep
+
+DEFECT_PAUSE_S: Final = 1.0
+_PAGE: Final = 500
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A sweep that goes on, and whether this request began it."""
+
+    sweep_id: str
+    is_new: bool
+
+
+class Sweeper:
+    """The sweeps of one account."""
+
+    def __init__(self, *, exchange: ExitExchange, recorder: Recorder, metrics: ExecutorMetrics, clock: Clock) -> None:
+        self._exchange = exchange
+        self._recorder = recorder
+        self._metrics = metrics
+        self._clock = clock
+        self._running: asyncio.Task[None] | None = None
+        self._sweep_id = ""
+        self._began_ns = 0
+        self._progress = SweepProgress()
+        self._last: dict[str, Any] | None = None
+
+    async def begin(self, reason: str, *, by: str) -> Begun:
+        """Begin a sweep, or join the one that goes on."""
+        if self._running is not None and not self._running.done():
+            return Begun(sweep_id=self._sweep_id, is_new=False)
+        sweep_id = secrets.token_hex(8)
+        self._start(sweep_id, {"reason": reason, "asked_by": by})
+        return Begun(sweep_id=sweep_id, is_new=True)
+
+    async def resume(self, journal: JournalWriter) -> bool:
+        """Begin again what the journal says was never proved; True when there was something. Raises JournalError."""
+        row = await _last_sweep_row(journal)
+        if row is None or row.kind is RowKind.SWEEP_PROVED:
+            return False
+        sweep_id = str(row.fields["sweep_id"])
+        log.warning("sweep %s was not proved before this start; it goes on", sweep_id)
+        self._start(sweep_id, {"reason": "not proved before the executor's start", "asked_by": "executor"})
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """Say what goes on and how the last sweep ended."""
+        is_running = self._running is not None and not self._running.done()
+        progress = self._progress
+        running = {
+            "sweep_id": self._sweep_id,
+            "age_s": round((self._clock.monotonic_ns() - self._began_ns) / NS_PER_S, 3),
+            "rounds": progress.rounds,
+            "acknowledged": progress.acknowledged,
+            "working": progress.working,
+            "unread_lists": progress.unread,
+            "is_pending": progress.is_pending,
+        }
+        return {"running": running if is_running else None, "last": self._last}
+
+    async def stop(self) -> None:
+        """Stop where it is; the next start goes on with it."""
+        if self._running is not None:
+            self._running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._running
+
+    def _start(self, sweep_id: str, words: dict[str, str]) -> None:
+        self._sweep_id, self._began_ns = sweep_id, self._clock.monotonic_ns()
+        self._progress = SweepProgress()
+        self._running = asyncio.create_task(self._sweep(sweep_id, words))
+
+    async def _sweep(self, sweep_id: str, words: dict[str, str]) -> None:
+        self._metrics.sweep_running.set(1)
+        # The first row and the first reading go out together: the disk holds up no cancel.
+        started = asyncio.create_task(self._recorder.record(RowKind.SWEEP_STARTED, {"sweep_id": sweep_id, **words}))
+        log.warning("sweep %s: %s", sweep_id, words["reason"])
+        try:
+            report = await self._until_proved(sweep_id)
+        finally:
+            await asyncio.shield(started)
+            self._metrics.sweep_running.set(0)
+            self._metrics.sweep_pending.set(0)
+        self._metrics.sweeps_proved.inc()
+        self._last = {"sweep_id": sweep_id, "proved_at_ns": self._clock.wall_ns(), **asdict(report)}
+        log.warning(
+            "sweep %s: proved in %.2f s: nothing works but %d protective stops", sweep_id, report.took_s, report.kept
+        )
+
+    async def _until_proved(self, sweep_id: str) -> SweepReport:
+        while True:
+            try:
+                return await self._drive(sweep(sweep_id, self._progress))
+            except Exception:
+                log.exception("sweep %s failed; it begins anew", sweep_id)
+                await asyncio.sleep(DEFECT_PAUSE_S)
+
+    async def _drive(self, flow: Flow[SweepReport]) -> SweepReport:
+        given: Any = None
+        while True:
+            try:
+                command = flow.send(given)
+            except StopIteration as ended:
+                report: SweepReport = ended.value
+                return report
+            given = await self._do(command)
+            self._metrics.sweep_pending.set(self._progress.is_pending)
+            self._metrics.working_orders.set(self._progress.working or 0)
+
+    async def _do(self, command: Command) -> Any:
+        match command:
+            case ReadShelves():
+                return await self._exchange.read_shelves()
+            case SendCancels():
+                return await self._exchange.send_cancels(command.calls)
+            case Record():
+                return await self._recorder.record(command.kind, command.fields)
+            case Wait():
+                return await asyncio.sleep(command.seconds)
+            case AskTime():
+                return self._clock.monotonic_ns()
+            case _:
+                assert_never(command)
+
+
+async def _last_sweep_row(journal: JournalWriter) -> Row | None:
+    kinds = {RowKind.SWEEP_STARTED, RowKind.SWEEP_ROUND, RowKind.SWEEP_PENDING, RowKind.SWEEP_PROVED}
+    end = journal.end
+    while end > 0:
+        first = max(0, end - _PAGE)
+        for row in reversed(await journal.read(first, end - first)):
+            if row.kind in kinds:
+                return row
+        end = first
+    return None
