@@ -128,8 +128,10 @@ def _hand_over(settings: GatewaySettings, content: Mapping[str, Any]) -> None:
     folder = settings.state_dir / HANDOVER_FOLDER
     admin_url = f"http://{settings.admin_host}:{settings.admin_port}"
     for role in Role:
-        token = content["admin_tokens"][role.value]
-        write_secret_file(folder / f"{role.value}.json", {"admin_url": admin_url, "admin_token": token})
+        handed = {"admin_url": admin_url, "admin_token": content["admin_tokens"][role.value]}
+        # The watchdog's audit tells our orders from others by the tag key; nobody else needs it.
+        more = {"tag_key": content["tag_key"]} if role is Role.WATCHDOG else {}
+        write_secret_file(folder / f"{role.value}.json", {**handed, **more})
     ((key, secret),) = content["virtual_keys"].items()
     address = f"{settings.listen_host}:{settings.listen_port}"
     write_secret_file(

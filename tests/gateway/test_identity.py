@@ -78,9 +78,11 @@ def test_init_hands_over_one_token_a_role_and_one_key(tmp_path: Path) -> None:
     handover = settings.state_dir / "handover"
     for role in Role:
         content = read_secret_file(handover / f"{role.value}.json")
+        tag_key = {"tag_key": identity.tag_key.hex()} if role is Role.WATCHDOG else {}
         assert content == {
             "admin_url": "http://127.0.0.1:22001",
             "admin_token": identity.admin_tokens[role].reveal(),
+            **tag_key,
         }
     assert len({token.reveal() for token in identity.admin_tokens.values()}) == len(Role)
     bot = read_secret_file(handover / "freqtrade.json")

@@ -13,6 +13,7 @@ from trade_core.errors import ExchangeUnavailable
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.tag import TaggedOrder, make_tag
 from trade_journal.log.rows import RowKind
+from trade_journal.log.verify import StoredRow
 from trade_watchdog.audit.journaled import JournaledOrders
 from trade_watchdog.audit.key_inventory import ExpectedKey, KeyAlarm, KeyRole
 from trade_watchdog.audit.order_audit import OVERDUE_S, OrderAudit
@@ -20,6 +21,7 @@ from trade_watchdog.auditor import KEYS_AGE_MAX_S, LOOK_AGE_MAX_S, Auditor
 from trade_watchdog.ceiling import Ceiling
 from trade_watchdog.drop_copy import DropCopy
 from trade_watchdog.effects import Alert, EffectFailed, KillCondition, KillRequest, Severity
+from trade_watchdog.recheck import Recheck
 
 KEY = b"k" * 32
 NOW_MS = 1_700_000_000_000
@@ -71,7 +73,8 @@ class World:
         self.is_down = False
         self.journaled = JournaledOrders()
         self.read_through_ns: int | None = None
-        self.older: dict[str, int] = {}
+        self.kept = [StoredRow(seq=seq, body=b"%d" % seq, leaf_hash=b"") for seq in range(3)]
+        self.served = list(self.kept)
         self.done: list[str] = []
         self.alerts: list[Alert] = []
         self.kills: list[KillRequest] = []
@@ -88,6 +91,7 @@ class World:
                 account="1002",
             ),
             keys=self,
+            recheck=Recheck(source=self, open_copy=lambda: self),
             account="1002",
             expected_keys=(ExpectedKey(key="read1", role=KeyRole.READ),),
             copy=self,
@@ -116,6 +120,19 @@ class World:
     def _up(self) -> None:
         if self.is_down:
             raise ExchangeUnavailable("the exchange does not answer")
+
+    def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
+        return self.kept[from_seq : from_seq + limit]
+
+    def size(self) -> int:
+        return len(self.kept)
+
+    def close(self) -> None:
+        return None
+
+    async def rows(self, from_seq: int, limit: int) -> list[StoredRow]:
+        self._up()
+        return self.served[from_seq : from_seq + limit]
 
     async def search(self, tags: list[str]) -> int:
         self.done.append(f"search {len(tags)}")
@@ -327,3 +344,22 @@ async def test_key_is_told_again_when_it_comes_back_or_comes_nearer_its_end(worl
         "exchange key read1: the read key ends within 7 days",
         "exchange key read1: the read key ends within 3 days",
     ]
+
+
+async def test_row_that_was_edited_halts_once_and_asks_for_no_kill(world: World) -> None:
+    await world.auditor.reread_journal()
+    assert world.done == []
+    world.served[1] = StoredRow(seq=1, body=b"edited", leaf_hash=b"")
+    for _ in range(4):
+        await world.auditor.reread_journal()
+        await world.auditor.do_duties()
+    assert world.done == ["halt"]
+    words = "row 1 of the gateway's journal is not what it was when it was witnessed"
+    assert world.incidents == [("journal:edited", Severity.CRITICAL, {"detail": words})]
+
+
+async def test_journal_that_is_not_served_proves_nothing(world: World) -> None:
+    world.is_down = True
+    await world.auditor.reread_journal()
+    await world.auditor.do_duties()
+    assert (world.done, world.incidents) == ([], [])

@@ -20,17 +20,21 @@ from typing import Final, Protocol
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
+from trade_journal.errors import ForkProven
 from trade_watchdog.audit.key_inventory import ExpectedKey, KeyAlarm, KeyFinding, examine_keys
 from trade_watchdog.audit.order_audit import Finding, OrderAudit
 from trade_watchdog.audit.provenance import Provenance
 from trade_watchdog.ceiling import Ceiling, Verdict
 from trade_watchdog.drop_copy import DropCopy, KeyReading, all_keys
 from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
+from trade_watchdog.recheck import Recheck
 
 LOOK_EVERY_S: Final = 2.0
 """Eight requests a look: a thirtieth of what the exchange lets one address ask."""
 LOOK_AGE_MAX_S: Final = 20
+RECHECK_EVERY_S: Final = 0.5
 KEYS_EVERY_S: Final = 20.0
+EDITS_TOLD_MAX: Final = 100
 KEYS_AGE_MAX_S: Final = 300
 _HALTING: Final = frozenset({Provenance.ROGUE, Provenance.REDUCES, Provenance.EXCHANGES})
 _HALTING_KEYS: Final = frozenset({KeyAlarm.ROGUE, KeyAlarm.WIDENED})
@@ -90,6 +94,7 @@ class Auditor:
     drop_copy: DropCopy
     audit: OrderAudit
     keys: KeyReading
+    recheck: Recheck
     account: str
     expected_keys: tuple[ExpectedKey, ...]
     copy: CopyOfJournal
@@ -100,6 +105,7 @@ class Auditor:
     state: AuditState = field(default_factory=AuditState)
     _duties: dict[str, Duty] = field(default_factory=dict)
     _told_keys: set[KeyFinding] = field(default_factory=set)
+    _told_edits: set[str] = field(default_factory=set)
     _due: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -107,6 +113,7 @@ class Auditor:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._every(LOOK_EVERY_S, self.look))
             tasks.create_task(self._every(KEYS_EVERY_S, self.read_keys))
+            tasks.create_task(self._every(RECHECK_EVERY_S, self.reread_journal))
             tasks.create_task(self._do_duties())
 
     def verdict(self) -> Verdict:
@@ -163,6 +170,25 @@ class Auditor:
         self.state.key_alarms = tuple(findings)
         self.state.keys_read_at_ns, self.state.keys_detail = began_ns, ""
         self.on_change()
+
+    async def reread_journal(self) -> None:
+        """Hold the next chunk of the gateway's journal against the copy."""
+        try:
+            await self.recheck.step()
+        except ForkProven as error:
+            self._found_edit(str(error))
+        except TradeError as error:
+            # The lease needs the same gateway and the same copy, and says so.
+            _log.debug("the journal was not read again: %s", error)
+
+    def _found_edit(self, words: str) -> None:
+        if words in self._told_edits:
+            return
+        if len(self._told_edits) < EDITS_TOLD_MAX:
+            self._told_edits.add(words)
+        _log.error("%s", words)
+        # What is served is not signed: enough to halt, and a person decides about more.
+        self._act(subject="journal:edited", name="", words=words, fields={"detail": words}, halts=True, condition=None)
 
     def _found(self, finding: Finding) -> None:
         _log.error("order %s: %s: %s", finding.order_id, finding.provenance.value, finding.reason)

@@ -86,11 +86,16 @@ class LogWitness:
         """
         return self._read_through_ns
 
+    def reading(self) -> CopyReading | None:
+        """Open a view of the copy for another thread, which closes it; None while the copy is not open."""
+        return self._witness.reading() if self._witness is not None else None
+
     async def search(self, tags: list[str]) -> int:
         """Look through the whole copy for the intents of tags; answers how many were found. Raises JournalError."""
-        if self._witness is None:
+        copy = self.reading()
+        if copy is None:
             raise JournalUnavailable("the copy of the gateway's journal is not open")
-        return await asyncio.to_thread(self._search, self._witness.reading(), tags)
+        return await asyncio.to_thread(self._search, copy, tags)
 
     async def cosigned(self, clock: Clock) -> bytes:
         """Have the gateway sign its journal, see every row of it, and cosign.
