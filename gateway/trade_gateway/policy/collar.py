@@ -17,13 +17,14 @@ from __future__ import annotations
 from decimal import Decimal
 
 from trade_gateway.policy.deny_codes import DenyCode
-from trade_gateway.policy.exact import EXACT, ONE
+from trade_gateway.policy.exact import ONE, add, multiply, subtract
 from trade_gateway.policy.facts import CoinMarket
 from trade_gateway.policy.model import Policy
 from trade_gateway.policy.references import Flaw, Unusable, Usable
 from trade_gateway.policy.verdicts import Deny, deny
 from trade_gateway.wire.intents import OrderIntent, Side
 
+_BUY = Side.BUY
 _CODES = {
     Flaw.MISSING: DenyCode.REFERENCE_MISSING,
     Flaw.INVALID: DenyCode.REFERENCE_MISSING,
@@ -63,11 +64,11 @@ def exit_reference(seen: CoinMarket | None) -> Decimal | None:
 
 def deny_adverse(intent: OrderIntent, reference: Decimal, collar: Decimal) -> Deny | None:
     """Deny a price that gives away more than the collar."""
-    if intent.side is Side.BUY:
-        bound = EXACT.multiply(reference, EXACT.add(ONE, collar))
+    if intent.side is _BUY:
+        bound = multiply(reference, add(ONE, collar))
         is_outside = intent.price > bound
     else:
-        bound = EXACT.multiply(reference, EXACT.subtract(ONE, collar))
+        bound = multiply(reference, subtract(ONE, collar))
         is_outside = intent.price < bound
     if not is_outside:
         return None
@@ -76,11 +77,11 @@ def deny_adverse(intent: OrderIntent, reference: Decimal, collar: Decimal) -> De
 
 def deny_fat_finger(intent: OrderIntent, reference: Decimal, fat_finger: Decimal) -> Deny | None:
     """Deny a price that is absurdly good for us."""
-    if intent.side is Side.BUY:
-        bound = EXACT.multiply(reference, EXACT.subtract(ONE, fat_finger))
+    if intent.side is _BUY:
+        bound = multiply(reference, subtract(ONE, fat_finger))
         is_outside = intent.price < bound
     else:
-        bound = EXACT.multiply(reference, EXACT.add(ONE, fat_finger))
+        bound = multiply(reference, add(ONE, fat_finger))
         is_outside = intent.price > bound
     if not is_outside:
         return None

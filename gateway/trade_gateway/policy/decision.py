@@ -26,7 +26,7 @@ from typing import NamedTuple
 from trade_core.money import is_multiple
 from trade_gateway.policy.collar import check_adding_price, check_reducing_price, exit_reference
 from trade_gateway.policy.deny_codes import DenyCode
-from trade_gateway.policy.exact import EXACT, ONE, ZERO
+from trade_gateway.policy.exact import ONE, ZERO, add, multiply
 from trade_gateway.policy.exposure import Candidate, exposures
 from trade_gateway.policy.facts import AccountFacts, CoinMarket, MarketFacts, base_coin_of, order_key
 from trade_gateway.policy.instruments import Instrument
@@ -41,6 +41,10 @@ DEFAULT_TRIMMED_SCALE = Decimal("0.5")
 REDUCING_ORDERS_FACTOR = 2
 """Reducing orders may bring the working orders up to this multiple of max_open_orders."""
 
+# Looking a member up on its enum calls into Python, and a decision would do it a dozen times.
+_SPOT, _LINEAR, _SELL = Category.SPOT, Category.LINEAR, Side.SELL
+_TRIMMED, _KILLED = TradingState.TRIMMED, TradingState.KILLED
+_FREE, _TERMINATE = MessageLevel.FREE, MessageLevel.TERMINATE
 _STATE_CODES = {
     TradingState.REDUCE_ONLY: DenyCode.STATE_REDUCE_ONLY,
     TradingState.HALTED: DenyCode.STATE_HALTED,
@@ -82,17 +86,17 @@ def ask(
     """Put a question together; what several checks need is computed once."""
     coin = market.coins.get(base_coin_of(intent.symbol))
     return Question(
-        intent=intent,
-        policy=policy,
-        instrument=instrument,
-        account=account,
-        market=market,
-        trading_state=trading_state,
-        scale=scale if trading_state is TradingState.TRIMMED else ONE,
-        key=(intent.category, intent.symbol),
-        coin=coin,
-        notional=turnover_notional(quantity=intent.quantity, price=intent.price, reference_price=exit_reference(coin)),
-        former_symbols=former_symbols,
+        intent,
+        policy,
+        instrument,
+        account,
+        market,
+        trading_state,
+        scale if trading_state is _TRIMMED else ONE,
+        (intent.category, intent.symbol),
+        coin,
+        turnover_notional(quantity=intent.quantity, price=intent.price, reference_price=exit_reference(coin)),
+        former_symbols,
     )
 
 
@@ -111,6 +115,7 @@ def decide(
     former_symbols: Set[SymbolKey] = frozenset(),
 ) -> Allow | Deny:
     """Decide on one order. `scale` counts only while TRIMMED and must lie above 0 and at most at 1."""
+    adds_risk = not claims_reduction(intent)
     question = ask(
         intent,
         policy=policy,
@@ -121,8 +126,7 @@ def decide(
         scale=scale,
         former_symbols=former_symbols,
     )
-    adds_risk = not claims_reduction(intent)
-    for check in ADDING.values() if adds_risk else REDUCING.values():
+    for check in _ADDING if adds_risk else _REDUCING:
         denied = check(question)
         if denied is not None:
             return denied
@@ -131,13 +135,13 @@ def decide(
 
 def claims_reduction(intent: OrderIntent) -> bool:
     """Tell which checks an order has to pass: those of an exit, or those of an entry."""
-    if intent.category is Category.SPOT:
-        return intent.side is Side.SELL  # whatever the bot calls it: the exchange knows no reduce-only on spot
+    if intent.category is _SPOT:
+        return intent.side is _SELL  # whatever the bot calls it: the exchange knows no reduce-only on spot
     return intent.reduce_only
 
 
 def _killed(question: Question) -> Deny | None:
-    return deny(DenyCode.STATE_KILLED) if question.trading_state >= TradingState.KILLED else None
+    return deny(DenyCode.STATE_KILLED) if question.trading_state >= _KILLED else None
 
 
 def _symbol(question: Question) -> Deny | None:
@@ -154,18 +158,18 @@ def _exit_symbol(question: Question) -> Deny | None:
 
 def _state(question: Question) -> Deny | None:
     state = question.trading_state
-    return deny(_STATE_CODES[state]) if state > TradingState.TRIMMED else None
+    return deny(_STATE_CODES[state]) if state > _TRIMMED else None
 
 
 def _terminated(question: Question) -> Deny | None:
     account = question.account
-    if account.is_terminated or account.message_level >= MessageLevel.TERMINATE:
+    if account.is_terminated or account.message_level >= _TERMINATE:
         return deny(DenyCode.LIMIT_MESSAGES_TERMINATED, limit=question.policy.messages_per_s_terminate)
     return None
 
 
 def _messages(question: Question) -> Deny | None:
-    if question.account.message_level is MessageLevel.FREE:
+    if question.account.message_level is _FREE:
         return None
     return deny(DenyCode.LIMIT_MESSAGES, limit=question.policy.messages_per_s_deny)
 
@@ -195,7 +199,7 @@ def _repeated_execution(question: Question) -> Deny | None:
 
 def _leverage(question: Question) -> Deny | None:
     is_unpinned = question.intent.symbol in question.account.leverage_unpinned_symbols
-    if question.intent.category is Category.LINEAR and is_unpinned:
+    if question.intent.category is _LINEAR and is_unpinned:
         return deny(DenyCode.SYMBOL_LEVERAGE_UNPINNED, symbol=question.intent.symbol)
     return None
 
@@ -216,7 +220,7 @@ def _instrument(question: Question) -> Deny | None:
 
 def _exit_instrument(question: Question) -> Deny | None:
     # A linear reduce-only order needs none: the exchange checks grid and position by itself.
-    return None if question.intent.category is Category.LINEAR else _instrument(question)
+    return None if question.intent.category is _LINEAR else _instrument(question)
 
 
 def _tick(question: Question) -> Deny | None:
@@ -252,7 +256,7 @@ def _smallest_notional(question: Question) -> Deny | None:
     instrument, minimum = question.instrument, question.policy.min_order_notional_usdt
     if instrument is not None and instrument.min_notional > minimum:
         minimum = instrument.min_notional
-    notional = EXACT.multiply(question.intent.quantity, question.intent.price)
+    notional = multiply(question.intent.quantity, question.intent.price)
     if notional >= minimum:
         return None
     return deny(DenyCode.ORDER_NOTIONAL_BELOW_MINIMUM, notional=notional, minimum=minimum)
@@ -268,14 +272,14 @@ def _quantity(question: Question) -> Deny | None:
     limits = question.policy.symbols.get(question.key)
     if limits is None:
         return _symbol(question)
-    limit = EXACT.multiply(limits.max_order_quantity, question.scale)
+    limit = multiply(limits.max_order_quantity, question.scale)
     if question.intent.quantity <= limit:
         return None
     return deny(DenyCode.LIMIT_ORDER_QUANTITY, quantity=question.intent.quantity, limit=limit)
 
 
 def _notional(question: Question) -> Deny | None:
-    limit = EXACT.multiply(question.policy.max_order_notional_usdt, question.scale)
+    limit = multiply(question.policy.max_order_notional_usdt, question.scale)
     if question.notional <= limit:
         return None
     return deny(DenyCode.ORDER_NOTIONAL_ABOVE_MAXIMUM, notional=question.notional, maximum=limit)
@@ -290,8 +294,8 @@ def _reducing_price(question: Question) -> Deny | None:
 
 
 def _turnover(question: Question) -> Deny | None:
-    used = EXACT.add(question.account.turnover_used_usdt, question.notional)
-    limit = EXACT.multiply(question.policy.turnover_budget_24h, _base(question))
+    used = add(question.account.turnover_used_usdt, question.notional)
+    limit = multiply(question.policy.turnover_budget_24h, _base(question))
     if used <= limit:
         return None
     return deny(DenyCode.LIMIT_TURNOVER, would_be=used, limit=limit)
@@ -302,15 +306,14 @@ def _exposure(question: Question) -> Deny | None:
     limits = question.policy.symbols.get(question.key)
     if limits is None:
         return _symbol(question)
-    candidate = Candidate(key=question.key, side=intent.side, quantity=intent.quantity, price=intent.price)
+    candidate = Candidate(question.key, intent.side, intent.quantity, intent.price)
     worst = exposures(question.account, question.market, known=question.policy.symbols.keys(), candidate=candidate)
     if worst.unpriced:
         return deny(DenyCode.REFERENCE_MISSING, coins=" ".join(worst.unpriced))
-    limit = EXACT.multiply(limits.max_notional_usdt, question.scale)
+    limit = multiply(limits.max_notional_usdt, question.scale)
     if worst.by_symbol[question.key] > limit:
         return deny(DenyCode.LIMIT_SYMBOL_EXPOSURE, would_be=worst.by_symbol[question.key], limit=limit)
-    multiple = EXACT.multiply(question.policy.max_gross_exposure, question.scale)
-    limit = EXACT.multiply(multiple, _base(question))
+    limit = multiply(multiply(question.policy.max_gross_exposure, question.scale), _base(question))
     if worst.gross > limit:
         return deny(DenyCode.LIMIT_GROSS_EXPOSURE, would_be=worst.gross, limit=limit)
     return None
@@ -331,7 +334,7 @@ def _count_open_orders(question: Question, limit: int) -> Deny | None:
 
 
 def _reduction(question: Question) -> Deny | None:
-    if question.intent.category is Category.SPOT:
+    if question.intent.category is _SPOT:
         return _oversold(question)
     return deny_unmatched(
         question.intent.side, question.intent.quantity, symbol=question.intent.symbol, account=question.account
@@ -343,7 +346,7 @@ def deny_unmatched(side: Side, quantity: Decimal, *, symbol: str, account: Accou
     if not account.is_trusted:
         return None
     position = account.positions.get(symbol, ZERO)
-    opposite = position if side is Side.SELL else -position
+    opposite = position if side is _SELL else -position
     if opposite <= 0:
         return deny(DenyCode.ORDER_REDUCES_NOTHING, side=side.value, position=position)
     if quantity > opposite:
@@ -403,3 +406,4 @@ REDUCING: dict[str, Check] = {
     "open orders": _open_exits,
 }
 """What an order that reduces risk must pass."""
+_ADDING, _REDUCING = tuple(ADDING.values()), tuple(REDUCING.values())

@@ -16,7 +16,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Set
-from decimal import Decimal, localcontext
+from decimal import Decimal, getcontext, setcontext
 from typing import NamedTuple
 
 from trade_gateway.policy.exact import EXACT, ZERO
@@ -24,7 +24,7 @@ from trade_gateway.policy.facts import QUOTE_COIN, AccountFacts, MarketFacts, ba
 from trade_gateway.policy.model import SymbolKey
 from trade_gateway.wire.intents import Category, Side
 
-_SPOT, _LINEAR = Category.SPOT, Category.LINEAR  # looked up dozens of times a decision
+_SPOT, _LINEAR, _BUY = Category.SPOT, Category.LINEAR, Side.BUY  # looked up dozens of times a decision
 
 
 class Candidate(NamedTuple):
@@ -48,33 +48,47 @@ def exposures(
     account: AccountFacts, market: MarketFacts, *, known: Set[SymbolKey], candidate: Candidate | None = None
 ) -> Exposures:
     """Add up all exposure, with a candidate order when there is one. `known` are the policy's symbols."""
+    outer = getcontext()
+    setcontext(
+        EXACT
+    )  # operators within it cost a fraction of its methods, and a context of its own as much as a symbol
+    try:
+        return _added_up(_worst_quantities(account, candidate), account, market, known, candidate)
+    finally:
+        setcontext(outer)
+
+
+def _added_up(
+    worst: dict[SymbolKey, Decimal],
+    account: AccountFacts,
+    market: MarketFacts,
+    known: Set[SymbolKey],
+    candidate: Candidate | None,
+) -> Exposures:
     by_symbol: dict[SymbolKey, Decimal] = {}
     unpriced: list[str] = []
-    coins = market.coins
-    with localcontext(EXACT):  # operators within it cost a fraction of its methods, and this is hot
-        worst = _worst_quantities(account, candidate)
-        for key, quantity in worst.items():
-            if not quantity:
-                continue
-            seen = coins.get(base_coin_of(key[1]))
-            price = None if seen is None else seen.highest
-            if price is not None:
-                by_symbol[key] = quantity * price
-            elif not _may_leave_out(key, account, known):
-                unpriced.append(base_coin_of(key[1]))
-        if candidate is not None and candidate.key in by_symbol:
-            by_symbol[candidate.key] = max(by_symbol[candidate.key], worst[candidate.key] * candidate.price)
-        gross = sum(by_symbol.values(), ZERO)
-    return Exposures(by_symbol, gross, tuple(unpriced))
+    highest = market.highest
+    for key, quantity in worst.items():
+        if not quantity:
+            continue
+        price = highest.get(key[1])
+        if price is not None:
+            by_symbol[key] = quantity * price
+        elif not _may_leave_out(key, account, known):
+            unpriced.append(base_coin_of(key[1]))
+    if candidate is not None and candidate.key in by_symbol:
+        by_symbol[candidate.key] = max(by_symbol[candidate.key], worst[candidate.key] * candidate.price)
+    return Exposures(by_symbol, sum(by_symbol.values(), ZERO), tuple(unpriced))
 
 
 def _worst_quantities(account: AccountFacts, candidate: Candidate | None) -> dict[SymbolKey, Decimal]:
     """Return base quantities, never below zero but for nonsense; computed in the caller's decimal context."""
     buys, sells = account.working_buys, account.working_sells
     if candidate is not None:
-        side = buys if candidate.side is Side.BUY else sells
+        is_buy = candidate.side is _BUY
+        side = buys if is_buy else sells
         changed = {**side, candidate.key: side.get(candidate.key, ZERO) + candidate.quantity}
-        buys, sells = (changed, sells) if candidate.side is Side.BUY else (buys, changed)
+        buys, sells = (changed, sells) if is_buy else (buys, changed)
     worst: dict[SymbolKey, Decimal] = {}
     for coin, held in account.held_base.items():
         if coin != QUOTE_COIN:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from trade_core.records import record
 from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.references import Reference, Usable
 from trade_gateway.policy.throttles import MessageLevel
@@ -32,7 +33,7 @@ def base_coin_of(symbol: str) -> str:
     return symbol.removesuffix(QUOTE_COIN)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class AccountFacts:
     """What the gateway knows of the account.
 
@@ -87,6 +88,14 @@ class CoinMarket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketFacts:
-    """Prices by base coin. A coin that is absent has no price of any kind."""
+    """Prices by base coin. A coin that is absent has no price of any kind.
+
+    `highest` has each coin's greatest price by the symbol that is quoted in USDT: at it exposure is valued.
+    """
 
     coins: Mapping[str, CoinMarket]
+    highest: Mapping[str, Decimal | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find out once what every decision asks of every symbol."""
+        object.__setattr__(self, "highest", {coin + QUOTE_COIN: seen.highest for coin, seen in self.coins.items()})

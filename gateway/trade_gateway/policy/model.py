@@ -69,7 +69,8 @@ class Policy:
 
     def base_usdt(self, equity_usdt: Decimal) -> Decimal:
         """Return what the multiples apply to: the smaller of equity and allocated capital, never below zero."""
-        return max(ZERO, min(equity_usdt, self.allocated_capital_usdt))
+        base = equity_usdt if equity_usdt < self.allocated_capital_usdt else self.allocated_capital_usdt
+        return base if base > ZERO else ZERO
 
 
 NOTHING_PERMITTED = Policy(

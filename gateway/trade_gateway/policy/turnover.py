@@ -14,7 +14,7 @@ from collections import OrderedDict
 from decimal import ROUND_UP, Context, Decimal
 
 from trade_core.clock import NS_PER_S
-from trade_gateway.policy.exact import EXACT
+from trade_gateway.policy.exact import multiply
 
 WINDOW_MINUTES = 24 * 60
 NS_PER_MINUTE = 60 * NS_PER_S
@@ -27,7 +27,8 @@ def turnover_notional(*, quantity: Decimal, price: Decimal, reference_price: Dec
 
     A short sale below the reference would otherwise count less than what its collar is a fraction of.
     """
-    return EXACT.multiply(quantity, price if reference_price is None else max(price, reference_price))
+    greater = price if reference_price is None or price > reference_price else reference_price
+    return multiply(quantity, greater)
 
 
 def turnover_share(quantity: Decimal, *, whole: Decimal, notional: Decimal, price: Decimal) -> Decimal:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from trade_core.records import record
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.wire.refusal import Detail, detail_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Allow:
     """The order may be journaled and sent.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Context, Decimal, getcontext, localcontext
 from itertools import product
 from typing import Any
 
@@ -12,6 +12,7 @@ from gateway.policy.parts import ACCOUNT, LINEAR_BTC, LINEAR_ETH, MARKET, NO_PRI
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trade_gateway.policy.exact import EXACT
 from trade_gateway.policy.exposure import Candidate, Exposures, exposures
 from trade_gateway.policy.facts import AccountFacts, CoinMarket, MarketFacts
 from trade_gateway.wire.intents import Category, Side
@@ -43,6 +44,14 @@ def test_exposure_of_spot_is_holdings_and_working_buys_never_less_sells() -> Non
         working_sells={SPOT_BTC: Decimal("0.01")},
     )
     assert worst(account).by_symbol == {SPOT_BTC: Decimal(1500)}
+
+
+def test_exposure_is_exact_beyond_the_digits_of_the_callers_context_and_leaves_that_alone() -> None:
+    held = Decimal("0.123456789012345678901234567890123456")
+    with localcontext(Context(prec=5, rounding=ROUND_DOWN)) as outer:
+        found = worst(facts(held_base={"BTC": held}))
+        assert getcontext() is outer
+    assert found.gross == EXACT.multiply(held, Decimal(50_000))
 
 
 def test_exposure_of_spot_that_only_sells_is_nothing() -> None:
