@@ -15,16 +15,17 @@ It is for the few requests that must be fast; everything else uses an ordinary c
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
 from trade_core.errors import ConfigurationError, TradeError
+from trade_core.records import record
 
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_HEAD_BYTES = 16 * 1024
@@ -45,7 +46,7 @@ class NoAnswer(TradeError):
     """The request was written, in part or whole, and no usable answer came."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Reply:
     """A whole answer. Header names are in lower case; of a name that came twice the last one counts."""
 
@@ -157,6 +158,7 @@ class _Connection(asyncio.Protocol):
         self._registry = registry
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._descriptor: int | None = None  # of a connection without TLS, while it is open
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Reply] | None = None
         self._headers: dict[bytes, bytes] = {}
@@ -179,7 +181,7 @@ class _Connection(asyncio.Protocol):
         waiter: asyncio.Future[Reply] = self._loop.create_future()
         self._waiter = waiter
         timer = self._loop.call_at(deadline, self._fail, "no answer in time")
-        self._transport.write(request)
+        self._transport.write(self._rest_of(request))
         try:
             return await waiter
         finally:
@@ -188,11 +190,25 @@ class _Connection(asyncio.Protocol):
             if not waiter.done() or waiter.cancelled():
                 self._fail("nobody waits for the answer any more")
 
+    def _rest_of(self, request: bytes) -> bytes:
+        """Hand a request to the kernel at once, and return what it does not take: mostly nothing.
+
+        A transport of uvloop's writes at the end of the loop's turn, and while that lasts a halt may come.
+        """
+        if self._descriptor is None:
+            return request
+        try:
+            return request[os.write(self._descriptor, request) :]
+        except OSError:
+            return request  # the transport finds out what is wrong
+
     # asyncio calls these.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        if transport.get_extra_info("sslcontext") is None:
+            self._descriptor = transport.get_extra_info("socket").fileno()
         self._registry.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -210,6 +226,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """End."""
         self._registry.discard(self)
+        self._descriptor = None
         self._fail("the connection was lost")
 
     # The parser calls these.
@@ -250,6 +267,7 @@ class _Connection(asyncio.Protocol):
 
     def _fail(self, reason: str) -> None:
         self._is_broken = True
+        self._descriptor = None  # soon it may be another file's
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(NoAnswer(reason))
         if self._transport is not None and not self._transport.is_closing():

@@ -1,7 +1,8 @@
-"""HTTP listeners of a service: several uvicorn servers in one event loop that start and end together.
+"""HTTP listeners of a service: several uvicorn servers that start and end together.
 
 Guarantees: a taken port is refused with the name of the setting that changes it; SIGTERM and SIGINT end every
-listener within the grace time; a listener never outlives the others.
+listener within the grace time; a listener never outlives the others. One that `has_own_thread` is served in an event
+loop of its own, so that no work of the others delays it; its application must know that it runs beside them.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Listener:
     setting: str
     http: Any = "httptools"
     max_connections: int = 1024
+    has_own_thread: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -125,7 +127,10 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     servers = [_server(listener) for listener in listeners]
-    tasks = [asyncio.create_task(server.serve(sockets=[sock])) for server, sock in zip(servers, sockets, strict=True)]
+    tasks = [
+        asyncio.create_task(_served(listener, server, sock))
+        for listener, server, sock in zip(listeners, servers, sockets, strict=True)
+    ]
     try:
         await _wait_started(servers, tasks, stop)
         if on_ready is not None and not stop.is_set():
@@ -147,6 +152,20 @@ async def serve(
     for task in tasks:
         if task.done() and not task.cancelled():
             task.result()  # a listener that broke is a failure of the service, not a clean end
+
+
+async def _served(listener: Listener | UnixListener, server: _Server, sock: socket.socket) -> None:
+    """Serve here, or in a thread with an event loop of the kind of this one."""
+    if isinstance(listener, UnixListener) or not listener.has_own_thread:
+        await server.serve(sockets=[sock])
+        return
+    new_loop = type(asyncio.get_running_loop())
+
+    def serve_here() -> None:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(server.serve(sockets=[sock]))
+
+    await asyncio.to_thread(serve_here)
 
 
 def _bind_all(listeners: Sequence[Listener | UnixListener]) -> list[socket.socket]:

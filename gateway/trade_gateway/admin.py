@@ -25,7 +25,8 @@ from trade_journal.errors import JournalError
 from trade_journal.log.rows import INTEGER_MAX
 
 MAX_ROWS = 512
-_READERS = frozenset({Role.WATCHDOG, Role.OPERATOR})
+READERS = frozenset({Role.WATCHDOG, Role.OPERATOR})
+"""Who may read, and halt."""
 _HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -37,13 +38,13 @@ class HaltRequest(BaseModel):
 
 
 class Controlled(Protocol):
-    """What the admin listener needs of the gateway."""
+    """What the admin listener needs of the gateway, which may live in another thread."""
 
-    def is_ready(self) -> bool:
+    async def is_ready(self) -> bool:
         """Tell whether the gateway can take orders that add risk."""
         ...
 
-    def state(self) -> dict[str, Any]:
+    async def state(self) -> dict[str, Any]:
         """Everything a person or the watchdog wants to know."""
         ...
 
@@ -71,7 +72,7 @@ class Controlled(Protocol):
         """A signed checkpoint over all rows. Raises JournalError."""
         ...
 
-    def cosigned(self) -> bytes:
+    async def cosigned(self) -> bytes:
         """The last cosigned checkpoint; empty before the first lease."""
         ...
 
@@ -81,18 +82,11 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
     app = FastAPI(title="trade-gateway admin", docs_url=None, redoc_url=None, openapi_url=None)
     Instrumentator(registry=registry, excluded_handlers=["/metrics"]).instrument(app)
     allow = _guard(tokens)
-    readers = [Depends(allow(_READERS))]
+    readers = [Depends(allow(READERS))]
 
     @app.middleware("http")
     async def check_host(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        host = request.headers.get("host", "").rsplit(":", 1)[0]
-        if host not in _HOSTS or "origin" in request.headers:
-            return Response("this listener is not for browsers or other hosts\n", status_code=403)
-        # FastAPI reads a JSON body before it asks who sent it.
-        length = request.headers.get("content-length", "0")
-        if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > MAX_LEASE_BYTES:
-            return Response(f"a body needs its length, at most {MAX_LEASE_BYTES} bytes\n", status_code=413)
-        return await call_next(request)
+        return refusal_of(request.headers) or await call_next(request)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -100,17 +94,17 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
 
     @app.get("/readyz")
     async def readyz(response: Response) -> dict[str, bool]:
-        is_ready = gateway.is_ready()
+        is_ready = await gateway.is_ready()
         response.status_code = 200 if is_ready else 503
         return {"ready": is_ready}
 
     @app.get("/state", dependencies=readers)
     async def state() -> dict[str, Any]:
-        return gateway.state()
+        return await gateway.state()
 
     @app.get("/metrics", dependencies=readers)
     async def metrics() -> Response:
-        gateway.state()  # brings the gauges up to date
+        await gateway.state()  # brings the gauges up to date
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/journal/rows", dependencies=readers)
@@ -143,10 +137,10 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
 
     @app.get("/journal/cosigned", dependencies=readers)
     async def cosigned() -> Response:
-        return Response(gateway.cosigned(), media_type="text/plain; charset=utf-8")
+        return Response(await gateway.cosigned(), media_type="text/plain; charset=utf-8")
 
     # The dependency is named as a default, since an annotation would be looked up outside this function.
-    who = Depends(allow(_READERS))
+    who = Depends(allow(READERS))
 
     @app.post("/halt")
     async def halt(body: HaltRequest, role: Role = who) -> dict[str, Any]:
@@ -171,6 +165,26 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
     return app
 
 
+def refusal_of(headers: Mapping[str, str]) -> Response | None:
+    """Refuse what was not meant for this listener, or came from a browser's page, and a body of no or great length."""
+    if headers.get("host", "").rsplit(":", 1)[0] not in _HOSTS or "origin" in headers:
+        return Response("this listener is not for browsers or other hosts\n", status_code=403)
+    # FastAPI reads a JSON body before it asks who sent it.
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or not length.isdecimal() or int(length) > MAX_LEASE_BYTES:
+        return Response(f"a body needs its length, at most {MAX_LEASE_BYTES} bytes\n", status_code=413)
+    return None
+
+
+def role_of(authorization: str, *, tokens: Mapping[Role, Secret]) -> Role | None:
+    """Tell whose token a request carries; None for nobody's. Each is compared in constant time."""
+    given = authorization.encode("utf-8", "replace")
+    return next(
+        (role for role, token in tokens.items() if hmac.compare_digest(given, b"Bearer " + token.reveal().encode())),
+        None,
+    )
+
+
 async def _bounded_body(request: Request) -> bytes:
     raw = bytearray()
     async for chunk in request.stream():
@@ -183,16 +197,15 @@ async def _bounded_body(request: Request) -> bytes:
 def _guard(tokens: Mapping[Role, Secret]) -> Callable[[frozenset[Role]], Callable[[Request], Role]]:
     def allow(roles: frozenset[Role]) -> Callable[[Request], Role]:
         def check(request: Request) -> Role:
-            given = request.headers.get("authorization", "").encode("utf-8", "replace")
-            for role, token in tokens.items():
-                if hmac.compare_digest(given, b"Bearer " + token.reveal().encode()):
-                    recognise = request.scope.get(RECOGNISE_KEY)  # absent behind another protocol, as in tests
-                    if recognise is not None:
-                        recognise()
-                    if role in roles:
-                        return role
-                    raise HTTPException(403, f"the role {role.value} may not do this")
-            raise HTTPException(401, "a bearer token of this gateway is needed")
+            role = role_of(request.headers.get("authorization", ""), tokens=tokens)
+            if role is None:
+                raise HTTPException(401, "a bearer token of this gateway is needed")
+            recognise = request.scope.get(RECOGNISE_KEY)  # absent behind another protocol, as in tests
+            if recognise is not None:
+                recognise()
+            if role not in roles:
+                raise HTTPException(403, f"the role {role.value} may not do this")
+            return role
 
         return check
 

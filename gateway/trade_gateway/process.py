@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 
 from trade_core.clock import SystemClock
 from trade_core.guarded_protocol import MAX_CONNECTIONS, guarded_protocol
@@ -12,6 +13,7 @@ from trade_core.open_files import connections_within_limit
 from trade_core.serving import Listener, serve
 from trade_core.trust.ring import ring_hash
 from trade_gateway.admin import admin_app
+from trade_gateway.admin_thread import FromAnotherThread, HaltFirst
 from trade_gateway.genesis import check_genesis, remember_genesis
 from trade_gateway.identity import load_identity, load_order_key
 from trade_gateway.listener import BotListener
@@ -22,12 +24,15 @@ from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.writer.client import JournalClient
 
 ADMIN_CONNECTIONS = 64
+# Threads take turns; with the usual 5 ms the admin listener's would wait that long for its own while orders come.
+SWITCH_EVERY_S = 0.0005
 JOURNAL_WITHIN_S = 15  # the journal writer may be starting too
 log = logging.getLogger("trade_gateway")
 
 
 async def run(settings: GatewaySettings) -> None:
     """Run until a signal ends it. Raises TradeError for what must not be started with, or what ended it."""
+    sys.setswitchinterval(SWITCH_EVERY_S)
     identity, ring = load_identity(settings)
     order_key = load_order_key(settings)
     clock = SystemClock()
@@ -67,8 +72,14 @@ def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener]:
         # The protocol itself bounds connections, and counts what it refuses.
         options={"limit_concurrency": None, "ws_max_size": MAX_FRAME_CHARACTERS * 4, "interface": "asgi3"},
     )
+    asked = FromAnotherThread(gateway)
     admin = Listener(
-        app=admin_app(gateway, tokens=gateway.admin_tokens, registry=gateway.metrics.registry),
+        app=HaltFirst(
+            admin_app(asked, tokens=gateway.admin_tokens, registry=gateway.metrics.registry),
+            tokens=gateway.admin_tokens,
+            stop_orders=lambda reason, role: asked.stop_orders(reason, by=role.value),
+        ),
+        has_own_thread=True,
         host=settings.admin_host,
         port=settings.admin_port,
         setting="admin_port",

@@ -321,6 +321,14 @@ class Gateway:
         """Tell whether orders that add risk would be considered."""
         return self.states.trading_state() <= TradingState.TRIMMED
 
+    def ring_halt(self) -> None:
+        """Halt at once, before `hear_halt` latches it. The one thing here that another thread may call."""
+        self.states.bell.ring()
+
+    def hear_halt(self, reason: str, *, by: str) -> None:
+        """Latch the halt that was rung for."""
+        self.states.hear_bell(reason=reason, by=by)
+
     async def halt(self, reason: str, *, by: str) -> dict[str, Any]:
         """Latch HALTED at once, and name what is still on the wire."""
         await self.states.latch(TradingState.HALTED, reason=reason, by=by)

@@ -28,7 +28,7 @@ from trade_gateway.lease_keeper import LeaseKeeper
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import LATCH_HOLDER, Recovered
-from trade_gateway.states import Fault, Hold, Holder, StateBoard
+from trade_gateway.states import Fault, HaltBell, Hold, Holder, StateBoard
 from trade_gateway.witnessed_log import CheckpointForgotten, LogForked, WitnessedLog
 from trade_journal.errors import JournalError
 from trade_journal.log.checkpoint import Checkpoint
@@ -70,6 +70,7 @@ class StateKeeper:
         self._clock = clock
         self._recorder = recorder
         self._board = StateBoard(at_ns=clock.wall_ns())
+        self.bell = HaltBell()
         self._clock_watch = ClockWatch(clock=clock)
         self._has_signed = has_signed
         self.lease = LeaseKeeper(
@@ -89,7 +90,8 @@ class StateKeeper:
 
     def trading_state(self) -> TradingState:
         """The effective state at this moment."""
-        return self._board.effective(is_lease_fresh=self.lease.is_fresh())
+        state = self._board.effective(is_lease_fresh=self.lease.is_fresh())
+        return max(state, TradingState.HALTED) if self.bell.is_ringing else state
 
     def permits(self, adds_risk: bool) -> bool:
         """The last question before a write: does the state still allow an order of this kind?"""
@@ -112,6 +114,15 @@ class StateKeeper:
 
     async def latch(self, ceiling: TradingState, *, reason: str, by: str) -> None:
         """Tighten the latch at once; the row follows. A halt while a release is pending voids that release."""
+        self._tighten(ceiling, reason=reason, by=by)
+        await self._record_latch()
+
+    def hear_bell(self, *, reason: str, by: str) -> None:
+        """Latch the halt that was rung for. Its row is written by who halts, and by `work` in any case."""
+        self._tighten(TradingState.HALTED, reason=reason, by=by)
+        self.bell.hear()
+
+    def _tighten(self, ceiling: TradingState, *, reason: str, by: str) -> None:
         self.on_latched(reason, by)
         now_ns = self._clock.wall_ns()
         was_changed = self._board.latch(ceiling, reason=reason, at_ns=now_ns)
@@ -123,7 +134,6 @@ class StateKeeper:
         self._unrecorded = {"holder": LATCH_HOLDER, "ceiling": self.latched().name, "reason": reason, "by": by}
         self._latch_sequence = None
         self.note()
-        await self._record_latch()
         if was_pending:
             self._recorder.append_later(RowKind.RELEASE_VOIDED, {"reason": reason, "by": by})
 
@@ -273,7 +283,7 @@ class StateKeeper:
             self._lease_lapsed_at_ns = self._clock.wall_ns()
             kind = RowKind.LEASE_GAINED if is_fresh else RowKind.LEASE_LOST
             self._recorder.append_later(kind, {"generation": self.lease.generation})
-        state = self.trading_state()
+        state = self._board.effective(is_lease_fresh=is_fresh)
         if state >= TradingState.REDUCE_ONLY:
             self.reduced.set()
         else:

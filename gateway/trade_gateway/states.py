@@ -106,3 +106,30 @@ class StateBoard:
         lease = TradingState.ACTIVE if is_lease_fresh else TradingState.REDUCE_ONLY
         own = TradingState.REDUCE_ONLY if self._faults else TradingState.ACTIVE
         return max(self._latch.ceiling, self._watchdog.ceiling, lease, own)
+
+
+class HaltBell:
+    """A halt that counts before the event loop has latched it. Rung from one other thread, heard in the event loop.
+
+    It rings until it has been heard as often as it was rung: hearing follows latching, so that there is no moment
+    between the two in which neither counts.
+    """
+
+    __slots__ = ("_heard", "_rung")
+
+    def __init__(self) -> None:
+        self._rung = 0
+        self._heard = 0
+
+    @property
+    def is_ringing(self) -> bool:
+        """Tell whether a halt counts that is not latched yet."""
+        return self._rung != self._heard
+
+    def ring(self) -> None:
+        """Halt, from now on."""
+        self._rung += 1
+
+    def hear(self) -> None:
+        """Note that the halt of one ringing is latched."""
+        self._heard += 1

@@ -22,8 +22,15 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-def listener(port: int, *, host: str = "127.0.0.1", app: Any = hello, setting: str = "listen_port") -> Listener:
-    return Listener(app=app, host=host, port=port, setting=setting)
+def listener(
+    port: int,
+    *,
+    host: str = "127.0.0.1",
+    app: Any = hello,
+    setting: str = "listen_port",
+    has_own_thread: bool = False,
+) -> Listener:
+    return Listener(app=app, host=host, port=port, setting=setting, has_own_thread=has_own_thread)
 
 
 async def ask(port: int) -> bytes:
@@ -130,3 +137,24 @@ async def test_serve_refuses_more_connections_than_permitted() -> None:
         for _, writer in idle:
             writer.close()
             await writer.wait_closed()
+
+
+async def test_serve_listener_with_its_own_thread_answers_while_this_one_is_busy() -> None:
+    (port,) = free_ports(1)
+    async with serving(listener(port, has_own_thread=True)):
+        with socket.create_connection(("127.0.0.1", port), timeout=4) as client:  # and nothing of this loop runs
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            answer = b""
+            while part := client.recv(4096):
+                answer += part
+    assert answer.endswith(b"hello")
+
+
+async def test_serve_listener_with_its_own_thread_ends_with_the_others() -> None:
+    here, apart = free_ports(2)
+    async with serving(listener(here), listener(apart, has_own_thread=True)) as (task, stop):
+        stop.set()
+        await task
+        for port in (here, apart):
+            with pytest.raises(ConnectionRefusedError):
+                await ask(port)

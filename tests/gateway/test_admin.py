@@ -32,10 +32,10 @@ class Gateway:
         self.rows_error: JournalUnavailable | None = None
         self.asked_rows: list[tuple[int, int]] = []
 
-    def is_ready(self) -> bool:
+    async def is_ready(self) -> bool:
         return self.ready
 
-    def state(self) -> dict[str, Any]:
+    async def state(self) -> dict[str, Any]:
         return {"trading_state": "ACTIVE"}
 
     async def halt(self, reason: str, *, by: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Gateway:
             raise self.rows_error
         return b"".join(b'{"seq":%d}\n' % seq for seq in range(from_seq, from_seq + limit))
 
-    def cosigned(self) -> bytes:
+    async def cosigned(self) -> bytes:
         return b"cosigned"
 
     async def accept_lease(self, raw: bytes) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import Warrant, open_warrant, sign_warrant
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
-from trade_gateway.recovery import Recovered
+from trade_gateway.recovery import LATCH_HOLDER, Recovered
 from trade_gateway.state_keeper import RELEASE_DELAY_S, StateKeeper, warrant_parts
 from trade_gateway.witnessed_log import WitnessedLog
 from trade_journal.errors import JournalUnavailable
@@ -257,3 +257,41 @@ async def test_keeper_old_checkpoint_that_cannot_be_looked_up_proves_nothing(
     with pytest.raises(NotTrusted, match="is not of the last 15 s"):
         await keeper.accept_lease(lease_of(keeper, clock, brought(UNREADABLE_SIZE)))
     assert (keeper.latched(), keeper.lease.is_fresh()) == (TradingState.ACTIVE, False)
+
+
+async def test_keeper_halt_that_is_rung_for_counts_before_it_is_latched(keeper: StateKeeper) -> None:
+    keeper.bell.ring()
+    assert keeper.trading_state() is TradingState.HALTED
+    assert (keeper.permits(True), keeper.permits(False), keeper.latched()) == (False, True, TradingState.ACTIVE)
+    keeper.hear_bell(reason="x", by="operator")
+    assert (keeper.trading_state(), keeper.latched()) == (TradingState.HALTED, TradingState.HALTED)
+    assert not keeper.bell.is_ringing
+
+
+async def test_keeper_bell_never_loosens_a_tighter_state(keeper: StateKeeper) -> None:
+    await keeper.latch(TradingState.KILLED, reason="x", by="operator")
+    keeper.bell.ring()
+    assert keeper.trading_state() is TradingState.KILLED
+
+
+async def test_keeper_halt_that_was_heard_is_acknowledged_once_its_row_is_durable(
+    keeper: StateKeeper, journal: JournalWriter, recorder: Recorder
+) -> None:
+    keeper.bell.ring()
+    keeper.hear_bell(reason="first", by="operator")
+    await keeper.latch(TradingState.HALTED, reason="again", by="watchdog")
+    assert keeper.describe()["latch_subject"] is not None
+    latches = [row for row in await journal.read(0, 500) if row.fields.get("holder") == LATCH_HOLDER]
+    assert [(row.fields["reason"], row.fields["by"]) for row in latches] == [("first", "operator")]
+
+
+async def test_keeper_halt_that_was_heard_voids_a_pending_release(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder
+) -> None:
+    await keeper.latch(TradingState.HALTED, reason="x", by="operator")
+    await keeper.accept_release(warrant(keeper, clock))
+    keeper.bell.ring()
+    keeper.hear_bell(reason="again", by="operator")
+    await work_after(keeper, clock, RELEASE_DELAY_S + 2)
+    assert keeper.latched() is TradingState.HALTED
+    assert RowKind.RELEASE_VOIDED in await kinds(journal, recorder)

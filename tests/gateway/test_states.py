@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from trade_gateway.policy.trading_state import TradingState
-from trade_gateway.states import Fault, Holder, StateBoard
+from trade_gateway.states import Fault, HaltBell, Holder, StateBoard
 
 
 def board() -> StateBoard:
@@ -125,3 +125,14 @@ def test_board_names_every_fault_since_the_first() -> None:
 def test_board_says_why_and_since_when_the_lease_holds(is_fresh: bool, reason: str) -> None:
     held = board().holds(is_lease_fresh=is_fresh, lease_lapsed_at_ns=42)[Holder.LEASE]
     assert (held.reason, held.since_ns) == (reason, 42)
+
+
+def test_bell_rings_until_it_was_heard_as_often_as_it_was_rung() -> None:
+    bell = HaltBell()
+    assert not bell.is_ringing
+    bell.ring()
+    bell.ring()
+    bell.hear()
+    assert bell.is_ringing
+    bell.hear()
+    assert not bell.is_ringing
