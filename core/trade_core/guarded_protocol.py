@@ -17,7 +17,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from trade_core.guests import Guests
 
@@ -38,16 +38,19 @@ _SWITCHING_PROTOCOLS = 101
 class Connection(Protocol):
     """What an application may ask of the connection that its request came over, without waiting."""
 
-    def is_whole(self) -> bool:
-        """Tell whether the request's body has arrived to its end."""
+    def whole_body(self) -> bytes | None:
+        """Give the request's body if it has arrived to its end; then it is not received any more."""
         ...
 
     def is_gone(self) -> bool:
         """Tell whether the client has left."""
         ...
 
-    def is_clear(self) -> bool:
-        """Tell whether all that was written before has been taken, so that a short answer need not wait."""
+    def answer_at_once(self, status: int, headers: bytes, body: bytes) -> bool:
+        """Write a whole answer in one piece, unless it had to wait: then nothing is done, and False is given.
+
+        `headers` are whole lines, each with its line end; that of the connection is added.
+        """
         ...
 
 
@@ -123,14 +126,27 @@ def guarded_protocol(
             scope[CONNECTION_KEY] = self
             super().on_headers_complete()
 
-        def is_whole(self) -> bool:
-            return not self.cycle.more_body
+        def whole_body(self) -> bytes | None:
+            cycle = self.cycle
+            if cycle.more_body or cycle.waiting_for_100_continue:
+                return None
+            return bytes(cycle.body)
 
         def is_gone(self) -> bool:
             return self.cycle.disconnected or self.transport.is_closing()
 
-        def is_clear(self) -> bool:
-            return self.transport.get_write_buffer_size() == 0
+        def answer_at_once(self, status: int, headers: bytes, body: bytes) -> bool:
+            cycle = self.cycle
+            if self.transport.get_write_buffer_size() > 0 or self.scope["method"] == "HEAD":
+                return False
+            end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+            self.transport.write(STATUS_LINE[status] + headers + end + body)
+            cycle.response_started = cycle.response_complete = True
+            cycle.message_event.set()
+            if not cycle.keep_alive:
+                self.transport.close()
+            cycle.on_response()
+            return True
 
         def on_response_complete(self) -> None:
             super().on_response_complete()

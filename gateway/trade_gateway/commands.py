@@ -6,11 +6,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from trade_core.records import record
 from trade_gateway.wire.intents import Category
 from trade_journal.log.rows import Fields, RowKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class AppendDurable:
     """Write a row and wait until it is on disk. Gives bool: False means that it is not known to be durable.
 
@@ -22,7 +23,7 @@ class AppendDurable:
     policy_hash: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class AppendLater:
     """Write a row with the next commit. Gives None."""
 
@@ -30,7 +31,7 @@ class AppendLater:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class SendOrder:
     """Send a new order once; whether trading still permits it is asked last. Gives SendResult.
 
@@ -72,7 +73,7 @@ class Wait:
 Command: TypeAlias = AppendDurable | AppendLater | SendOrder | SendCancel | AskOrder | Wait
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
     """The exchange took the request. Not an outcome: the order may be cancelled a moment later."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import assert_never
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
@@ -87,7 +86,7 @@ class BotJudge:
             # The boundary of a request: it fails closed, and one bad request never ends the process.
             log.exception("request on %s failed", label)
             answer = self._denied(refuse(DenyCode.GATEWAY_FAULT), route=None, is_authenticated=False)
-        self._metrics.answer_seconds.labels(route=label).observe((self._clock.monotonic_ns() - began_ns) / NS_PER_S)
+        self._metrics.note_answer(label, (self._clock.monotonic_ns() - began_ns) / NS_PER_S)
         return answer
 
     def refuse_unread(self, code: str) -> Answer:
@@ -98,7 +97,7 @@ class BotJudge:
 
     def count_refusal(self, code: str) -> None:
         """Count a request that was refused before it could be judged."""
-        self._metrics.requests.labels(outcome="denied").inc()
+        self._metrics.count_request("denied")
         self._metrics.denials.labels(code=code).inc()
         self._recorder.count(code)
 
@@ -125,7 +124,13 @@ class BotJudge:
             answer = self._denied(astray, route=route, is_authenticated=True)
         else:
             answer = await self._authenticated(request, route)
-        return replace(answer, is_authenticated=is_authenticated)
+        return Answer(
+            body=answer.body,
+            status=answer.status,
+            closes=answer.closes,
+            is_authenticated=is_authenticated,
+            on_undelivered=answer.on_undelivered,
+        )
 
     async def _triggered(self, request: RawRequest) -> Answer:
         """No working bot ever calls such a path: its host is taken for compromised, and trading halts."""
@@ -167,15 +172,15 @@ class BotJudge:
         result = await self._desk.create(intent)
         match result:
             case Placed():
-                self._metrics.requests.labels(outcome="order").inc()
+                self._metrics.count_request("order")
                 answer = {"orderId": result.order_id, "orderLinkId": result.client_link_id or ""}
                 body = envelope(0, "OK", answer, now_ms=self._now_ms())
                 return Answer(body=body, on_undelivered=result.undo)
             case RejectedByExchange():
-                self._metrics.requests.labels(outcome="order").inc()
+                self._metrics.count_request("order")
                 return self._exchange_answer(result.ret_code, result.ret_msg)
             case Refusal():
-                self._metrics.requests.labels(outcome="denied").inc()
+                self._metrics.count_request("denied")
                 return self._refusal_answer(result, Route.ORDER_CREATE)
             case _:
                 assert_never(result)
@@ -184,7 +189,7 @@ class BotJudge:
         intent = parse_order_cancel(request.body)
         if isinstance(intent, Refusal):
             return self._denied(intent, route=Route.ORDER_CANCEL, is_authenticated=True, kind=RowKind.CANCEL_ANSWERED)
-        self._metrics.requests.labels(outcome="cancel").inc()
+        self._metrics.count_request("cancel")
         result = await self._desk.cancel(intent)
         match result:
             case Cancelled():
@@ -201,7 +206,7 @@ class BotJudge:
         intent = parse_read(route, request.raw_query)
         if isinstance(intent, Refusal):
             return self._denied(intent, route=route, is_authenticated=is_authenticated)
-        self._metrics.requests.labels(outcome="read").inc()
+        self._metrics.count_request("read")
         result = await self._reads.forward(intent)
         fields = {"route": route.name}
         match result:
@@ -227,7 +232,7 @@ class BotJudge:
         intent = parse_read(route, request.raw_query)
         if isinstance(intent, Refusal):
             return self._denied(intent, route=route, is_authenticated=True)
-        self._metrics.requests.labels(outcome="read").inc()
+        self._metrics.count_request("read")
         self._recorder.answer(RowKind.READ_ANSWERED, {"route": route.name})
         return Answer(body=local_read_answer(route, now_ms=self._now_ms()))
 
@@ -235,7 +240,7 @@ class BotJudge:
         intent = parse_pins(route, request.body)
         if isinstance(intent, Refusal):
             return self._denied(intent, route=route, is_authenticated=True)
-        self._metrics.requests.labels(outcome="pin").inc()
+        self._metrics.count_request("pin")
         refusal = self._pin_refusal(intent)
         fields: Fields = {"route": route.name, "is_pinned_value": refusal is None}
         if refusal is not None:
@@ -263,7 +268,7 @@ class BotJudge:
         is_authenticated: bool,
         kind: RowKind = RowKind.REQUEST_DENIED,
     ) -> Answer:
-        self._metrics.requests.labels(outcome="denied").inc()
+        self._metrics.count_request("denied")
         fields: Fields = {"route": route.name if route is not None else None, "detail": dict(refusal.detail)}
         self._recorder.deny(kind, code=refusal.code.name, fields=fields, is_authenticated=is_authenticated)
         return self._refusal_answer(refusal, route)

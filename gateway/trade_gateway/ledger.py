@@ -21,6 +21,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from trade_gateway.policy.facts import OrderKey, order_key
+from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.turnover import turnover_share
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent
 
@@ -78,12 +79,18 @@ class TrackedOrder:
     is_end_told: bool = False
     is_end_shown: bool = False  # the exchange itself showed a terminal state: nothing that is late revives it
     is_stop: bool = field(init=False)  # it waits, or waited, for a trigger
+    is_buy: bool = field(init=False)
+    symbol: SymbolKey = field(init=False)
     key: OrderKey = field(init=False)  # what another order would be a duplicate of this one by
-    _memo: tuple[tuple[object, ...], Weight] | None = field(default=None, init=False, repr=False, compare=False)
+    _memo: tuple[Phase, Decimal, Decimal, Decimal, Decimal | None, Weight] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Find out once what the intent says for good."""
         self.is_stop = isinstance(self.intent, StopIntent)
+        self.is_buy = self.intent.side is Side.BUY
+        self.symbol = (self.intent.category, self.intent.symbol)
         self.key = order_key(self.intent)
 
     @property
@@ -128,15 +135,28 @@ class TrackedOrder:
 
     def weight(self) -> Weight:
         """Weigh the order; remembered until something changes that its weight depends on."""
-        depends_on = (self.phase, self.filled, self.settled, self.counted, self.notional_usdt)
-        if self._memo is None or self._memo[0] != depends_on:
-            pending = _ZERO
-            if self.adds_risk:
-                pending = turnover_share(
-                    self.uncounted, whole=self.intent.quantity, notional=self.turnover_usdt, price=self.intent.price
-                )
-            self._memo = depends_on, Weight(claim=self.claim, pending_usdt=pending)
-        return self._memo[1]
+        memo = self._memo
+        # Numbers are never changed in place: the same objects are the same values.
+        if (
+            memo is not None
+            and memo[0] is self.phase
+            and memo[1] is self.filled
+            and memo[2] is self.settled
+            and memo[3] is self.counted
+            and memo[4] is self.notional_usdt
+        ):
+            return memo[5]
+        weight = self._weighed()
+        self._memo = (self.phase, self.filled, self.settled, self.counted, self.notional_usdt, weight)
+        return weight
+
+    def _weighed(self) -> Weight:
+        pending = _ZERO
+        if self.adds_risk:
+            pending = turnover_share(
+                self.uncounted, whole=self.intent.quantity, notional=self.turnover_usdt, price=self.intent.price
+            )
+        return Weight(claim=self.claim, pending_usdt=pending)
 
 
 class OrderLedger:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from trade_core.guarded_protocol import CONNECTION_KEY, RECOGNISE_KEY, TARGET_KEY, Connection
+from trade_core.records import record
 from trade_gateway.wire.request import MAX_BODY_BYTES, RawRequest
 
 Scope = MutableMapping[str, Any]
@@ -21,6 +22,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 5.0
+_HEADERS = b"content-type: application/json; charset=utf-8\r\ncontent-length: %d\r\n"
 log = logging.getLogger(__name__)
 
 
@@ -28,7 +30,7 @@ async def _nothing_to_undo() -> None:
     """Most answers change nothing when they are lost."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Bytes for the bot. `on_undelivered` is run when the bot was gone before they could be written."""
 
@@ -91,7 +93,7 @@ def _raw_request(scope: Scope, body: bytes) -> RawRequest:
     return RawRequest(
         method=scope["method"].encode("latin-1"),
         target=bytes(scope[TARGET_KEY]),
-        headers=tuple((bytes(name), bytes(value)) for name, value in scope["headers"]),
+        headers=tuple(scope["headers"]),
         body=body,
         client=str(client[0]),
     )
@@ -99,8 +101,9 @@ def _raw_request(scope: Scope, body: bytes) -> RawRequest:
 
 async def _body(receive: Receive, connection: Connection) -> bytes | None:
     """Read a body, as below; a timer costs more than most bodies, and one that is there needs none."""
-    if connection.is_whole():
-        return await _read_body(receive)
+    whole = connection.whole_body()
+    if whole is not None:
+        return whole
     async with asyncio.timeout(BODY_TIMEOUT_S):
         return await _read_body(receive)
 
@@ -120,8 +123,8 @@ async def _read_body(receive: Receive) -> bytes | None:
 
 async def _is_written(send: Send, answer: Answer, connection: Connection) -> bool:
     """Write an answer; False when the bot does not take it in time."""
-    if connection.is_clear():
-        await _write(send, answer)  # into an empty buffer: nothing to wait for
+    headers = _HEADERS % len(answer.body)
+    if not answer.closes and connection.answer_at_once(answer.status, headers, answer.body):
         return True
     try:
         async with asyncio.timeout(WRITE_TIMEOUT_S):

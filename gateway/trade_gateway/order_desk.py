@@ -10,6 +10,7 @@ from typing import assert_never
 
 from trade_core.clock import Clock
 from trade_core.money import format_decimal
+from trade_core.records import record
 from trade_gateway.account.resync import AccountSync
 from trade_gateway.conductor import Conductor, TooManyFlows
 from trade_gateway.egress import EgressBudget
@@ -53,7 +54,7 @@ _CANCEL_ANSWER_LASTS_S = 1.0
 _GONE_RET_CODES = {Category.LINEAR: 110001, Category.SPOT: 170213}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Placed:
     """The exchange has the order. `undo` hands it back when the bot cannot be told."""
 
@@ -162,7 +163,7 @@ class OrderDesk:
         except asyncio.CancelledError:
             order.disown()  # the flow goes on, and nobody is left to tell the bot of its end
             raise
-        self._metrics.orders.labels(result=placement.result.value).inc()
+        self._metrics.count_order(placement.result._value_)
         self._account.request()
         return self._order_answer(order, placement)
 

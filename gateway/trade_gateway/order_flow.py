@@ -21,6 +21,7 @@ from typing import assert_never
 from trade_core.bybit.client import RECV_WINDOW_MS
 from trade_core.clock import NS_PER_MS, NS_PER_S
 from trade_core.money import format_decimal
+from trade_core.records import record
 from trade_gateway.commands import (
     Acknowledged,
     AppendDurable,
@@ -70,7 +71,7 @@ class PlaceResult(Enum):
     UNRESOLVED = "unresolved"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Placement:
     """What to tell the bot. `order_id` is set when placed, the code and message when rejected."""
 

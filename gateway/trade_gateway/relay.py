@@ -80,7 +80,7 @@ class Relay:
         self._open += 1  # in the same step as the check
         self._metrics.streams.inc()
         try:
-            self._metrics.requests.labels(outcome="stream").inc()
+            self._metrics.count_request("stream")
             self._recorder.append_later(RowKind.STREAM_OPENED, {"category": category})
             await receive()  # websocket.connect
             await self._serve(raw_path, receive, send)
@@ -89,7 +89,7 @@ class Relay:
             self._metrics.streams.dec()
 
     async def _refuse(self, send: Send, *, code: str) -> None:
-        self._metrics.requests.labels(outcome="denied").inc()
+        self._metrics.count_request("denied")
         self._recorder.deny(RowKind.STREAM_DENIED, code=code, fields={}, is_authenticated=False)
         await send({"type": "websocket.close", "code": 1008})  # before accept: the handshake is answered 403
 
@@ -158,7 +158,7 @@ class Relay:
                 frame = parse_client_frame(text if isinstance(text, str) else "")
             except FrameRefused as refused:
                 self._recorder.count("STREAM_FRAME_REFUSED")
-                self._metrics.requests.labels(outcome="denied").inc()
+                self._metrics.count_request("denied")
                 self._metrics.denials.labels(code="STREAM_FRAME_REFUSED").inc()
                 answer = {"success": False, "ret_msg": f"STREAM_FRAME_REFUSED: {refused}", "op": "error"}
                 await send({"type": "websocket.send", "text": json.dumps(answer)})

@@ -40,6 +40,7 @@ class Bot:
     refused: list[str] = field(default_factory=list)
     gone: int = 0
     connections: list[Connection] = field(default_factory=list)
+    bodies: list[bytes | None] = field(default_factory=list)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     closes: bool = False
     state: ServerState = field(default_factory=ServerState)
@@ -53,6 +54,7 @@ class Bot:
             return
         self.seen.append(scope[TARGET_KEY])
         self.connections.append(scope[CONNECTION_KEY])
+        self.bodies.append(scope[CONNECTION_KEY].whole_body())
         event = await receive()
         while event["type"] == "http.request" and event["more_body"]:
             event = await receive()
@@ -63,6 +65,10 @@ class Bot:
         waiting.cancel()
         if scope[TARGET_KEY] == b"/known":
             scope[RECOGNISE_KEY]()
+        if scope[TARGET_KEY] == b"/at-once" and scope[CONNECTION_KEY].answer_at_once(
+            200, b"content-length: 2\r\n", b"ok"
+        ):
+            return
         content = b"x" * BIG if scope[TARGET_KEY] == b"/big" else b"ok"
         headers = [(b"content-length", str(len(content)).encode())] + [(b"connection", b"close")] * self.closes
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -437,10 +443,10 @@ async def test_protocol_tells_whether_a_body_has_arrived_to_its_end() -> None:
         writer.write(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
         await until(lambda: bot.connections != [])
         (seen,) = bot.connections
-        assert not seen.is_whole()
+        assert seen.whole_body() is None
         bot.may_answer.clear()
         writer.write(b"}")
-        await until(seen.is_whole)
+        await until(lambda: seen.whole_body() is not None)
         bot.may_answer.set()
         assert (await answer_of(reader)).endswith(b"ok")
         assert not seen.is_gone()
@@ -453,15 +459,51 @@ async def test_protocol_tells_whether_the_client_has_left() -> None:
             writer.write(POST)
             await until(lambda: bot.connections != [])
             (seen,) = bot.connections
-            assert (seen.is_whole(), seen.is_gone()) == (True, False)
+            assert (seen.whole_body() is None, seen.is_gone()) == (False, False)
         await until(seen.is_gone)
 
 
-async def test_protocol_tells_whether_the_client_takes_what_was_written() -> None:
+async def test_protocol_gives_the_body_that_arrived_with_its_head() -> None:
     async with listening() as bot, connection(bot) as (reader, writer):
-        writer.write(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(POST)
+        assert (await answer_of(reader)).endswith(b"ok")
+        assert bot.bodies == [b"{}"]
+
+
+async def test_protocol_body_that_waits_for_a_word_of_ours_has_not_arrived() -> None:
+    async with listening() as bot, connection(bot) as (_, writer):
+        bot.may_answer.clear()
+        writer.write(b"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n")
+        await until(lambda: bot.connections != [])
+        bot.connections[0].cycle.waiting_for_100_continue = True  # type: ignore[attr-defined]
+        assert bot.connections[0].whole_body() is None
+
+
+async def test_protocol_answers_in_one_piece_and_keeps_the_connection() -> None:
+    async with listening() as bot, connection(bot) as (reader, writer):
+        for _ in range(2):
+            writer.write(b"GET /at-once HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await answer_of(reader) == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+        assert (len(bot.seen), bot.refused) == (2, [])
+
+
+async def test_protocol_answer_in_one_piece_ends_the_connection_when_the_client_wants_it() -> None:
+    async with listening() as bot, connection(bot) as (reader, writer):
+        writer.write(b"GET /at-once HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert await reader.read() == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
+
+
+async def test_protocol_answer_to_a_head_is_not_written_in_one_piece() -> None:
+    async with listening() as bot, connection(bot) as (reader, writer):
+        writer.write(b"HEAD /at-once HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"\r\n\r\n")
+
+
+async def test_protocol_answer_that_would_have_to_wait_is_not_written_in_one_piece() -> None:
+    async with listening() as bot, connection(bot) as (_, writer):
+        bot.may_answer.clear()
+        writer.write(POST)
         await until(lambda: bot.connections != [])
         (seen,) = bot.connections
-        await until(lambda: not seen.is_clear())
-        await reader.readexactly(BIG)
-        await until(seen.is_clear)
+        seen.transport.write(b"x" * BIG)  # type: ignore[attr-defined]
+        assert not seen.answer_at_once(200, b"", b"late")

@@ -67,13 +67,19 @@ class Bot:
 
     # The connection, as the protocol shows it.
 
-    def is_whole(self) -> bool:
-        return self.has_sent_all
+    def whole_body(self) -> bytes | None:
+        if not self.has_sent_all:
+            return None
+        return b"".join(self._events.get_nowait()["body"] for _ in range(self._events.qsize()))
 
     def is_gone(self) -> bool:
         return self.has_left
 
-    def is_clear(self) -> bool:
+    def answer_at_once(self, status: int, headers: bytes, body: bytes) -> bool:
+        if self.is_reading:
+            lines = [tuple(line.split(b": ")) for line in headers.splitlines()]
+            self.written.append({"type": "http.response.start", "status": status, "headers": lines})
+            self.written.append({"type": "http.response.body", "body": body})
         return self.is_reading
 
     async def receive(self) -> dict[str, Any]:

@@ -33,6 +33,8 @@ _CONNECT_TIMEOUT_S = 2.0
 _POOL_TIMEOUT_S = 2.0
 USER_AGENT = "trade-gateway"
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_SIGNED = ("X-BAPI-API-KEY", "X-BAPI-TIMESTAMP", "X-BAPI-RECV-WINDOW", "X-BAPI-SIGN")
+_SIGNED_HEADERS = "".join(f"{name}: %b\r\n" for name in _SIGNED).encode("ascii")
 _ENVIRONMENT_NAME = ENVIRONMENT_HEADER.lower().encode()
 
 
@@ -88,8 +90,8 @@ class BybitClient:
 
         Raises ExchangeUnavailable when it was certainly not sent, UnknownOutcome when it may have been.
         """
-        signed = self._signed_headers(body)
-        headers = "".join(f"{name}: {value}\r\n" for name, value in signed.items()).encode("ascii") + self._post_headers
+        signed = tuple(value.encode("ascii") for value in self._signed_headers(body).values())
+        headers = _SIGNED_HEADERS % signed + self._post_headers
         try:
             reply = await self._hot.post(path, body, headers=headers, timeout_s=timeout_s, may_send=may_send)
         except NotSent as error:
@@ -167,12 +169,7 @@ class BybitClient:
             recv_window_ms=RECV_WINDOW_MS,
             payload=payload,
         )
-        return {
-            "X-BAPI-API-KEY": key,
-            "X-BAPI-TIMESTAMP": str(timestamp_ms),
-            "X-BAPI-RECV-WINDOW": str(RECV_WINDOW_MS),
-            "X-BAPI-SIGN": signature,
-        }
+        return dict(zip(_SIGNED, (key, str(timestamp_ms), str(RECV_WINDOW_MS), signature), strict=True))
 
 
 def _timeout(timeout_s: float) -> httpx.Timeout:

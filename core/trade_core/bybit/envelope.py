@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from trade_core.errors import ExchangeAnswerInvalid
+from trade_core.records import record
 
 RET_OK = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Answer:
     """One parsed answer. `result` is the exchange's own JSON object; its contents are data, not trusted."""
 
@@ -29,7 +30,7 @@ class Answer:
 def parse_answer(raw: bytes) -> Answer:
     """Parse an answer's bytes. Raises ExchangeAnswerInvalid when they are not the V5 envelope."""
     try:
-        content = json.loads(raw, parse_constant=_refuse_constant)
+        content = msgspec.json.decode(raw)
     except (ValueError, RecursionError) as error:
         raise ExchangeAnswerInvalid(f"answer of {len(raw)} bytes is not JSON") from error
     if not isinstance(content, dict):
@@ -45,7 +46,3 @@ def parse_answer(raw: bytes) -> Answer:
         result=result if isinstance(result, dict) else {},
         time_ms=time_ms if type(time_ms) is int else 0,
     )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")

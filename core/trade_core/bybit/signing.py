@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from functools import lru_cache
 
 
 def sign_request(*, secret: bytes, timestamp_ms: int, key: str, recv_window_ms: int, payload: bytes) -> str:
     """Return the lower-case hexadecimal signature of a request whose raw query or body is `payload`."""
-    text = f"{timestamp_ms}{key}{recv_window_ms}".encode() + payload
-    return hmac.new(secret, text, hashlib.sha256).hexdigest()
+    signing = _keyed(secret).copy()
+    signing.update(b"%d%b%d%b" % (timestamp_ms, key.encode(), recv_window_ms, payload))
+    return signing.hexdigest()
 
 
 def sign_websocket(*, secret: bytes, expires_ms: int) -> str:
     """Return the signature of a private stream's `auth` operation that is valid until `expires_ms`."""
     return hmac.new(secret, f"GET/realtime{expires_ms}".encode(), hashlib.sha256).hexdigest()
+
+
+@lru_cache(4)
+def _keyed(secret: bytes) -> hmac.HMAC:
+    """Take in a key; a copy of what that gives is ready to sign."""
+    return hmac.new(secret, digestmod=hashlib.sha256)

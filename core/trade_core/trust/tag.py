@@ -11,11 +11,12 @@ import base64
 import functools
 import hashlib
 import hmac
-from dataclasses import dataclass
 from decimal import Decimal
 
-from trade_core.canonical import canonical_json
+import msgspec
+
 from trade_core.money import format_decimal
+from trade_core.records import record
 
 VERSION = "T1"
 NONCE_BYTES = 9
@@ -23,9 +24,10 @@ TAG_CHARACTERS = 36
 _ACCOUNT_CHARACTERS = 6
 _NONCE_CHARACTERS = 12
 _MAC_BYTES = 12
+_ENCODER = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class TaggedOrder:
     """What a tag vouches for. Without the category, a spot tag would fit a linear order of the same figures."""
 
@@ -65,7 +67,8 @@ def is_valid_tag(text: str, order: TaggedOrder, *, key: bytes, deployment: str, 
 
 
 def _mac(order: TaggedOrder, *, key: bytes, deployment: str, account: str, nonce: bytes) -> bytes:
-    bound = canonical_json(
+    # Canonical JSON: of texts and a flag in a list this encoder writes what `canonical` does, in no time.
+    bound = _ENCODER.encode(
         [
             deployment,
             account,

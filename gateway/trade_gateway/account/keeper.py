@@ -163,7 +163,7 @@ class AccountKeeper:
             is_trusted=isinstance(trust, Trusted),
             equity_usdt=view.equity_usdt,
             working_orders=len(own.working_keys) + len(others),
-            working_stops=own.stops + Counter(seen.symbol for seen in stops),
+            working_stops=own.stops + Counter(seen.symbol for seen in stops) if stops else own.stops,
             unresolved_symbols=own.unresolved,
             held_base=held,
             sellable_base=_sellable(held, sells),

@@ -9,15 +9,17 @@ order/realtime, execution/list, position/list and account/wallet-balance.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from typing import Any, assert_never
 
+import msgspec
+
 from trade_core.errors import ExchangeAnswerInvalid, InvalidNumber
 from trade_core.money import parse_exchange_decimal
+from trade_core.records import record
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent
 
 MAX_ITEMS = 1_000  # of one message or page
@@ -32,7 +34,7 @@ class NonsenseSaid(ExchangeAnswerInvalid):
     """A message about the account that cannot be believed; the text is our own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class OrderSeen:
     """One order as the exchange shows it. `value` is the quote coin that its fills took, where it is told."""
 
@@ -62,7 +64,7 @@ class OrderSeen:
         return is_quantity and (is_market or self.price == sent.price)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class ExecutionSeen:
     """One execution. `is_trade` is False for what no order of anybody did: liquidation, ADL, settlement."""
 
@@ -132,7 +134,7 @@ def parse_frame(text: str) -> tuple[Seen, ...]:
 def parse_object(text: str) -> dict[str, Any]:
     """Parse a frame into one JSON object. Raises NonsenseSaid."""
     try:
-        content = json.loads(text)
+        content = msgspec.json.decode(text)
     except (ValueError, RecursionError):
         raise NonsenseSaid("a frame is not JSON") from None
     if not isinstance(content, dict):

@@ -15,7 +15,8 @@ from trade_gateway.ledger import Phase, TrackedOrder
 from trade_gateway.policy.exact import EXACT, ZERO
 from trade_gateway.policy.facts import OrderKey
 from trade_gateway.policy.model import SymbolKey
-from trade_gateway.wire.intents import Side
+
+_FINISHED, _UNRESOLVED = Phase.FINISHED, Phase.UNRESOLVED  # looked up for every order otherwise
 
 
 class Tally(NamedTuple):
@@ -44,18 +45,18 @@ def tally(orders: Iterable[TrackedOrder]) -> Tally:
     unresolved: set[SymbolKey] = set()
     with localcontext(EXACT):
         for order in orders:
-            intent = order.intent
             claim, pending_of_order = order.weight()
-            symbol = (intent.category, intent.symbol)
-            sums = buys if intent.side is Side.BUY else sells
+            symbol = order.symbol
+            sums = buys if order.is_buy else sells
             sums[symbol] = sums[symbol] + claim if symbol in sums else claim
             pending += pending_of_order
-            if order.phase is Phase.FINISHED:
+            phase = order.phase
+            if phase is _FINISHED:
                 continue
-            if order.is_unresolved:
+            if phase is _UNRESOLVED and order.is_unresolved:
                 unresolved.add(symbol)
             if not order.is_stop:
                 working_keys.append(order.key)
             elif not order.is_gateways:
-                stops[intent.symbol] += 1
+                stops[order.intent.symbol] += 1
     return Tally(buys, sells, pending, working_keys, stops, frozenset(unresolved))

@@ -21,6 +21,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import assert_never
 
+from trade_core.records import record
 from trade_gateway.account.messages import ExecutionSeen, OrderSeen, PositionSeen, Seen, WalletSeen
 from trade_gateway.account.trust import Trust, TrustKeeper
 from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
@@ -39,7 +40,7 @@ class Source(Enum):
     READING = "reading"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Filled:
     """More of an order filled: `quantity` at `price`, `total` altogether."""
 
@@ -49,7 +50,7 @@ class Filled:
     total: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Ended:
     """The exchange has shown an order's end."""
 
@@ -68,7 +69,7 @@ class Appeared:
 Change = Filled | Ended | Appeared
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class OwnOrderShown:
     """What anybody at the exchange said of one of our orders."""
 

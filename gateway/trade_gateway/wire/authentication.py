@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from trade_core.records import record
 from trade_core.secrets import Secret
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.wire.request import RawRequest
@@ -106,7 +107,7 @@ _SPENDING_CODES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Authenticated:
     """Who signed the request, and with what."""
 
@@ -125,7 +126,7 @@ class AuthenticationFailure:
     http_status: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class _Claim:
     """What the headers say, in their own bytes: the signature covers the text, not the numbers."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
+from trade_core.records import record
 from trade_gateway.wire.routes import Route
 
 
@@ -45,7 +46,7 @@ class MarginMode(Enum):
     PORTFOLIO = "PORTFOLIO_MARGIN"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class OrderIntent:
     """A Limit, PostOnly order. Nothing else can be expressed. Quantity is in base coin, price in quote coin."""
 
@@ -96,7 +97,7 @@ class StopIntent:
         return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class CancelIntent:
     """A cancel of one order, named by exactly one of the two ids (the exchange's wins when the bot sent both)."""
 

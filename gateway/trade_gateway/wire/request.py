@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from trade_core.records import record
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.wire.refusal import Refusal, refuse
 
@@ -32,7 +32,7 @@ _HOST = re.compile(rb"(.+?)(?::[0-9]{1,5})?", re.ASCII)
 _JSON_TYPES = frozenset({b"application/json", b"application/json;charset=utf-8"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class RawRequest:
     """The bytes of one request. `target` is exactly what stood in the request line; header names are lower-case."""
 

@@ -18,13 +18,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, unique
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 import msgspec
 
+from trade_core.records import record
 from trade_journal.errors import JournalDamaged, RowRefused
 
 Scalar: TypeAlias = str | int | bool | None
@@ -116,16 +116,6 @@ class RowKind(Enum):
     SWEEP_PENDING = "sweep:pending"  # not proved yet, and not given up
     SWEEP_PROVED = "sweep:proved"
     KILL_REQUESTED = "kill:requested"
-    # Written by the watchdog into its own journal: what it must remember of the account, and what it did.
-    EQUITY_SAMPLED = "equity:sampled"  # the whole memory of equity and ladder, about once a minute
-    EQUITY_FLOWED = "equity:flowed"
-    EQUITY_ABSORBED = "equity:absorbed"  # an unexplained step that counts from now on: as a loss, or as units
-    RUNG_FIRED = "rung:fired"
-    RUNG_CLEARED = "rung:cleared"
-    RUNG_ACKNOWLEDGED = "rung:acknowledged"
-    RUNG_REBASED = "rung:rebased"
-    ACTION_DONE = "action:done"
-    ACTION_FAILED = "action:failed"
 
 
 # One row of these kinds is one request that the gateway saw; REQUEST_COUNTED stands for ``count`` more of them.
@@ -148,7 +138,7 @@ REQUEST_KINDS: Final = frozenset(
 _KIND_BY_VALUE: Final = {kind.value: kind for kind in RowKind}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Entry:
     """What a caller wants recorded; the writer gives it a sequence number."""
 
@@ -159,7 +149,7 @@ class Entry:
     policy_hash: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Row:
     """One row as it stands in the journal; ``seq`` counts from 0 and is its leaf index in the tree."""
 
@@ -171,7 +161,7 @@ class Row:
     policy_hash: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A checked entry with its canonical bytes, complete but for the sequence number."""
 

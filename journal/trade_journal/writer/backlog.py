@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from trade_core.records import record
 from trade_journal.errors import JournalFull, JournalUnavailable
 from trade_journal.log.rows import Draft
 
@@ -66,7 +67,7 @@ class Failure:
     rows_survived: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Taken:
     """What the writer does next. All empty when it is closing and nothing is left."""
 

@@ -24,12 +24,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import TradeError
+from trade_core.records import record
 from trade_journal.errors import JournalDoubtful, JournalUnavailable
 from trade_journal.log.checkpoint import Checkpoint, LogSigner, read_checkpoint
 from trade_journal.log.note import Verifier, parse_note
@@ -59,7 +59,7 @@ CLOSE_DEADLINE_S: Final = 5.0
 _Given = TypeVar("_Given", int, bytes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class HandedOver:
     """Rows on their way: `waiter` gives the first one's number or fails, `is_written` tells what became of them."""
 
