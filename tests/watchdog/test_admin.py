@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
+from watchdog.keepers import keeper_of
 
 from trade_core.clock import ManualClock
 from trade_core.guarded_protocol import RECOGNISE_KEY
@@ -17,8 +19,12 @@ from trade_core.secrets import Secret
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.lease import Lease
 from trade_core.trust.ring import KeyRing
+from trade_watchdog.account_watch import Look
 from trade_watchdog.admin import admin_app
 from trade_watchdog.ceiling import Ceiling, EquitySample, Finding, Verdict
+from trade_watchdog.equity import LogMark, open_book
+from trade_watchdog.ladder import Stage
+from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.quotes import QuoteFinding, SeenPrice
 from trade_watchdog.status import LeaseResult, Phase, SecondCoin, Status
@@ -53,12 +59,18 @@ def status() -> Status:
     return Status()
 
 
+@pytest.fixture
+def keeper(clock: ManualClock) -> LadderKeeper:
+    """A ladder that nothing has happened to."""
+    return keeper_of(clock=clock)
+
+
 @pytest_asyncio.fixture
-async def client(status: Status, clock: ManualClock) -> AsyncIterator[httpx.AsyncClient]:
+async def client(status: Status, keeper: LadderKeeper, clock: ManualClock) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the application."""
     registry = CollectorRegistry()
-    WatchdogMetrics(registry=registry, status=status, clock=clock)
-    app = admin_app(status=status, ring=RING, token=Secret("token"), registry=registry, clock=clock)
+    WatchdogMetrics(registry=registry, status=status, keeper=keeper, clock=clock)
+    app = admin_app(status=status, keeper=keeper, ring=RING, token=Secret("token"), registry=registry, clock=clock)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:21020") as made:
         yield made
@@ -148,7 +160,13 @@ async def test_state_says_what_is_seen_and_sent(client: httpx.AsyncClient, statu
     set_watching(status, clock)
     clock.advance(3 * NS_PER_S)
     document = (await client.get("/state", headers=BEARER)).json()
-    assert document["equity"] == {"equity_usdt": "4000.5", "age_s": 3.0, "exchange_time_ms": 7}
+    assert document["equity"] == {
+        "equity_usdt": "4000.5",
+        "age_s": 3.0,
+        "exchange_time_ms": 7,
+        "unit_price": None,
+        "units": None,
+    }
     assert document["lease"] == {
         "generation": 12,
         "ceiling": "ACTIVE",
@@ -180,7 +198,23 @@ async def test_state_says_what_the_second_venue_says(
 
 async def test_state_before_anything_is_seen(client: httpx.AsyncClient) -> None:
     document = (await client.get("/state", headers=BEARER)).json()
-    assert document["equity"] == {"equity_usdt": None, "age_s": None, "exchange_time_ms": None}
+    assert set(document["equity"].values()) == {None}
+    assert document["rungs"]["monthly"] == {
+        "stage": "armed",
+        "effect": "halt",
+        "window_s": 2_592_000,
+        "threshold": "0.15",
+        "drawdown": None,
+        "peak": None,
+        "breaching_samples": 0,
+        "since_ms": None,
+    }
+    assert list(document["rungs"]) == ["daily", "weekly", "monthly", "high_water"]
+    assert document["rungs"]["high_water"]["window_s"] is None
+    assert document["actions"] == {
+        action: {"done_for": None, "failure": None} for action in ("halt", "kill", "scale_bot")
+    }
+    assert document["journal"] == {"rows": 0, "is_writable": True, "failure": None}
     assert document["ceiling"] == "REDUCE_ONLY"
     assert document["lease"]["result"] == "never_sent"
     assert document["second_venue"] == {"name": "none", "coins": {}}
@@ -208,6 +242,66 @@ async def test_metrics_hold_the_domains_own_and_the_standard_ones(
         assert line in text.splitlines()
 
 
+def walk_to(keeper: LadderKeeper, price: str, clock: ManualClock) -> None:
+    """Let the account begin at 1000 and stand three samples at a unit price."""
+    sample = EquitySample(
+        equity_usdt=Decimal(1000), coins=(), exchange_time_ms=1, received_wall_ns=1, received_monotonic_ns=1
+    )
+    book = open_book(sample, mark=LogMark(entry_id="", at_ms=0))
+    for wanted in ("1", "1", "1", price, price, price):
+        clock.advance(NS_PER_S)
+        now = replace(
+            sample,
+            exchange_time_ms=clock.wall_ns() // 1_000_000,
+            received_monotonic_ns=clock.monotonic_ns(),
+        )
+        keeper.take(Look(finding=Finding.GOOD, sample=now, book=replace(book, price=Decimal(wanted))))
+
+
+async def test_fired_rung_is_shown_and_acknowledged(
+    client: httpx.AsyncClient, keeper: LadderKeeper, clock: ManualClock
+) -> None:
+    walk_to(keeper, "0.94", clock)
+    document = (await client.get("/state", headers=BEARER)).json()
+    daily = document["rungs"]["daily"]
+    assert (daily["stage"], daily["drawdown"], daily["peak"], daily["effect"]) == ("fired", "0.06", "1", "review")
+    assert daily["since_ms"] == clock.wall_ns() // 1_000_000
+    assert (document["equity"]["unit_price"], document["equity"]["units"]) == ("0.94", "1000")
+    text = (await client.get("/metrics", headers=BEARER)).text.splitlines()
+    assert 'trade_watchdog_rung_fired{rung="daily"} 1.0' in text
+    assert 'trade_watchdog_rung_fired{rung="weekly"} 0.0' in text
+    assert 'trade_watchdog_rung_drawdown{rung="daily"} 0.06' in text
+    assert 'trade_watchdog_rung_threshold{rung="high_water"} 0.18' in text
+    answer = await client.post("/ack", headers=BEARER, json={"rung": "daily", "by": "kim"})
+    assert (answer.status_code, answer.json()) == (200, {"acknowledged": "daily"})
+    document = (await client.get("/state", headers=BEARER)).json()
+    assert document["rungs"]["daily"]["stage"] == "acknowledged"
+    assert (await client.post("/ack", headers=BEARER, json={"rung": "daily"})).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "status_code"),
+    [
+        ({}, b'{"rung": "daily"}', 401),
+        ({"authorization": "Bearer wrong"}, b'{"rung": "daily"}', 401),
+        ({**BEARER, "origin": "http://127.0.0.1:21020"}, b'{"rung": "daily"}', 403),
+        (BEARER, b'{"rung": "nine"}', 422),
+        (BEARER, b'{"rung": "daily", "by": "a b"}', 422),
+        (BEARER, b'{"rung": "daily", "more": 1}', 422),
+        (BEARER, b"[]", 422),
+        (BEARER, b"{" * 500, 422),
+        (BEARER, b" " * 1025, 413),
+    ],
+)
+async def test_acknowledgement_is_refused_to_strangers_and_for_nonsense(
+    client: httpx.AsyncClient, keeper: LadderKeeper, headers: dict[str, str], content: bytes, status_code: int
+) -> None:
+    walk_to(keeper, "0.94", ManualClock())
+    sent = {**headers, "content-type": "application/json"}
+    assert (await client.post("/ack", headers=sent, content=content)).status_code == status_code
+    assert keeper.ladder.readings()[0].stage is Stage.FIRED
+
+
 @pytest.mark.parametrize(
     ("headers", "is_recognised"), [(BEARER, True), ({"authorization": "Bearer x"}, False), ({}, False)]
 )
@@ -215,7 +309,14 @@ async def test_bearer_of_the_token_is_made_known_to_the_protocol(
     status: Status, clock: ManualClock, headers: dict[str, str], is_recognised: bool
 ) -> None:
     recognised: list[bool] = []
-    app = admin_app(status=status, ring=RING, token=Secret("token"), registry=CollectorRegistry(), clock=clock)
+    app = admin_app(
+        status=status,
+        keeper=keeper_of(clock=clock),
+        ring=RING,
+        token=Secret("token"),
+        registry=CollectorRegistry(),
+        clock=clock,
+    )
 
     async def behind_the_protocol(scope: Any, receive: Any, send: Any) -> None:
         await app({**scope, RECOGNISE_KEY: lambda: recognised.append(True)}, receive, send)

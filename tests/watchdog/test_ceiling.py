@@ -15,8 +15,10 @@ from trade_watchdog.ceiling import (
     CoinBalance,
     EquitySample,
     Finding,
+    Verdict,
     examine,
     judge,
+    tightest,
 )
 
 NS_PER_S = 1_000_000_000
@@ -38,6 +40,33 @@ def judged(finding: Finding, *, age_ns: int = 0) -> Ceiling:
 
 def test_good_fresh_sample_is_active() -> None:
     assert judged(Finding.GOOD) is Ceiling.ACTIVE
+
+
+def test_bounds_are_those_of_the_docs() -> None:
+    assert (SAMPLE_AGE_MAX_S, CLOCK_DIFFERENCE_MAX_S) == (15, 10)
+
+
+def test_without_a_sample_the_finding_is_the_reason() -> None:
+    def reason(finding: Finding) -> str:
+        return judge(last_good=None, finding=finding, now_monotonic_ns=1).reason
+
+    assert reason(Finding.GOOD) == reason(Finding.NEVER_READ) == "the equity was not read yet"
+    assert reason(Finding.UNAVAILABLE) == "the exchange does not answer"
+
+
+def test_tightest_verdict_wins_and_the_first_of_equal_ones() -> None:
+    verdicts = [
+        Verdict(ceiling=ceiling, reason=reason)
+        for ceiling, reason in (
+            (Ceiling.ACTIVE, "a"),
+            (Ceiling.REDUCE_ONLY, "b"),
+            (Ceiling.REDUCE_ONLY, "c"),
+            (Ceiling.TRIMMED, "d"),
+        )
+    ]
+    assert tightest(*verdicts).reason == "b"
+    assert tightest(verdicts[3], verdicts[0]).reason == "d"
+    assert verdicts[0].scale == 1
 
 
 def test_no_sample_is_reduce_only() -> None:
@@ -118,16 +147,17 @@ def test_coin_that_is_held_must_be_worth_something(equity: str, value: str, find
 
 
 @pytest.mark.parametrize(
-    ("total", "finding"),
+    ("value", "finding"),
     [
-        ("4020.1005025125", Finding.GOOD),
-        ("4020.1005025126", Finding.CONTRADICTORY),
-        ("3980.0995024876", Finding.GOOD),
-        ("3980.0995024875", Finding.CONTRADICTORY),
+        ("1005", Finding.GOOD),
+        ("1005.0001", Finding.CONTRADICTORY),
+        ("995", Finding.GOOD),
+        ("994.9999", Finding.CONTRADICTORY),
     ],
 )
-def test_coins_must_add_up_to_the_equity(total: str, finding: Finding) -> None:
-    assert examine(replace(SAMPLE, equity_usdt=Decimal(total)), previous=None) is finding
+def test_coins_must_add_up_to_the_equity(value: str, finding: Finding) -> None:
+    coin = CoinBalance(coin="USDT", wallet_balance=Decimal(1), equity=Decimal(1), value_usdt=Decimal(value))
+    assert examine(replace(SAMPLE, equity_usdt=Decimal(1000), coins=(coin,)), previous=None) is finding
 
 
 def test_ceilings_are_ranked_from_wide_to_tight() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from trade_core.secrets import read_secret_file
+from trade_core.secrets import read_secret_file, write_secret_file
 from trade_watchdog.cli import main
 
 Until = Callable[..., Awaitable[None]]
@@ -68,6 +68,33 @@ def test_testnet_and_live_answer_2(
 def test_run_before_init_answers_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", str(config)]) == 2
     assert "run `trade-watchdog init` first" in capsys.readouterr().err
+
+
+def test_ack_before_init_answers_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ack", "--config", str(config)]) == 2
+    assert "operator.json: not there" in capsys.readouterr().err
+
+
+def test_ack_without_a_watchdog_answers_1(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--config", str(config)]) == 0
+    assert main(["ack", "--config", str(config)]) == 1
+    assert "does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"admin_url": "https://example.com"}, {"admin_token": None}])
+def test_ack_with_a_damaged_handover_answers_2(
+    config: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
+) -> None:
+    assert main(["init", "--config", str(config)]) == 0
+    path = config.parent / "watchdog" / "handover" / "operator.json"
+    write_secret_file(path, {**read_secret_file(path), **change})
+    assert main(["ack", "daily", "--config", str(config)]) == 2
+    assert "operator.json" in capsys.readouterr().err
+
+
+def test_rung_without_ack_answers_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "daily", "--config", str(config)]) == 2
+    assert "only ack takes a rung" in capsys.readouterr().err
 
 
 def test_settings_missing_answer_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,6 +210,51 @@ async def test_process_on_a_taken_port_answers_2_and_names_the_setting(deploymen
             assert await process.ended() == 2
             assert any("admin_port" in line for line in process.lines)
     assert deployment.gateway.requests == []
+
+
+@pytest.mark.slow
+async def test_process_killed_while_a_rung_has_fired_still_knows_it_and_takes_the_acknowledgement(
+    deployment: Any, until: Until
+) -> None:
+    gateway, exchange = deployment.gateway, deployment.exchange
+    async with started(deployment) as process, admin(deployment) as client:
+        await until(lambda: any(lease.ceiling == "ACTIVE" for lease in gateway.leases))
+        exchange.equity = "3680"  # 8.01 % down
+        await until(lambda: gateway.leases[-1].ceiling == "TRIMMED")
+        assert gateway.leases[-1].scale == "0.5"
+        await ready_state(client)
+        await asyncio.sleep(0.3)  # the row is on its way to the disk
+        assert await process.ended(signal.SIGKILL) == -signal.SIGKILL
+    seen = len(gateway.leases)
+    async with started(deployment), admin(deployment) as client:
+        await until(lambda: len(gateway.leases) > seen)
+        assert {lease.ceiling for lease in gateway.leases[seen:]} <= {"TRIMMED", "REDUCE_ONLY"}
+        state = await ready_state(client)
+        assert (state["rungs"]["daily"]["stage"], state["rungs"]["weekly"]["stage"]) == ("fired", "fired")
+        assert state["rungs"]["weekly"]["peak"] == "1"
+        command = ("-m", "trade_watchdog.cli", "ack", "--config", str(deployment.config))
+        said = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await asyncio.wait_for(said.communicate(), 30)
+        assert output == b"acknowledged: the daily rung's review\n"
+        assert (await client.get("/state")).json()["rungs"]["daily"]["stage"] == "acknowledged"
+        assert (await client.post("/ack", json={"rung": "weekly"})).status_code == 409
+        exchange.equity = "3400"  # 15.01 % down
+        await until(lambda: gateway.leases[-1].ceiling == "HALTED")
+        await until(lambda: bool(gateway.halts))
+        assert gateway.halts[0] == "the monthly rung has fired"
+
+
+@pytest.mark.slow
+async def test_process_with_looser_thresholds_than_before_answers_2(deployment: Any, until: Until) -> None:
+    text = deployment.config.read_text()
+    deployment.config.write_text(text + 'daily_fraction = "0.03"\n')
+    async with started(deployment) as process:
+        await until(lambda: any(lease.ceiling == "ACTIVE" for lease in deployment.gateway.leases))
+        assert await process.ended(signal.SIGTERM) == 0
+    deployment.config.write_text(text)
+    async with started(deployment) as process:
+        assert await process.ended() == 2
+        assert any("daily_fraction: 0.05 is looser than 0.03" in line for line in process.lines)
 
 
 @pytest.mark.slow

@@ -121,6 +121,8 @@ def test_unknown_kind_is_a_flow_when_it_brings_and_a_loss_when_it_takes() -> Non
     assert (came.book.price, came.book.units, len(came.flows)) == (1, 2000, 1)
     went = good(book_of(USDT="1000"), reading(USDT="800"), entry(1, "NEVER_SEEN", "USDT", "-200"))
     assert (went.book.price, went.book.units, went.flows) == (Decimal("0.8"), 1000, ())
+    little = good(book_of(USDT="1000"), reading(USDT="1000.5"), entry(1, "NEVER_SEEN", "USDT", "0.5"))
+    assert (little.book.price, len(little.flows)) == (1, 1)
     nothing = good(book_of(USDT="1000"), reading(USDT="1000"), entry(1, "NEVER_SEEN", "USDT", "0"))
     assert nothing.flows == ()
 
@@ -176,11 +178,13 @@ def test_swap_of_coins_is_explained_by_both_of_its_entries_only() -> None:
 
 
 def test_entries_that_the_balance_does_not_show_yet_are_left_for_later() -> None:
-    first, second = entry(1, "TRADE", "USDT", "-100"), entry(2, "DEPOSIT", "USDT", "900")
+    first, second = entry(1, "TRADE", "USDT", "-100"), entry(2, "DEPOSIT", "USDT", "900", at_ms=300)
     made = good(book_of(USDT="1000"), reading(USDT="900"), first, second)
     assert (made.book.mark.entry_id, made.flows) == ("e1", ())
     later = good(made.book, reading(USDT="1800"), first, second)
     assert (later.book.mark.entry_id, later.book.price, later.book.units) == ("e2", Decimal("0.9"), 2000)
+    both = good(book_of(USDT="1000"), reading(USDT="1800"), first, second)
+    assert both.book.mark == LogMark(entry_id="e2", at_ms=300)
     none_yet = good(book_of(USDT="1000"), reading(USDT="1000"), first, second)
     assert none_yet.book.mark == START
 

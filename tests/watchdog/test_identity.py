@@ -72,6 +72,7 @@ def test_init_hands_over_the_public_half_and_keeps_the_private_one(settings: Wat
         "environment": "simulated",
         "lease_key": public_text(identity.lease_key),
         "witness_key": public_text(identity.witness_key),
+        "log_key": public_text(identity.log_key),
     }
     operator = read_secret_file(settings.state_dir / "handover" / "operator.json")
     assert operator == {"admin_url": "http://127.0.0.1:21020", "admin_token": identity.admin_token.reveal()}

@@ -115,6 +115,28 @@ def test_new_ladder_permits_nothing_until_three_samples_stand() -> None:
     assert walk.changes == []
 
 
+def test_new_ladder_has_observed_nothing() -> None:
+    memory = Ladder(THRESHOLDS).memory()
+    assert (memory.observed_ms, memory.at_ms, memory.high_water) == (0, 0, None)
+    assert memory.since_ms == dict.fromkeys(Rung, 0)
+    assert begun().ladder.observed_ms == STEP_MAX_MS + 2000
+
+
+def test_rung_without_a_peak_of_its_own_still_needs_three_samples() -> None:
+    ladder = Ladder(THRESHOLDS)
+    ladder.raise_peaks({Rung.DAILY: Decimal(1)})
+    assert ladder.demand().ceiling is Ceiling.REDUCE_ONLY
+
+
+def test_breach_that_comes_back_at_once_freezes_at_once() -> None:
+    walk = begun()
+    walk.take("0.95", after_ms=1000)
+    walk.take("1", after_ms=100)
+    assert walk.ceiling is Ceiling.ACTIVE
+    walk.take("0.95", after_ms=100)
+    assert walk.reason == "the daily rung is reached, 1 of 3 samples"
+
+
 def test_samples_less_than_a_second_apart_count_as_one() -> None:
     walk = Walk().stand("1", samples=20, after_ms=99)
     assert walk.ladder.confirmed_high is None
@@ -211,6 +233,14 @@ def test_samples_that_differ_too_much_say_so() -> None:
     assert walk.ladder.demand().scale == 1
 
 
+def test_samples_that_differ_by_just_the_bound_agree() -> None:
+    walk = Walk().stand("0.95")
+    walk.take("1")
+    assert walk.ceiling is Ceiling.ACTIVE
+    walk.take("1.000001")
+    assert walk.ceiling is Ceiling.REDUCE_ONLY
+
+
 def test_wild_first_sample_becomes_no_peak() -> None:
     walk = Walk().stand("10", samples=1).stand("1", samples=2)
     assert walk.ladder.peaks() == dict.fromkeys(Rung, Decimal(1))
@@ -276,6 +306,7 @@ def test_trimmed_clears_by_itself_with_hysteresis() -> None:
     walk = begun().stand("0.92").stand("0.94", samples=10)
     assert walk.ceiling is Ceiling.TRIMMED
     walk.stand("0.94000001", samples=2)
+    assert [reading.breaching_samples for reading in walk.ladder.readings()] == [0, 0, 0, 0]
     walk.take("0.94")
     walk.stand("0.94000001", samples=2)
     assert walk.ceiling is Ceiling.TRIMMED
@@ -395,6 +426,10 @@ def test_mark_of_the_memory_is_never_below_the_peaks_and_lowers_nothing() -> Non
     ladder.restore(memory)
     assert ladder.peaks()[Rung.HIGH_WATER] == Decimal("1.7")
     assert {reading.since_ms for reading in ladder.readings()} == {7}
+    ladder.restore(
+        LadderMemory(observed_ms=0, at_ms=0, high_water=None, stages=memory.stages, since_ms=memory.since_ms)
+    )
+    assert ladder.peaks()[Rung.HIGH_WATER] == Decimal("1.7")
     empty = Ladder(THRESHOLDS)
     empty.restore(LadderMemory(observed_ms=0, at_ms=0, high_water=None, stages=memory.stages, since_ms=memory.since_ms))
     assert empty.peaks() == {}
@@ -445,6 +480,8 @@ def test_rounding_of_a_peak_hides_no_breach() -> None:
     peak = Decimal("0.666666666666666666")
     assert is_down(Decimal("0.633333333333333333"), peak, Decimal("0.05"))
     assert not is_down(Decimal("0.633333333333333335"), peak, Decimal("0.05"))
+    assert is_down(Decimal("0.95000000000000000095"), Decimal(1), Decimal("0.05"))
+    assert not is_down(Decimal("0.95000000000000000096"), Decimal(1), Decimal("0.05"))
 
 
 class Oracle:

@@ -32,6 +32,19 @@ def test_highest_price_is_the_peak_whatever_follows() -> None:
     assert len(window) == 2
 
 
+def test_later_higher_price_takes_over_when_the_peak_leaves() -> None:
+    window = window_of((0, "3"), (BUCKET_MS, "1"), (2 * BUCKET_MS, "2"))
+    assert len(window) == 2
+    window.expire(at_ms=WINDOW_MS + BUCKET_MS)
+    assert window.peak == 2
+
+
+def test_lower_prices_of_one_bucket_take_no_room() -> None:
+    assert len(window_of((0, "1"), (1, "0.9"), (2, "0.8"))) == 1
+    assert len(window_of((0, "3"), (BUCKET_MS, "2"), (BUCKET_MS + 1, "1"))) == 2
+    assert BUCKETS == 1440
+
+
 def test_equal_price_of_a_newer_bucket_takes_the_older_ones_place() -> None:
     window = window_of((0, "3"), (BUCKET_MS, "3"))
     assert len(window) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -137,3 +138,47 @@ def test_address_without_a_second_venue_is_refused(tmp_path: Path) -> None:
 def test_exchange_is_not_its_own_second_venue(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot vouch for its own prices"):
         loaded(tmp_path, {**GOOD, **VENUE, "second_venue_url": GOOD["exchange_url"] + "/"})
+
+
+LADDER = {
+    "daily_fraction": ("0.005", "0.05"),
+    "weekly_fraction": ("0.01", "0.08"),
+    "monthly_fraction": ("0.02", "0.15"),
+    "high_water_fraction": ("0.03", "0.18"),
+    "trim_scale": ("0.1", "0.5"),
+}
+
+
+def test_ladder_is_the_loosest_there_is_unless_told_otherwise(tmp_path: Path) -> None:
+    thresholds = loaded(tmp_path, GOOD).thresholds()
+    assert {rung.value: str(part) for rung, part in thresholds.fractions.items()} == {
+        "daily": "0.05",
+        "weekly": "0.08",
+        "monthly": "0.15",
+        "high_water": "0.18",
+    }
+    assert thresholds.trim_scale == Decimal("0.5")
+
+
+def test_ladder_can_be_tightened_to_its_bounds(tmp_path: Path) -> None:
+    tight = loaded(tmp_path, {**GOOD, **{name: least for name, (least, _most) in LADDER.items()}}).thresholds()
+    assert [str(part) for part in tight.fractions.values()] == ["0.005", "0.01", "0.02", "0.03"]
+    assert tight.trim_scale == Decimal("0.1")
+
+
+@pytest.mark.parametrize("name", LADDER)
+@pytest.mark.parametrize("value", ["past", "below", "NaN", "-0.05", "1e-2", "", 0.05, 1, True])
+def test_ladder_that_would_never_or_always_trip_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    least, most = (Decimal(text) for text in LADDER[name])
+    wanted = {"past": str(most + Decimal("0.0001")), "below": str(least - Decimal("0.0001"))}.get(str(value), value)
+    lines = {**GOOD, name: str(wanted).lower() if wanted is True else wanted}
+    with pytest.raises(ConfigurationError, match=name):
+        loaded(tmp_path, lines)
+
+
+@pytest.mark.parametrize(
+    "change", [{"weekly_fraction": "0.05"}, {"monthly_fraction": "0.07"}, {"high_water_fraction": "0.15"}]
+)
+def test_rungs_out_of_order_are_refused(tmp_path: Path, change: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="must rise"):
+        loaded(tmp_path, {**GOOD, **change})

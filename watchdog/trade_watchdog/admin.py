@@ -1,17 +1,20 @@
 """The watchdog's admin listener: health for anyone on the machine, state and metrics for a bearer of the token.
 
-It changes nothing: every route is a GET. Requests with a Host that is not this machine's are refused, so that a web
-page that rebinds a name to us reads nothing.
+Nothing here loosens: `POST /ack` says that a person has reviewed, and permits no order. Requests with a Host that is
+not this machine's, or with an Origin, are refused, so that no web page reads or does anything.
 """
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_fastapi_instrumentator import Instrumentator
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from trade_core.clock import NS_PER_S, Clock
@@ -19,13 +22,32 @@ from trade_core.guarded_protocol import RECOGNISE_KEY
 from trade_core.money import format_decimal
 from trade_core.secrets import Secret
 from trade_core.trust.ring import KeyRing, ring_hash
+from trade_watchdog.ladder import EFFECTS, WINDOW_MS, Rung, RungReading
+from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import LIFETIME_S
 from trade_watchdog.status import LeaseResult, Phase, Status
 
 ALLOWED_HOSTS: Final = ("127.0.0.1", "localhost")
+BODY_BYTES_MAX: Final = 1024
 
 
-def admin_app(*, status: Status, ring: KeyRing, token: Secret, registry: CollectorRegistry, clock: Clock) -> FastAPI:
+class Acknowledgement(BaseModel):
+    """Which rung a person has reviewed, and who."""
+
+    model_config = ConfigDict(extra="forbid")
+    rung: Rung
+    by: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "operator"
+
+
+def admin_app(
+    *,
+    status: Status,
+    keeper: LadderKeeper,
+    ring: KeyRing,
+    token: Secret,
+    registry: CollectorRegistry,
+    clock: Clock,
+) -> FastAPI:
     """Build the application."""
     app = FastAPI(title="trade-watchdog", docs_url=None, redoc_url=None, openapi_url=None)
     may_read = [Depends(_bearer_check(token))]
@@ -42,18 +64,35 @@ def admin_app(*, status: Status, ring: KeyRing, token: Secret, registry: Collect
 
     @app.get("/state", dependencies=may_read)
     async def state() -> dict[str, Any]:
-        return state_document(status, ring=ring, clock=clock)
+        return state_document(status, keeper=keeper, ring=ring, clock=clock)
+
+    @app.post("/ack", dependencies=may_read)
+    async def acknowledge(body: Acknowledgement) -> dict[str, Any]:
+        if not keeper.acknowledge(body.rung, by=body.by):
+            raise HTTPException(409, f"the {body.rung.value} rung waits for no acknowledgement")
+        return {"acknowledged": body.rung.value}
 
     @app.get("/metrics", dependencies=may_read)
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.middleware("http")
+    async def refuse_browsers_and_long_bodies(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        if "origin" in request.headers:
+            return Response("this listener is not for browsers\n", status_code=403)
+        length = request.headers.get("content-length", "0")
+        if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > BODY_BYTES_MAX:
+            return Response(f"a body needs its length, at most {BODY_BYTES_MAX} bytes\n", status_code=413)
+        return await call_next(request)
 
     Instrumentator(registry=registry).instrument(app)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(ALLOWED_HOSTS), www_redirect=False)
     return app
 
 
-def state_document(status: Status, *, ring: KeyRing, clock: Clock) -> dict[str, Any]:
+def state_document(status: Status, *, keeper: LadderKeeper, ring: KeyRing, clock: Clock) -> dict[str, Any]:
     """Say what the watchdog sees and does, as plain values; ages in seconds, money as text."""
     return {
         "environment": ring.environment,
@@ -65,7 +104,18 @@ def state_document(status: Status, *, ring: KeyRing, clock: Clock) -> dict[str, 
         "ceiling": status.verdict.ceiling.value,
         "reason": status.verdict.reason,
         "exchange": {"finding": status.finding.value, "detail": status.exchange_detail},
-        "equity": _equity_document(status, clock),
+        "scale": format_decimal(status.verdict.scale),
+        "equity": {**_equity_document(status, clock), **_units_document(keeper)},
+        "rungs": {reading.rung.value: _rung_document(reading) for reading in keeper.ladder.readings()},
+        "actions": {
+            pursuit.action: {"done_for": pursuit.done_for or None, "failure": pursuit.failure or None}
+            for pursuit in keeper.pursuits.values()
+        },
+        "journal": {
+            "rows": keeper.history.journal.size,
+            "is_writable": keeper.history.is_writable,
+            "failure": keeper.history.journal.last_failure or None,
+        },
         "lease": _lease_document(status, clock),
         "second_venue": _second_document(status, clock),
     }
@@ -80,6 +130,31 @@ def _equity_document(status: Status, clock: Clock) -> dict[str, Any]:
         "age_s": _age_s(sample.received_monotonic_ns, clock),
         "exchange_time_ms": sample.exchange_time_ms,
     }
+
+
+def _units_document(keeper: LadderKeeper) -> dict[str, Any]:
+    book = keeper.book
+    return {
+        "unit_price": None if book is None else format_decimal(book.price),
+        "units": None if book is None else format_decimal(book.units),
+    }
+
+
+def _rung_document(reading: RungReading) -> dict[str, Any]:
+    return {
+        "stage": reading.stage.value,
+        "effect": EFFECTS[reading.rung].value,
+        "window_s": None if (window_ms := WINDOW_MS[reading.rung]) is None else window_ms // 1000,
+        "threshold": format_decimal(reading.fraction),
+        "drawdown": _text(reading.drawdown),
+        "peak": _text(reading.peak),
+        "breaching_samples": reading.breaching_samples,
+        "since_ms": reading.since_ms or None,
+    }
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else format_decimal(value)
 
 
 def _lease_document(status: Status, clock: Clock) -> dict[str, Any]:

@@ -92,10 +92,16 @@ class EquitySample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The ceiling and why."""
+    """The ceiling and why; `scale` is the size factor that counts while TRIMMED."""
 
     ceiling: Ceiling
     reason: str
+    scale: Decimal = Decimal(1)
+
+
+def tightest(*verdicts: Verdict) -> Verdict:
+    """Return the tightest of some verdicts, the first of equal ones. There must be one."""
+    return max(verdicts, key=lambda verdict: verdict.ceiling.rank)
 
 
 def examine(sample: EquitySample, *, previous: EquitySample | None) -> Finding:

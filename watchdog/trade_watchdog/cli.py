@@ -1,4 +1,7 @@
-"""`trade-watchdog`: init makes its keys, run (the default) watches. Exit codes: 0 clean, 1 failure, 2 refused."""
+"""`trade-watchdog`: init makes its keys, run (the default) watches, ack says that a person has reviewed.
+
+Exit codes: 0 clean, 1 failure, 2 refused.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,14 @@ from trade_core.errors import ConfigurationError
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
+from trade_watchdog.acknowledge import AcknowledgementFailed, acknowledge
 from trade_watchdog.identity import initialise
 from trade_watchdog.settings import WatchdogSettings
 
 EXIT_CLEAN: Final = 0
 EXIT_FAILURE: Final = 1
 EXIT_REFUSED: Final = 2
+ACKNOWLEDGED_RUNG: Final = "daily"
 
 _log = logging.getLogger(__name__)
 
@@ -30,12 +35,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging("watchdog")
     try:
         settings = load_settings(options.config, WatchdogSettings)
-        if options.command == "init":
-            return _init(settings)
-        return _run(settings)
+        if options.command != "ack" and options.rung is not None:
+            raise ConfigurationError(f"{options.rung}: only ack takes a rung")
+        match options.command:
+            case "init":
+                return _init(settings)
+            case "ack":
+                return _acknowledge(settings, options.rung or ACKNOWLEDGED_RUNG)
+            case _:
+                return _run(settings)
     except (ConfigurationError, NotTrusted) as error:
         _log.error("refused: %s", error)
         return EXIT_REFUSED
+    except AcknowledgementFailed as error:
+        _log.error("%s", error)
+        return EXIT_FAILURE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,10 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("run", "init"),
+        choices=("run", "init", "ack"),
         default="run",
-        help="init makes the lease key and public.json; run (default) watches",
+        help="init makes the keys and public.json; run (default) watches; ack acknowledges the review of a rung",
     )
+    parser.add_argument("rung", nargs="?", help=f"with ack: which rung was reviewed ({ACKNOWLEDGED_RUNG} unless named)")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (TOML)")
     return parser
 
@@ -58,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
 def _init(settings: WatchdogSettings) -> int:
     for path in initialise(settings):
         sys.stdout.write(f"wrote {path}\n")
+    return EXIT_CLEAN
+
+
+def _acknowledge(settings: WatchdogSettings, rung: str) -> int:
+    sys.stdout.write(acknowledge(settings, rung=rung) + "\n")
     return EXIT_CLEAN
 
 

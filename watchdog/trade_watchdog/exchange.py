@@ -20,6 +20,7 @@ from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
 from trade_core.money import parse_decimal, parse_exchange_decimal
 from trade_core.tls import tls_context
+from trade_core.trust.lease import COIN
 from trade_watchdog.ceiling import CoinBalance, EquitySample
 from trade_watchdog.equity import LogEntry, LogMark
 from trade_watchdog.http_session import bounded_session
@@ -200,7 +201,7 @@ def _coins(account: Mapping[str, Any]) -> tuple[CoinBalance, ...]:
         raise ExchangeAnswerInvalid(f"the account holds {len(items)} coins, at most {COINS_MAX} can be followed")
     coins = tuple(
         CoinBalance(
-            coin=_name(item, "coin"),
+            coin=_coin(item, "coin"),
             wallet_balance=_number(item, "walletBalance"),
             equity=_number(item, "equity"),
             value_usdt=_number(item, "usdValue"),
@@ -217,7 +218,7 @@ def _entries(result: Mapping[str, Any]) -> list[LogEntry]:
         LogEntry(
             entry_id=_name(item, "id"),
             kind=_name(item, "type"),
-            coin=_name(item, "currency"),
+            coin=_coin(item, "currency"),
             change=_number(item, "change"),
             at_ms=_text_time_ms(item),
         )
@@ -236,6 +237,13 @@ def _name(item: Mapping[str, Any], key: str) -> str:
     value = item.get(key)
     if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX or not value.isprintable():
         raise ExchangeAnswerInvalid(f"{key} is not a name")
+    return value
+
+
+def _coin(item: Mapping[str, Any], key: str) -> str:
+    value = item.get(key)
+    if not isinstance(value, str) or COIN.fullmatch(value) is None:
+        raise ExchangeAnswerInvalid(f"{key} is not the name of a coin")
     return value
 
 

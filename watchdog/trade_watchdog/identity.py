@@ -1,4 +1,4 @@
-"""Who the watchdog is: its lease and witness keys, admin token, pinned ring and the generation it has reached.
+"""Who the watchdog is: its lease, witness and log keys, admin token, pinned ring and the generation it has reached.
 
 Guarantees
 - The private halves of the keys are made here and never leave the identity file (mode 0600).
@@ -41,6 +41,7 @@ class Identity:
 
     lease_key: Ed25519PrivateKey
     witness_key: Ed25519PrivateKey
+    log_key: Ed25519PrivateKey
     admin_token: Secret
 
 
@@ -68,20 +69,19 @@ def initialise(settings: WatchdogSettings) -> list[Path]:
     identity_file = settings.state_dir / IDENTITY_FILE
     if identity_file.exists():
         raise ConfigurationError(f"{identity_file}: exists already; a watchdog is initialised once")
-    lease_key, witness_key = new_private_key(), new_private_key()
+    private = {name: new_private_key() for name in ("lease_key", "witness_key", "log_key")}
     token = secrets.token_urlsafe(32)
     public_file = settings.state_dir / PUBLIC_FILE
     operator_file = settings.state_dir / OPERATOR_FILE
     public = {
         "account": settings.account,
         "environment": settings.environment,
-        "lease_key": public_text(load_private_key(lease_key)),
-        "witness_key": public_text(load_private_key(witness_key)),
+        **{name: public_text(load_private_key(key)) for name, key in private.items()},
     }
     admin_url = f"http://{settings.admin_host}:{settings.admin_port}"
     write_secret_file(operator_file, {"admin_url": admin_url, "admin_token": token})
     write_atomically(public_file, json.dumps(public, indent=1).encode() + b"\n", mode=0o644)
-    write_secret_file(identity_file, {"lease_key": lease_key, "witness_key": witness_key, "admin_token": token})
+    write_secret_file(identity_file, {**private, "admin_token": token})
     return [public_file, operator_file, identity_file]
 
 
@@ -94,6 +94,7 @@ def load_identity(settings: WatchdogSettings) -> Identity:
     return Identity(
         lease_key=load_private_key(secret_text(content, "lease_key", path=path).reveal()),
         witness_key=load_private_key(secret_text(content, "witness_key", path=path).reveal()),
+        log_key=load_private_key(secret_text(content, "log_key", path=path).reveal()),
         admin_token=secret_text(content, "admin_token", path=path),
     )
 

@@ -30,7 +30,7 @@ from enum import Enum, unique
 from typing import Final, assert_never
 
 from trade_core.clock import NS_PER_S
-from trade_watchdog.ceiling import Ceiling
+from trade_watchdog.ceiling import Ceiling, Verdict, tightest
 from trade_watchdog.peaks import PeakWindow
 
 SAMPLES_TO_FIRE: Final = 3
@@ -134,15 +134,6 @@ class RungReading:
     drawdown: Decimal | None
     breaching_samples: int
     since_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """What the ladder permits at this moment and why; `scale` counts while TRIMMED."""
-
-    ceiling: Ceiling
-    scale: Decimal
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +275,7 @@ class Ladder:
 
     # What it says
 
-    def demand(self) -> Demand:
+    def demand(self) -> Verdict:
         """Say what is permitted now: the most restrictive of what the rungs and the samples demand."""
         demands = [self._rung_demand(rung) for rung in Rung]
         if self._samples.is_wild:
@@ -292,7 +283,7 @@ class Ladder:
             demands.append(self._at(Ceiling.REDUCE_ONLY, words))
         if any(window.peak is None for window in self._windows.values()):
             demands.append(self._at(Ceiling.REDUCE_ONLY, f"{SAMPLES_TO_FIRE} samples are needed to begin"))
-        return max(demands, key=lambda demand: demand.ceiling.rank)
+        return tightest(*demands)
 
     def readings(self) -> tuple[RungReading, ...]:
         """Describe every rung at the last sample."""
@@ -325,8 +316,7 @@ class Ladder:
         self._raise_mark(high)
 
     def _raise_mark(self, price: Decimal) -> None:
-        if self._high_water is None or price > self._high_water:
-            self._high_water = price
+        self._high_water = price if self._high_water is None else max(price, self._high_water)
 
     def _walk(self, rung: Rung, price: Decimal, at_ns: int) -> Change | None:
         state = self._states[rung]
@@ -365,7 +355,7 @@ class Ladder:
         price = self._samples.last
         return Change(rung=rung, move=move, price=price, peak=peak, drawdown=drawdown(price, peak))
 
-    def _rung_demand(self, rung: Rung) -> Demand:
+    def _rung_demand(self, rung: Rung) -> Verdict:
         state = self._states[rung]
         if state.stage is Stage.ARMED:
             if state.in_a_row == 0:
@@ -382,9 +372,9 @@ class Ladder:
             case _ as never:
                 assert_never(never)
 
-    def _at(self, ceiling: Ceiling, reason: str) -> Demand:
+    def _at(self, ceiling: Ceiling, reason: str) -> Verdict:
         scale = self._thresholds.trim_scale if ceiling is Ceiling.TRIMMED else _ONE
-        return Demand(ceiling=ceiling, scale=scale, reason=reason)
+        return Verdict(ceiling=ceiling, scale=scale, reason=reason)
 
     def _peak(self, rung: Rung) -> Decimal | None:
         return self._high_water if rung is Rung.HIGH_WATER else self._windows[rung].peak

@@ -12,6 +12,7 @@ Guarantees
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.clock import NS_PER_MS, Clock
 from trade_core.errors import TradeError
+from trade_core.money import format_decimal
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
@@ -31,7 +33,6 @@ from trade_watchdog.policy_chain import PolicyChain
 from trade_watchdog.second_prices import SecondPrices
 
 LIFETIME_S: Final = 20
-FULL_SCALE: Final = "1"
 
 
 class GatewayForked(TradeError):
@@ -59,8 +60,10 @@ class LeaseSender:
     witness: LogWitness
     clock: Clock
 
-    async def send(self, verdict: Verdict) -> Lease:
+    async def send(self, verdict: Callable[[], Verdict]) -> Lease:
         """Read the gateway's state, sign a lease for it and have it counted; answers the lease.
+
+        `verdict` is asked for last, when every row under the checkpoint has been seen.
 
         Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid, GatewayForeign, GatewayForked, Unwitnessed,
         GenerationUnavailable.
@@ -69,7 +72,8 @@ class LeaseSender:
         self._check_names(state)
         self._check_policy(state)
         self.second.want(state.coins)
-        lease = self._lease(state, verdict, checkpoint=await self._cosigned())
+        checkpoint = await self._cosigned()
+        lease = self._lease(state, verdict(), checkpoint=checkpoint)
         await self.link.send_lease(sign_lease(lease, self.private_key))
         return lease
 
@@ -91,7 +95,7 @@ class LeaseSender:
             boot_nonce=state.boot_nonce,
             generation=self.generations.next_above(state.generation),
             ceiling=verdict.ceiling.value,
-            scale=FULL_SCALE,
+            scale=format_decimal(verdict.scale),
             second_venue=self.second.venue_name,
             second_prices=self.second.for_lease(signed_at_ms=now_ms),
             checkpoint=checkpoint,

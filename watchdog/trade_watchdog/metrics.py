@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_watchdog.ceiling import Ceiling, Finding
+from trade_watchdog.ladder import Rung, RungReading, Stage
+from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.quotes import QuoteFinding
 from trade_watchdog.status import LeaseResult, Phase, Status
 
 _NEVER = float("nan")
 
 
+def _read_rung(keeper: LadderKeeper, rung: Rung, read: Callable[[RungReading], float]) -> float:
+    return next(read(reading) for reading in keeper.ladder.readings() if reading.rung is rung)
+
+
 class WatchdogMetrics:
     """Counters of what happened and gauges that read the status when they are scraped."""
 
-    def __init__(self, *, registry: CollectorRegistry, status: Status, clock: Clock) -> None:
+    def __init__(self, *, registry: CollectorRegistry, status: Status, keeper: LadderKeeper, clock: Clock) -> None:
         self.samples = Counter(
             "trade_watchdog_equity_samples",
             "Attempts to read the equity, by what they found",
@@ -38,6 +47,39 @@ class WatchdogMetrics:
         for result in LeaseResult:
             self.leases.labels(result.value)
         self._add_gauges(registry, status, clock)
+        self._add_ladder(registry, keeper)
+
+    @staticmethod
+    def _add_ladder(registry: CollectorRegistry, keeper: LadderKeeper) -> None:
+        def gauge(name: str, text: str, read: Callable[[RungReading], float]) -> None:
+            made = Gauge(name, text, ["rung"], registry=registry)
+            for rung in Rung:
+                made.labels(rung.value).set_function(partial(_read_rung, keeper, rung, read))
+
+        gauge(
+            "trade_watchdog_rung_drawdown",
+            "Fraction that the unit price is below the rung's peak",
+            lambda reading: _NEVER if reading.drawdown is None else float(reading.drawdown),
+        )
+        gauge(
+            "trade_watchdog_rung_threshold",
+            "Fraction at which the rung trips",
+            lambda reading: float(reading.fraction),
+        )
+        gauge(
+            "trade_watchdog_rung_fired",
+            "1 while the rung has fired and nothing has ended it",
+            lambda reading: reading.stage is not Stage.ARMED,
+        )
+        Gauge("trade_watchdog_unit_price", "Price of a unit of the account", registry=registry).set_function(
+            lambda: _NEVER if keeper.book is None else float(keeper.book.price)
+        )
+        Gauge(
+            "trade_watchdog_actions_pending", "Actions that a rung demands and that fail so far", registry=registry
+        ).set_function(lambda: sum(bool(pursuit.failure) for pursuit in keeper.pursuits.values()))
+        Gauge(
+            "trade_watchdog_journal_writable", "1 when the watchdog's own journal takes rows", registry=registry
+        ).set_function(lambda: keeper.history.is_writable)
 
     @staticmethod
     def _add_gauges(registry: CollectorRegistry, status: Status, clock: Clock) -> None:

@@ -1,10 +1,12 @@
-"""The watchdog's work: verify the key, then read equity and second prices and send leases, each in its own loop.
+"""The watchdog's work: verify the key, then look at the account, walk the ladder and send leases, each in its own loop.
 
 Guarantees
 - No lease before the exchange has said that our key is harmless; a harmful key ends the process.
 - Each loop has its own time: a hanging exchange delays no lease (it tightens it), a hanging gateway no reading, a
   hanging second venue nothing.
 - A tighter ceiling is sent at once, not with the next period.
+- The ceiling is the tightest of three: what the reading is worth, what the ladder demands, and whether what must be
+  remembered can be written.
 - What nobody foresaw ends the process: its leases lapse, and the gateway is REDUCE_ONLY within their lifetime.
 
 Log levels: waiting for others is INFO or WARNING; ERROR is only for what a person must look at. Conditions are logged
@@ -21,15 +23,20 @@ from typing import Final
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.trust.lease import SEND_EVERY_S
-from trade_watchdog.ceiling import Ceiling, Finding, Verdict, examine, judge
-from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
+from trade_watchdog.account_watch import AccountWatch
+from trade_watchdog.ceiling import Ceiling, Finding, Verdict, judge, tightest
+from trade_watchdog.exchange import WatchedExchange
 from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, GatewayUnavailable
 from trade_watchdog.identity import GenerationUnavailable
 from trade_watchdog.key_check import excess_power
+from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import GatewayForeign, GatewayForked, LeaseSender, Unwitnessed
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.status import LeaseResult, Phase, Status
 
+SAMPLE_EVERY_S: Final = 1.1
+"""A little more than samples must lie apart to count as ones."""
+CHECKPOINT_EVERY_S: Final = 60.0
 RETRY_FIRST_S: Final = 0.5
 RETRY_LAST_S: Final = 5.0
 LEASE_RETRY_S: Final = 1.0
@@ -42,6 +49,8 @@ class Monitor:
     """The loops and what they share."""
 
     exchange: WatchedExchange
+    watch: AccountWatch
+    keeper: LadderKeeper
     sender: LeaseSender
     status: Status
     metrics: WatchdogMetrics
@@ -53,10 +62,13 @@ class Monitor:
     async def run(self) -> None:
         """Watch until cancelled. Raises ConfigurationError for a key or an exchange that must not be used."""
         await self._verify_key()
+        self.keeper.on_moved = self._update_verdict
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sample_forever())
             tasks.create_task(self._lease_forever())
             tasks.create_task(self.sender.second.keep_reading())
+            tasks.create_task(self.keeper.pursue())
+            tasks.create_task(self.keeper.history.keep_signed(every_s=CHECKPOINT_EVERY_S))
 
     async def _verify_key(self) -> None:
         """Wait for the exchange as long as it takes; its answer about the key decides."""
@@ -87,38 +99,30 @@ class Monitor:
         while True:
             began_ns = self.clock.monotonic_ns()
             await self._sample()
-            await asyncio.sleep(self._rest_of_period_s(began_ns))
+            await asyncio.sleep(self._rest_of_period_s(began_ns, SAMPLE_EVERY_S))
 
     async def _sample(self) -> None:
-        finding, detail = await self._read_equity()
-        self.metrics.samples.labels(finding.value).inc()
-        if finding is Finding.NOT_SIMULATED and self.status.finding is not finding:
-            _log.error("%s", detail)
-        self.status.finding = finding
-        self.status.exchange_detail = detail
+        look = await self.watch.look()
+        self.metrics.samples.labels(look.finding.value).inc()
+        if look.finding is Finding.NOT_SIMULATED and self.status.finding is not look.finding:
+            _log.error("%s", look.detail)
+        self.status.finding = look.finding
+        self.status.exchange_detail = look.detail
+        if look.finding is Finding.GOOD:
+            self.status.last_good = look.sample
+            self.keeper.take(look)
+            for flow in look.flows:
+                self.keeper.flow_seen(flow, is_announced=False)
         self._update_verdict()
         self._sampled.set()
-
-    async def _read_equity(self) -> tuple[Finding, str]:
-        try:
-            sample = await self.exchange.equity()
-        except ExchangeUnavailable as error:
-            return Finding.UNAVAILABLE, str(error)
-        except (ExchangeAnswerInvalid, KeyRefusedByExchange) as error:
-            return Finding.UNREADABLE, str(error)
-        except NotSimulated as error:
-            return Finding.NOT_SIMULATED, str(error)
-        finding = examine(sample, previous=self.status.last_good)
-        if finding is Finding.GOOD:
-            self.status.last_good = sample
-        return finding, ""
 
     def _update_verdict(self) -> Verdict:
         """Judge anew; time alone can make a verdict tighter."""
         before = self.status.verdict
-        verdict = judge(
+        reading = judge(
             last_good=self.status.last_good, finding=self.status.finding, now_monotonic_ns=self.clock.monotonic_ns()
         )
+        verdict = tightest(reading, self.keeper.ladder.demand(), self._memory_verdict())
         self.status.verdict = verdict
         if verdict.ceiling is not before.ceiling:
             level = logging.INFO if verdict.ceiling is Ceiling.ACTIVE else logging.WARNING
@@ -126,13 +130,18 @@ class Monitor:
             self._tightened.set()
         return verdict
 
+    def _memory_verdict(self) -> Verdict:
+        if self.keeper.history.is_writable:
+            return Verdict(ceiling=Ceiling.ACTIVE, reason="")
+        return Verdict(ceiling=Ceiling.REDUCE_ONLY, reason="the watchdog's own journal cannot be written")
+
     async def _lease_forever(self) -> None:
         await self._sampled.wait()  # whatever the first reading finds, the first lease carries it
         while True:
             began_ns = self.clock.monotonic_ns()
             self._tightened.clear()
             is_accepted = await self._send_lease()
-            pause_s = self._rest_of_period_s(began_ns) if is_accepted else LEASE_RETRY_S
+            pause_s = self._rest_of_period_s(began_ns, SEND_EVERY_S) if is_accepted else LEASE_RETRY_S
             await self._wait_for_change(pause_s)
 
     async def _wait_for_change(self, pause_s: float) -> None:
@@ -144,7 +153,7 @@ class Monitor:
 
     async def _send_lease(self) -> bool:
         try:
-            lease = await self.sender.send(self._update_verdict())
+            lease = await self.sender.send(self._update_verdict)
         except GatewayUnavailable as error:
             return self._note_lease(LeaseResult.UNAVAILABLE, str(error), level=logging.WARNING)
         except GatewayRefused as error:
@@ -174,5 +183,5 @@ class Monitor:
         self.status.lease_detail = detail
         return False
 
-    def _rest_of_period_s(self, began_ns: int) -> float:
-        return max(0.0, SEND_EVERY_S - (self.clock.monotonic_ns() - began_ns) / 1e9)
+    def _rest_of_period_s(self, began_ns: int, period_s: float) -> float:
+        return max(0.0, period_s - (self.clock.monotonic_ns() - began_ns) / 1e9)

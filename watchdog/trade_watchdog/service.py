@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from trade_core.clock import Clock, SystemClock
@@ -13,9 +14,13 @@ from trade_core.guarded_protocol import guarded_protocol
 from trade_core.logs import RefusalLog
 from trade_core.serving import Listener, serve
 from trade_core.trust.lease import NO_VENUE
+from trade_watchdog.account_watch import AccountWatch
 from trade_watchdog.admin import admin_app
+from trade_watchdog.effects import Effects
 from trade_watchdog.exchange import WatchedExchange
+from trade_watchdog.gateway_effects import GatewayEffects
 from trade_watchdog.gateway_link import GatewayLink
+from trade_watchdog.history import History, check_ratchet
 from trade_watchdog.identity import (
     GenerationStore,
     load_exchange_key,
@@ -23,6 +28,8 @@ from trade_watchdog.identity import (
     load_identity,
     load_pinned_ring,
 )
+from trade_watchdog.ladder import Ladder
+from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import LeaseSender
 from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.metrics import WatchdogMetrics
@@ -46,11 +53,73 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
     address = load_gateway_address(settings.gateway_handover)
     exchange_key = load_exchange_key(settings.secrets_file)
     generations = GenerationStore(settings.state_dir)
+    has_vouched = generations.value > 0
     policies = PolicyChain(settings.state_dir, ring=ring)
-    registry = CollectorRegistry()
-    status = Status()
-    listener = Listener(
-        app=admin_app(status=status, ring=ring, token=identity.admin_token, registry=registry, clock=clock),
+    registry, status = CollectorRegistry(), Status()
+    async with contextlib.AsyncExitStack() as closing:
+        link = GatewayLink(address)
+        closing.push_async_callback(link.close)
+        witness = LogWitness(
+            link=link,
+            state_dir=settings.state_dir,
+            ring=ring,
+            private_key=identity.witness_key,
+            retention_days=settings.retention_days,
+        )
+        witness.open(has_vouched=has_vouched, clock=clock)
+        closing.callback(witness.close)
+        history = await History.open(
+            settings.state_dir, ring=ring, log_key=identity.log_key, clock=clock, has_vouched=has_vouched
+        )
+        closing.push_async_callback(history.close)
+        keeper = await _remembering(settings, history=history, effects=GatewayEffects(link), clock=clock)
+        exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
+        closing.push_async_callback(exchange.close)
+        metrics = WatchdogMetrics(registry=registry, status=status, keeper=keeper, clock=clock)
+        second = SecondPrices(venue=_second_venue(settings, clock), status=status, metrics=metrics, clock=clock)
+        closing.push_async_callback(second.close)
+        app = admin_app(
+            status=status, keeper=keeper, ring=ring, token=identity.admin_token, registry=registry, clock=clock
+        )
+        monitor = Monitor(
+            exchange=exchange,
+            watch=AccountWatch(exchange=exchange, clock=clock, book=keeper.book),
+            keeper=keeper,
+            sender=LeaseSender(
+                link=link,
+                ring=ring,
+                private_key=identity.lease_key,
+                generations=generations,
+                second=second,
+                policies=policies,
+                witness=witness,
+                clock=clock,
+            ),
+            status=status,
+            metrics=metrics,
+            account=settings.account,
+            clock=clock,
+        )
+        await _serve_and_watch(_listener(settings, app), monitor)
+
+
+async def _remembering(settings: WatchdogSettings, *, history: History, effects: Effects, clock: Clock) -> LadderKeeper:
+    """Build the ladder from what was remembered. Raises ConfigurationError for settings looser than they were."""
+    ladder, thresholds = Ladder(settings.thresholds()), settings.thresholds()
+    remembered = await history.restore(ladder)
+    keeper = LadderKeeper(ladder=ladder, thresholds=thresholds, history=history, effects=effects, clock=clock)
+    if remembered is None:
+        _log.info("nothing is remembered of this account: its equity and peaks begin now")
+        return keeper
+    check_ratchet(asked=thresholds, stood=remembered.thresholds)
+    ladder.restore(remembered.memory)
+    keeper.book = remembered.book
+    return keeper
+
+
+def _listener(settings: WatchdogSettings, app: FastAPI) -> Listener:
+    return Listener(
+        app=app,
         host=settings.admin_host,
         port=settings.admin_port,
         setting="admin_port",
@@ -58,42 +127,6 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         # The protocol itself bounds connections. No WebSocket is served here, nor is there a library for it.
         options={"limit_concurrency": None, "ws": "none"},
     )
-    exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
-    link = GatewayLink(address)
-    witness = LogWitness(
-        link=link,
-        state_dir=settings.state_dir,
-        ring=ring,
-        private_key=identity.witness_key,
-        retention_days=settings.retention_days,
-    )
-    witness.open(has_vouched=generations.value > 0, clock=clock)
-    metrics = WatchdogMetrics(registry=registry, status=status, clock=clock)
-    second = SecondPrices(venue=_second_venue(settings, clock), status=status, metrics=metrics, clock=clock)
-    monitor = Monitor(
-        exchange=exchange,
-        sender=LeaseSender(
-            link=link,
-            ring=ring,
-            private_key=identity.lease_key,
-            generations=generations,
-            second=second,
-            policies=policies,
-            witness=witness,
-            clock=clock,
-        ),
-        status=status,
-        metrics=metrics,
-        account=settings.account,
-        clock=clock,
-    )
-    try:
-        await _serve_and_watch(listener, monitor)
-    finally:
-        await link.close()
-        await exchange.close()
-        await second.close()
-        witness.close()
 
 
 def _second_venue(settings: WatchdogSettings, clock: Clock) -> SecondVenue | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from decimal import Decimal
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from trade_core.errors import InvalidNumber
+from trade_core.money import parse_decimal
 from trade_core.setting_types import (
     AccountId,
     LogLevel,
@@ -18,6 +22,18 @@ from trade_core.setting_types import (
     Simulated,
 )
 from trade_core.settings import Settings
+from trade_watchdog.ladder import Rung, Thresholds
+
+
+def _fraction(value: Any) -> Decimal:
+    """Read a number from its text: a float would not be the number that was written."""
+    try:
+        return parse_decimal(value)
+    except InvalidNumber as error:
+        raise ValueError('must be a plain decimal number in quotes, such as "0.05"') from error
+
+
+Fraction = Annotated[Decimal, BeforeValidator(_fraction)]
 
 
 class WatchdogSettings(Settings):
@@ -42,7 +58,30 @@ class WatchdogSettings(Settings):
     second_venue_url: LoopbackHttpUrl | None = None
     # Of its copy of the gateway's journal.
     retention_days: RetentionDays | None = None
+    # The ladder: by how much the unit price may fall. The defaults are the loosest values that there are.
+    daily_fraction: Annotated[Fraction, Field(ge=Decimal("0.005"), le=Decimal("0.05"))] = Decimal("0.05")
+    weekly_fraction: Annotated[Fraction, Field(ge=Decimal("0.01"), le=Decimal("0.08"))] = Decimal("0.08")
+    monthly_fraction: Annotated[Fraction, Field(ge=Decimal("0.02"), le=Decimal("0.15"))] = Decimal("0.15")
+    high_water_fraction: Annotated[Fraction, Field(ge=Decimal("0.03"), le=Decimal("0.18"))] = Decimal("0.18")
+    trim_scale: Annotated[Fraction, Field(ge=Decimal("0.1"), le=Decimal("0.5"))] = Decimal("0.5")
     log_level: LogLevel = "INFO"
+
+    def thresholds(self) -> Thresholds:
+        """Return what the ladder is walked by."""
+        fractions = {
+            Rung.DAILY: self.daily_fraction,
+            Rung.WEEKLY: self.weekly_fraction,
+            Rung.MONTHLY: self.monthly_fraction,
+            Rung.HIGH_WATER: self.high_water_fraction,
+        }
+        return Thresholds(fractions=fractions, trim_scale=self.trim_scale)
+
+    @model_validator(mode="after")
+    def _rungs_are_walked_in_order(self) -> Self:
+        fractions = list(self.thresholds().fractions.values())
+        if not all(before < after for before, after in pairwise(fractions)):
+            raise ValueError("daily_fraction, weekly_fraction, monthly_fraction and high_water_fraction must rise")
+        return self
 
     @model_validator(mode="after")
     def _second_venue_is_simulated_too(self) -> Self:

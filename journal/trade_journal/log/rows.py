@@ -116,6 +116,16 @@ class RowKind(Enum):
     SWEEP_PENDING = "sweep:pending"  # not proved yet, and not given up
     SWEEP_PROVED = "sweep:proved"
     KILL_REQUESTED = "kill:requested"
+    # Written by the watchdog into its own journal: what it must remember of the account, and what it did.
+    EQUITY_SAMPLED = "equity:sampled"  # the whole memory of equity and ladder, about once a minute
+    EQUITY_FLOWED = "equity:flowed"
+    EQUITY_ABSORBED = "equity:absorbed"  # an unexplained step that counts from now on: as a loss, or as units
+    RUNG_FIRED = "rung:fired"
+    RUNG_CLEARED = "rung:cleared"
+    RUNG_ACKNOWLEDGED = "rung:acknowledged"
+    RUNG_REBASED = "rung:rebased"
+    ACTION_DONE = "action:done"
+    ACTION_FAILED = "action:failed"
 
 
 # One row of these kinds is one request that the gateway saw; REQUEST_COUNTED stands for ``count`` more of them.

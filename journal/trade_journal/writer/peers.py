@@ -32,7 +32,21 @@ SHIM_KINDS: Final = frozenset(
     },
 )
 WRITERS_OWN_KINDS: Final = frozenset({RowKind.JOURNAL_RECOVERED})
-# Of journals that other services will write: no peer of the gateway's journal may.
+# Of journals that other services write: no peer of the gateway's journal may.
+WATCHDOG_KINDS: Final = frozenset(
+    {
+        RowKind.CAPITAL_MOVEMENT_RECORDED,
+        RowKind.EQUITY_SAMPLED,
+        RowKind.EQUITY_FLOWED,
+        RowKind.EQUITY_ABSORBED,
+        RowKind.RUNG_FIRED,
+        RowKind.RUNG_CLEARED,
+        RowKind.RUNG_ACKNOWLEDGED,
+        RowKind.RUNG_REBASED,
+        RowKind.ACTION_DONE,
+        RowKind.ACTION_FAILED,
+    },
+)
 EXECUTOR_KINDS: Final = frozenset(
     {
         RowKind.SWEEP_STARTED,
@@ -42,7 +56,7 @@ EXECUTOR_KINDS: Final = frozenset(
         RowKind.KILL_REQUESTED,
     },
 )
-ELSEWHERE_KINDS: Final = frozenset({RowKind.CAPITAL_MOVEMENT_RECORDED}) | EXECUTOR_KINDS
+ELSEWHERE_KINDS: Final = WATCHDOG_KINDS | EXECUTOR_KINDS
 KINDS_BY_PEER: Final[Mapping[Peer, frozenset[RowKind]]] = {
     Peer.GATEWAY: frozenset(RowKind) - SHIM_KINDS - WRITERS_OWN_KINDS - ELSEWHERE_KINDS,
     Peer.SHIM: SHIM_KINDS,

@@ -1,0 +1,117 @@
+"""Looking at the account: real ccxt against a small exchange, through to a unit price."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from trade_core.clock import SystemClock
+from trade_core.secrets import Secret
+from trade_watchdog.account_watch import OPENINGS_MAX, AccountWatch
+from trade_watchdog.ceiling import Finding
+from trade_watchdog.exchange import WatchedExchange
+from trade_watchdog.identity import ExchangeKey
+
+
+@pytest_asyncio.fixture
+async def watch(exchange: Any) -> AsyncIterator[AccountWatch]:
+    """Watch the double's account, with nothing remembered."""
+    key = ExchangeKey(key=Secret("watchkey"), secret=Secret("watchsecret"))
+    connection = WatchedExchange(url=exchange.url, key=key, clock=SystemClock())
+    yield AccountWatch(exchange=connection, clock=SystemClock())
+    await connection.close()
+
+
+def paths(exchange: Any) -> list[str]:
+    return [path.rpartition("/")[2] for _method, path, _headers, _body in exchange.requests]
+
+
+async def test_first_look_opens_the_book_between_two_equal_marks(watch: AccountWatch, exchange: Any) -> None:
+    exchange.entry("DEPOSIT", "4000.5")
+    look = await watch.look()
+    assert look.finding is Finding.GOOD
+    assert look.book is watch.book is not None
+    assert (look.book.units, look.book.price, look.book.mark.entry_id) == (Decimal("4000.5"), 1, "entry-0")
+    assert look.sample is not None
+    assert paths(exchange) == ["wallet-balance", "transaction-log", "wallet-balance", "transaction-log"]
+
+
+async def test_account_that_never_stands_still_opens_no_book(watch: AccountWatch, exchange: Any) -> None:
+    answer = exchange.answer
+
+    def busy(path: str, *rest: Any) -> Any:
+        exchange.entry("TRADE", "1")
+        return answer(path, *rest)
+
+    exchange.answer = busy
+    look = await watch.look()
+    assert (look.finding, look.detail) == (Finding.UNEXPLAINED, "the account changes too fast to begin with")
+    assert watch.book is None
+    assert paths(exchange).count("transaction-log") == OPENINGS_MAX + 1
+
+
+async def test_prices_that_move_need_one_request_and_balances_the_log(watch: AccountWatch, exchange: Any) -> None:
+    await watch.look()
+    exchange.requests.clear()
+    exchange.equity = "3600.45"
+    look = await watch.look()
+    assert look.book is not None
+    assert look.book.price == Decimal("0.9")
+    assert paths(exchange) == ["wallet-balance"]
+    exchange.flow("1000")
+    look = await watch.look()
+    assert paths(exchange) == ["wallet-balance", "wallet-balance", "transaction-log"]
+    assert look.book is not None
+    assert look.book.price == Decimal("0.9")
+    assert [flow.amount for flow in look.flows] == [Decimal(1000)]
+
+
+async def test_balance_that_nothing_explains_is_no_sample(watch: AccountWatch, exchange: Any) -> None:
+    await watch.look()
+    exchange.balance = exchange.equity = "3000"
+    look = await watch.look()
+    assert (look.finding, look.sample, look.detail) == (Finding.UNEXPLAINED, None, "-1000.5 USDT unexplained")
+    exchange.entry("TRADE", "-1000.5")
+    assert (await watch.look()).finding is Finding.GOOD
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        ({"equity": "NaN"}, Finding.UNREADABLE),
+        ({"equity": "0"}, Finding.NOT_POSITIVE),
+        ({"mark": {}}, Finding.NOT_SIMULATED),
+        ({"frozen_time_ms": 1}, Finding.CLOCKS_DISAGREE),
+        ({"override": (503, {"content-type": "text/html"}, b"no")}, Finding.UNAVAILABLE),
+        ({"coins": []}, Finding.CONTRADICTORY),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_answer_that_cannot_be_believed_is_a_finding(
+    watch: AccountWatch, exchange: Any, change: dict[str, Any], finding: Finding, *, is_first: bool
+) -> None:
+    if not is_first:
+        await watch.look()
+    for name, value in change.items():
+        setattr(exchange, name, value)
+    before = watch.book
+    look = await watch.look()
+    assert (look.finding, look.sample) == (finding, None)
+    assert watch.book is before
+
+
+async def test_reading_that_turns_bad_while_the_book_is_opened_opens_none(watch: AccountWatch, exchange: Any) -> None:
+    answer = exchange.answer
+
+    def turning(path: str, *rest: Any) -> Any:
+        made = answer(path, *rest)
+        exchange.equity = "0"
+        return made
+
+    exchange.answer = turning
+    assert (await watch.look()).finding is Finding.NOT_POSITIVE
+    assert watch.book is None

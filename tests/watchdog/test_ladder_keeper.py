@@ -1,0 +1,247 @@
+"""The keeper: what the ladder says is refused first, remembered, told, and pursued until it has happened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+import pytest
+from watchdog.keepers import EffectsList, JournalList, keeper_of
+
+from trade_core.clock import ManualClock
+from trade_watchdog import ladder_keeper as module
+from trade_watchdog.account_watch import Look
+from trade_watchdog.ceiling import Ceiling, EquitySample, Finding
+from trade_watchdog.effects import KillCondition, Severity
+from trade_watchdog.equity import Flow, LogMark, open_book
+from trade_watchdog.ladder import Rung
+from trade_watchdog.ladder_keeper import ROW_EVERY_S, LadderKeeper
+
+NS_PER_S = 1_000_000_000
+SAMPLE = EquitySample(
+    equity_usdt=Decimal(1000), coins=(), exchange_time_ms=1, received_wall_ns=1, received_monotonic_ns=1
+)
+FLOW = Flow(entry_id="e1", kind="WITHDRAW", coin="USDT", amount=Decimal(-70), value_usdt=Decimal(-70), at_ms=1)
+Until = Callable[..., Awaitable[None]]
+
+
+@dataclass
+class Scene:
+    """A keeper with its clock, rows and hands."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    journal: JournalList = field(default_factory=JournalList)
+    effects: EffectsList = field(default_factory=EffectsList)
+    keeper: LadderKeeper = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keeper = keeper_of(clock=self.clock, journal=self.journal, effects=self.effects)
+
+    def take(self, *prices: str, after_ms: int = 1000, flows: tuple[Flow, ...] = (), absorbed: str = "0") -> None:
+        for price in prices:
+            self.clock.advance(after_ms * 1_000_000)
+            now = replace(
+                SAMPLE,
+                exchange_time_ms=self.clock.wall_ns() // 1_000_000,
+                received_monotonic_ns=self.clock.monotonic_ns(),
+            )
+            book = replace(open_book(SAMPLE, mark=LogMark(entry_id="", at_ms=0)), price=Decimal(price))
+            look = Look(finding=Finding.GOOD, sample=now, book=book, flows=flows, absorbed_usdt=Decimal(absorbed))
+            self.keeper.take(look)
+
+    def sampled(self) -> int:
+        return len(self.journal.fields_of("equity:sampled"))
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """An account that has stood at one."""
+    made = Scene()
+    made.take("1", "1", "1")
+    return made
+
+
+@contextlib.asynccontextmanager
+async def pursuing(keeper: LadderKeeper) -> AsyncIterator[None]:
+    task = asyncio.create_task(keeper.pursue())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def test_verdict_is_renewed_before_anything_is_written_or_told(scene: Scene) -> None:
+    seen: list[tuple[Ceiling, int, int]] = []
+    scene.keeper.on_moved = lambda: seen.append(
+        (scene.keeper.ladder.demand().ceiling, len(scene.journal.entries), len(scene.effects.alerts))
+    )
+    rows = len(scene.journal.entries)
+    scene.take("0.85", "0.85", "0.85")
+    assert seen[-1] == (Ceiling.HALTED, rows, 0)
+    assert [row["rung"] for row in scene.journal.fields_of("rung:fired")] == ["daily", "weekly", "monthly"]
+
+
+def test_alerts_say_the_figures_and_who_must_answer(scene: Scene) -> None:
+    scene.take("0.82", "0.82", "0.82")
+    alerts = {alert.subject: alert for alert in scene.effects.alerts}
+    assert list(alerts) == ["rung:daily", "rung:weekly", "rung:monthly", "rung:high_water"]
+    assert [alert.needs_acknowledgement for alert in alerts.values()] == [True, False, True, True]
+    assert [alert.severity for alert in alerts.values()] == [Severity.WARNING] * 2 + [Severity.CRITICAL] * 2
+    assert alerts["rung:daily"].text == (
+        "the daily rung has fired: 18 % below the peak (unit price 0.820000, peak 1.000000); "
+        "review the positions and acknowledge"
+    )
+
+
+def test_cleared_rung_is_told_as_news(scene: Scene) -> None:
+    scene.take("0.92", "0.92", "0.92", "1", "1", "1")
+    last = scene.effects.alerts[-1]
+    assert (last.subject, last.severity) == ("rung:weekly", Severity.INFO)
+    assert last.text.startswith("the weekly rung is armed again: 0 %")
+    assert [row["rung"] for row in scene.journal.fields_of("rung:cleared")] == ["weekly"]
+
+
+def test_acknowledgement_is_remembered_with_its_name(scene: Scene) -> None:
+    assert not scene.keeper.acknowledge(Rung.DAILY, by="kim")
+    scene.take("0.95", "0.95", "0.95")
+    before = scene.sampled()
+    assert scene.keeper.acknowledge(Rung.DAILY, by="kim")
+    assert scene.journal.fields_of("rung:acknowledged")[0]["by"] == "kim"
+    assert scene.sampled() == before + 1
+    assert scene.effects.acknowledged == ["rung:daily", "rung:daily"]
+
+
+def test_acknowledgement_before_any_sample_needs_none() -> None:
+    assert not Scene().keeper.acknowledge(Rung.DAILY, by="kim")
+
+
+def test_rows_are_written_once_a_minute_and_at_every_new_high(scene: Scene) -> None:
+    before = scene.sampled()
+    scene.take(*["1"] * (ROW_EVERY_S - 3))
+    assert scene.sampled() == before
+    scene.take("1", "1", "1", "1")
+    assert scene.sampled() == before + 1
+    scene.take("1.0001", "1.0001", "1.0001")
+    assert scene.sampled() == before + 1
+    scene.take("1.00011", "1.00011", "1.00011")
+    assert scene.sampled() == before + 2
+    assert scene.journal.fields_of("equity:sampled")[-1]["high"] == "1.00011"
+
+
+def test_flows_and_absorbed_steps_are_written_at_once(scene: Scene) -> None:
+    before = scene.sampled()
+    scene.take("1", flows=(FLOW,))
+    assert scene.sampled() == before + 1
+    scene.take("1", absorbed="-5")
+    assert scene.sampled() == before + 2
+    assert scene.journal.fields_of("equity:absorbed") == [{"value_usdt": "-5"}]
+
+
+def test_outflow_that_nobody_announced_is_an_alert(scene: Scene) -> None:
+    scene.keeper.flow_seen(FLOW, is_announced=True)
+    scene.keeper.flow_seen(replace(FLOW, amount=Decimal(70)), is_announced=False)
+    assert scene.effects.alerts == []
+    scene.keeper.flow_seen(FLOW, is_announced=False)
+    (alert,) = scene.effects.alerts
+    assert (alert.subject, alert.severity) == ("rogue_outflow", Severity.CRITICAL)
+    assert alert.text == "70 USDT left the account (WITHDRAW) and nobody had announced it"
+
+
+def test_owed_release_rebases_at_the_next_believed_price(scene: Scene) -> None:
+    scene.take("0.85", "0.85", "0.85")
+    scene.keeper.owe_rebase((Rung.DAILY, Rung.WEEKLY))
+    scene.keeper.owe_rebase((Rung.WEEKLY, Rung.MONTHLY))
+    assert scene.keeper.ladder.demand().ceiling is Ceiling.HALTED
+    scene.take("0.84")
+    assert scene.keeper.ladder.demand().ceiling is Ceiling.ACTIVE
+    rows = scene.journal.fields_of("rung:rebased")
+    assert [(row["rung"], row["unit_price"], row["by"]) for row in rows] == [
+        ("daily", "0.84", "release"),
+        ("weekly", "0.84", "release"),
+        ("monthly", "0.84", "release"),
+    ]
+    scene.take("0.84")
+    assert len(scene.journal.fields_of("rung:rebased")) == 3
+
+
+async def test_halt_and_bot_are_pursued_for_the_monthly_rung(scene: Scene, until: Until) -> None:
+    async with pursuing(scene.keeper):
+        await asyncio.sleep(0)
+        scene.take("0.95", "0.95", "0.95", "0.92", "0.92", "0.92")
+        await asyncio.sleep(0.05)
+        assert scene.effects.done == []
+        scene.take("0.85", "0.85", "0.85")
+        await until(lambda: len(scene.effects.done) == 2)
+        scene.take("0.85", "0.85", "0.85")
+        await asyncio.sleep(0.05)
+    assert sorted(scene.effects.done) == ["halt", "scale_bot"]
+    rows = scene.journal.fields_of("action:done")
+    assert sorted(row["action"] for row in rows) == ["halt", "scale_bot"]
+    assert rows[0]["reason"] == "the monthly rung has fired"
+
+
+async def test_kill_is_asked_for_with_its_figures(scene: Scene, until: Until) -> None:
+    async with pursuing(scene.keeper):
+        scene.take("0.82", "0.82", "0.82")
+        await until(lambda: len(scene.effects.done) == 3)
+    (request,) = scene.effects.kills
+    assert request.condition is KillCondition.DRAWDOWN
+    assert request.request_id == f"high_water@{scene.clock.wall_ns() // 1_000_000}"
+    assert request.evidence == {
+        "fraction": "0.18",
+        "peak": "1",
+        "drawdown": "0.18",
+        "unit_price": "0.82",
+        "units": "1000",
+        "equity_usdt": "1000",
+    }
+
+
+async def test_action_that_fails_is_tried_again_and_delays_no_other(
+    scene: Scene, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    scene.effects.failing = {"halt": "the gateway does not answer"}
+    async with pursuing(scene.keeper):
+        scene.take("0.82", "0.82", "0.82")
+        await until(lambda: sorted(scene.effects.done) == ["kill", "scale_bot"])
+        await until(lambda: scene.keeper.pursuits["halt"].failure == "the gateway does not answer")
+        await asyncio.sleep(0.05)
+        assert len(scene.journal.fields_of("action:failed")) == 1
+        scene.effects.failing = {}
+        await until(lambda: "halt" in scene.effects.done)
+        await until(lambda: scene.keeper.pursuits["halt"].failure == "")
+    assert len(scene.journal.fields_of("action:done")) == 3
+
+
+async def test_action_that_hangs_is_given_up_and_tried_again(
+    scene: Scene, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    monkeypatch.setattr(module, "ACTION_WITHIN_S", 0.05)
+    hanging = asyncio.Event()
+
+    async def hang(_reason: str) -> None:
+        await hanging.wait()
+
+    monkeypatch.setattr(scene.effects, "halt", hang)
+    async with pursuing(scene.keeper):
+        scene.take("0.85", "0.85", "0.85")
+        await until(lambda: scene.keeper.pursuits["halt"].failure == "no answer within 0 s")
+        hanging.set()
+        await until(lambda: bool(scene.keeper.pursuits["halt"].done_for))
+
+
+async def test_restart_pursues_again_what_has_fired(scene: Scene, until: Until) -> None:
+    scene.take("0.82", "0.82", "0.82")
+    again = Scene()
+    again.keeper.ladder.restore(scene.keeper.ladder.memory())
+    async with pursuing(again.keeper):
+        await until(lambda: len(again.effects.done) == 3)
+    assert again.effects.kills[0].request_id == f"high_water@{scene.clock.wall_ns() // 1_000_000}"
+    assert again.effects.kills[0].evidence["unit_price"] == ""

@@ -1,0 +1,273 @@
+"""Keeps the ladder: feeds it what was believed, remembers what it said, and sees to it that it happens.
+
+Guarantees
+- Refuse first, talk later: `take` changes what the next lease says before anything is written, done or told.
+- What a fired rung demands is pursued until it has happened, each action in a task of its own: a bot that cannot be
+  stopped delays no halt, and no alert delays anything. Since the demand is read from the rung's stage, a restart
+  pursues it again; every action may be asked for twice.
+- A release is believed only by `releases`; here its rungs are re-based at the next believed price.
+
+| fired | pursued |
+|---|---|
+| daily | an alert until a person acknowledges the review |
+| weekly | an alert |
+| monthly | the gateway halted; the bot stopped; an alert |
+| high_water | the gateway halted; a kill asked for; the bot stopped; an alert |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from trade_core.clock import NS_PER_S, Clock
+from trade_core.money import format_decimal
+from trade_watchdog.account_watch import Look
+from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
+from trade_watchdog.equity import Book, Flow
+from trade_watchdog.history import History
+from trade_watchdog.ladder import EFFECTS, Change, Effect, Ladder, Move, Rung, Stage, Thresholds
+
+ROW_EVERY_S: Final = 60
+HIGH_STEP: Final = Decimal("0.0001")
+RETRY_S: Final = 2.0
+ACTION_WITHIN_S: Final = 30.0
+BY_ITSELF: Final = "ladder"
+_SEVERITIES: Final = {
+    Effect.REVIEW: Severity.WARNING,
+    Effect.TRIM: Severity.WARNING,
+    Effect.HALT: Severity.CRITICAL,
+    Effect.KILL: Severity.CRITICAL,
+}
+_WORDS: Final = {
+    Effect.REVIEW: "review the positions and acknowledge",
+    Effect.TRIM: "limits are scaled down until it recovers",
+    Effect.HALT: "halted; the bot is to be stopped; a person must release",
+    Effect.KILL: "halted; a kill is asked for",
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Pursuit:
+    """One action and how far it has come; `failure` is why the last attempt failed, empty after success."""
+
+    action: str
+    demanding: frozenset[Effect]
+    done_for: str = ""
+    failure: str = ""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _pursuits() -> dict[str, Pursuit]:
+    both = frozenset({Effect.HALT, Effect.KILL})
+    demanding = {"halt": both, "kill": frozenset({Effect.KILL}), "scale_bot": both}
+    return {action: Pursuit(action=action, demanding=effects) for action, effects in demanding.items()}
+
+
+@dataclass(slots=True, kw_only=True)
+class LadderKeeper:
+    """The ladder, its memory and its hands."""
+
+    ladder: Ladder
+    thresholds: Thresholds
+    history: History
+    effects: Effects
+    clock: Clock
+    gateway_rows: Callable[[], int] = lambda: 0
+    on_moved: Callable[[], object] = lambda: None
+    book: Book | None = None
+    equity_usdt: Decimal = Decimal(0)
+    pursuits: dict[str, Pursuit] = field(default_factory=_pursuits)
+    _owed: tuple[Rung, ...] = ()
+    _high: Decimal | None = None
+    _written_high: Decimal | None = None
+    _written_at_ns: int | None = None
+
+    def take(self, look: Look) -> None:
+        """Take in a look that was good: decide, have the verdict renewed, then remember and tell."""
+        assert look.sample is not None
+        assert look.book is not None
+        self.book, self.equity_usdt = look.book, look.sample.equity_usdt
+        changes = self.ladder.take(
+            price=look.book.price,
+            at_ms=look.sample.exchange_time_ms,
+            monotonic_ns=look.sample.received_monotonic_ns,
+        )
+        rebased = self._rebase_owed()
+        self.on_moved()
+        self._remember(look, [*changes, *rebased])
+        self._wake()
+        for change in changes:
+            self._tell(change)
+
+    def acknowledge(self, rung: Rung, *, by: str) -> bool:
+        """Take a person's word that the positions were reviewed; False for a rung that waits for nobody."""
+        self.effects.acknowledge(subject_of(rung))
+        change = self.ladder.acknowledge(rung)
+        if change is None:
+            return False
+        self.history.moved(change, observed_ms=self.ladder.observed_ms, by=by)
+        self._sample_row()
+        _log.warning("rung %s acknowledged by %s", rung.value, by)
+        return True
+
+    def owe_rebase(self, rungs: tuple[Rung, ...]) -> None:
+        """Re-base these rungs at the next believed price."""
+        self._owed = tuple(dict.fromkeys((*self._owed, *rungs)))
+
+    def flow_seen(self, flow: Flow, *, is_announced: bool) -> None:
+        """Remember a flow, and report one that nobody announced."""
+        self.history.flowed(flow, is_announced=is_announced)
+        amount = f"{format_decimal(abs(flow.amount))} {flow.coin}"
+        if flow.amount < 0 and not is_announced:
+            text = f"{amount} left the account ({flow.kind}) and nobody had announced it"
+            self.effects.alert(Alert(subject="rogue_outflow", severity=Severity.CRITICAL, text=text))
+            return
+        _log.info("%s %s (%s)", amount, "left" if flow.amount < 0 else "came", flow.kind)
+
+    async def pursue(self) -> None:
+        """Carry out what the rungs demand until cancelled; each action by itself."""
+        carried_out: dict[str, Callable[[str], Awaitable[None]]] = {
+            "halt": self.effects.halt,
+            "kill": self._ask_for_kill,
+            "scale_bot": self.effects.scale_bot,
+        }
+        async with asyncio.TaskGroup() as tasks:
+            for action, act in carried_out.items():
+                tasks.create_task(self._pursue(self.pursuits[action], act))
+
+    async def _pursue(self, pursuit: Pursuit, act: Callable[[str], Awaitable[None]]) -> None:
+        while True:
+            pursuit.wake.clear()
+            wanted, reason = self._wanted(pursuit)
+            if not wanted or wanted == pursuit.done_for:
+                await pursuit.wake.wait()
+                continue
+            failure = await _attempt(act, reason)
+            if not failure:
+                pursuit.done_for = wanted
+            if not failure or failure != pursuit.failure:
+                self.history.acted(pursuit.action, reason=reason, failure=failure)
+                _log.error("%s %s: %s", pursuit.action, failure or "done", reason)
+            pursuit.failure = failure
+            if failure:
+                await asyncio.sleep(RETRY_S)
+
+    def _wanted(self, pursuit: Pursuit) -> tuple[str, str]:
+        """Name what is demanded of an action, the same words for the same firing; empty when nothing is."""
+        readings = [
+            reading
+            for reading in self.ladder.readings()
+            if reading.stage is Stage.FIRED and EFFECTS[reading.rung] in pursuit.demanding
+        ]
+        wanted = ",".join(f"{reading.rung.value}@{reading.since_ms}" for reading in readings)
+        reason = "; ".join(f"the {reading.rung.value} rung has fired" for reading in readings)
+        return wanted, reason
+
+    async def _ask_for_kill(self, reason: str) -> None:
+        reading = next(one for one in self.ladder.readings() if one.rung is Rung.HIGH_WATER)
+        evidence = {
+            "fraction": format_decimal(reading.fraction),
+            "peak": "" if reading.peak is None else format_decimal(reading.peak),
+            "drawdown": "" if reading.drawdown is None else format_decimal(reading.drawdown),
+            "unit_price": "" if self.book is None else format_decimal(self.book.price),
+            "units": "" if self.book is None else format_decimal(self.book.units),
+            "equity_usdt": format_decimal(self.equity_usdt),
+        }
+        await self.effects.request_kill(
+            KillRequest(
+                request_id=f"{reading.rung.value}@{reading.since_ms}",
+                condition=KillCondition.DRAWDOWN,
+                reason=reason,
+                at_ns=self.clock.wall_ns(),
+                evidence=evidence,
+            )
+        )
+
+    def _rebase_owed(self) -> list[Change]:
+        owed, self._owed = self._owed, ()
+        changes = [self.ladder.rebase(rung) for rung in owed]
+        return [change for change in changes if change is not None]
+
+    def _remember(self, look: Look, changes: list[Change]) -> None:
+        for change in changes:
+            _log.warning("rung %s %s: %s", change.rung.value, change.move.value, figures(change))
+            by = "release" if change.move is Move.REBASED else BY_ITSELF
+            self.history.moved(change, observed_ms=self.ladder.observed_ms, by=by)
+        if look.absorbed_usdt:
+            self.history.absorbed(look.absorbed_usdt)
+        high = self.ladder.confirmed_high
+        if high is not None and (self._high is None or high > self._high):
+            self._high = high
+        if changes or look.flows or look.absorbed_usdt or self._is_row_due():
+            self._sample_row()
+
+    def _is_row_due(self) -> bool:
+        if self._written_at_ns is None or self.clock.monotonic_ns() - self._written_at_ns >= ROW_EVERY_S * NS_PER_S:
+            return True
+        if self._high is None:
+            return False
+        return self._written_high is None or self._high > self._written_high * (1 + HIGH_STEP)
+
+    def _sample_row(self) -> None:
+        if self.book is None:
+            return
+        self.history.sampled(
+            book=self.book,
+            equity_usdt=self.equity_usdt,
+            high=self._high,
+            memory=self.ladder.memory(),
+            thresholds=self.thresholds,
+            gateway_rows=self.gateway_rows(),
+        )
+        if self._high is not None:
+            self._written_high = self._high
+        self._high = None
+        self._written_at_ns = self.clock.monotonic_ns()
+
+    def _wake(self) -> None:
+        for pursuit in self.pursuits.values():
+            pursuit.wake.set()
+
+    def _tell(self, change: Change) -> None:
+        subject = subject_of(change.rung)
+        effect = EFFECTS[change.rung]
+        if change.move is Move.FIRED:
+            text = f"the {change.rung.value} rung has fired: {figures(change)}; {_WORDS[effect]}"
+            needs_answer = effect is not Effect.TRIM
+            self.effects.alert(
+                Alert(subject=subject, severity=_SEVERITIES[effect], text=text, needs_acknowledgement=needs_answer)
+            )
+        else:
+            text = f"the {change.rung.value} rung is armed again: {figures(change)}"
+            self.effects.alert(Alert(subject=subject, severity=Severity.INFO, text=text))
+
+
+def subject_of(rung: Rung) -> str:
+    """Name the alerts of a rung."""
+    return f"rung:{rung.value}"
+
+
+def figures(change: Change) -> str:
+    """Say a change's figures in words; prices to six digits."""
+    if change.price is None or change.peak is None or change.drawdown is None:
+        return "no price yet"
+    percent = format_decimal(change.drawdown * 100)
+    return f"{percent} % below the peak (unit price {change.price:.6f}, peak {change.peak:.6f})"
+
+
+async def _attempt(act: Callable[[str], Awaitable[None]], reason: str) -> str:
+    """Try an action once, within ACTION_WITHIN_S; answers why it failed, empty when it did not."""
+    try:
+        async with asyncio.timeout(ACTION_WITHIN_S):
+            await act(reason)
+    except EffectFailed as error:
+        return str(error)[:200] or "failed"
+    except TimeoutError:
+        return f"no answer within {ACTION_WITHIN_S:.0f} s"
+    return ""
