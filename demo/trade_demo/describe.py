@@ -16,7 +16,7 @@ from trade_core.secrets import read_secret_file
 from trade_demo.exchange_reader import ApiKey, get_json, http_client
 from trade_demo.freqtrade_control import FreqtradeAccess
 from trade_demo.process import RunningProcess
-from trade_demo.stack import ExchangeCredentials, Files, read_handover
+from trade_demo.stack import EXECUTOR, ExchangeCredentials, Files, read_handover
 
 CATEGORIES = ("spot", "linear")
 # Named by the interface; each stays null until its component exists.
@@ -61,8 +61,13 @@ async def describe(
         },
         "gateway": _gateway(files, policy_file, processes),
         "watchdog": _admin(files, "watchdog", processes),
-        "killswitch": None,
-        "journals": {"gateway": files.journal("gateway"), "watchdog": None, "executor": None},
+        "killswitch": {
+            "console": None,
+            "socket": str(files.executor_socket),
+            "console_pid": None,
+            "executor_pid": processes[EXECUTOR].pid,
+        },
+        "journals": {"gateway": files.journal("gateway"), "watchdog": None, "executor": files.journal(EXECUTOR)},
         "freqtrade": None if freqtrade is None else _freqtrade(freqtrade, processes),
         "processes": {name: _process(processes.get(name)) for name in PROCESS_NAMES},
         "ring": str(files.ring),

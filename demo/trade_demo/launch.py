@@ -29,12 +29,14 @@ from trade_demo.process import (
     watch,
 )
 from trade_demo.stack import (
+    EXECUTOR,
     JOURNAL_WRITER,
     SHIM,
     ExchangeCredentials,
     Files,
     freqtrade_config_command,
     freqtrade_spec,
+    init_executor_command,
     init_gateway_command,
     init_journal_writer_command,
     init_watchdog_command,
@@ -42,6 +44,7 @@ from trade_demo.stack import (
     read_handover,
     service_spec,
     shim_spec,
+    write_executor_settings,
     write_freqtrade_config,
     write_gateway_settings,
     write_journal_writer_settings,
@@ -99,7 +102,7 @@ class Stack:
     async def stop(self, *, is_hurried: bool) -> None:
         """End every process within 10 s; at once when hurried."""
         bots = [item for item in self.running if item.spec.name == "freqtrade"]
-        services = [item for item in self.running if item.spec.name in {"gateway", "watchdog", SHIM}]
+        services = [item for item in self.running if item.spec.name in {"gateway", "watchdog", EXECUTOR, SHIM}]
         writers = [item for item in self.running if item.spec.name == JOURNAL_WRITER]
         rest = [item for item in self.running if item not in (*bots, *services, *writers)]
         await stop_processes(bots, deadline_s=0 if is_hurried else BOT_STOP_S)
@@ -123,21 +126,26 @@ class Stack:
         write_watchdog_settings(files, ports=ports, exchange=exchange)
         write_gateway_settings(files, ports=ports, exchange=exchange, options=self._options)
         write_journal_writer_settings(files, exchange=exchange)
-        self._step("watchdog, journal writer and gateway make their keys and the key ring")
+        write_executor_settings(files, exchange=exchange)
+        self._step("watchdog, journal writer, gateway and kill executor make their keys and the key ring")
         await self._run("watchdog", init_watchdog_command(files))
         await self._run(JOURNAL_WRITER, init_journal_writer_command(files))
         await self._run("gateway", init_gateway_command(files))
+        await self._run(EXECUTOR, init_executor_command(files))
 
     async def _start_services(self, exchange: ExchangeCredentials) -> None:
         writer = await self._launch(service_spec(self._files, JOURNAL_WRITER))
         await self._until(writer, _is_there(self._files.journal_socket("gateway")), "open its journal")
         self._step(f"the journal is written by a process of its own: {self._files.journal('gateway')}")
+        executor = await self._launch(service_spec(self._files, EXECUTOR))
         gateway = await self._launch(service_spec(self._files, "gateway"))
         watchdog = await self._launch(service_spec(self._files, "watchdog"))
         admin = await self._observe(exchange)
         await self._until(gateway, _answers(admin, "/healthz"), "answer")
         self._step(f"gateway at http://127.0.0.1:{self._ports.gateway}, admin at {admin.base_url}")
         self._step(f"watchdog admin at http://127.0.0.1:{self._ports.watchdog_admin}")
+        await self._until(executor, _is_there(self._files.executor_socket), "open its socket")
+        self._step(f"kill executor, with an exit key and no port, at {self._files.executor_socket}")
         self._view.headline = "waiting for the watchdog's lease"
         watched = self._files.handover("watchdog", "operator")
         await self._until(watchdog, _exists(watched), "write its handover file")

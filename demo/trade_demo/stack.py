@@ -4,7 +4,9 @@
     watchdog    `init`: makes its lease key, whose public half the gateway pins
     journal-writer `init`: makes the key that signs the gateway's log
     gateway     `init`: makes its own keys, the key ring, and a handover file for each of its users
+    executor    `init`: makes the key that signs its own log
     journal-writer runs, and has the ring's word for whose log it writes
+    executor    runs, before anything that it may have to sweep is traded
     gateway     and watchdog run; the gateway becomes ACTIVE with the watchdog's first lease
     freqtrade   paused, with the configuration that the gateway prints, and then told to start
     shim        last: follows freqtrade's trades into the journal
@@ -34,9 +36,11 @@ STRATEGY = "QuietMaker"
 STRATEGY_FOLDER = Path(__file__).parents[1] / "strategy"
 JOURNAL_WRITER = "journal-writer"
 SHIM = "shim"
-SERVICES = ("simulator", "gateway", JOURNAL_WRITER, "watchdog", "freqtrade", SHIM)
+EXECUTOR = "executor"
+SERVICES = ("simulator", "gateway", JOURNAL_WRITER, "watchdog", EXECUTOR, "freqtrade", SHIM)
 # The virtual environment of each service; of the others it is named as they are.
-_ENVIRONMENTS = {JOURNAL_WRITER: "journal"}
+_ENVIRONMENTS = {JOURNAL_WRITER: "journal", EXECUTOR: "killswitch"}
+_COMMANDS = {EXECUTOR: "trade-kill-executor"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +116,19 @@ class Files:
         return self.state(service) / "handover" / f"{reader}.json"
 
     def journal(self, service: str) -> str:
-        """Return the URL of the journal of a service."""
+        """Return the URL of the journal of a service; the executor writes its own, beside its state."""
+        if service == EXECUTOR:
+            return f"sqlite:///{self.root / EXECUTOR / 'executor.db'}"
         return f"sqlite:///{self.root / JOURNAL_WRITER / (service + '.db')}"
 
     def journal_socket(self, peer: str) -> Path:
         """Return the socket through which a peer writes into the gateway's journal."""
         return self.root / JOURNAL_WRITER / f"{peer}.sock"
+
+    @property
+    def executor_socket(self) -> Path:
+        """Return the socket through which the kill executor takes requests."""
+        return self.root / EXECUTOR / "executor.sock"
 
     def log(self, process: str) -> Path:
         """Return the log file of a process."""
@@ -141,6 +152,7 @@ class ExchangeCredentials:
     order: ApiKey
     watch: ApiKey
     master: ApiKey
+    exit: ApiKey
     client: ApiKey
 
 
@@ -170,6 +182,7 @@ def read_exchange_credentials(file: Path) -> ExchangeCredentials:
         order=key("order"),
         watch=key("watch"),
         master=key("master"),
+        exit=key("exit"),
         client=key("client"),
     )
 
@@ -267,6 +280,25 @@ def write_journal_writer_settings(files: Files, *, exchange: ExchangeCredentials
     )
 
 
+def write_executor_settings(files: Files, *, exchange: ExchangeCredentials) -> None:
+    """Write executor.toml and its secrets: the exit key, which can trade and so cancel."""
+    write_secret_file(files.secrets(EXECUTOR), _key_file(exchange.exit))
+    _write_toml(
+        files.settings(EXECUTOR),
+        {
+            "environment": "simulated",
+            "exchange": "simulated",
+            "exchange_url": exchange.url,
+            "account": exchange.account,
+            "state_dir": str(files.state(EXECUTOR)),
+            "journal_url": files.journal(EXECUTOR),
+            "secrets_file": str(files.secrets(EXECUTOR)),
+            "ring_file": str(files.ring),
+            "socket": str(files.executor_socket),
+        },
+    )
+
+
 def write_shim_settings(files: Files, *, exchange: ExchangeCredentials) -> None:
     """Write shim.toml."""
     _write_toml(
@@ -302,7 +334,7 @@ def write_freqtrade_config(files: Files, printed: bytes, *, mode: Mode) -> Freqt
 
 
 def service_spec(files: Files, service: str) -> ProcessSpec:
-    """Return how simulator, journal writer, gateway or watchdog runs."""
+    """Return how simulator, journal writer, gateway, watchdog or executor runs."""
     command = (_command(service), "--config", str(files.settings(service)))
     return ProcessSpec(
         name=service,
@@ -351,6 +383,11 @@ def init_journal_writer_command(files: Files) -> list[str]:
     return [_command(JOURNAL_WRITER), "init", "--config", str(files.settings(JOURNAL_WRITER))]
 
 
+def init_executor_command(files: Files) -> list[str]:
+    """Return the command that makes the key of the executor's log."""
+    return [_command(EXECUTOR), "init", "--config", str(files.settings(EXECUTOR))]
+
+
 def init_gateway_command(files: Files) -> list[str]:
     """Return the command that makes the gateway's keys, the ring and the handover files."""
     command = [_command("gateway"), "init", "--config", str(files.settings("gateway"))]
@@ -369,7 +406,7 @@ def freqtrade_config_command(files: Files, *, mode: Mode, ports: Ports) -> list[
 
 
 def _command(service: str) -> str:
-    return service_command(_ENVIRONMENTS.get(service, service), f"trade-{service}")
+    return service_command(_ENVIRONMENTS.get(service, service), _COMMANDS.get(service, f"trade-{service}"))
 
 
 def _key_file(key: ApiKey) -> dict[str, str]:

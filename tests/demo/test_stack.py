@@ -22,6 +22,7 @@ from trade_demo.stack import (
     read_handover,
     service_spec,
     shim_spec,
+    write_executor_settings,
     write_freqtrade_config,
     write_gateway_settings,
     write_journal_writer_settings,
@@ -33,6 +34,7 @@ from trade_gateway.policy.limits import parse_policy
 from trade_gateway.settings import GatewaySettings
 from trade_journal.trades.shim_settings import ShimSettings
 from trade_journal.writer.writer_settings import JournalWriterSettings
+from trade_killswitch.settings import ExecutorSettings
 from trade_simulator.settings import SimulatorSettings
 from trade_watchdog.settings import WatchdogSettings
 
@@ -124,6 +126,17 @@ def test_shim_settings_are_what_the_shim_reads_and_name_its_own_socket_and_freqt
     assert settings.bot_database == files.freqtrade_database
 
 
+def test_executor_settings_are_what_the_executor_reads_with_the_exit_key(
+    files: Files, credentials: dict[str, Any]
+) -> None:
+    write_executor_settings(files, exchange=read_exchange_credentials(files.credentials))
+    settings = load_settings(files.settings("executor"), ExecutorSettings)
+    assert (settings.account, settings.socket) == ("1002", files.executor_socket)
+    assert settings.journal_url == files.journal("executor") != files.journal("gateway")
+    assert json.loads(settings.secrets_file.read_text())["exchange_key"] == "exit-key"
+    assert mode_of(settings.secrets_file) == 0o600
+
+
 def test_policy_is_what_the_gateway_reads_and_leaves_room_for_the_stake() -> None:
     policy = parse_policy(demo_policy().encode())
     assert {category.value for category, _ in policy.symbols} == {"spot", "linear"}
@@ -184,9 +197,11 @@ def test_specs_name_no_secret_and_run_from_the_service_s_own_environment(
     files: Files, credentials: dict[str, Any]
 ) -> None:
     secrets = [pair["secret"] for pair in credentials["keys"].values()]
-    services = ("simulator", "gateway", "journal-writer", "watchdog")
+    services = ("simulator", "gateway", "journal-writer", "watchdog", "executor")
     for spec in [*(service_spec(files, name) for name in services), freqtrade_spec(files), shim_spec(files)]:
-        environment = "journal" if spec.name in {"journal-writer", "shim"} else spec.name
+        environment = {"journal-writer": "journal", "shim": "journal", "executor": "killswitch"}.get(
+            spec.name, spec.name
+        )
         assert f"/{environment}/bin/" in spec.command[0]
         text = " ".join([*spec.command, *spec.environment.values()])
         assert not any(secret in text for secret in secrets)

@@ -128,7 +128,7 @@ def test_demo_with_freqtrade_fills_an_entry_and_an_exit_and_ends_good(tmp_path: 
         assert (code, summary["exit_code"]) == (0, 0)
         assert seconds < END_S
         assert all_gone(running.pids(), within_s=0)
-        assert len(running.pids()) == 6
+        assert len(running.pids()) == 7
     assert float(summary["first_ack_s"]) < 60
     assert summary["taker_fills"] == 0
     assert summary["error_lines"] == []
@@ -142,7 +142,7 @@ def test_demo_without_bot_describes_a_stack_that_serves_and_ends_good(tmp_path: 
         assert stat.S_IMODE(running.description_file.stat().st_mode) == 0o600
         gateway, simulator = description["gateway"], description["simulator"]
         assert description["environment"] == "simulated"
-        assert description["freqtrade"] is description["killswitch"] is None
+        assert description["freqtrade"] is None
         assert simulator["symbols"] == {key: ["BTCUSDT", "ETHUSDT", "XRPUSDT"] for key in ("spot", "linear")}
         assert Path(gateway["policy"]).is_file()
         assert Path(description["ring"]).is_file()
@@ -158,6 +158,13 @@ def test_demo_without_bot_describes_a_stack_that_serves_and_ends_good(tmp_path: 
             assert process["pid"] == description[name]["pid"]
             assert is_alive(process["pid"])
             assert Path(process["command"][0]).name == f"trade-{name}"
+        killswitch, executor = description["killswitch"], description["processes"]["executor"]
+        assert killswitch["executor_pid"] == executor["pid"]
+        assert Path(executor["command"][0]).name == "trade-kill-executor"
+        transport = httpx.HTTPTransport(uds=killswitch["socket"])
+        with httpx.Client(transport=transport, base_url="http://executor", trust_env=False) as client:
+            assert client.get("/status").json()["exit_key"] == "verified"
+        assert description["journals"]["executor"].startswith("sqlite:////")
         code, seconds, summary = running.end(signal.SIGTERM)
         assert (code, summary["error_lines"]) == (0, [])
         assert seconds < END_S
