@@ -23,7 +23,7 @@ from trade_core.trust.succession import difference
 from trade_core.trust.tag import tag_key_id
 from trade_gateway.genesis import GENESIS_FILE, permit_genesis
 from trade_gateway.settings import GatewaySettings
-from trade_journal.log.ring_keys import gateway_log_keys
+from trade_journal.log.ring_keys import public_keys_text
 
 IDENTITY_FILE = "identity.json"
 HANDOVER_FOLDER = "handover"
@@ -106,12 +106,7 @@ def initialise(
 
 def _publish_log_keys(settings: GatewaySettings, ring: KeyRing) -> None:
     """Write what a stranger needs to verify the journal, in the words of signed notes."""
-    keys = gateway_log_keys(ring)
-    assert keys.witness is not None
-    text = (
-        f"# deployment {ring.deployment}: the log of the gateway, and its witness, the watchdog\n"
-        f"{keys.log.text()}\n{keys.witness.text()}\n"
-    )
+    text = public_keys_text(ring)
     write_atomically(settings.ring_file.with_name(PUBLIC_KEYS_FILE), text.encode(), mode=0o644)
 
 

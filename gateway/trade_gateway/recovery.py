@@ -27,6 +27,7 @@ from trade_journal.writer.journal import Journal
 
 _PAGE = 512
 LATCH_HOLDER = "operator_latch"
+LOST_JOURNAL = "the journal was lost, and goes on in a new log behind the rows that the watchdog had seen"
 # Results of order:outcome and order:resolved after which an order no longer counts.
 _ENDED = frozenset({"rejected", "withheld", "not_sent", "not_found", "ended"})
 
@@ -113,6 +114,10 @@ def _apply(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> None:
             _apply_fill(recovered, row.fields)
         case RowKind.STATE_CHANGED if row.fields.get("holder") == LATCH_HOLDER:
             _apply_latch(recovered, row, is_release)
+        case RowKind.LOG_SUCCEEDED:
+            # What the lost rows held is not known, and a halt may have been among them.
+            recovered.latch = max(recovered.latch, TradingState.HALTED)
+            recovered.latch_reason, recovered.latch_sequence = LOST_JOURNAL, row.seq
         case RowKind.BASELINE_TAKEN:
             recovered.has_baseline = recovered.has_baseline or row.fields.get("part") == row.fields.get("parts")
         case _:

@@ -18,6 +18,8 @@ from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeUnavailable
 from trade_core.secrets import Secret
 from trade_core.settings import shown_settings
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.log_warrant import FIRST_LOG
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway.account.activity import Activity, ActivityLimits
 from trade_gateway.account.keeper import AccountKeeper
@@ -64,6 +66,7 @@ from trade_gateway.wire.authentication import SpentSignatures, spent_capacity
 from trade_gateway.wire.request import hosts_of
 from trade_gateway.witnessed_log import WitnessedLog
 from trade_journal.errors import JournalUnavailable
+from trade_journal.log.log_succession import check_succession
 from trade_journal.log.rendering import rendered_row
 from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.log.rows import Row, RowKind
@@ -102,6 +105,7 @@ class Gateway:
         self._boot_nonce = secrets.token_hex(16)
         keys = gateway_log_keys(ring)
         assert keys.witness is not None
+        self._log_number = FIRST_LOG
         self._witnessed = WitnessedLog(
             log=keys.log, witness=keys.witness, clock=clock, witnessed_size=journal.witnessed_size
         )
@@ -255,7 +259,7 @@ class Gateway:
             activity=self._activity,
             started_at_ns=self._clock.monotonic_ns(),
             is_release=self.states.is_release,
-            on_row=self._replay_policy,
+            on_row=self._replay,
         )
         in_force = self._begin_policy()
         self.recorder.policy_hash = in_force.policy_hash
@@ -344,6 +348,15 @@ class Gateway:
         if is_policy_warrant(raw, ring=self._ring):
             return await self._policies.accept(raw)
         return await self.states.accept_release(raw)
+
+    def _replay(self, row: Row) -> None:
+        if row.kind is RowKind.LOG_SUCCEEDED:
+            try:
+                self._log_number = check_succession(row, ring=self._ring, number=self._log_number).number
+            except NotTrusted as error:
+                raise ConfigurationError(f"the journal goes on in a new log that nobody has ordered: {error}") from None
+            self._witnessed.follow(gateway_log_keys(self._ring, number=self._log_number).log)
+        self._replay_policy(row)
 
     def _replay_policy(self, row: Row) -> None:
         if self._history.take(row) and self._history.current is not None:

@@ -52,6 +52,10 @@ class WitnessedLog:
         self._signed: OrderedDict[int, _Signed] = OrderedDict()
         self.witnessed_size = witnessed_size
 
+    def follow(self, log: Verifier) -> None:
+        """Hold checkpoints to another log of the journal, once its row was believed; before any is remembered."""
+        self._log = log
+
     def remember(self, note: bytes, *, began_ns: int) -> None:
         """Take a checkpoint that the journal has made durable. Every row of before `began_ns` (monotonic) is in it."""
         checkpoint, _ = open_checkpoint(note, log=self._log)

@@ -31,6 +31,7 @@ from trade_journal.log.verify import PublicKeys, Verdict, Verification, checked_
 from trade_journal.note_checks import checked_notes
 from trade_journal.sources import Source, open_source, stored_rows
 from trade_journal.store.store import READ_ROWS_MAX
+from trade_journal.succession_cli import add_succeed_command
 from trade_journal.tables_cli import add_table_arguments, show_table
 from trade_journal.trades.shim_cli import add_shim_commands
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trade-journal",
-        description="Reads a journal. database init makes one, shim and lesson add rows, nothing changes one.",
+        description="Reads a journal. database init and succeed make one, shim and lesson add rows, none changes one.",
         epilog=_EPILOG,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add_table_arguments(_command(commands, "table", _table, "show one of the tables for people"))
     add_shim_commands(commands)
     add_database_command(commands, epilog=_EPILOG)
+    add_succeed_command(commands, epilog=_EPILOG)
     return parser
 
 
@@ -301,7 +303,7 @@ def _prove(options: argparse.Namespace) -> int:
     with _opened(options) as source:
         if isinstance(source, BundleSource) and source.manifest.is_range:
             return _handed_out(row_proof(source, options.row), keys)
-        note, checkpoint = latest_over(list(source.checkpoints()), options.row, log=keys.log)
+        note, checkpoint = latest_over(list(source.checkpoints()), options.row, keys=keys)
         leaves: list[bytes] = []
         body = b""
         with _progress("rows", checkpoint.size) as advance:
@@ -320,14 +322,15 @@ def _prove(options: argparse.Namespace) -> int:
 
 
 def _handed_out(proof: RowProof, keys: PublicKeys) -> int:
-    check_proof(proof, log=keys.log, witness=keys.witness)  # never hand out what would not be believed
+    check_proof(proof, log=keys.log_of(proof.note), witness=keys.witness)  # never hand out what would not be believed
     print(proof.rendered(), end="")
     return EXIT_GOOD
 
 
 def _check_proof(options: argparse.Namespace) -> int:
     keys = _read_keys(options.keys)
-    proven = check_proof(parse_proof(options.proof.read_bytes()), log=keys.log, witness=keys.witness)
+    proof = parse_proof(options.proof.read_bytes())
+    proven = check_proof(proof, log=keys.log_of(proof.note), witness=keys.witness)
     at_s = proven.witnessed_at_s
     witnessed = "unwitnessed" if at_s is None else f"witnessed {time_text(at_s * 10**9)}"
     print(f"GOOD  {proven.checkpoint.origin}, {proven.checkpoint.size} rows, {witnessed}")

@@ -43,7 +43,7 @@ def checked_notes(batches: Batches, *, keys: PublicKeys) -> Checked:
         # Not a fork: a progress bar's thread may hold a lock at that moment.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
-        initargs=("\n".join(key.text() for key in (keys.log, keys.witness) if key is not None),),
+        initargs=("\n".join(key.text() for key in (*keys.former, keys.log, keys.witness) if key is not None),),
     )
     try:
         yield from _in_order(pool, more, batches, ahead=processes * AHEAD_A_PROCESS)

@@ -492,3 +492,26 @@ async def test_recovery_knows_the_last_reference_of_each_coin(journal: JournalWr
     ]
     found, _ = await recovered(journal, rows)
     assert found.references == {"BTC": Decimal(31000), "ETH": Decimal(2000)}
+
+
+SUCCEEDED: tuple[RowKind, dict[str, Any]] = (RowKind.LOG_SUCCEEDED, {"log": 2})
+
+
+@pytest.mark.parametrize(
+    ("rows", "latch", "sequence"),
+    [
+        ([SUCCEEDED], TradingState.HALTED, 0),
+        ([latch_row("TRIMMED"), SUCCEEDED], TradingState.HALTED, 1),
+        ([latch_row("KILLED"), SUCCEEDED], TradingState.KILLED, 1),
+        ([SUCCEEDED, latch_row("HALTED")], TradingState.HALTED, 1),
+        ([SUCCEEDED, latch_row("TRIMMED")], TradingState.HALTED, 0),
+        ([SUCCEEDED, warranted_row("ACTIVE", warrant=b"warrant for 0")], TradingState.ACTIVE, None),
+        ([latch_row("HALTED"), SUCCEEDED, warranted_row("ACTIVE", warrant=b"warrant for 0")], TradingState.HALTED, 1),
+    ],
+)
+async def test_recovery_new_log_is_halted_until_its_own_row_is_released(
+    journal: JournalWriter, rows: Rows, latch: TradingState, sequence: int | None
+) -> None:
+    found, _ = await recovered(journal, rows)
+    assert (found.latch, found.latch_sequence) == (latch, sequence)
+    assert found.latch is TradingState.ACTIVE or found.latch_reason

@@ -36,7 +36,7 @@ from trade_gateway.settings import GatewaySettings
 from trade_gateway.states import Fault
 from trade_journal.errors import JournalUnavailable
 from trade_journal.log.checkpoint import open_checkpoint, open_cosigned
-from trade_journal.log.ring_keys import gateway_log_keys, gateway_log_signer
+from trade_journal.log.ring_keys import gateway_journal_name, gateway_log_keys, gateway_log_signer
 from trade_journal.log.rows import Entry, Row, RowKind, leaf_hash
 from trade_journal.log.tree import root_of
 from trade_journal.log.verify import parse_keys, verify_journal
@@ -199,6 +199,7 @@ async def running(
     baseline: Baseline = NOTHING,
     policy_at_start: str | None = None,
     journal_at: str | None = None,
+    log_number: int = 1,
 ) -> AsyncIterator[Running]:
     """Run a gateway; the folder keeps its identity, journal and policy file from one run to the next."""
     there = exchange or Exchange()
@@ -224,9 +225,9 @@ async def running(
             file.write_text(policy_at_start)
         identity, ring = load_identity(settings)
         clock = LeapingClock()
-        signer = gateway_log_signer(ring, LOG_PRIVATE)
+        signer = gateway_log_signer(ring, LOG_PRIVATE, number=log_number)
         url = journal_at or journal_url(settings)
-        journal = await JournalWriter.open(url, origin=signer.origin, clock=clock, signer=signer)
+        journal = await JournalWriter.open(url, origin=gateway_journal_name(ring), clock=clock, signer=signer)
         gateway = Gateway(
             settings=settings,
             identity=identity,

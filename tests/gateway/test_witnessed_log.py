@@ -14,6 +14,7 @@ from trade_gateway.witnessed_log import (
     WitnessedLog,
 )
 from trade_journal.errors import NoteRefused
+from trade_journal.log.checkpoint import Checkpoint, sign_checkpoint
 from trade_journal.log.ring_keys import gateway_log_keys
 
 KEY = load_private_key(new_private_key())
@@ -176,3 +177,16 @@ def test_checkpoint_that_is_signed_again_is_remembered_longer(clock: ManualClock
 def test_note_that_the_log_did_not_sign_is_not_remembered(log: WitnessedLog) -> None:
     with pytest.raises(NoteRefused):
         log.remember(signed_checkpoint(RING, STRANGER), began_ns=0)
+
+
+def test_log_that_is_followed_is_the_one_that_counts(log: WitnessedLog, clock: ManualClock) -> None:
+    second = gateway_log_keys(RING, number=2).log
+    log.follow(second)
+    with pytest.raises(NoteRefused):
+        log.remember(signed(3), began_ns=clock.monotonic_ns())
+    checkpoint = Checkpoint(origin=second.name, size=3, root=b"r" * 32, ring_hash="a" * 64)
+    note = sign_checkpoint(checkpoint, KEY).rendered().encode()
+    log.remember(note, began_ns=clock.monotonic_ns())
+    assert log.judge(cosigned(note, RING, KEY)).origin == second.name
+    with pytest.raises(NotTrusted):
+        log.judge(brought(3))

@@ -82,6 +82,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_CORE}/trust/baseline.py": _tests("core/trust", "baseline"),
     f"{_CORE}/trust/ring.py": _tests("core/trust", "ring"),
     f"{_CORE}/trust/succession.py": _tests("core/trust", "succession"),
+    f"{_CORE}/trust/log_warrant.py": _tests("core/trust", "log_warrant"),
     f"{_CORE}/trust/policy_warrant.py": _tests("core/trust", "policy_warrant"),
     f"{_CORE}/trust/statement.py": _tests("core/trust", "lease", "ring", "warrant"),
     f"{_CORE}/trust/tag.py": _tests("core/trust", "tag"),

@@ -219,6 +219,7 @@ class GatewayDouble(Double):
     state_changes: dict[str, Any] = field(default_factory=dict)
     override: Answer | None = None
     log_key: Ed25519PrivateKey | None = None
+    log_number: int = 1
     rows: list[Row] = field(default_factory=lambda: [row_numbered(seq) for seq in range(3)])
     halts: list[str] = field(default_factory=list)
     path_overrides: dict[str, Answer] = field(default_factory=dict)
@@ -254,7 +255,7 @@ class GatewayDouble(Double):
         assert self.ring is not None
         assert self.log_key is not None
         tree = Frontier().extended(leaf_hash(row_bytes(row)) for row in rows)
-        name = gateway_log_keys(self.ring).log.name
+        name = gateway_log_keys(self.ring, number=self.log_number).log.name
         signer = LogSigner(origin=name, private_key=self.log_key, ring_hash=ring_hash(self.ring))
         return signer.sign(tree).rendered().encode()
 

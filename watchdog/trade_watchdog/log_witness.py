@@ -4,12 +4,15 @@ Guarantees
 - No lease carries a cosignature that the journal's witness did not give; its memory is a file of this watchdog.
 - A long log is caught up with in bounded steps. Until then, and while our own disk refuses, there is no cosignature.
 - Once this watchdog has vouched, it never begins a copy anew: with a forgotten copy it would believe any history.
+- A new log in the place of one that was lost is believed only by a warrant under the pinned ring, for just the rows
+  that this watchdog has seen; the rows of the old log are kept as they are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -18,10 +21,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ConfigurationError
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.log_warrant import FIRST_LOG
 from trade_core.trust.ring import KeyRing
-from trade_journal.errors import JournalError, JournalRefused, JournalUnavailable, Withheld
-from trade_journal.log.ring_keys import gateway_log_keys
-from trade_journal.log.verify import StoredRow
+from trade_journal.errors import JournalDamaged, JournalError, JournalRefused, JournalUnavailable, Withheld
+from trade_journal.log.checkpoint import log_name, said_name
+from trade_journal.log.log_succession import check_succession
+from trade_journal.log.ring_keys import gateway_journal_name, gateway_log_keys
+from trade_journal.log.rows import parse_row
+from trade_journal.log.verify import PublicKeys, StoredRow
+from trade_journal.store.database import is_yet_to_be_made
+from trade_journal.store.sealing import seal_all_rows
+from trade_journal.store.store import JournalReader, kept_log_number
 from trade_journal.writer.retention import seal_when_due
 from trade_journal.writer.witness import Witness
 from trade_watchdog.audit.journaled import JournaledOrders
@@ -29,6 +40,7 @@ from trade_watchdog.gateway_link import ROWS_MAX, GatewayLink
 from trade_watchdog.intent_feed import CopyReading, IntentFeed
 
 COPY_FILE: Final = "witnessed-gateway.db"
+_log = logging.getLogger(__name__)
 CATCH_UP_S: Final = 5.0
 """A checkpoint that is older when it is cosigned helps nobody: the gateway takes none of more than 15 s."""
 
@@ -47,8 +59,10 @@ class LogWitness:
     ) -> None:
         """Prepare; `open` opens the copy. Its rows are sealed at a start when they are older than `retention_days`."""
         self._retention_days = retention_days
+        self._ring = ring
         self._link = link
         self._path = state_dir / COPY_FILE
+        self._number = FIRST_LOG
         self._keys = gateway_log_keys(ring)
         self._private_key = private_key
         self._witness: Witness | None = None
@@ -61,8 +75,9 @@ class LogWitness:
         if has_vouched and not self._path.exists():
             raise ConfigurationError(f"{self._path}: not there, but this watchdog has vouched for what it held")
         if self._retention_days is not None:
-            url, log = self._url(), self._keys.log.name
-            seal_when_due(url, origin=log, keys=self._keys, retention_days=self._retention_days, clock=clock)
+            url, days = self._url(), self._retention_days
+            self._number, self._keys = self._log_in_use()
+            seal_when_due(url, origin=self._keys.journal, keys=self._keys, retention_days=days, clock=clock)
         self._least = 1 if has_vouched else 0
         self._witness = self._opened()
         with contextlib.closing(self._witness.reading()) as copy:
@@ -108,6 +123,8 @@ class LogWitness:
         try:
             if self._witness is None:
                 self._witness = await asyncio.to_thread(self._opened)
+            if said_name(raw) == log_name(self._keys.journal, self._number + 1):
+                await self._follow(self._witness)
             witness = self._witness
             wanted = witness.read_checkpoint(raw).size
             while witness.size < wanted:
@@ -141,18 +158,49 @@ class LogWitness:
         witness.take(rows)
         self._feed.take(rows)
 
+    async def _follow(self, witness: Witness) -> None:
+        """Believe a new log by the warrant in its first row, and go on in a new file of the copy behind the old log.
+
+        Raises Withheld while nobody has ordered it, or when it goes on behind other rows than were seen.
+        """
+        rows = await self._link.rows(witness.size, 1)
+        try:
+            row = parse_row(rows[0].body) if rows else None
+            if row is None or row.seq != witness.size:
+                raise Withheld(f"a new log, which has no row {witness.size}, and so many rows were seen")
+            succeeded = check_succession(row, ring=self._ring, number=self._number)
+        except (NotTrusted, JournalDamaged) as error:
+            raise Withheld(f"a new log that nobody has ordered: {error}") from error
+        if succeeded.root != witness.root:
+            raise Withheld(f"a new log behind other rows than the {witness.size} that were seen")
+        log, url = self._keys.log, self._url()
+        self.close()
+        await asyncio.to_thread(seal_all_rows, url, origin=self._keys.journal, log=log, note=succeeded.note)
+        self._witness = await asyncio.to_thread(self._opened)
+        _log.warning("the gateway's journal goes on in log %d behind row %d", succeeded.number, succeeded.size - 1)
+
+    def _log_in_use(self) -> tuple[int, PublicKeys]:
+        """Say in which of the journal's logs the copy is; whether the gateway signed it is found at its opening."""
+        if is_yet_to_be_made(self._url()):
+            return FIRST_LOG, gateway_log_keys(self._ring)
+        with contextlib.closing(JournalReader(self._url())) as copy:
+            number = kept_log_number(copy, journal=gateway_journal_name(self._ring))
+        return number, gateway_log_keys(self._ring, number=number)
+
     def _url(self) -> str:
         return f"sqlite:///{self._path.absolute()}"
 
     def _opened(self) -> Witness:
-        witness = self._keys.witness
-        assert witness is not None
         try:
+            self._number, self._keys = self._log_in_use()
+            witness = self._keys.witness
+            assert witness is not None
             opened = Witness.open(
                 self._url(),
                 log=self._keys.log,
                 name=witness.name,
                 private_key=self._private_key,
+                journal=self._keys.journal,
             )
         except JournalRefused as error:
             raise JournalRefused(f"the copy of the gateway's journal: {error}") from error

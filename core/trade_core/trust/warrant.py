@@ -31,6 +31,7 @@ class WarrantPurpose(Enum):
     RELEASE = "release"
     POLICY = "policy"
     RING = "ring"
+    LOG = "log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,11 +39,33 @@ _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _RING_LINE: Final = re.compile(r"ring ([0-9a-f]{64})", re.ASCII)
 _TIME_BYTES: Final = 8
 _LINES: Final = 4
+_LOG_NUMBER: Final = re.compile(r"[2-9]|[1-9][0-9]{1,3}", re.ASCII)
+_NAME_BYTES_MAX: Final = 512
 
 
 def signer_name(*, environment: str, account: str, service: str) -> str:
     """Name a service as a signer: the origin of its log, and the name of its key in signed notes."""
     return f"trade/{environment}/{account}/{service}"
+
+
+def log_name(journal: str, number: int) -> str:
+    """Name the log of a journal that has this number: the first one as the journal, each later one with its number."""
+    return journal if number == 1 else f"{journal}/{number}"
+
+
+def log_number(journal: str, name: str) -> int:
+    """Read the number of a journal's log from its name. Raises NoteRefused when it is no log of that journal."""
+    number = name.removeprefix(f"{journal}/")
+    if name == journal:
+        return 1
+    if number == name or not _LOG_NUMBER.fullmatch(number):
+        raise NoteRefused(f"{name[:200]!r} is no log of the journal {journal!r}")
+    return int(number)
+
+
+def said_name(note: bytes) -> str:
+    """Read the name of the log that a note says it is of, before it is believed."""
+    return note.split(b"\n", 1)[0][:_NAME_BYTES_MAX].decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

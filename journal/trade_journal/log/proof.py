@@ -23,6 +23,7 @@ from trade_journal.log.checkpoint import Checkpoint, check_cosigned, open_checkp
 from trade_journal.log.note import Verifier
 from trade_journal.log.rows import ROW_BYTES_MAX, leaf_hash
 from trade_journal.log.tree import HASH_BYTES, is_included
+from trade_journal.log.verify import PublicKeys
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
 PROOF_BYTES_MAX: Final = 64 * 1024
@@ -88,10 +89,10 @@ def check_proof(proof: RowProof, *, log: Verifier, witness: Verifier | None) -> 
     return ProvenRow(body=proof.body, checkpoint=checkpoint, witnessed_at_s=at_s)
 
 
-def latest_over(notes: Sequence[bytes], index: int, *, log: Verifier) -> tuple[bytes, Checkpoint]:
+def latest_over(notes: Sequence[bytes], index: int, *, keys: PublicKeys) -> tuple[bytes, Checkpoint]:
     """Return the last checkpoint that covers a row. Raises JournalUnavailable when none does yet, NoteRefused."""
     for note in reversed(notes):
-        checkpoint, _ = open_checkpoint(note, log=log)
+        checkpoint, _ = open_checkpoint(note, log=keys.log_of(note))
         if checkpoint.size > index:
             return note, checkpoint
     raise JournalUnavailable(f"no checkpoint covers row {index} yet", cause="uncovered")

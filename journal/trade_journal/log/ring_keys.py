@@ -5,23 +5,43 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.trust.keys import load_public_key
+from trade_core.trust.log_warrant import FIRST_LOG
 from trade_core.trust.ring import KeyRing, ring_hash
-from trade_journal.log.checkpoint import LogSigner, signer_name
+from trade_journal.log.checkpoint import LogSigner, log_name, signer_name
 from trade_journal.log.note import COSIGNATURE_V1, ED25519, Verifier
 from trade_journal.log.verify import PublicKeys
 
 
-def gateway_log_keys(ring: KeyRing) -> PublicKeys:
-    """Return the keys of the gateway's log and of its witness, the watchdog."""
+def gateway_journal_name(ring: KeyRing) -> str:
+    """Name the gateway's journal, whatever logs it went on in."""
+    return _name(ring, "gateway")
+
+
+def gateway_log_keys(ring: KeyRing, *, number: int = FIRST_LOG) -> PublicKeys:
+    """Return the keys of the gateway's log of a number, of those before it, and of its witness, the watchdog."""
+    public = load_public_key(ring.gateway_key)
+    names = [log_name(gateway_journal_name(ring), one) for one in range(FIRST_LOG, number + 1)]
+    *former, log = (Verifier(name=name, kind=ED25519, public=public) for name in names)
     return PublicKeys(
-        log=Verifier(name=_name(ring, "gateway"), kind=ED25519, public=load_public_key(ring.gateway_key)),
+        log=log,
         witness=Verifier(name=_name(ring, "watchdog"), kind=COSIGNATURE_V1, public=load_public_key(ring.witness_key)),
+        former=tuple(former),
     )
 
 
-def gateway_log_signer(ring: KeyRing, private_key: Ed25519PrivateKey) -> LogSigner:
-    """Return who signs the checkpoints of the gateway's log."""
-    return LogSigner(origin=_name(ring, "gateway"), private_key=private_key, ring_hash=ring_hash(ring))
+def gateway_log_signer(ring: KeyRing, private_key: Ed25519PrivateKey, *, number: int = FIRST_LOG) -> LogSigner:
+    """Return who signs the checkpoints of the gateway's log of a number."""
+    name = log_name(gateway_journal_name(ring), number)
+    return LogSigner(origin=name, private_key=private_key, ring_hash=ring_hash(ring))
+
+
+def public_keys_text(ring: KeyRing, *, number: int = FIRST_LOG) -> str:
+    """Write what a stranger needs to verify the gateway's journal, in the words of signed notes."""
+    keys = gateway_log_keys(ring, number=number)
+    assert keys.witness is not None
+    lines = [f"# deployment {ring.deployment}: the log of the gateway, and its witness, the watchdog"]
+    lines += [key.text() for key in (*keys.former, keys.log, keys.witness)]
+    return "\n".join(lines) + "\n"
 
 
 def _name(ring: KeyRing, service: str) -> str:

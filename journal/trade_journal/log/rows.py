@@ -102,6 +102,7 @@ class RowKind(Enum):
     STREAM_OPENED = "stream:opened"
     STREAM_DENIED = "stream:denied"
     INCIDENT_OPENED = "incident:opened"
+    LOG_SUCCEEDED = "log:succeeded"
     JOURNAL_RECOVERED = "journal:recovered"
     # Written by the journal shim, which reads the bot's own database.
     SWING_TRADE_OPENED = "swing_trade:opened"

@@ -21,7 +21,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from trade_journal.errors import JournalDamaged, NoteRefused
-from trade_journal.log.checkpoint import Checkpoint, check_cosigned, open_checkpoint
+from trade_journal.log.checkpoint import Checkpoint, check_cosigned, log_name, open_checkpoint, said_name
 from trade_journal.log.note import COSIGNATURE_V1, ED25519, Note, Verifier, parse_verifier
 from trade_journal.log.rows import leaf_hash, parse_row
 from trade_journal.log.tree import Frontier
@@ -34,10 +34,29 @@ SIZE_DIGITS_MAX: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKeys:
-    """Whose signatures count. Without a witness nothing is called witnessed."""
+    """Whose signatures count. Without a witness nothing is called witnessed.
+
+    `former` are the logs that the journal was in before, the first one first; each went on where a disk was lost.
+    """
 
     log: Verifier
     witness: Verifier | None
+    former: tuple[Verifier, ...] = ()
+
+    @property
+    def journal(self) -> str:
+        """Name the journal, as its first log."""
+        return (*self.former, self.log)[0].name
+
+    def log_of(self, note: bytes) -> Verifier:
+        """Give the log that a note must be signed by: the one that it names, or else the present one."""
+        name = said_name(note)
+        return next((log for log in self.former if log.name == name), self.log)
+
+    def age_of(self, note: bytes) -> int:
+        """Count the logs before the one that a believed note is of."""
+        name = said_name(note)
+        return next((age for age, log in enumerate(self.former) if log.name == name), len(self.former))
 
 
 class StoredRow(NamedTuple):
@@ -101,16 +120,22 @@ class FaultFound(Exception):
 
 
 def parse_keys(text: str) -> PublicKeys:
-    """Read public keys, one a line, as C2SP writes them; `#` begins a comment. Raises NoteRefused."""
+    """Read public keys, one a line, as C2SP writes them; `#` begins a comment. Raises NoteRefused.
+
+    Of several logs each later one is the successor of the one before, and is named so.
+    """
     if len(text) > KEYS_BYTES_MAX:
         raise NoteRefused(f"a file of public keys has at most {KEYS_BYTES_MAX} characters")
     lines = [line.strip() for line in text.splitlines()]
     keys = [parse_verifier(line) for line in lines if line and not line.startswith("#")]
     logs = [key for key in keys if key.kind == ED25519]
     witnesses = [key for key in keys if key.kind == COSIGNATURE_V1]
-    if len(logs) != 1 or len(witnesses) > 1:
+    if not logs or len(witnesses) > 1:
         raise NoteRefused(f"{len(logs)} keys of logs and {len(witnesses)} of witnesses; 1 and at most 1 are needed")
-    return PublicKeys(log=logs[0], witness=witnesses[0] if witnesses else None)
+    for number, log in enumerate(logs, start=1):
+        if log.name != log_name(logs[0].name, number):
+            raise NoteRefused(f"{log.name!r} is no successor of {logs[0].name!r}; it would be the key of one log")
+    return PublicKeys(log=logs[-1], witness=witnesses[0] if witnesses else None, former=tuple(logs[:-1]))
 
 
 class Verification:
@@ -247,7 +272,7 @@ def checked_points(
         else check(batches)
     )
     before: Point | None = None
-    for point in _believed(checked):
+    for point in _believed(checked, keys):
         if before is not None:
             if before.size == point.size and before.root != point.root:
                 raise FaultFound(Fault(what=f"two checkpoints of {point.size} rows have two roots: a fork"))
@@ -282,7 +307,9 @@ def check_notes(notes: Sequence[bytes], *, keys: PublicKeys) -> CheckedNotes:
     before: tuple[Checkpoint, Note] | None = None
     for raw in notes:
         try:
-            before = checkpoint, note = open_checkpoint(raw, log=keys.log, like=before)
+            log = keys.log_of(raw)
+            like = before if before is not None and before[0].origin == log.name else None
+            before = checkpoint, note = open_checkpoint(raw, log=log, like=like)
             is_witnessed = keys.witness is not None and any(one.name == keys.witness.name for one in note.signatures)
             at_s = check_cosigned(note, witness=keys.witness) if is_witnessed and keys.witness is not None else None
         except NoteRefused as error:
@@ -301,14 +328,20 @@ def _said_size(kept: KeptNote) -> int:
     return int(line[0]) if line and len(line[0]) <= SIZE_DIGITS_MAX and line[0].isdigit() else 0
 
 
-def _believed(checked: Iterable[tuple[list[KeptNote], CheckedNotes]]) -> Iterator[Point]:
-    """Put notes and what was found of them together. The sizes of one list must not go back. Raises FaultFound."""
-    size = 0
+def _believed(checked: Iterable[tuple[list[KeptNote], CheckedNotes]], keys: PublicKeys) -> Iterator[Point]:
+    """Put notes and what was found of them together. Neither sizes nor logs must go back. Raises FaultFound."""
+    size = age = 0
     for batch, found in checked:
         for kept, (next_size, root, at_s) in zip(batch, found.points, strict=False):
             if next_size < size:
                 sizes = f"of {next_size} rows, after one of {size}"
                 raise FaultFound(Fault(what=f"{kept.what} {kept.place}: {sizes}: the log went back"))
+            if keys.former:
+                next_age = keys.age_of(kept.note)
+                if next_age < age:
+                    said = f"of {said_name(kept.note)!r}, after one of its successor: a log that was lost went on"
+                    raise FaultFound(Fault(what=f"{kept.what} {kept.place}: {said}"))
+                age = next_age
             size = next_size
             yield Point(kept.note, size, root, at_s)
         if found.refusal is not None:

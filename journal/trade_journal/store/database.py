@@ -23,7 +23,7 @@ from trade_journal.errors import JournalRefused, JournalUnavailable
 from trade_journal.store.postgres_address import postgres_address
 from trade_journal.store.schema import RowValues
 from trade_journal.store.segments import archive_beside
-from trade_journal.store.sqlite_database import SqliteReading, SqliteWriting, sqlite_path
+from trade_journal.store.sqlite_database import SqliteReading, SqliteWriting, is_blank, sqlite_path
 
 _KINDS = "sqlite:////absolute/path or postgresql://role@host/database"
 
@@ -92,6 +92,12 @@ def archive_of(url: str) -> Path | None:
     """Say where the sealed segments of a journal are when nobody says otherwise: beside a SQLite file, or nowhere."""
     parsed = parse_url(url)
     return archive_beside(sqlite_path(parsed)) if parsed.get_backend_name() == "sqlite" else None
+
+
+def is_yet_to_be_made(url: str) -> bool:
+    """Tell whether a URL names a SQLite file that is not there, or that has no table yet. Raises JournalRefused."""
+    parsed = parse_url(url)
+    return parsed.get_backend_name() == "sqlite" and is_blank(sqlite_path(parsed))
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Table, func, select
 
+from trade_journal.errors import JournalDamaged, NoteRefused
+from trade_journal.log.checkpoint import log_number, said_name
 from trade_journal.log.rows import Row
 from trade_journal.log.verify import StoredRow
 from trade_journal.store.beginning import Beginning, read_beginning
@@ -90,6 +92,12 @@ class JournalReader:
         """Count the cosigned checkpoints that are kept."""
         return self._count(COSIGNATURES)
 
+    def last_note(self) -> bytes:
+        """Read the last checkpoint, or the one that it begins with; empty where there is none."""
+        query = select(CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.number.desc()).limit(1)
+        with self._view() as (connection, beginning):
+            return as_bytes(connection.execute(query).scalar() or beginning.note)
+
     def checkpoints_of(self, size: int) -> list[bytes]:
         """Read every checkpoint over just so many rows, as notes."""
         query = select(CHECKPOINTS.c.note).where(CHECKPOINTS.c.size == size).order_by(CHECKPOINTS.c.number)
@@ -156,6 +164,18 @@ class JournalReader:
         with self._view() as (connection, beginning):
             last = connection.execute(query).scalar_one()
             return _numbers_of(table)(beginning) if last is None else int(last) + 1
+
+
+def kept_log_number(reader: JournalReader, *, journal: str) -> int:
+    """Read which of a journal's logs it is in by its last checkpoint, which is not verified here.
+
+    Raises JournalDamaged when that is of no log of the journal, JournalError.
+    """
+    note = reader.last_note()
+    try:
+        return log_number(journal, said_name(note)) if note else 1
+    except NoteRefused as error:
+        raise JournalDamaged(f"its last checkpoint: {error}") from error
 
 
 def _numbers_of(table: Table) -> Callable[[Beginning], int]:

@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +36,7 @@ class SqliteWriting:
     def __init__(self, path: Path) -> None:
         """Take the lock and open the file, or make it. Raises JournalRefused, JournalDamaged, JournalUnavailable."""
         self._path = path
-        self._lock = _locked(path)
+        self._lock = hold(path)
         engine: Engine | None = None
         try:
             _create_file(path)
@@ -151,6 +151,18 @@ class SqliteReading:
         self._engine.dispose()
 
 
+def is_blank(path: Path) -> bool:
+    """Tell whether a file is not there, or is a database without a table: what a first opening takes for new."""
+    if not path.exists() or not path.stat().st_size:
+        return True
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+            connection.execute("PRAGMA query_only=ON")
+            return not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.Error:
+        return False  # what it is, its opening says
+
+
 def sqlite_path(url: URL) -> Path:
     """Take the file's path from a journal URL. Raises JournalRefused for anything but an absolute path."""
     if url.query:
@@ -160,8 +172,11 @@ def sqlite_path(url: URL) -> Path:
     return Path(url.database)
 
 
-def _locked(path: Path) -> int:
-    """Take the writer's lock. Crash-proof: the kernel lets go when the process ends, however it ends."""
+def hold(path: Path) -> int:
+    """Take the writer's lock; closing what is given lets it go.
+
+    Crash-proof: the kernel lets go when the process ends, however it ends. Raises JournalRefused.
+    """
     try:
         lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -25,11 +25,11 @@ from trade_journal.log.verify import StoredRow
 from trade_journal.store.beginning import Beginning
 from trade_journal.store.database import WritingDatabase, open_for_writing
 from trade_journal.store.opening import opened_tree
-from trade_journal.store.reader import CHECKPOINTS_MAX, JournalReader
+from trade_journal.store.reader import CHECKPOINTS_MAX, JournalReader, kept_log_number
 from trade_journal.store.records import READ_ROWS_MAX, read_rows, read_stored, row_values, stored_values
 from trade_journal.store.schema import CHECKPOINTS, COSIGNATURES
 
-__all__ = ["CHECKPOINTS_MAX", "READ_ROWS_MAX", "JournalReader", "JournalStore"]
+__all__ = ["CHECKPOINTS_MAX", "READ_ROWS_MAX", "JournalReader", "JournalStore", "kept_log_number"]
 
 
 class JournalStore:

@@ -26,6 +26,7 @@ from typing import Final
 from trade_journal.errors import JournalFull, JournalRefused, JournalUnavailable
 from trade_journal.log.rows import ROW_BYTES_MAX
 
+SEGMENT_FILE: Final = "emergency.segment"  # in the writer's own folder
 SEGMENT_ROWS_MAX: Final = 512
 SLOT_BYTES: Final = ROW_BYTES_MAX + 512  # a slot for each row: an overwritten frame never shifts the next one
 SEGMENT_BYTES: Final = SEGMENT_ROWS_MAX * SLOT_BYTES

@@ -31,7 +31,8 @@ SHIM_KINDS: Final = frozenset(
         RowKind.SWING_TRADE_LESSON,
     },
 )
-WRITERS_OWN_KINDS: Final = frozenset({RowKind.JOURNAL_RECOVERED})
+# The second is written once, by the command that begins a new log, before any writer opens it.
+WRITERS_OWN_KINDS: Final = frozenset({RowKind.JOURNAL_RECOVERED, RowKind.LOG_SUCCEEDED})
 # Of journals that other services write: no peer of the gateway's journal may.
 WATCHDOG_KINDS: Final = frozenset(
     {

@@ -270,8 +270,8 @@ class _Connection(asyncio.Protocol):
         if hello.version != PROTOCOL_VERSION:
             said = f"protocol {hello.version!r}; this writer speaks {PROTOCOL_VERSION}"
             self._turn_away(said, code="OTHER_PROTOCOL", is_final=True)
-        elif hello.origin != self._server.keys.log.name:
-            said = f"this is the journal of {self._server.keys.log.name}, not of {hello.origin[:100]}"
+        elif hello.origin != self._server.keys.journal:
+            said = f"this is the journal of {self._server.keys.journal}, not of {hello.origin[:100]}"
             self._turn_away(said, code="OTHER_JOURNAL", is_final=True)
         else:
             self._spawn(self._welcome())
@@ -280,7 +280,7 @@ class _Connection(asyncio.Protocol):
         await self._room.is_settled.wait()
         self._is_welcome = True
         writer = self._server.writer
-        self._say(Welcome(origin=self._server.keys.log.name, end=writer.end))
+        self._say(Welcome(origin=self._server.keys.journal, end=writer.end))
 
     def _append(self, request: Append) -> None:
         number, count = request.number, len(request.rows)

@@ -38,15 +38,25 @@ class Witness:
         self._private_key = private_key
 
     @classmethod
-    def open(cls, url: str, *, log: Verifier, name: str, private_key: Ed25519PrivateKey) -> Witness:
-        """Open or make the copy at ``sqlite:////absolute/path``. Raises JournalRefused, JournalUnavailable."""
-        store = JournalStore.open(url, origin=log.name, log=log)
+    def open(
+        cls, url: str, *, log: Verifier, name: str, private_key: Ed25519PrivateKey, journal: str | None = None
+    ) -> Witness:
+        """Open or make the copy at ``sqlite:////absolute/path``; ``journal`` is its name when it is not the log's.
+
+        Raises JournalRefused, JournalUnavailable.
+        """
+        store = JournalStore.open(url, origin=log.name if journal is None else journal, log=log)
         return cls(store=store, url=url, log=log, name=name, private_key=private_key)
 
     @property
     def size(self) -> int:
         """Count the rows that the copy has: the number of the next one to fetch."""
         return self._store.size()
+
+    @property
+    def root(self) -> bytes:
+        """Return the root over the rows that the copy has."""
+        return self._store.tree().root()
 
     @property
     def verifier(self) -> Verifier:

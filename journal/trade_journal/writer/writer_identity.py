@@ -16,10 +16,13 @@ from typing import Final
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import read_secret_file, secret_text, write_atomically, write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
+from trade_core.trust.log_warrant import FIRST_LOG
 from trade_core.trust.ring import read_ring
 from trade_journal.log.checkpoint import LogSigner
-from trade_journal.log.ring_keys import gateway_log_keys, gateway_log_signer
+from trade_journal.log.ring_keys import gateway_journal_name, gateway_log_keys, gateway_log_signer
 from trade_journal.log.verify import PublicKeys
+from trade_journal.store.database import is_yet_to_be_made
+from trade_journal.store.store import JournalReader, kept_log_number
 from trade_journal.writer.writer_settings import JournalWriterSettings
 
 KEY_FILE: Final = "log-key.json"
@@ -54,8 +57,11 @@ def initialise(settings: JournalWriterSettings) -> list[Path]:
     return [public_file, key_file]
 
 
-def load_log_identity(settings: JournalWriterSettings) -> LogIdentity:
-    """Read the key and the ring, and check that they belong together. Raises ConfigurationError, NotTrusted."""
+def load_log_identity(settings: JournalWriterSettings, *, number: int = FIRST_LOG) -> LogIdentity:
+    """Read the key and the ring, and check that they belong together. Raises ConfigurationError, NotTrusted.
+
+    ``number`` is that of the log which the journal is in; it is 1 unless a disk was lost.
+    """
     path = settings.state_dir / KEY_FILE
     if not path.exists():
         raise ConfigurationError(f"{path}: not there; run `trade-journal-writer init` first")
@@ -69,4 +75,18 @@ def load_log_identity(settings: JournalWriterSettings) -> LogIdentity:
     for name, wanted in expected.items():
         if getattr(ring, name) != wanted:
             raise ConfigurationError(f"{settings.ring_file}: {name} is not that of {path} and the settings")
-    return LogIdentity(signer=gateway_log_signer(ring, key), keys=gateway_log_keys(ring))
+    return LogIdentity(signer=gateway_log_signer(ring, key, number=number), keys=gateway_log_keys(ring, number=number))
+
+
+def number_of_log(settings: JournalWriterSettings) -> int:
+    """Read from the journal itself which of its logs it is in; opening it proves that the key here signed that log.
+
+    Raises ConfigurationError, NotTrusted, JournalError.
+    """
+    if is_yet_to_be_made(settings.journal_url):
+        return FIRST_LOG
+    reader = JournalReader(settings.journal_url)
+    try:
+        return kept_log_number(reader, journal=gateway_journal_name(read_ring(settings.ring_file)))
+    finally:
+        reader.close()

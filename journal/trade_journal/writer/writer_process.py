@@ -12,15 +12,16 @@ from typing import Final
 from trade_core.clock import Clock, SystemClock
 from trade_core.errors import ConfigurationError
 from trade_journal.errors import JournalUnavailable
+from trade_journal.store.database import is_yet_to_be_made
+from trade_journal.writer.emergency_segment import SEGMENT_FILE
 from trade_journal.writer.file_system import why_not_durable
 from trade_journal.writer.peers import Peer
 from trade_journal.writer.retention import say_what_is_missing, seal_when_due
 from trade_journal.writer.server import Door, JournalServer
 from trade_journal.writer.writer import JournalWriter
-from trade_journal.writer.writer_identity import LogIdentity, load_log_identity
+from trade_journal.writer.writer_identity import LogIdentity, load_log_identity, number_of_log
 from trade_journal.writer.writer_settings import JournalWriterSettings
 
-SEGMENT_FILE: Final = "emergency.segment"
 _SQLITE: Final = "sqlite:///"
 _LOOK_EVERY_S: Final = 0.25
 _OWN_USER_MODE: Final = 0o600
@@ -31,13 +32,13 @@ log = logging.getLogger(__name__)
 
 async def run(settings: JournalWriterSettings) -> None:
     """Run until a signal ends it. Raises TradeError for what must not be started with, or what ended it."""
-    identity = load_log_identity(settings)
     require_durable_folders(settings)
+    identity = load_log_identity(settings, number=await asyncio.to_thread(number_of_log, settings))
     clock = SystemClock()
     await asyncio.to_thread(prepare_segments, settings, identity, clock)
     writer = await JournalWriter.open(
         settings.journal_url,
-        origin=identity.signer.origin,
+        origin=identity.keys.journal,
         clock=clock,
         signer=identity.signer,
         emergency=settings.state_dir / SEGMENT_FILE,
@@ -63,9 +64,9 @@ def prepare_segments(settings: JournalWriterSettings, identity: LogIdentity, clo
     """Seal what is due, and say which segment is missing. Raises JournalRefused, JournalDamaged."""
     url = settings.journal_url
     if settings.retention_days is not None:
-        origin, days = identity.signer.origin, settings.retention_days
+        origin, days = identity.keys.journal, settings.retention_days
         seal_when_due(url, origin=origin, keys=identity.keys, retention_days=days, clock=clock)
-    if url.startswith(_SQLITE) and Path(url.removeprefix(_SQLITE)).exists():
+    if url.startswith(_SQLITE) and not is_yet_to_be_made(url):
         say_what_is_missing(url)
 
 

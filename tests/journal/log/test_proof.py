@@ -17,6 +17,7 @@ from trade_journal.log.note import COSIGNATURE_V1, Verifier
 from trade_journal.log.proof import HEADER, RowProof, check_proof, latest_over, parse_proof
 from trade_journal.log.rows import leaf_hash
 from trade_journal.log.tree import Frontier, inclusion_proof, root_of
+from trade_journal.log.verify import PublicKeys
 
 ORIGIN, WITNESS = "trade/simulated/1002/gateway", "trade/simulated/1002/watchdog"
 WITNESS_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
@@ -24,6 +25,7 @@ SIGNER = LogSigner(
     origin=ORIGIN, private_key=Ed25519PrivateKey.from_private_bytes(bytes(range(32))), ring_hash="ab" * 32
 )
 LOG = SIGNER.verifier()
+KEYS = PublicKeys(log=LOG, witness=None)
 WATCHDOG = Verifier(name=WITNESS, kind=COSIGNATURE_V1, public=WITNESS_KEY.public_key())
 BODIES = [b'{"seq":%d}' % seq for seq in range(21)]
 LEAVES = [leaf_hash(body) for body in BODIES]
@@ -115,7 +117,7 @@ def test_proof_that_is_not_unicode_is_refused() -> None:
 
 def test_latest_checkpoint_over_a_row_is_found() -> None:
     notes = [note(3), note(9), note(21)]
-    assert latest_over(notes, 20, log=LOG)[1].size == 21
-    assert latest_over(notes[:2], 8, log=LOG)[1].size == 9
+    assert latest_over(notes, 20, keys=KEYS)[1].size == 21
+    assert latest_over(notes[:2], 8, keys=KEYS)[1].size == 9
     with pytest.raises(JournalUnavailable, match="no checkpoint covers row 9"):
-        latest_over(notes[:2], 9, log=LOG)
+        latest_over(notes[:2], 9, keys=KEYS)
