@@ -17,6 +17,7 @@ from trade_core.logs import configure_logging
 from trade_core.secrets import read_secret_file
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
+from trade_core.trust.release_subject import RELEASABLE_RUNGS
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
 from trade_gateway.identity import HANDOVER_FOLDER
 from trade_gateway.init_command import initialise_deployment
@@ -54,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "explain":
                 return _explain(settings, options.request)
             case "release":
-                ask = release_policy if options.policy else release
-                print(ask(settings, key_file=options.key, reason=options.reason, is_confirmed=options.yes))
+                print(_release(settings, options))
                 return EXIT_CLEAN
             case _:
                 _run(settings)
@@ -100,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     releasing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     releasing.add_argument("--reason", required=True, help="why it is safe; journaled")
     releasing.add_argument("--policy", action="store_true", help="the policy file's looser policy, and no latch")
+    releasing.add_argument(
+        "--rebase",
+        action="append",
+        default=[],
+        choices=RELEASABLE_RUNGS,
+        help="a rung of the watchdog's ladder whose window begins anew at the equity of the release; may be repeated",
+    )
     releasing.add_argument("--key", type=Path, metavar="FILE", help="the operator's key, when it is kept elsewhere")
     releasing.add_argument("--yes", action="store_true", help="sign without asking at the terminal")
     return parser
@@ -109,6 +116,15 @@ def _initialise(settings: GatewaySettings, options: argparse.Namespace) -> str:
     return initialise_deployment(
         settings, watchdog_public=options.watchdog_public, journal_public=options.journal_public
     )
+
+
+def _release(settings: GatewaySettings, options: argparse.Namespace) -> str:
+    asked = {"key_file": options.key, "reason": options.reason, "is_confirmed": options.yes}
+    if not options.policy:
+        return release(settings, **asked, rebased=options.rebase)
+    if options.rebase:
+        raise ConfigurationError("--rebase: a policy's release re-bases no rung")
+    return release_policy(settings, **asked)
 
 
 def _explain(settings: GatewaySettings, request: Path) -> int:

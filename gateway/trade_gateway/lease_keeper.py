@@ -26,9 +26,10 @@ from trade_gateway.witnessed_log import WitnessedLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldLease:
-    """A lease that counts until `dies_at_ns` (monotonic)."""
+    """A lease that counts until `dies_at_ns` (monotonic); `rows` of this journal the watchdog had seen when signing."""
 
     lease: Lease
+    rows: int
     received_at_ns: int
     dies_at_ns: int
 
@@ -62,7 +63,7 @@ class LeaseKeeper:
         checkpoint = self.witnessed.judge(lease.checkpoint)
         now_ns = self._clock.monotonic_ns()
         dies_at_ns = now_ns + min(left_ns, MAX_LIFETIME_S * NS_PER_S)
-        self.held = HeldLease(lease=lease, received_at_ns=now_ns, dies_at_ns=dies_at_ns)
+        self.held = HeldLease(lease=lease, rows=checkpoint.size, received_at_ns=now_ns, dies_at_ns=dies_at_ns)
         self.witnessed.take(checkpoint)
         self.second.take(lease, wall_ns=wall_ns, monotonic_ns=now_ns)
         return lease

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from trade_core.logs import neutralise
 from trade_core.secrets import read_secret_file, secret_text
 from trade_core.trust.keys import load_private_key
 from trade_core.trust.policy_warrant import AUDIENCE
+from trade_core.trust.release_subject import parse_release_subject, release_subject
 from trade_core.trust.ring import read_ring, ring_hash
 from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, sign_warrant
 from trade_gateway.identity import HANDOVER_FOLDER, OPERATOR_KEY_FILE
@@ -32,15 +34,21 @@ class ReleaseFailed(TradeError):
     """The gateway could not be asked, or did not take the warrant; the message says why."""
 
 
-def release(settings: GatewaySettings, *, key_file: Path | None, reason: str, is_confirmed: bool) -> str:
-    """Release the gateway's HALTED latch and return what to tell the person. Raises ReleaseFailed, TradeError."""
+def release(
+    settings: GatewaySettings, *, key_file: Path | None, reason: str, is_confirmed: bool, rebased: Sequence[str] = ()
+) -> str:
+    """Release the gateway's HALTED latch and return what to tell the person. Raises ReleaseFailed, TradeError.
+
+    `rebased` names the rungs of the watchdog's ladder whose windows begin anew at the equity of the release.
+    """
     key = _operator_key(settings, key_file)
     with _admin(settings) as http:
         state = _ask(http, "GET", "/state", None)
         subject = state.get("latch_subject")
         if not isinstance(subject, str):
             raise ReleaseFailed(f"nothing to release: the gateway is {state.get('trading_state')} and not latched")
-        words = _words(state, reason)
+        subject = release_subject(parse_release_subject(subject).sequence, rungs=rebased)
+        words = _words(state, reason, rebased=parse_release_subject(subject).rungs)
         if not is_confirmed and not _is_confirmed(words):
             raise ReleaseFailed("not released: it was not confirmed")
         warrant = _warrant(settings, subject, words, purpose=WarrantPurpose.RELEASE)
@@ -76,9 +84,10 @@ def _admin(settings: GatewaySettings) -> httpx.Client:
     return httpx.Client(base_url=str(access["admin_url"]), headers=headers, timeout=_TIMEOUT_S, trust_env=False)
 
 
-def _words(state: dict[str, Any], reason: str) -> str:
+def _words(state: dict[str, Any], reason: str, *, rebased: Sequence[str]) -> str:
     held = state["holders"]["operator_latch"]
-    text = f"release {held['ceiling']} (held because: {held['reason']}); reason given: {reason}"
+    rungs = f" and re-base the rungs {', '.join(rebased)}" if rebased else ""
+    text = f"release {held['ceiling']}{rungs} (held because: {held['reason']}); reason given: {reason}"
     return neutralise(text, limit=380)
 
 

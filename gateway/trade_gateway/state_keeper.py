@@ -21,6 +21,7 @@ from typing import Any
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import AUDIENCE
+from trade_core.trust.release_subject import parse_release_subject, release_subject
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time, check_warrant, open_warrant
 from trade_gateway.clock_watch import ClockWatch
@@ -36,11 +37,6 @@ from trade_journal.log.rows import STRING_CHARACTERS_MAX, Fields, RowKind
 
 RELEASE_DELAY_S = 60
 log = logging.getLogger(__name__)
-
-
-def latch_subject(sequence: int) -> str:
-    """The subject of a warrant that lifts the latch whose row has this sequence number."""
-    return f"latch:{sequence}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +75,7 @@ class StateKeeper:
         self._unrecorded: Fields | None = None
         self._recording = asyncio.Lock()
         self._latch_sequence: int | None = None
+        self._released_at: int | None = None  # the row of the last release of this run
         self._pending: PendingRelease | None = None
         self._last_state: TradingState | None = None
         self._was_lease_fresh = False
@@ -151,12 +148,20 @@ class StateKeeper:
             raise
         ceiling = TradingState[lease.ceiling]
         reason = "" if ceiling is TradingState.ACTIVE else f"the watchdog's lease says {lease.ceiling}"
-        if ceiling is TradingState.HALTED and self.latched() < TradingState.HALTED:
+        if ceiling is TradingState.HALTED and self.latched() < TradingState.HALTED and self._knows_of_release():
             await self.latch(ceiling, reason=reason, by="watchdog")
         self.on_witnessed(lease.checkpoint.encode())
         self._board.set_watchdog_ceiling(ceiling, reason=reason, at_ns=self._clock.wall_ns())
         self.note()
         return {"generation": lease.generation, "trading_state": self.trading_state().name}
+
+    def _knows_of_release(self) -> bool:
+        """Tell whether the watchdog had seen the last release when it signed the held lease.
+
+        If not, its HALTED is the one that was released: it counts while the lease lives, and latches nothing anew.
+        """
+        held = self.lease.held
+        return self._released_at is None or (held is not None and held.rows > self._released_at)
 
     async def _is_own(self, checkpoint: Checkpoint) -> bool:
         """Tell whether the journal gave out a checkpoint long ago. Nothing is proved while it cannot be read."""
@@ -193,7 +198,7 @@ class StateKeeper:
             raise NotTrusted(f"release: the latch is {self.latched().name}, only HALTED can be released")
         if self._latch_sequence is None:
             raise NotTrusted("release: the latch has no durable row yet")
-        self._check_names(warrant, latch_subject(self._latch_sequence))
+        self._check_names(warrant, self._latch_sequence)
         if not self._clock_watch.is_trusted():
             raise NotTrusted("release: the clock is not trusted, so the warrant's time cannot be judged")
         check_in_time(warrant, now_ms=self._clock.wall_ns() // NS_PER_MS)
@@ -206,13 +211,16 @@ class StateKeeper:
     def is_release(self, raw: bytes, *, latch_sequence: int) -> bool:
         """Tell whether a warrant found in the journal really lifted the latch of a row; its time has been judged."""
         try:
-            self._check_names(open_warrant(raw, operator_key=self._ring.operator_key), latch_subject(latch_sequence))
+            self._check_names(open_warrant(raw, operator_key=self._ring.operator_key), latch_sequence)
         except NotTrusted as error:
             log.warning("a release in the journal is not believed: %s", error)
             return False
         return True
 
-    def _check_names(self, warrant: Warrant, subject: str) -> None:
+    def _check_names(self, warrant: Warrant, latch_sequence: int) -> None:
+        """Check that a warrant is for us and this latch; which rungs it re-bases besides is the watchdog's affair."""
+        if parse_release_subject(warrant.subject).sequence != latch_sequence:
+            raise NotTrusted("warrant: subject is not what it must be here")
         check_warrant(
             warrant,
             purpose=WarrantPurpose.RELEASE,
@@ -221,7 +229,7 @@ class StateKeeper:
             audience=AUDIENCE,
             account=self._ring.account,
             ring_hash=ring_hash(self._ring),
-            subject=subject,
+            subject=warrant.subject,
         )
 
     async def work(self, *, is_journal_writable: bool) -> None:
@@ -244,13 +252,15 @@ class StateKeeper:
             "warrant": warrant_parts(pending.raw),
         }
         # Durable first: a release that a restart would forget is no release. A halt may arrive while we wait.
-        if not await self._recorder.append_durable(RowKind.STATE_CHANGED, fields):
+        sequence = await self._recorder.append_numbered(RowKind.STATE_CHANGED, fields)
+        if sequence is None:
             return
         if self._pending is not pending:
             # The row says released, and a halt came meanwhile; that halt's own row is written after it.
             return
         self._pending = None
         self._latch_sequence = None
+        self._released_at = sequence
         self._board.release(at_ns=self._clock.wall_ns())
         self.on_released()
         log.warning("released: %s", pending.warrant.words)
@@ -312,7 +322,7 @@ class StateKeeper:
                 holder.value: {"ceiling": hold.ceiling.name, "reason": hold.reason, "since_ns": str(hold.since_ns)}
                 for holder, hold in self.holds().items()
             },
-            "latch_subject": latch_subject(self._latch_sequence) if self._latch_sequence is not None else None,
+            "latch_subject": release_subject(self._latch_sequence) if self._latch_sequence is not None else None,
             "release_pending": None
             if pending is None
             else {"words": pending.warrant.words, "in_s": max(0, pending.due_at_ns - now_ns) / NS_PER_S},

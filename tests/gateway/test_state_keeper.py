@@ -147,6 +147,23 @@ async def test_keeper_release_with_an_untrusted_clock_is_refused(keeper: StateKe
         await keeper.accept_release(warrant(keeper, clock))
 
 
+async def test_keeper_release_may_name_rungs_of_the_watchdog(keeper: StateKeeper, clock: ManualClock) -> None:
+    await keeper.latch(TradingState.HALTED, reason="x", by="watchdog")
+    subject = f"{keeper.describe()['latch_subject']}+daily+monthly"
+    await keeper.accept_release(warrant(keeper, clock, subject=subject))
+    await work_after(keeper, clock, RELEASE_DELAY_S + 1)
+    assert keeper.latched() is TradingState.ACTIVE
+
+
+@pytest.mark.parametrize("rungs", ["+high_water", "+monthly+daily", "+", "+yearly"])
+async def test_keeper_release_that_names_other_rungs_is_refused(
+    keeper: StateKeeper, clock: ManualClock, rungs: str
+) -> None:
+    await keeper.latch(TradingState.HALTED, reason="x", by="watchdog")
+    with pytest.raises(NotTrusted):
+        await keeper.accept_release(warrant(keeper, clock, subject=f"{keeper.describe()['latch_subject']}{rungs}"))
+
+
 @pytest.mark.parametrize("ceiling", [None, TradingState.KILLED])
 async def test_keeper_release_of_what_is_not_halted_is_refused(
     keeper: StateKeeper, clock: ManualClock, ceiling: TradingState | None
@@ -193,7 +210,9 @@ async def test_keeper_tells_of_every_halt_also_of_one_that_changes_nothing(keepe
     assert told == [("x", "operator")] * 2
 
 
-def lease_of(keeper: StateKeeper, clock: ManualClock, checkpoint: str, *, generation: int = 1) -> bytes:
+def lease_of(
+    keeper: StateKeeper, clock: ManualClock, checkpoint: str, *, generation: int = 1, ceiling: str = "ACTIVE"
+) -> bytes:
     now_ms = clock.wall_ns() // NS_PER_MS
     lease = Lease(
         deployment="d1",
@@ -201,7 +220,7 @@ def lease_of(keeper: StateKeeper, clock: ManualClock, checkpoint: str, *, genera
         account="1002",
         boot_nonce="b",
         generation=generation,
-        ceiling="ACTIVE",
+        ceiling=ceiling,
         scale="1",
         second_venue="none",
         second_prices=(),
@@ -295,3 +314,20 @@ async def test_keeper_halt_that_was_heard_voids_a_pending_release(
     await work_after(keeper, clock, RELEASE_DELAY_S + 2)
     assert keeper.latched() is TradingState.HALTED
     assert RowKind.RELEASE_VOIDED in await kinds(journal, recorder)
+
+
+async def test_keeper_lease_of_before_the_release_does_not_latch_again_and_one_of_after_does(
+    keeper: StateKeeper, clock: ManualClock
+) -> None:
+    await keeper.latch(TradingState.HALTED, reason="x", by="watchdog")
+    await keeper.accept_release(warrant(keeper, clock))
+    await work_after(keeper, clock, RELEASE_DELAY_S + 1)
+    assert keeper.latched() is TradingState.ACTIVE
+    released_at = keeper._released_at
+    assert released_at is not None
+    for generation, size, latched in ((1, released_at, TradingState.ACTIVE), (2, released_at + 1, TradingState.HALTED)):
+        keeper.lease.witnessed.remember(signed_checkpoint(RING, OPERATOR, size=size), began_ns=clock.monotonic_ns())
+        checkpoint = cosigned(signed_checkpoint(RING, OPERATOR, size=size), RING, OPERATOR)
+        await keeper.accept_lease(lease_of(keeper, clock, checkpoint, generation=generation, ceiling="HALTED"))
+        assert keeper.trading_state() is TradingState.HALTED
+        assert keeper.latched() is latched

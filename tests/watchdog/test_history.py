@@ -22,9 +22,11 @@ from trade_journal.log.rows import Entry, RowKind
 from trade_watchdog import history as history_module
 from trade_watchdog.account_watch import Look
 from trade_watchdog.ceiling import EquitySample, Finding
+from trade_watchdog.effects import Severity
 from trade_watchdog.equity import Book, Flow, LogMark
 from trade_watchdog.history import JOURNAL_FILE, History, check_ratchet
 from trade_watchdog.ladder import Ladder, Rung, Stage
+from trade_watchdog.releases import Position
 
 KEY = load_private_key(new_private_key())
 RING = ring_of(KEY)
@@ -53,7 +55,7 @@ def write(history: History, ladder: Ladder, *, book: Book = BOOK, high: str | No
         high=None if high is None else Decimal(high),
         memory=ladder.memory(),
         thresholds=THRESHOLDS,
-        gateway_rows=41,
+        position=Position(rows=41, latch=7),
     )
 
 
@@ -85,7 +87,7 @@ async def test_memory_is_there_again_after_a_restart(tmp_path: Path) -> None:
     )
     assert again.memory() == before.memory()
     assert again.peaks() == dict.fromkeys(Rung, Decimal("1.1"))
-    assert (remembered.gateway_rows, remembered.thresholds) == (41, THRESHOLDS)
+    assert (remembered.position, remembered.thresholds) == (Position(rows=41, latch=7), THRESHOLDS)
 
 
 async def test_rung_that_moved_after_the_last_memory_is_where_it_went(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ async def test_reading_back_ends_where_the_longest_window_does(tmp_path: Path, m
                 high=Decimal(100 - day),
                 memory=memory,
                 thresholds=THRESHOLDS,
-                gateway_rows=0,
+                position=Position(),
             )
     async with opened(tmp_path) as history:
         rows = await history._rows_of_longest_window()
@@ -202,6 +204,7 @@ SAMPLED: dict[str, Any] = {
     "thresholds": {rung.value: "0.1" for rung in Rung},
     "trim_scale": "0.5",
     "gateway_rows": 0,
+    "gateway_latch": -1,
 }
 
 
@@ -262,6 +265,16 @@ def test_rows_that_the_disk_does_not_take_are_said_and_nothing_is_raised(caplog:
     keeper.history.absorbed(Decimal(-5))
     assert "equity:absorbed is lost" in caplog.text
     assert not keeper.history.is_writable
+
+
+def test_incident_row_says_what_the_audit_found() -> None:
+    journal = JournalList()
+    history = keeper_of(journal=journal).history
+    history.open_incident(kind="rogue order", severity=Severity.CRITICAL, fields={"symbol": "BTCUSDT"})
+    assert journal.fields_of("incident:opened") == [
+        {"type": "rogue order", "severity": "critical", "symbol": "BTCUSDT"}
+    ]
+    assert history.is_urgent.is_set()
 
 
 def test_flow_row_says_what_moved() -> None:

@@ -152,21 +152,42 @@ def test_outflow_that_nobody_announced_is_an_alert(scene: Scene) -> None:
     assert alert.text == "70 USDT left the account (WITHDRAW) and nobody had announced it"
 
 
-def test_owed_release_rebases_at_the_next_believed_price(scene: Scene) -> None:
+def test_release_rebases_at_the_last_believed_price(scene: Scene) -> None:
     scene.take("0.85", "0.85", "0.85")
-    scene.keeper.owe_rebase((Rung.DAILY, Rung.WEEKLY))
-    scene.keeper.owe_rebase((Rung.WEEKLY, Rung.MONTHLY))
-    assert scene.keeper.ladder.demand().ceiling is Ceiling.HALTED
-    scene.take("0.84")
-    assert scene.keeper.ladder.demand().ceiling is Ceiling.ACTIVE
+    moved: list[Ceiling] = []
+    scene.keeper.on_moved = lambda: moved.append(scene.keeper.ladder.demand().ceiling)
+    scene.keeper.release((Rung.DAILY, Rung.WEEKLY, Rung.MONTHLY))
+    assert moved == [Ceiling.ACTIVE]
     rows = scene.journal.fields_of("rung:rebased")
     assert [(row["rung"], row["unit_price"], row["by"]) for row in rows] == [
-        ("daily", "0.84", "release"),
-        ("weekly", "0.84", "release"),
-        ("monthly", "0.84", "release"),
+        ("daily", "0.85", "release"),
+        ("weekly", "0.85", "release"),
+        ("monthly", "0.85", "release"),
     ]
-    scene.take("0.84")
+    assert scene.journal.fields_of("equity:sampled")[-1]["stages"]["monthly"] == "armed"
+    scene.take("0.85")
     assert len(scene.journal.fields_of("rung:rebased")) == 3
+
+
+def test_release_before_any_price_waits_for_the_first(scene: Scene) -> None:
+    scene.take("0.85", "0.85", "0.85")
+    again = Scene()
+    again.keeper.ladder.restore(scene.keeper.ladder.memory())
+    again.keeper.release((Rung.DAILY, Rung.WEEKLY))
+    again.keeper.release((Rung.WEEKLY, Rung.MONTHLY))
+    assert again.journal.entries == []
+    assert again.keeper.ladder.demand().ceiling is Ceiling.HALTED
+    again.take("0.84")
+    assert [row["rung"] for row in again.journal.fields_of("rung:rebased")] == ["daily", "weekly", "monthly"]
+    assert again.keeper.ladder.demand().ceiling is Ceiling.ACTIVE
+
+
+def test_release_that_names_no_rung_changes_nothing(scene: Scene) -> None:
+    scene.take("0.85", "0.85", "0.85")
+    rows = len(scene.journal.entries)
+    scene.keeper.release(())
+    assert len(scene.journal.entries) == rows
+    assert scene.keeper.ladder.demand().ceiling is Ceiling.HALTED
 
 
 async def test_halt_and_bot_are_pursued_for_the_monthly_rung(scene: Scene, until: Until) -> None:

@@ -35,6 +35,7 @@ from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
 from trade_watchdog.policy_chain import CHAIN_FILE, PolicyChain
 from trade_watchdog.quotes import QuoteFinding
+from trade_watchdog.releases import Position, Releases
 from trade_watchdog.second_prices import SecondPrices
 from trade_watchdog.second_venue import SecondVenue
 from trade_watchdog.status import LeaseResult, Phase, Status
@@ -91,6 +92,8 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
             second=second,
             policies=PolicyChain(settings.state_dir, ring=deployment.ring),
             witness=witness,
+            releases=Releases(ring=deployment.ring, open_copy=witness.reading, position=Position()),
+            on_release=keeper.release,
             clock=clock,
         ),
         status=status,

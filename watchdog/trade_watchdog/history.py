@@ -35,8 +35,10 @@ from trade_journal.log.checkpoint import LogSigner, signer_name
 from trade_journal.log.rows import Entry, Fields, Row, RowKind
 from trade_journal.store.records import READ_ROWS_MAX
 from trade_journal.writer.writer import JournalWriter
+from trade_watchdog.effects import Severity
 from trade_watchdog.equity import Book, Flow, LogMark
 from trade_watchdog.ladder import WINDOW_MS, Change, Ladder, LadderMemory, Move, Rung, Stage, Thresholds
+from trade_watchdog.releases import Position
 
 JOURNAL_FILE: Final = "watchdog.db"
 ACTOR: Final = "watchdog"
@@ -65,7 +67,7 @@ class Remembered:
     book: Book
     memory: LadderMemory
     thresholds: Thresholds
-    gateway_rows: int
+    position: Position
 
 
 class History:
@@ -106,7 +108,7 @@ class History:
         high: Decimal | None,
         memory: LadderMemory,
         thresholds: Thresholds,
-        gateway_rows: int,
+        position: Position,
     ) -> None:
         """Write the whole memory. `high` is the highest confirmed price since the row before."""
         self._write(
@@ -127,7 +129,8 @@ class History:
                 "since_ms": {rung.value: since_ms for rung, since_ms in memory.since_ms.items()},
                 "thresholds": {rung.value: _text(part) for rung, part in thresholds.fractions.items()},
                 "trim_scale": _text(thresholds.trim_scale),
-                "gateway_rows": gateway_rows,
+                "gateway_rows": position.rows,
+                "gateway_latch": position.latch,
             },
         )
 
@@ -170,9 +173,10 @@ class History:
         kind = RowKind.ACTION_FAILED if failure else RowKind.ACTION_DONE
         self._write(kind, {"action": action, "reason": reason, "failure": failure or None})
 
-    def recorded(self, kind: RowKind, fields: Fields) -> None:
-        """Write a row of another kind of the watchdog's."""
-        self._write(kind, fields)
+    def open_incident(self, *, kind: str, severity: Severity, fields: Mapping[str, str]) -> None:
+        """Write an incident, as the audit finds them."""
+        self.is_urgent.set()
+        self._write(RowKind.INCIDENT_OPENED, {"type": kind, "severity": severity.value, **fields})
 
     def _write(self, kind: RowKind, fields: Fields) -> None:
         try:
@@ -293,7 +297,7 @@ def _remembered(last: Row, later: Sequence[Row]) -> Remembered:
             fractions={Rung(name): _decimal(part) for name, part in _mapping(fields, "thresholds").items()},
             trim_scale=_decimal(fields["trim_scale"]),
         ),
-        gateway_rows=_integer(fields, "gateway_rows"),
+        position=Position(rows=_integer(fields, "gateway_rows"), latch=_integer(fields, "gateway_latch")),
     )
 
 

@@ -5,7 +5,7 @@ Guarantees
 - What a fired rung demands is pursued until it has happened, each action in a task of its own: a bot that cannot be
   stopped delays no halt, and no alert delays anything. Since the demand is read from the rung's stage, a restart
   pursues it again; every action may be asked for twice.
-- A release is believed only by `releases`; here its rungs are re-based at the next believed price.
+- A release is believed only by `releases`; here its rungs are re-based at the last believed price.
 
 | fired | pursued |
 |---|---|
@@ -31,6 +31,7 @@ from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, 
 from trade_watchdog.equity import Book, Flow
 from trade_watchdog.history import History
 from trade_watchdog.ladder import EFFECTS, Change, Effect, Ladder, Move, Rung, Stage, Thresholds
+from trade_watchdog.releases import Position
 
 ROW_EVERY_S: Final = 60
 HIGH_STEP: Final = Decimal("0.0001")
@@ -78,7 +79,7 @@ class LadderKeeper:
     history: History
     effects: Effects
     clock: Clock
-    gateway_rows: Callable[[], int] = lambda: 0
+    position: Callable[[], Position] = Position
     on_moved: Callable[[], object] = lambda: None
     book: Book | None = None
     equity_usdt: Decimal = Decimal(0)
@@ -116,9 +117,15 @@ class LadderKeeper:
         _log.warning("rung %s acknowledged by %s", rung.value, by)
         return True
 
-    def owe_rebase(self, rungs: tuple[Rung, ...]) -> None:
-        """Re-base these rungs at the next believed price."""
+    def release(self, rungs: tuple[Rung, ...]) -> None:
+        """Re-base these rungs at the last believed price; at the next one when there is none since the start."""
         self._owed = tuple(dict.fromkeys((*self._owed, *rungs)))
+        changes = self._rebase_owed()
+        if changes:
+            self.on_moved()
+            self._note(changes)
+            self._sample_row()
+            self._wake()
 
     def flow_seen(self, flow: Flow, *, is_announced: bool) -> None:
         """Remember a flow, and report one that nobody announced."""
@@ -190,15 +197,20 @@ class LadderKeeper:
         )
 
     def _rebase_owed(self) -> list[Change]:
-        owed, self._owed = self._owed, ()
-        changes = [self.ladder.rebase(rung) for rung in owed]
-        return [change for change in changes if change is not None]
+        changes = [self.ladder.rebase(rung) for rung in self._owed]
+        made = [change for change in changes if change is not None]
+        if made:
+            self._owed = ()
+        return made
 
-    def _remember(self, look: Look, changes: list[Change]) -> None:
+    def _note(self, changes: list[Change]) -> None:
         for change in changes:
             _log.warning("rung %s %s: %s", change.rung.value, change.move.value, figures(change))
             by = "release" if change.move is Move.REBASED else BY_ITSELF
             self.history.moved(change, observed_ms=self.ladder.observed_ms, by=by)
+
+    def _remember(self, look: Look, changes: list[Change]) -> None:
+        self._note(changes)
         if look.absorbed_usdt:
             self.history.absorbed(look.absorbed_usdt)
         high = self.ladder.confirmed_high
@@ -223,7 +235,7 @@ class LadderKeeper:
             high=self._high,
             memory=self.ladder.memory(),
             thresholds=self.thresholds,
-            gateway_rows=self.gateway_rows(),
+            position=self.position(),
         )
         if self._high is not None:
             self._written_high = self._high

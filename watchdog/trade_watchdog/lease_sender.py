@@ -28,8 +28,10 @@ from trade_journal.errors import ForkProven, JournalError
 from trade_watchdog.ceiling import Verdict
 from trade_watchdog.gateway_link import GatewayLink, GatewayState
 from trade_watchdog.identity import GenerationStore, GenerationUnavailable
+from trade_watchdog.ladder import Rung
 from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.policy_chain import PolicyChain
+from trade_watchdog.releases import Releases
 from trade_watchdog.second_prices import SecondPrices
 
 LIFETIME_S: Final = 20
@@ -58,12 +60,14 @@ class LeaseSender:
     second: SecondPrices
     policies: PolicyChain
     witness: LogWitness
+    releases: Releases
+    on_release: Callable[[tuple[Rung, ...]], None]
     clock: Clock
 
     async def send(self, verdict: Callable[[], Verdict]) -> Lease:
         """Read the gateway's state, sign a lease for it and have it counted; answers the lease.
 
-        `verdict` is asked for last, when every row under the checkpoint has been seen.
+        `verdict` is asked for last, when every row under the checkpoint has been seen and its releases have been told.
 
         Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid, GatewayForeign, GatewayForked, Unwitnessed,
         GenerationUnavailable.
@@ -79,7 +83,10 @@ class LeaseSender:
 
     async def _cosigned(self) -> str:
         try:
-            return (await self.witness.cosigned(self.clock)).decode()
+            cosigned = await self.witness.cosigned(self.clock)
+            if rungs := await self.releases.read_on():
+                self.on_release(rungs)
+            return cosigned.decode()
         except ForkProven as error:
             await self.link.halt(f"journal forked: {error}")
             raise GatewayForked(str(error)) from error

@@ -35,6 +35,7 @@ from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
 from trade_watchdog.policy_chain import PolicyChain
+from trade_watchdog.releases import Position, Releases
 from trade_watchdog.second_prices import SecondPrices
 from trade_watchdog.second_venue import SecondVenue
 from trade_watchdog.settings import WatchdogSettings
@@ -72,7 +73,9 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             settings.state_dir, ring=ring, log_key=identity.log_key, clock=clock, has_vouched=has_vouched
         )
         closing.push_async_callback(history.close)
-        keeper = await _remembering(settings, history=history, effects=GatewayEffects(link), clock=clock)
+        keeper, position = await _remembering(settings, history=history, effects=GatewayEffects(link), clock=clock)
+        releases = Releases(ring=ring, open_copy=witness.reading, position=position)
+        keeper.position = lambda: releases.position
         exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
         closing.push_async_callback(exchange.close)
         metrics = WatchdogMetrics(registry=registry, status=status, keeper=keeper, clock=clock)
@@ -93,6 +96,8 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
                 second=second,
                 policies=policies,
                 witness=witness,
+                releases=releases,
+                on_release=keeper.release,
                 clock=clock,
             ),
             status=status,
@@ -103,18 +108,23 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         await _serve_and_watch(_listener(settings, app), monitor)
 
 
-async def _remembering(settings: WatchdogSettings, *, history: History, effects: Effects, clock: Clock) -> LadderKeeper:
-    """Build the ladder from what was remembered. Raises ConfigurationError for settings looser than they were."""
+async def _remembering(
+    settings: WatchdogSettings, *, history: History, effects: Effects, clock: Clock
+) -> tuple[LadderKeeper, Position]:
+    """Build the ladder from what was remembered, and say how far the gateway's journal was read.
+
+    Raises ConfigurationError for settings looser than they were.
+    """
     ladder, thresholds = Ladder(settings.thresholds()), settings.thresholds()
     remembered = await history.restore(ladder)
     keeper = LadderKeeper(ladder=ladder, thresholds=thresholds, history=history, effects=effects, clock=clock)
     if remembered is None:
         _log.info("nothing is remembered of this account: its equity and peaks begin now")
-        return keeper
+        return keeper, Position()
     check_ratchet(asked=thresholds, stood=remembered.thresholds)
     ladder.restore(remembered.memory)
     keeper.book = remembered.book
-    return keeper
+    return keeper, remembered.position
 
 
 def _listener(settings: WatchdogSettings, app: FastAPI) -> Listener:

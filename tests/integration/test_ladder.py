@@ -1,0 +1,145 @@
+"""The ladder on the whole stack: the price falls, the rungs walk, and neither SIGKILL nor time makes them forget."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from integration.stack import Stack, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+class Watched:
+    """The watchdog of a stack, as its operator sees it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        described = stack.description["watchdog"]
+        self._http = httpx.Client(
+            base_url=described["admin"], headers={"Authorization": f"Bearer {described['admin_token']}"}, timeout=5
+        )
+
+    def state(self) -> dict[str, Any]:
+        try:
+            document: dict[str, Any] = self._http.get("/state").raise_for_status().json()
+        except httpx.HTTPError:
+            return {}
+        return document
+
+    def stage(self, rung: str) -> str:
+        return str(self.state().get("rungs", {}).get(rung, {}).get("stage"))
+
+    def wait_for(self, rung: str, stage: str) -> None:
+        wait_until(lambda: self.stage(rung) == stage, within_s=20, what=f"{rung} {stage}: {self.state()}")
+
+    def command(self, *arguments: str) -> str:
+        how = self._stack.description["processes"]["watchdog"]["command"]
+        config = how[how.index("--config") + 1]
+        done = subprocess.run([how[0], *arguments, "--config", config], capture_output=True, text=True, check=True)
+        return done.stdout
+
+
+class Market:
+    """The price of BTC, in which nearly all of the account is."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._start = Decimal(stack.control.get("/state").json()["prices"]["linear"]["BTCUSDT"]["index"])
+
+    def fall(self, fraction: str) -> None:
+        """Set the price so much below what it was at the start."""
+        price = f"{self._start * (1 - Decimal(fraction)):.2f}"
+        self._stack.control.post("/price", json={"symbol": "BTCUSDT", "price": price}).raise_for_status()
+
+
+def deposit(stack: Stack, watchdog: Watched) -> None:
+    """Bring in so much BTC that its price is what the account is worth; the unit price must not notice."""
+    before = Decimal(watchdog.state()["equity"]["unit_price"])
+    stack.control.post("/flow", json={"coin": "BTC", "amount": "10"}).raise_for_status()
+    wait_until(
+        lambda: Decimal(watchdog.state()["equity"]["equity_usdt"]) > 100_000, within_s=15, what="the deposit is seen"
+    )
+    assert abs(Decimal(watchdog.state()["equity"]["unit_price"]) - before) < Decimal("0.002")
+
+
+@pytest.fixture
+def still_stack(tmp_path: Any) -> Any:
+    """A stack whose market barely moves, and whose account holds far more BTC than anything else."""
+    running = Stack(tmp_path, "--speed", "0.001")
+    try:
+        running.wait_for_state("ACTIVE")
+        yield running
+    finally:
+        running.stop()
+
+
+def test_falling_price_walks_the_rungs_in_order_and_sigkill_forgets_none(still_stack: Stack) -> None:
+    stack, watchdog = still_stack, Watched(still_stack)
+    deposit(stack, watchdog)
+    market = Market(stack)
+
+    market.fall("0.06")
+    watchdog.wait_for("daily", "fired")
+    assert watchdog.stage("weekly") == "armed"
+    stack.wait_for_state("ACTIVE")
+    assert watchdog.command("ack") == "acknowledged: the daily rung's review\n"
+    assert watchdog.stage("daily") == "acknowledged"
+
+    market.fall("0.09")
+    watchdog.wait_for("weekly", "fired")
+    stack.wait_for_state("TRIMMED", within_s=10)
+    peaks = {name: rung["peak"] for name, rung in watchdog.state()["rungs"].items()}
+    stack.kill("watchdog", signal.SIGKILL)
+    stack.reap("watchdog")
+    stack.restart("watchdog")
+    wait_until(watchdog.state, within_s=30, what="the watchdog is back")
+    assert {name: rung["peak"] for name, rung in watchdog.state()["rungs"].items()} == peaks
+    assert [watchdog.stage(rung) for rung in ("daily", "weekly", "monthly")] == ["acknowledged", "fired", "armed"]
+    stack.wait_for_state("TRIMMED")
+
+    market.fall("0.16")
+    watchdog.wait_for("monthly", "fired")
+    stack.wait_for_state("HALTED", within_s=10)
+    wait_until(lambda: watchdog.state()["actions"]["halt"]["done_for"], within_s=10, what="halt is done")
+    latch = stack.state()["holders"]["operator_latch"]
+    assert latch["ceiling"] == "HALTED"
+    market.fall("0.09")
+    stack.kill("watchdog", signal.SIGKILL)
+    stack.reap("watchdog")
+    stack.restart("watchdog")
+    wait_until(watchdog.state, within_s=30, what="the watchdog is back")
+    assert watchdog.stage("monthly") == "fired"
+    assert stack.state_name() == "HALTED"
+
+    market.fall("0.20")
+    watchdog.wait_for("high_water", "fired")
+    wait_until(
+        lambda: watchdog.state()["actions"]["kill"]["done_for"] or watchdog.state()["actions"]["kill"]["failure"],
+        within_s=20,
+        what="a kill is asked for",
+    )
+
+
+def test_release_that_names_the_rungs_lets_the_account_go_on(still_stack: Stack) -> None:
+    stack, watchdog = still_stack, Watched(still_stack)
+    deposit(stack, watchdog)
+    Market(stack).fall("0.16")
+    stack.wait_for_state("HALTED", within_s=20)
+    command = stack.description["processes"]["gateway"]["command"]
+    config = command[command.index("--config") + 1]
+    asked = [command[0], "release", "--config", config, "--reason", "a test", "--yes"]
+    for rung in ("daily", "weekly", "monthly"):
+        asked += ["--rebase", rung]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert "re-base the rungs daily, weekly, monthly" in said.stdout
+    stack.wait_for_state("ACTIVE", within_s=90)
+    rungs = watchdog.state()["rungs"]
+    assert {rungs[name]["stage"] for name in ("daily", "weekly", "monthly")} == {"armed"}
+    assert Decimal(rungs["monthly"]["peak"]) < Decimal("0.9") < Decimal(rungs["high_water"]["peak"])
+    assert stack.state()["holders"]["operator_latch"]["ceiling"] == "ACTIVE"

@@ -1,0 +1,126 @@
+"""Finds the releases in the gateway's journal, and believes only those whose warrant this watchdog has verified itself.
+
+Guarantees
+- A release counts when its row holds a warrant of the operator's key for this deployment, environment, account and
+  ring, whose subject names the last row before it that latched HALTED. So none counts twice, and none that was meant
+  for another halt.
+- Rows are read from the witness's copy, in order and once: `position` outlives the process with the rest of the memory.
+
+Whether the warrant was in time is judged by the gateway, which alone is there when it is handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.policy_warrant import AUDIENCE
+from trade_core.trust.release_subject import parse_release_subject
+from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.warrant import Warrant, WarrantPurpose, check_warrant, open_warrant
+from trade_journal.log.rows import Row, RowKind, parse_row
+from trade_journal.log.verify import StoredRow
+from trade_watchdog.intent_feed import CopyReading
+from trade_watchdog.ladder import Rung
+
+PAGE_ROWS: Final = 500
+PAGES_AT_ONCE: Final = 20
+LATCH_HOLDER: Final = "operator_latch"
+_MARK: Final = b'"kind":"state:changed"'
+_HALTED: Final = "HALTED"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far the gateway's journal was read: the next row, and the last that latched unless released; -1 for none."""
+
+    rows: int = 0
+    latch: int = -1
+
+
+class Releases:
+    """Reads on in one gateway's journal. One `read_on` at a time."""
+
+    def __init__(self, *, ring: KeyRing, open_copy: Callable[[], CopyReading | None], position: Position) -> None:
+        """Prepare; `open_copy` opens a view of the witness's copy."""
+        self._ring = ring
+        self._open_copy = open_copy
+        self.position = position
+
+    async def read_on(self) -> tuple[Rung, ...]:
+        """Read what is new, a bounded stretch at a time; answers the rungs that releases in it re-base.
+
+        Raises JournalError when the copy cannot be read.
+        """
+        copy = self._open_copy()
+        return () if copy is None else await asyncio.to_thread(self._read_on, copy)
+
+    def _read_on(self, copy: CopyReading) -> tuple[Rung, ...]:
+        rungs: list[Rung] = []
+        with contextlib.closing(copy):
+            for _ in range(PAGES_AT_ONCE):
+                page = copy.stored_rows(self.position.rows, PAGE_ROWS)
+                if not page:
+                    break
+                rungs += self._taken(page)
+        return tuple(rungs)
+
+    def _taken(self, page: Sequence[StoredRow]) -> list[Rung]:
+        rungs: list[Rung] = []
+        latch = self.position.latch
+        for stored in page:
+            if _MARK not in stored.body:
+                continue
+            row = parse_row(stored.body)
+            if row.kind is not RowKind.STATE_CHANGED or row.fields.get("holder") != LATCH_HOLDER:
+                continue
+            if row.fields.get("ceiling") == _HALTED:
+                latch = row.seq
+            elif latch >= 0 and (released := self._released(row, latch)) is not None:
+                rungs += released
+                latch = -1
+        self.position = Position(rows=page[-1].seq + 1, latch=latch)
+        return rungs
+
+    def _released(self, row: Row, latch: int) -> list[Rung] | None:
+        """Return the rungs that a row's warrant re-bases; None when it releases nothing."""
+        try:
+            warrant = open_warrant(_warrant_in(row), operator_key=self._ring.operator_key)
+            subject = parse_release_subject(warrant.subject)
+            self._check(warrant)
+        except NotTrusted as error:
+            _log.error("row %d of the gateway's journal says released, and is not believed: %s", row.seq, error)
+            return None
+        if subject.sequence != latch:
+            _log.error("row %d of the gateway's journal releases another latch than %d", row.seq, latch)
+            return None
+        return [Rung(name) for name in subject.rungs]
+
+    def _check(self, warrant: Warrant) -> None:
+        check_warrant(
+            warrant,
+            purpose=WarrantPurpose.RELEASE,
+            deployment=self._ring.deployment,
+            environment=self._ring.environment,
+            audience=AUDIENCE,
+            account=self._ring.account,
+            ring_hash=ring_hash(self._ring),
+            subject=warrant.subject,
+        )
+
+
+def _warrant_in(row: Row) -> bytes:
+    parts = row.fields.get("warrant")
+    if not isinstance(parts, list | tuple):
+        raise NotTrusted("it holds no warrant")
+    try:
+        return base64.b64decode("".join(str(part) for part in parts), validate=True)
+    except ValueError:
+        raise NotTrusted("its warrant is not base64") from None
