@@ -20,6 +20,7 @@ from typing import Any
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.trust.keys import NotTrusted
+from trade_core.trust.lease import Lease
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import parse_release_subject, release_subject
 from trade_core.trust.ring import KeyRing, ring_hash
@@ -36,6 +37,7 @@ from trade_journal.log.checkpoint import Checkpoint
 from trade_journal.log.rows import STRING_CHARACTERS_MAX, Fields, RowKind
 
 RELEASE_DELAY_S = 60
+MEMORY_EVERY_S = 60
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,7 @@ class StateKeeper:
         self._unrecorded: Fields | None = None
         self._recording = asyncio.Lock()
         self._latch_sequence: int | None = None
+        self._memory_kept_at_ns: int | None = None
         self._released_at: int | None = None  # the row of the last release of this run
         self._pending: PendingRelease | None = None
         self._last_state: TradingState | None = None
@@ -152,8 +155,20 @@ class StateKeeper:
             await self.latch(ceiling, reason=reason, by="watchdog")
         self.on_witnessed(lease.checkpoint.encode())
         self._board.set_watchdog_ceiling(ceiling, reason=reason, at_ns=self._clock.wall_ns())
+        self._keep_memory(lease)
         self.note()
         return {"generation": lease.generation, "trading_state": self.trading_state().name}
+
+    def _keep_memory(self, lease: Lease) -> None:
+        """Write what the watchdog remembers, once a minute at most, for when its own journal is put back."""
+        if not lease.peaks:
+            return
+        now_ns = self._clock.monotonic_ns()
+        if self._memory_kept_at_ns is not None and now_ns - self._memory_kept_at_ns < MEMORY_EVERY_S * NS_PER_S:
+            return
+        self._memory_kept_at_ns = now_ns
+        peaks = {peak.rung: peak.price for peak in lease.peaks}
+        self._recorder.append_later(RowKind.WATCHDOG_REMEMBERED, {"rows": lease.memory_rows, "peaks": peaks})
 
     def _knows_of_release(self) -> bool:
         """Tell whether the watchdog had seen the last release when it signed the held lease.

@@ -10,7 +10,7 @@ from trust_parts import cosigned, ring_of, signed_checkpoint
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
-from trade_core.trust.lease import Lease, sign_lease
+from trade_core.trust.lease import Lease, Peak, open_lease, sign_lease
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import Warrant, open_warrant, sign_warrant
 from trade_gateway.policy.trading_state import TradingState
@@ -331,3 +331,28 @@ async def test_keeper_lease_of_before_the_release_does_not_latch_again_and_one_o
         await keeper.accept_lease(lease_of(keeper, clock, checkpoint, generation=generation, ceiling="HALTED"))
         assert keeper.trading_state() is TradingState.HALTED
         assert keeper.latched() is latched
+
+
+async def test_keeper_writes_once_a_minute_what_the_watchdog_remembers(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder
+) -> None:
+    async def lease(generation: int, *peaks: Peak) -> None:
+        signed = signed_checkpoint(RING, OPERATOR)
+        keeper.lease.witnessed.remember(signed, began_ns=clock.monotonic_ns())
+        raw = lease_of(keeper, clock, cosigned(signed, RING, OPERATOR), generation=generation)
+        made = replace(open_lease(raw, lease_key=RING.lease_key), memory_rows=generation, peaks=peaks)
+        await keeper.accept_lease(sign_lease(made, OPERATOR))
+
+    peak = Peak(rung="daily", price="1.5")
+    await lease(1)
+    await lease(2, peak)
+    clock.advance(60 * NS_PER_S - 1)
+    await lease(3, peak)
+    clock.advance(1)
+    await lease(4, peak)
+    await kinds(journal, recorder)
+    rows = [row for row in await journal.read(0, 500) if row.kind is RowKind.WATCHDOG_REMEMBERED]
+    assert [row.fields for row in rows] == [
+        {"rows": 2, "peaks": {"daily": "1.5"}},
+        {"rows": 4, "peaks": {"daily": "1.5"}},
+    ]

@@ -19,6 +19,7 @@ from trade_watchdog.effects import KillCondition, Severity
 from trade_watchdog.equity import Flow, LogMark, open_book
 from trade_watchdog.ladder import Rung
 from trade_watchdog.ladder_keeper import ROW_EVERY_S, LadderKeeper
+from trade_watchdog.releases import Told
 
 NS_PER_S = 1_000_000_000
 SAMPLE = EquitySample(
@@ -188,6 +189,36 @@ def test_release_that_names_no_rung_changes_nothing(scene: Scene) -> None:
     scene.keeper.release(())
     assert len(scene.journal.entries) == rows
     assert scene.keeper.ladder.demand().ceiling is Ceiling.HALTED
+
+
+def told(rows: int) -> Told:
+    return Told(rows=rows, peaks={Rung.MONTHLY: Decimal("1.3"), Rung.DAILY: Decimal("0.5")})
+
+
+@pytest.mark.parametrize(("began", "rows"), [(None, 50), (50, 50), (51, 50)])
+def test_what_was_told_is_left_when_our_own_journal_is_as_long(scene: Scene, began: int | None, rows: int) -> None:
+    scene.keeper.began_with_rows = began
+    scene.keeper.recall(told(rows))
+    scene.keeper.recall(None)
+    assert scene.keeper.ladder.peaks() == dict.fromkeys(Rung, Decimal(1))
+    assert scene.effects.alerts == []
+
+
+def test_journal_that_was_put_back_takes_the_peaks_back_once(scene: Scene) -> None:
+    scene.keeper.began_with_rows = 49
+    scene.keeper.recall(told(50))
+    assert scene.keeper.ladder.peaks() == {**dict.fromkeys(Rung, Decimal(1)), Rung.MONTHLY: Decimal("1.3")}
+    assert scene.journal.fields_of("incident:opened")[0]["type"] == "watchdog journal put back"
+    assert scene.effects.alerts[-1].subject == "watchdog_journal"
+    scene.keeper.recall(told(60))
+    assert len(scene.effects.alerts) == 1
+
+
+def test_peaks_are_told_rounded_up(scene: Scene) -> None:
+    high = "1.000000000000000001"
+    scene.take(high, high, high)
+    assert {peak.price for peak in scene.keeper.told_peaks()} == {"1.000000000001"}
+    assert [peak.rung for peak in scene.keeper.told_peaks()] == ["daily", "weekly", "monthly", "high_water"]
 
 
 async def test_halt_and_bot_are_pursued_for_the_monthly_rung(scene: Scene, until: Until) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,8 +20,10 @@ from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
 from trade_journal.log.checkpoint import open_cosigned
 from trade_journal.log.ring_keys import gateway_log_keys
+from trade_journal.log.rows import RowKind
 from trade_watchdog import ladder as ladder_module
 from trade_watchdog import monitor as monitor_module
+from trade_watchdog import releases as releases_module
 from trade_watchdog import second_prices as second_prices_module
 from trade_watchdog.account_watch import AccountWatch
 from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
@@ -93,7 +96,7 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
             policies=PolicyChain(settings.state_dir, ring=deployment.ring),
             witness=witness,
             releases=Releases(ring=deployment.ring, open_copy=witness.reading, position=Position()),
-            on_release=keeper.release,
+            keeper=keeper,
             clock=clock,
         ),
         status=status,
@@ -453,3 +456,42 @@ async def test_forked_journal_halts_the_gateway_and_gets_no_lease(
     assert gateway.halts[0].startswith("journal forked: the log signed a root over 3 rows that its own rows contradict")
     assert monitor.status.lease_result is LeaseResult.FORKED
     assert any(record.levelno == logging.ERROR and "forked" in record.message for record in caplog.records)
+
+
+async def test_leases_tell_the_peaks_once_the_gateway_s_journal_is_read(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    gateway = deployment.gateway
+    async with running(monitor):
+        await until(lambda: bool(gateway.leases) and len(gateway.leases[-1].peaks) == 4)
+        told = gateway.leases[-1]
+    assert {peak.rung: peak.price for peak in told.peaks} == dict.fromkeys(
+        ("daily", "weekly", "monthly", "high_water"), "1"
+    )
+    assert told.memory_rows <= monitor.keeper.history.journal.size
+
+
+async def test_watchdog_that_was_put_back_finds_its_peaks_in_the_gateway_s_journal(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    monitor.keeper.began_with_rows = 7
+    fields = {"rows": 99, "peaks": {"monthly": "1.2", "high_water": "1.25"}}
+    deployment.gateway.rows.append(replace(row_numbered(3), kind=RowKind.WATCHDOG_REMEMBERED, fields=fields))
+    async with running(monitor):
+        await until(lambda: any(lease.ceiling == "HALTED" for lease in deployment.gateway.leases))
+    assert not any(lease.ceiling in {"ACTIVE", "TRIMMED"} for lease in deployment.gateway.leases)
+    (alert,) = [alert for alert in monitor.keeper.effects.alerts if alert.subject == "watchdog_journal"]
+    assert "began with 7 rows and once had 99" in alert.text
+
+
+async def test_journal_that_is_not_read_to_its_end_permits_nothing(
+    monitor: Monitor, deployment: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases_module, "PAGE_ROWS", 1)
+    monkeypatch.setattr(releases_module, "PAGES_AT_ONCE", 1)
+    gateway = deployment.gateway
+    async with running(monitor):
+        await until(lambda: bool(gateway.leases) and gateway.leases[-1].ceiling == "ACTIVE")
+    ceilings = [lease.ceiling for lease in gateway.leases]
+    assert ceilings[:3] == ["REDUCE_ONLY"] * 3
+    assert all(not lease.peaks for lease in gateway.leases[:3])

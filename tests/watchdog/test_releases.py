@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from trade_journal.log.rows import Row, RowKind, leaf_hash, row_bytes
 from trade_journal.log.verify import StoredRow
 from trade_watchdog import releases as module
 from trade_watchdog.ladder import RELEASABLE, Rung
-from trade_watchdog.releases import Position, Releases
+from trade_watchdog.releases import Position, Releases, Told
 
 OPERATOR = load_private_key(new_private_key())
 RING = ring_of(OPERATOR)
@@ -170,10 +171,45 @@ async def test_long_journal_is_read_in_bounded_stretches(monkeypatch: pytest.Mon
     copy = Copy(journal(*[RowKind.LEASE_LOST] * 5, halted(), released("latch:5+daily")))
     it = Releases(ring=RING, open_copy=lambda: copy, position=Position())
     assert await it.read_on() == ()
-    assert (it.position.rows, copy.closed) == (4, 1)
+    assert (it.position.rows, copy.closed, it.is_at_end) == (4, 1, False)
     assert await it.read_on() == (Rung.DAILY,)
-    assert (it.position.rows, copy.closed) == (7, 2)
+    assert (it.position.rows, copy.closed, it.is_at_end) == (7, 2, True)
 
 
 async def test_copy_that_is_not_open_is_read_later() -> None:
     assert await Releases(ring=RING, open_copy=lambda: None, position=Position()).read_on() == ()
+
+
+def remembered(**fields: Any) -> Row:
+    return Row(seq=0, at_ns=0, kind=RowKind.WATCHDOG_REMEMBERED, actor="gateway", fields=fields)
+
+
+async def test_last_word_of_what_was_told_counts() -> None:
+    rows = [
+        remembered(rows=5, peaks={"daily": "1.5"}),
+        replace(remembered(rows=9, peaks={"daily": "1.4", "high_water": "2"}), seq=1),
+    ]
+    it = reading(rows)
+    assert await it.read_on() == ()
+    assert it.told == Told(rows=9, peaks={Rung.DAILY: Decimal("1.4"), Rung.HIGH_WATER: Decimal(2)})
+    assert it.is_at_end
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"rows": "9", "peaks": {}},
+        {"rows": 9, "peaks": None},
+        {"rows": 9, "peaks": {"yearly": "1"}},
+        {"rows": 9, "peaks": {"daily": "-1"}},
+        {"rows": 9, "peaks": {"daily": None}},
+    ],
+)
+async def test_word_that_says_not_what_it_must_is_none(
+    fields: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    it = reading([remembered(**fields)])
+    await it.read_on()
+    assert it.told is None
+    assert "does not say what the watchdog remembered" in caplog.text

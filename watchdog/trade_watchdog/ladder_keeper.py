@@ -21,20 +21,22 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.money import format_decimal
+from trade_core.trust.lease import Peak
 from trade_watchdog.account_watch import Look
 from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
 from trade_watchdog.equity import Book, Flow
 from trade_watchdog.history import History
 from trade_watchdog.ladder import EFFECTS, Change, Effect, Ladder, Move, Rung, Stage, Thresholds
-from trade_watchdog.releases import Position
+from trade_watchdog.releases import Position, Told
 
 ROW_EVERY_S: Final = 60
 HIGH_STEP: Final = Decimal("0.0001")
+TOLD_QUANTUM: Final = Decimal("1e-12")  # what the grammar of a lease's numbers can hold
 RETRY_S: Final = 2.0
 ACTION_WITHIN_S: Final = 30.0
 BY_ITSELF: Final = "ladder"
@@ -82,6 +84,7 @@ class LadderKeeper:
     position: Callable[[], Position] = Position
     on_moved: Callable[[], object] = lambda: None
     book: Book | None = None
+    began_with_rows: int | None = None
     equity_usdt: Decimal = Decimal(0)
     pursuits: dict[str, Pursuit] = field(default_factory=_pursuits)
     _owed: tuple[Rung, ...] = ()
@@ -126,6 +129,32 @@ class LadderKeeper:
             self._note(changes)
             self._sample_row()
             self._wake()
+
+    def told_peaks(self) -> tuple[Peak, ...]:
+        """Return the peaks as a lease tells them: rounded up, so that they are never lower when they come back."""
+        return tuple(
+            Peak(rung=rung.value, price=format_decimal(peak.quantize(TOLD_QUANTUM, rounding=ROUND_CEILING)))
+            for rung, peak in self.ladder.peaks().items()
+        )
+
+    def recall(self, told: Told | None) -> None:
+        """Take back peaks that leases told the gateway, if our own journal began shorter than it was then.
+
+        That happens when it was put back to an older state; else what it holds is as new, and more exact. To be told
+        once, when all of the gateway's journal has been read, and before a lease tells the gateway anything new.
+        """
+        began, self.began_with_rows = self.began_with_rows, None
+        if told is None or began is None or told.rows <= began:
+            return
+        text = f"the watchdog's journal began with {began} rows and once had {told.rows}: it was put back"
+        _log.error("%s; its peaks are those that the gateway was told", text)
+        self.ladder.raise_peaks(told.peaks)
+        self.on_moved()
+        self.history.open_incident(
+            kind="watchdog journal put back", severity=Severity.CRITICAL, fields={"detail": text}
+        )
+        self._sample_row()
+        self.effects.alert(Alert(subject="watchdog_journal", severity=Severity.CRITICAL, text=text))
 
     def flow_seen(self, flow: Flow, *, is_announced: bool) -> None:
         """Remember a flow, and report one that nobody announced."""

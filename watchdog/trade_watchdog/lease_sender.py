@@ -25,10 +25,10 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_journal.errors import ForkProven, JournalError
-from trade_watchdog.ceiling import Verdict
+from trade_watchdog.ceiling import Ceiling, Verdict, tightest
 from trade_watchdog.gateway_link import GatewayLink, GatewayState
 from trade_watchdog.identity import GenerationStore, GenerationUnavailable
-from trade_watchdog.ladder import Rung
+from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.policy_chain import PolicyChain
 from trade_watchdog.releases import Releases
@@ -61,7 +61,7 @@ class LeaseSender:
     policies: PolicyChain
     witness: LogWitness
     releases: Releases
-    on_release: Callable[[tuple[Rung, ...]], None]
+    keeper: LadderKeeper
     clock: Clock
 
     async def send(self, verdict: Callable[[], Verdict]) -> Lease:
@@ -77,15 +77,24 @@ class LeaseSender:
         self._check_policy(state)
         self.second.want(state.coins)
         checkpoint = await self._cosigned()
-        lease = self._lease(state, verdict(), checkpoint=checkpoint)
+        lease = self._lease(state, self._caught_up(verdict()), checkpoint=checkpoint)
         await self.link.send_lease(sign_lease(lease, self.private_key))
         return lease
+
+    def _caught_up(self, verdict: Verdict) -> Verdict:
+        if self.releases.is_at_end:
+            return verdict
+        waiting = Verdict(ceiling=Ceiling.REDUCE_ONLY, reason="the gateway's journal is still being read")
+        return tightest(verdict, waiting)
 
     async def _cosigned(self) -> str:
         try:
             cosigned = await self.witness.cosigned(self.clock)
-            if rungs := await self.releases.read_on():
-                self.on_release(rungs)
+            rungs = await self.releases.read_on()
+            if self.releases.is_at_end:
+                self.keeper.recall(self.releases.told)
+            if rungs:
+                self.keeper.release(rungs)
             return cosigned.decode()
         except ForkProven as error:
             await self.link.halt(f"journal forked: {error}")
@@ -110,6 +119,9 @@ class LeaseSender:
             ring_hash=ring_hash(self.ring),
             signed_at_ms=now_ms,
             expires_at_ms=now_ms + LIFETIME_S * 1000,
+            memory_rows=self.keeper.history.journal.size,
+            # Not before we know what was told before: the gateway keeps what it hears last.
+            peaks=self.keeper.told_peaks() if self.releases.is_at_end else (),
         )
 
     def _check_names(self, state: GatewayState) -> None:

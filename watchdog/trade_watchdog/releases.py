@@ -1,10 +1,12 @@
-"""Finds the releases in the gateway's journal, and believes only those whose warrant this watchdog has verified itself.
+"""Reads in the gateway's journal what concerns the ladder: releases, and what the gateway was told of earlier peaks.
 
 Guarantees
 - A release counts when its row holds a warrant of the operator's key for this deployment, environment, account and
   ring, whose subject names the last row before it that latched HALTED. So none counts twice, and none that was meant
   for another halt.
 - Rows are read from the witness's copy, in order and once: `position` outlives the process with the rest of the memory.
+- Of what the gateway was told, the last row read counts. It can only raise peaks, so that an owned gateway that writes
+  false ones brings a halt nearer and never further away.
 
 Whether the warrant was in time is judged by the gateway, which alone is there when it is handed in.
 """
@@ -15,10 +17,13 @@ import asyncio
 import base64
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
+from trade_core.errors import InvalidNumber
+from trade_core.money import parse_decimal
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import parse_release_subject
@@ -32,7 +37,7 @@ from trade_watchdog.ladder import Rung
 PAGE_ROWS: Final = 500
 PAGES_AT_ONCE: Final = 20
 LATCH_HOLDER: Final = "operator_latch"
-_MARK: Final = b'"kind":"state:changed"'
+_MARKS: Final = (b'"kind":"state:changed"', b'"kind":"watchdog:remembered"')
 _HALTED: Final = "HALTED"
 _log = logging.getLogger(__name__)
 
@@ -45,6 +50,14 @@ class Position:
     latch: int = -1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a lease of ours once told the gateway: how many rows our own journal had, and the peaks."""
+
+    rows: int
+    peaks: Mapping[Rung, Decimal]
+
+
 class Releases:
     """Reads on in one gateway's journal. One `read_on` at a time."""
 
@@ -53,6 +66,8 @@ class Releases:
         self._ring = ring
         self._open_copy = open_copy
         self.position = position
+        self.told: Told | None = None
+        self.is_at_end = False
 
     async def read_on(self) -> tuple[Rung, ...]:
         """Read what is new, a bounded stretch at a time; answers the rungs that releases in it re-base.
@@ -64,21 +79,25 @@ class Releases:
 
     def _read_on(self, copy: CopyReading) -> tuple[Rung, ...]:
         rungs: list[Rung] = []
+        self.is_at_end = False
         with contextlib.closing(copy):
             for _ in range(PAGES_AT_ONCE):
                 page = copy.stored_rows(self.position.rows, PAGE_ROWS)
-                if not page:
-                    break
                 rungs += self._taken(page)
+                if len(page) < PAGE_ROWS:
+                    self.is_at_end = True
+                    break
         return tuple(rungs)
 
     def _taken(self, page: Sequence[StoredRow]) -> list[Rung]:
         rungs: list[Rung] = []
         latch = self.position.latch
         for stored in page:
-            if _MARK not in stored.body:
+            if not any(mark in stored.body for mark in _MARKS):
                 continue
             row = parse_row(stored.body)
+            if row.kind is RowKind.WATCHDOG_REMEMBERED:
+                self.told = _told(row)
             if row.kind is not RowKind.STATE_CHANGED or row.fields.get("holder") != LATCH_HOLDER:
                 continue
             if row.fields.get("ceiling") == _HALTED:
@@ -86,7 +105,8 @@ class Releases:
             elif latch >= 0 and (released := self._released(row, latch)) is not None:
                 rungs += released
                 latch = -1
-        self.position = Position(rows=page[-1].seq + 1, latch=latch)
+        if page:
+            self.position = Position(rows=page[-1].seq + 1, latch=latch)
         return rungs
 
     def _released(self, row: Row, latch: int) -> list[Rung] | None:
@@ -124,3 +144,15 @@ def _warrant_in(row: Row) -> bytes:
         return base64.b64decode("".join(str(part) for part in parts), validate=True)
     except ValueError:
         raise NotTrusted("its warrant is not base64") from None
+
+
+def _told(row: Row) -> Told | None:
+    """Read what was told; None, and an error in the log, for a row that does not say what it must."""
+    rows, peaks = row.fields.get("rows"), row.fields.get("peaks")
+    try:
+        if type(rows) is not int or not isinstance(peaks, Mapping):
+            raise TypeError
+        return Told(rows=rows, peaks={Rung(name): parse_decimal(str(price)) for name, price in peaks.items()})
+    except (ValueError, TypeError, InvalidNumber):
+        _log.error("row %d of the gateway's journal does not say what the watchdog remembered", row.seq)
+        return None

@@ -76,6 +76,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         keeper, position = await _remembering(settings, history=history, effects=GatewayEffects(link), clock=clock)
         releases = Releases(ring=ring, open_copy=witness.reading, position=position)
         keeper.position = lambda: releases.position
+        keeper.began_with_rows = history.journal.size
         exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
         closing.push_async_callback(exchange.close)
         metrics = WatchdogMetrics(registry=registry, status=status, keeper=keeper, clock=clock)
@@ -97,7 +98,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
                 policies=policies,
                 witness=witness,
                 releases=releases,
-                on_release=keeper.release,
+                keeper=keeper,
                 clock=clock,
             ),
             status=status,

@@ -3,6 +3,10 @@
 Second prices ride in it: what another venue says that a coin is worth, and when it said so. They can only make the
 gateway deny; the checks here bound their number and form, the gateway judges their age and value.
 
+So does what the watchdog remembers: how long its own journal is, and the peaks that its ladder measures from. The
+gateway keeps them in its journal, which the watchdog reads again: a watchdog that was put back to an older memory finds
+there what it has forgotten.
+
 So does the checkpoint: the gateway's own, of its journal, with the watchdog's cosignature under it. A lease without one
 is none; whether it is believed is the gateway's part.
 """
@@ -26,8 +30,8 @@ from trade_core.trust.statement import (
     sign_statement,
 )
 
-PURPOSE = "lease/v3"
-OLD_PURPOSES = ("lease/v1", "lease/v2")
+PURPOSE = "lease/v4"
+OLD_PURPOSES = ("lease/v1", "lease/v2", "lease/v3")
 MAX_LEASE_BYTES = MAX_STATEMENT_BYTES
 MAX_CHECKPOINT_CHARACTERS = 1024
 """A checkpoint with two signatures has about 600; with the longest names that a note may have, 900."""
@@ -39,7 +43,9 @@ CEILINGS = ("ACTIVE", "TRIMMED", "REDUCE_ONLY", "HALTED")
 NO_VENUE = "none"
 COIN = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
 _VENUE = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
-_INTEGERS = frozenset({"generation", "signed_at_ms", "expires_at_ms"})
+MAX_PEAKS = 8
+_RUNG = re.compile(r"[a-z_]{1,20}", re.ASCII)
+_INTEGERS = frozenset({"generation", "memory_rows", "signed_at_ms", "expires_at_ms"})
 _SECOND_PRICE_INTEGERS = frozenset({"seen_at_ms"})
 
 
@@ -53,11 +59,20 @@ class SecondPrice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The unit price that one rung of the ladder measures from: decimal text, rounded up."""
+
+    rung: str
+    price: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """What the watchdog vouches for. `scale` is the decimal text of the size factor; times are UTC milliseconds.
 
     `second_venue` names the venue that second prices are read from, NO_VENUE when the watchdog was told to read none.
-    `checkpoint` is a cosigned checkpoint of the gateway's journal, a note as C2SP writes it.
+    `checkpoint` is a cosigned checkpoint of the gateway's journal, a note as C2SP writes it. `memory_rows` counts the
+    rows of the watchdog's own journal.
     """
 
     deployment: str
@@ -74,10 +89,16 @@ class Lease:
     ring_hash: str
     signed_at_ms: int
     expires_at_ms: int
+    memory_rows: int = 0
+    peaks: tuple[Peak, ...] = ()
 
     def content(self) -> dict[str, Any]:
         """Return the fields as plain values."""
-        return {**asdict(self), "second_prices": [asdict(price) for price in self.second_prices]}
+        listed = {
+            "second_prices": [asdict(price) for price in self.second_prices],
+            "peaks": [asdict(peak) for peak in self.peaks],
+        }
+        return {**asdict(self), **listed}
 
 
 def sign_lease(lease: Lease, private_key: Ed25519PrivateKey) -> bytes:
@@ -94,9 +115,9 @@ def open_lease(raw: bytes, *, lease_key: str) -> Lease:
         raise
     if set(content) != set(Lease.__slots__):
         raise NotTrusted("lease: its fields are not those of a lease")
-    listed = content.pop("second_prices")
+    listed, peaks = content.pop("second_prices"), content.pop("peaks")
     check_fields(content, what="lease", fields=content, integers=_INTEGERS)
-    lease = Lease(**content, second_prices=_second_prices(listed))
+    lease = Lease(**content, second_prices=_second_prices(listed), peaks=_peaks(peaks))
     _check_values(lease)
     return lease
 
@@ -126,13 +147,39 @@ def _second_price(item: object) -> SecondPrice:
     price = SecondPrice(**item)
     if COIN.fullmatch(price.coin) is None:
         raise NotTrusted("second price: coin is not the name of one")
-    try:
-        is_positive = parse_decimal(price.price) > 0
-    except InvalidNumber:
-        is_positive = False
-    if not is_positive:
+    if not _is_positive(price.price):
         raise NotTrusted("second price: price is not a plain decimal number above 0")
     return price
+
+
+def _peaks(listed: object) -> tuple[Peak, ...]:
+    if not isinstance(listed, list):
+        raise NotTrusted("lease: peaks must be list")
+    if len(listed) > MAX_PEAKS:
+        raise NotTrusted(f"lease: {len(listed)} peaks, at most {MAX_PEAKS}")
+    peaks = tuple(_peak(item) for item in listed)
+    if len({peak.rung for peak in peaks}) != len(peaks):
+        raise NotTrusted("lease: a rung has two peaks")
+    return peaks
+
+
+def _peak(item: object) -> Peak:
+    if not isinstance(item, dict):
+        raise NotTrusted("lease: a peak must be an object")
+    check_fields(item, what="peak", fields=Peak.__slots__, integers=frozenset())
+    peak = Peak(**item)
+    if _RUNG.fullmatch(peak.rung) is None:
+        raise NotTrusted("peak: rung is not the name of one")
+    if not _is_positive(peak.price):
+        raise NotTrusted("peak: price is not a plain decimal number above 0")
+    return peak
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return parse_decimal(text) > 0
+    except InvalidNumber:
+        return False
 
 
 def _check_values(lease: Lease) -> None:

@@ -75,6 +75,7 @@ class RowKind(Enum):
     LEASE_GAINED = "lease:gained"
     LEASE_LOST = "lease:lost"
     LEASE_REFUSED = "lease:refused"
+    WATCHDOG_REMEMBERED = "watchdog:remembered"  # what its leases say that it remembers, for itself to find again
     ORDER_INTENT = "order:intent"
     ORDER_DENIED = "order:denied"
     ORDER_OUTCOME = "order:outcome"

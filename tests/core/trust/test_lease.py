@@ -17,6 +17,7 @@ from trade_core.trust.lease import (
     PURPOSE,
     SEND_EVERY_S,
     Lease,
+    Peak,
     SecondPrice,
     open_lease,
     sign_lease,
@@ -42,6 +43,8 @@ LEASE = Lease(
     ring_hash="b" * 64,
     signed_at_ms=1_700_000_010_000,
     expires_at_ms=1_700_000_030_000,
+    memory_rows=41,
+    peaks=(Peak(rung="daily", price="1.000000000001"), Peak(rung="high_water", price="2")),
 )
 SIGNED = sign_lease(LEASE, KEY)
 
@@ -87,7 +90,7 @@ def test_lease_by_another_key_is_not_trusted() -> None:
         open_lease(sign_lease(LEASE, load_private_key(new_private_key())), lease_key=PUBLIC)
 
 
-@pytest.mark.parametrize("purpose", ["lease/v4", "warrant/v1", "lease"])
+@pytest.mark.parametrize("purpose", ["lease/v5", "warrant/v1", "lease"])
 def test_lease_signed_for_another_purpose_is_not_trusted(purpose: str) -> None:
     with pytest.raises(NotTrusted, match="not by key"):
         open_lease(signed_content(LEASE.content(), purpose=purpose), lease_key=PUBLIC)
@@ -112,7 +115,7 @@ def test_signed_lease_with_a_further_field_is_not_trusted() -> None:
         (name, value)
         for name in LEASE.content()
         for value in (None, True, 1.0, [], {})
-        if (name, value) != ("second_prices", [])
+        if not (name in {"second_prices", "peaks"} and value == [])
     ],
 )
 def test_signed_lease_with_a_field_of_another_type_is_not_trusted(name: str, value: object) -> None:
@@ -120,7 +123,7 @@ def test_signed_lease_with_a_field_of_another_type_is_not_trusted(name: str, val
         open_lease(signed_content({**LEASE.content(), name: value}), lease_key=PUBLIC)
 
 
-@pytest.mark.parametrize("name", ["generation", "signed_at_ms", "expires_at_ms"])
+@pytest.mark.parametrize("name", ["generation", "signed_at_ms", "expires_at_ms", "memory_rows"])
 @pytest.mark.parametrize(("value", "is_trusted"), [(2**52, True), (2**53 - 1, True), (-1, False), (2**53, False)])
 def test_signed_lease_integers_have_bounds(name: str, value: int, is_trusted: bool) -> None:
     raw = signed_content({**LEASE.content(), name: value})
@@ -211,9 +214,9 @@ def test_lease_of_an_older_version_is_refused_with_the_reason(purpose: str) -> N
     old = {
         name: value
         for name, value in LEASE.content().items()
-        if name not in {"second_venue", "second_prices", "checkpoint", "signed_at_ms"}
+        if name not in {"second_venue", "second_prices", "checkpoint", "signed_at_ms", "memory_rows", "peaks"}
     }
-    with pytest.raises(NotTrusted, match=f"it is a {purpose}, only lease/v3 counts; run the watchdog of the gateway's"):
+    with pytest.raises(NotTrusted, match=f"it is a {purpose}, only lease/v4 counts; run the watchdog of the gateway's"):
         open_lease(signed_content(old, purpose=purpose), lease_key=PUBLIC)
 
 
@@ -349,3 +352,42 @@ def test_second_prices_of_no_venue_are_refused() -> None:
         open_lease(sign_lease(replace(LEASE, second_venue="none"), KEY), lease_key=PUBLIC)
     none = replace(LEASE, second_venue="none", second_prices=())
     assert open_lease(sign_lease(none, KEY), lease_key=PUBLIC) == none
+
+
+PEAK = {"rung": "daily", "price": "1.5"}
+
+
+def test_lease_may_tell_no_peaks_and_eight_at_most() -> None:
+    assert open_lease(sign_lease(replace(LEASE, peaks=()), KEY), lease_key=PUBLIC).peaks == ()
+    eight = [{**PEAK, "rung": "a" * length} for length in range(1, 9)]
+    assert len(open_lease(signed_content({**LEASE.content(), "peaks": eight}), lease_key=PUBLIC).peaks) == 8
+    with pytest.raises(NotTrusted, match="9 peaks, at most 8"):
+        open_lease(signed_content({**LEASE.content(), "peaks": [*eight, PEAK]}), lease_key=PUBLIC)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "words"),
+    [
+        ([PEAK, {**PEAK, "price": "2"}], "a rung has two peaks"),
+        (["daily"], "must be an object"),
+        ([{"rung": "daily"}], "fields are not those of a peak"),
+        ([{**PEAK, "more": "1"}], "fields are not those of a peak"),
+        ([{**PEAK, "price": 1.5}], "price must be str"),
+        ([{**PEAK, "rung": "Daily"}], "not the name of one"),
+        ([{**PEAK, "rung": ""}], "not the name of one"),
+        ([{**PEAK, "rung": "a" * 21}], "not the name of one"),
+        ([{**PEAK, "price": "0"}], "above 0"),
+        ([{**PEAK, "price": "-1"}], "above 0"),
+        ([{**PEAK, "price": "NaN"}], "above 0"),
+    ],
+)
+def test_lease_with_peaks_that_are_none_is_not_trusted(peaks: object, words: str) -> None:
+    with pytest.raises(NotTrusted, match=words):
+        open_lease(signed_content({**LEASE.content(), "peaks": peaks}), lease_key=PUBLIC)
+
+
+def test_peak_may_be_as_small_as_its_grammar_and_its_name_as_long() -> None:
+    peaks = [{"rung": "a" * 20, "price": "0.000000000001"}]
+    assert open_lease(signed_content({**LEASE.content(), "peaks": peaks}), lease_key=PUBLIC).peaks == (
+        Peak(rung="a" * 20, price="0.000000000001"),
+    )
