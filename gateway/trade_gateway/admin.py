@@ -194,9 +194,9 @@ async def _bounded_body(request: Request) -> bytes:
     return bytes(raw)
 
 
-def _guard(tokens: Mapping[Role, Secret]) -> Callable[[frozenset[Role]], Callable[[Request], Role]]:
-    def allow(roles: frozenset[Role]) -> Callable[[Request], Role]:
-        def check(request: Request) -> Role:
+def _guard(tokens: Mapping[Role, Secret]) -> Callable[[frozenset[Role]], Callable[[Request], Awaitable[Role]]]:
+    def allow(roles: frozenset[Role]) -> Callable[[Request], Awaitable[Role]]:
+        async def check(request: Request) -> Role:  # FastAPI would give a plain function to another thread
             role = role_of(request.headers.get("authorization", ""), tokens=tokens)
             if role is None:
                 raise HTTPException(401, "a bearer token of this gateway is needed")

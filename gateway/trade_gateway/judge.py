@@ -36,7 +36,7 @@ from trade_gateway.wire.parse import (
     stop_symbol,
 )
 from trade_gateway.wire.refusal import Refusal, refuse
-from trade_gateway.wire.render import denied_answer, envelope, local_read_answer, pinned_answer
+from trade_gateway.wire.render import denied_answer, envelope, local_read_answer, order_answer, pinned_answer
 from trade_gateway.wire.request import RawRequest, check_framing, check_host
 from trade_gateway.wire.routes import Kind, Route, match_route
 from trade_gateway.wire.triggers import is_trigger
@@ -173,8 +173,7 @@ class BotJudge:
         match result:
             case Placed():
                 self._metrics.count_request("order")
-                answer = {"orderId": result.order_id, "orderLinkId": result.client_link_id or ""}
-                body = envelope(0, "OK", answer, now_ms=self._now_ms())
+                body = order_answer(result.order_id, result.client_link_id or "", now_ms=self._now_ms())
                 return Answer(body=body, on_undelivered=result.undo)
             case RejectedByExchange():
                 self._metrics.count_request("order")
@@ -193,8 +192,8 @@ class BotJudge:
         result = await self._desk.cancel(intent)
         match result:
             case Cancelled():
-                answer = {"orderId": result.order_id, "orderLinkId": result.client_link_id or ""}
-                return Answer(body=envelope(0, "OK", answer, now_ms=self._now_ms()))
+                body = order_answer(result.order_id, result.client_link_id or "", now_ms=self._now_ms())
+                return Answer(body=body)
             case RejectedByExchange():
                 return self._exchange_answer(result.ret_code, result.ret_msg)
             case Refusal():

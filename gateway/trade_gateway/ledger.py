@@ -40,6 +40,9 @@ class Phase(Enum):
     FINISHED = "finished"
 
 
+_UNRESOLVED = Phase.UNRESOLVED  # looked up for every order in every decision otherwise
+
+
 class Weight(NamedTuple):
     """What one order takes of the limits: its claim in base coin, and in USDT what it may still add to the turnover."""
 
@@ -96,7 +99,7 @@ class TrackedOrder:
     @property
     def is_unresolved(self) -> bool:
         """Whether its unknown outcome blocks new risk on its symbol, whoever is asking for it at the moment."""
-        return self.phase is Phase.UNRESOLVED and (self.is_outcome_unknown or not self.is_in_flow)
+        return self.phase is _UNRESOLVED and (self.is_outcome_unknown or not self.is_in_flow)
 
     @property
     def expected_price(self) -> Decimal:

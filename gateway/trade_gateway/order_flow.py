@@ -86,9 +86,9 @@ def intent_fields(order: TrackedOrder) -> Fields:
     intent = order.intent
     fields: Fields = {
         "tag": order.tag,
-        "category": intent.category.value,
+        "category": intent.category._value_,
         "symbol": intent.symbol,
-        "side": intent.side.value,
+        "side": intent.side._value_,
         "quantity": format_decimal(intent.quantity),
         "price": format_decimal(intent.price),
         "reduce_only": intent.reduce_only,

@@ -13,6 +13,8 @@ from enum import Enum
 
 from trade_gateway.policy.trading_state import TradingState
 
+_ACTIVE, _REDUCE_ONLY = TradingState.ACTIVE, TradingState.REDUCE_ONLY  # looked up several times an order otherwise
+
 
 class Holder(Enum):
     """Who may hold the trading state down."""
@@ -103,8 +105,8 @@ class StateBoard:
 
     def effective(self, *, is_lease_fresh: bool) -> TradingState:
         """Return the most restrictive ceiling of all holders."""
-        lease = TradingState.ACTIVE if is_lease_fresh else TradingState.REDUCE_ONLY
-        own = TradingState.REDUCE_ONLY if self._faults else TradingState.ACTIVE
+        lease = _ACTIVE if is_lease_fresh else _REDUCE_ONLY
+        own = _REDUCE_ONLY if self._faults else _ACTIVE
         return max(self._latch.ceiling, self._watchdog.ceiling, lease, own)
 
 

@@ -23,9 +23,9 @@ class TagMaker:
     def new_tag(self, intent: OrderIntent | StopIntent) -> str:
         """Return a tag that is used for this one send."""
         tagged = TaggedOrder(
-            category=intent.category.value,
+            category=intent.category._value_,
             symbol=intent.symbol,
-            side=intent.side.value,
+            side=intent.side._value_,
             quantity=intent.quantity,
             price=intent.price,
             is_reducing=intent.reduce_only,

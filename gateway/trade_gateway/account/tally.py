@@ -16,7 +16,7 @@ from trade_gateway.policy.exact import EXACT, ZERO
 from trade_gateway.policy.facts import OrderKey
 from trade_gateway.policy.model import SymbolKey
 
-_FINISHED, _UNRESOLVED = Phase.FINISHED, Phase.UNRESOLVED  # looked up for every order otherwise
+_FINISHED = Phase.FINISHED  # looked up for every order otherwise
 
 
 class Tally(NamedTuple):
@@ -50,10 +50,9 @@ def tally(orders: Iterable[TrackedOrder]) -> Tally:
             sums = buys if order.is_buy else sells
             sums[symbol] = sums[symbol] + claim if symbol in sums else claim
             pending += pending_of_order
-            phase = order.phase
-            if phase is _FINISHED:
+            if order.phase is _FINISHED:
                 continue
-            if phase is _UNRESOLVED and order.is_unresolved:
+            if order.is_unresolved:
                 unresolved.add(symbol)
             if not order.is_stop:
                 working_keys.append(order.key)

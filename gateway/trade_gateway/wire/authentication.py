@@ -17,7 +17,6 @@ server_time - recv_window <= timestamp < server_time + 1000.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from collections import OrderedDict
@@ -25,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from trade_core.bybit.signing import keyed
 from trade_core.records import record
 from trade_core.secrets import Secret
 from trade_gateway.policy.deny_codes import DenyCode
@@ -198,7 +198,9 @@ def _is_well_formed(claim: _Claim, values: Mapping[bytes, bytes]) -> bool:
 def _expected_signature(claim: _Claim, request: RawRequest, secret: Secret) -> bytes:
     payload = request.body if request.method == b"POST" else request.raw_query
     text = claim.timestamp + claim.key + claim.recv_window + payload
-    return hmac.new(secret.reveal().encode(), text, hashlib.sha256).hexdigest().encode("ascii")
+    signing = keyed(secret.reveal().encode()).copy()
+    signing.update(text)
+    return signing.hexdigest().encode("ascii")
 
 
 def _is_inside_window(claim: _Claim, now_ms: int) -> bool:

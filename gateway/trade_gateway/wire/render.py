@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from trade_core.money import format_decimal
 from trade_gateway.policy.deny_codes import RET_LEVERAGE_NOT_MODIFIED, RET_ORDER_NOT_FOUND_SPOT, DenyCode
 from trade_gateway.wire.intents import Category, OrderIntent, ReadIntent, Side, StopIntent
@@ -18,6 +20,7 @@ from trade_gateway.wire.refusal import Detail
 from trade_gateway.wire.routes import Kind, Route
 
 DENIED_HTTP_STATUS = 200
+_ENCODER = msgspec.json.Encoder()
 _CCXT_PHRASES = (
     "Not supported symbols",
     "Request timeout",
@@ -33,9 +36,9 @@ _CCXT_PHRASES = (
 def order_body(intent: OrderIntent, *, link_id: str) -> bytes:
     """Return the body of order/create: always Limit and PostOnly, always with our own order link id."""
     fields: dict[str, Any] = {
-        "category": intent.category.value,
+        "category": intent.category._value_,
         "symbol": intent.symbol,
-        "side": intent.side.value,
+        "side": intent.side._value_,
         "orderType": "Limit",
         "qty": format_decimal(intent.quantity),
         "price": format_decimal(intent.price),
@@ -46,7 +49,7 @@ def order_body(intent: OrderIntent, *, link_id: str) -> bytes:
         fields["reduceOnly"] = True
     if intent.category is Category.LINEAR:
         fields["positionIdx"] = 0
-    return _compact(fields)
+    return _plain(fields)
 
 
 def stop_body(stop: StopIntent, *, link_id: str) -> bytes:
@@ -95,6 +98,12 @@ def read_query(intent: ReadIntent) -> str:
 def envelope(ret_code: int, ret_msg: str, result: Mapping[str, Any], *, now_ms: int) -> bytes:
     """Return the exchange's envelope. The result is the exchange's own JSON, or ours."""
     return _compact({"retCode": ret_code, "retMsg": ret_msg, "result": result, "retExtInfo": {}, "time": now_ms})
+
+
+def order_answer(order_id: str, client_link_id: str, *, now_ms: int) -> bytes:
+    """Answer that the exchange took an order or a cancel: the envelope with the two names."""
+    names = {"orderId": order_id, "orderLinkId": client_link_id}
+    return _plain({"retCode": 0, "retMsg": "OK", "result": names, "retExtInfo": {}, "time": now_ms})
 
 
 def denied_message(code: DenyCode, detail: Detail) -> str:
@@ -162,6 +171,11 @@ def _ret_code(code: DenyCode, route: Route | None, category: Category | None) ->
         # A temporary class would put the whole bot to sleep for 30 s; an order that cannot be named is not found.
         return DenyCode.ORDER_UNKNOWN.ret_code
     return code.ret_code
+
+
+def _plain(fields: Mapping[str, Any]) -> bytes:
+    """Write what is made of plain ASCII texts, whole numbers and flags: the same bytes as `_compact`, much faster."""
+    return _ENCODER.encode(fields)
 
 
 def _compact(fields: Mapping[str, Any]) -> bytes:

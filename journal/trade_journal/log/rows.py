@@ -147,7 +147,8 @@ REQUEST_KINDS: Final = frozenset(
     }
 )
 
-_KIND_BY_VALUE: Final = {kind.value: kind for kind in RowKind}
+KIND_BY_VALUE: Final = {kind.value: kind for kind in RowKind}
+"""To look a kind up without a call into the enum."""
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -228,7 +229,7 @@ def _row_from(document: object) -> Row:
     return Row(
         seq=document["seq"],
         at_ns=_parsed_time(document["at_ns"]),
-        kind=_KIND_BY_VALUE[document["kind"]],
+        kind=KIND_BY_VALUE[document["kind"]],
         actor=document["actor"],
         fields={
             name: value if _is_plain(_form_of(name), value) else _parsed_value(name, value)
@@ -244,7 +245,7 @@ def _head(entry: Entry) -> bytes:
         "actor": entry.actor,
         "at_ns": _time_text("at_ns", entry.at_ns),
         "fields": _rendered_fields(entry.fields),
-        "kind": entry.kind.value,
+        "kind": entry.kind._value_,
         "policy_hash": entry.policy_hash,
     }
     try:

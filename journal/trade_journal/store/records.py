@@ -30,7 +30,7 @@ def row_values(draft: Draft, seq: int) -> RowValues:
     """Give the values of a row in the order of the table's columns."""
     body = numbered(draft.head, seq)
     entry = draft.entry
-    return (seq, entry.at_ns, entry.kind.value, entry.actor, body, leaf_hash(body))
+    return (seq, entry.at_ns, entry.kind._value_, entry.actor, body, leaf_hash(body))
 
 
 def stored_values(stored: StoredRow, seq: int) -> RowValues:

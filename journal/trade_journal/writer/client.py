@@ -293,10 +293,10 @@ class JournalClient:
 
     def _frame_of(self, entries: Sequence[Entry], *, is_urgent: bool) -> bytes:
         for entry in entries:
-            if entry.actor != self._peer.value:
+            if entry.actor != self._peer._value_:
                 raise RowRefused(f"{entry.kind.value}: the actor of this journal's rows is {self._peer.value}")
         rows = [
-            WireRow(at_ns=one.at_ns, kind=one.kind.value, fields=dict(one.fields), policy_hash=one.policy_hash)
+            WireRow(at_ns=one.at_ns, kind=one.kind._value_, fields=dict(one.fields), policy_hash=one.policy_hash)
             for one in entries
         ]
         try:

@@ -34,7 +34,7 @@ from trade_journal.errors import (
     RowRefused,
 )
 from trade_journal.log.checkpoint import Checkpoint, open_cosigned
-from trade_journal.log.rows import Draft, Entry, RowKind, draft
+from trade_journal.log.rows import KIND_BY_VALUE, Draft, Entry, draft
 from trade_journal.log.verify import PublicKeys
 from trade_journal.writer.frames import (
     PROTOCOL_VERSION,
@@ -304,13 +304,14 @@ class _Connection(asyncio.Protocol):
         peer = self._room.door.peer
         drafts = []
         for row in request.rows:
-            try:
-                kind = RowKind(row.kind)
-            except ValueError:
-                raise RowRefused("no such kind of row") from None
+            kind = KIND_BY_VALUE.get(row.kind)
+            if kind is None:
+                raise RowRefused("no such kind of row")
             if kind not in KINDS_BY_PEER[peer]:
                 raise RowRefused(f"{kind.value}: not a kind that {peer.value} may write")
-            entry = Entry(at_ns=row.at_ns, kind=kind, actor=peer.value, fields=row.fields, policy_hash=row.policy_hash)
+            entry = Entry(
+                at_ns=row.at_ns, kind=kind, actor=peer._value_, fields=row.fields, policy_hash=row.policy_hash
+            )
             drafts.append(draft(entry))
         return drafts
 

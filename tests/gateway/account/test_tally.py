@@ -84,6 +84,23 @@ def test_tally_weighs_an_order_once_and_leaves_no_trace_of_it() -> None:
         TrackedOrder(tag="a", intent=order_intent(), adds_risk=True, _memo=None)  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("filled", Decimal(1)),
+        ("settled", Decimal(1)),
+        ("counted", Decimal(1)),
+        ("notional_usdt", Decimal(99)),
+        ("phase", Phase.FINISHED),
+    ],
+)
+def test_tally_weighs_an_order_again_once_what_its_weight_depends_on_has_changed(name: str, value: object) -> None:
+    it = tracked("a", intent=order_intent(quantity="10", price="3"))
+    before = it.weight()
+    setattr(it, name, value)
+    assert it.weight() is not before
+
+
 AMOUNTS = st.decimals(0, 20, places=3)
 CHANGES = st.lists(
     st.tuples(

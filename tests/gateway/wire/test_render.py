@@ -17,6 +17,7 @@ from trade_gateway.wire.render import (
     denied_message,
     envelope,
     local_read_answer,
+    order_answer,
     order_body,
     pinned_answer,
 )
@@ -183,3 +184,8 @@ def test_local_answers_are_these_to_the_last_number() -> None:
     account = json.loads(local_read_answer(Route.ACCOUNT_INFO, now_ms=NOW_MS))["result"]
     assert (key["readOnly"], key["type"], key["isMaster"]) == (0, 1, False)
     assert (account["unifiedMarginStatus"], account["isMasterTrader"]) == (6, False)
+
+
+def test_answer_to_an_order_is_the_envelope_with_its_two_names() -> None:
+    names = {"orderId": "a-1", "orderLinkId": "mine_1"}
+    assert order_answer("a-1", "mine_1", now_ms=5) == envelope(0, "OK", names, now_ms=5)
