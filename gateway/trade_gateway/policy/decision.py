@@ -126,7 +126,7 @@ def decide(
         scale=scale,
         former_symbols=former_symbols,
     )
-    for check in _ADDING if adds_risk else _REDUCING:
+    for check in ADDING.values() if adds_risk else REDUCING.values():
         denied = check(question)
         if denied is not None:
             return denied
@@ -406,4 +406,3 @@ REDUCING: dict[str, Check] = {
     "open orders": _open_exits,
 }
 """What an order that reduces risk must pass."""
-_ADDING, _REDUCING = tuple(ADDING.values()), tuple(REDUCING.values())
