@@ -61,6 +61,10 @@ class ReadingDatabase(Protocol):
     def place(self) -> str:
         """Name the database in a message; never with a secret."""
 
+    @property
+    def is_one_state(self) -> bool:
+        """Say whether all that one view reads is of one moment."""
+
     def view(self) -> AbstractContextManager[Connection]:
         """Give the tables for one statement, once they are known to be ours. Raises JournalError."""
 

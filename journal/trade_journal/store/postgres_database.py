@@ -176,6 +176,11 @@ class PostgresReading:
         """Name the database and the role."""
         return self._address.place
 
+    @property
+    def is_one_state(self) -> bool:
+        """Each statement is of its own moment."""
+        return False
+
     @contextmanager
     def view(self) -> Iterator[Connection]:
         """Give the tables to be read, each statement at its own time. Raises JournalError.

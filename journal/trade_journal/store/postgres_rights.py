@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from trade_journal.errors import JournalRefused, JournalUnavailable
 from trade_journal.store.postgres_address import SCHEMA_PREFIX
-from trade_journal.store.schema import APPEND_ONLY, FORMAT
+from trade_journal.store.schema import APPEND_ONLY, BEGINNING, FORMAT
 
 _DURABLE: Final = ("on", "remote_apply")
 _NAMED_MAX: Final = 8  # rights named in one message
@@ -54,7 +54,9 @@ def check_rights(connection: Connection, place: str, *, schema: str, role: str) 
     named = {"role": role, "schema": schema}
     excess = list(connection.execute(_POWERS, {**named, "prefix": SCHEMA_PREFIX}).scalars().all())
     missing: list[str] = []
-    for table, right, has in connection.execute(_TABLE_RIGHTS, {**named, "tables": [*APPEND_ONLY, FORMAT.name]}):
+    for table, right, has in connection.execute(
+        _TABLE_RIGHTS, {**named, "tables": [*APPEND_ONLY, FORMAT.name, BEGINNING.name]}
+    ):
         is_due = right == "SELECT" or (right == "INSERT" and table in APPEND_ONLY)
         if has and not is_due and "superuser" not in excess:
             excess.append(f"{right} on {table}")

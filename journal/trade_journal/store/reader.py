@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Table, func, select
 
-from trade_journal.errors import JournalDamaged, NoteRefused
+from trade_journal.errors import JournalDamaged, JournalUnavailable, NoteRefused
 from trade_journal.log.checkpoint import log_number, said_name
 from trade_journal.log.rows import Row
 from trade_journal.log.verify import StoredRow
@@ -117,8 +117,12 @@ class JournalReader:
     @contextmanager
     def _view(self) -> Iterator[tuple[Connection, Beginning]]:
         """Give the part that is not sealed, and where it begins, as they belong together."""
+        place = self._database.place
         with self._database.view() as connection:
-            yield connection, read_beginning(connection, self._database.place)
+            beginning = read_beginning(connection, place)
+            yield connection, beginning
+            if not self._database.is_one_state and read_beginning(connection, place) != beginning:
+                raise JournalUnavailable(f"{place}: was sealed while it was read; read it again", cause="sealed")
 
     def _segments(self, connection: Connection, beginning: Beginning) -> tuple[SealedSegment, ...]:
         known, segments = self._sealed

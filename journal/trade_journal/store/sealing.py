@@ -23,21 +23,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, select
 
-from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable, NoteRefused
-from trade_journal.log.checkpoint import Checkpoint, open_cosigned
+from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
 from trade_journal.log.note import Verifier
 from trade_journal.log.verify import PublicKeys
 from trade_journal.store.beginning import Beginning
+from trade_journal.store.cuts import Cut, behind, carry_over, last_cosigned
 from trade_journal.store.database import parse_url
-from trade_journal.store.opening import opened_tree, tree_at
-from trade_journal.store.records import as_bytes
-from trade_journal.store.schema import APPEND_ONLY, CHECKPOINTS, COSIGNATURES, ROWS
+from trade_journal.store.opening import opened_tree
+from trade_journal.store.schema import ROWS
 from trade_journal.store.segments import archive_beside, segment_name
 from trade_journal.store.sqlite_database import SqliteReading, SqliteWriting, make_file, sqlite_path, sync_folder
 
-_PAGE: Final = 1000
 _FOLDER_MODE: Final = 0o700
 _SEALED_MODE: Final = 0o400
 
@@ -76,14 +74,6 @@ def seal_all_rows(url: str, *, origin: str, log: Verifier, note: bytes) -> Seale
         return sealing.seal(Cut(size=sealing.size, note=note))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """Up to where a journal is sealed, and the checkpoint that its new file begins with."""
-
-    size: int
-    note: bytes
-
-
 class _Sealing:
     """One journal, held by us alone from its opening to its new file's name."""
 
@@ -118,17 +108,9 @@ class _Sealing:
         return first is not None and int(first) < time_ns
 
     def last_cosigned(self, log: Verifier, witness: Verifier) -> Cut | None:
-        """Find the last checkpoint that the witness has cosigned, if it covers a row that is not sealed.
-
-        It lies beside the log's own checkpoints, or, in the witness's copy, among them.
-        """
+        """Find the last checkpoint that the witness has cosigned, if it covers a row that is not sealed."""
         with self._database.transaction() as connection:
-            notes = [as_bytes(_last_note(connection, table)) for table in (COSIGNATURES, CHECKPOINTS)]
-        cosigned = [(checkpoint.size, note) for note in notes if (checkpoint := _cosigned(note, log, witness))]
-        if not cosigned or max(cosigned)[0] <= self._beginning.size:
-            return None
-        size, note = max(cosigned)
-        return Cut(size=size, note=note)
+            return last_cosigned(connection, self._beginning, log=log, witness=witness)
 
     def seal(self, cut: Cut) -> Sealed:
         """Put the file into the archive, and a new one that goes on behind the cut in its place."""
@@ -170,30 +152,14 @@ class _Sealing:
 
     def _new_beginning(self, cut: Cut) -> Beginning:
         with self._database.transaction() as connection:
-            tree = tree_at(connection, str(self._path), size=cut.size)
-            return Beginning(
-                size=cut.size,
-                previous_size=self._beginning.size,
-                checkpoints=_first_after(connection, CHECKPOINTS, cut.size, self._checkpoints),
-                cosignatures=_first_after(
-                    connection, COSIGNATURES, cut.size, _end_of(connection, self._beginning.cosignatures)
-                ),
-                note=cut.note,
-                tree=tree,
-            )
+            return behind(cut, connection, str(self._path), beginning=self._beginning, checkpoints=self._checkpoints)
 
     def _make_new(self, beginning: Beginning) -> None:
         """Write the new file, and hold what can be read from it against the old one. Raises JournalDamaged."""
-        starts = (
-            (ROWS, beginning.size),
-            (CHECKPOINTS, beginning.checkpoints),
-            (COSIGNATURES, beginning.cosignatures),
-        )
 
         def fill(new: Connection) -> None:
             with self._database.transaction() as old:
-                for table, start in starts:
-                    _carry_over(old, new, table, start)
+                carry_over(old, new, first=beginning)
 
         make_file(self._new, origin=self._origin, beginning=beginning, fill=fill)
         reading = SqliteReading(self._new)
@@ -204,35 +170,6 @@ class _Sealing:
             reading.close()
         if found != (self._tree, beginning, self._checkpoints):
             raise JournalDamaged(f"{self._path}: cannot be sealed: what would go on has another root than it has")
-
-
-def _last_note(connection: Connection, table: Table) -> object:
-    return connection.execute(select(table.c.note).order_by(table.c.number.desc()).limit(1)).scalar()
-
-
-def _cosigned(note: bytes, log: Verifier, witness: Verifier) -> Checkpoint | None:
-    try:
-        return open_cosigned(note, log=log, witness=witness).checkpoint
-    except NoteRefused:
-        return None
-
-
-def _end_of(connection: Connection, first: int) -> int:
-    last = connection.execute(select(func.max(COSIGNATURES.c.number))).scalar()
-    return first if last is None else int(last) + 1
-
-
-def _first_after(connection: Connection, table: Table, size: int, end: int) -> int:
-    """Give the number of the first checkpoint over more rows than these, or the next one that there will be."""
-    first = connection.execute(select(func.min(table.c.number)).where(table.c.size > size)).scalar()
-    return end if first is None else int(first)
-
-
-def _carry_over(old: Connection, new: Connection, table: Table, start: int) -> None:
-    key = table.c[APPEND_ONLY[table.name]]
-    while page := old.execute(select(table).where(key >= start).order_by(key).limit(_PAGE)).mappings().all():
-        new.execute(insert(table), [dict(record) for record in page])
-        start = page[-1][key.name] + 1
 
 
 @contextmanager

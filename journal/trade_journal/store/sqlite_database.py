@@ -120,7 +120,7 @@ class SqliteWriting:
 
 
 def make_file(path: Path, *, origin: str, beginning: Beginning, fill: Callable[[Connection], None]) -> None:
-    """Make a new file that goes on behind a sealed segment, whole and durable on return but for its name.
+    """Make a new file that begins with row 0 or behind a sealed segment, whole and durable on return but for its name.
 
     It needs no other file beside it. Raises JournalUnavailable; then what is there is of no use.
     """
@@ -128,7 +128,7 @@ def make_file(path: Path, *, origin: str, beginning: Beginning, fill: Callable[[
     engine = _engine(path, writes=True)
     try:
         with _failures_named(path), engine.begin() as connection:
-            create_tables(connection, origin=origin, beginning=beginning)
+            create_tables(connection, origin=origin, beginning=beginning if beginning.size else None)
             fill(connection)
     finally:
         engine.dispose()
@@ -147,6 +147,11 @@ class SqliteReading:
     def place(self) -> str:
         """Name the file."""
         return str(self._path)
+
+    @property
+    def is_one_state(self) -> bool:
+        """A file is read in a transaction."""
+        return True
 
     @contextmanager
     def view(self) -> Iterator[Connection]:

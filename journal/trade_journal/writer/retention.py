@@ -7,6 +7,7 @@ is. Only a journal that contradicts itself, or an archive in which another file 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Final
 
 from trade_core.clock import NS_PER_S, Clock
@@ -31,9 +32,9 @@ def seal_when_due(url: str, *, origin: str, keys: PublicKeys, retention_days: in
         log.info("sealed rows %d to %d in %s", sealed.first, sealed.end - 1, sealed.path)
 
 
-def say_what_is_missing(url: str) -> None:
+def say_what_is_missing(url: str, *, archive: Path | None = None) -> None:
     """Look for every sealed segment, and say which one does not join: whoever must read all rows will not start."""
-    reader = JournalReader(url)
+    reader = JournalReader(url, archive=archive)
     try:
         reader.check_segments()
     except JournalError as error:

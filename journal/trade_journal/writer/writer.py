@@ -79,12 +79,13 @@ class JournalWriter:
         store: JournalStore,
         signer: LogSigner | None = None,
         segment: EmergencySegment | None = None,
+        archive: Path | None = None,
     ) -> None:
         """Use ``open`` instead: it opens the store off the event loop."""
         self._signer = signer
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._reader = JournalReader(url)
+        self._reader = JournalReader(url, archive=archive)
         self._segment = segment
         self._answers = LoopAnswers(self._loop)
         failure = left_in(segment, store, at_ns=clock.wall_ns())
@@ -119,12 +120,14 @@ class JournalWriter:
         clock: Clock,
         signer: LogSigner | None = None,
         emergency: Path | None = None,
+        archive: Path | None = None,
     ) -> JournalWriter:
         """Open or make the journal at ``sqlite:////absolute/path``, checked, ready to append.
 
         ``origin`` names who writes, for which account, in which environment; a journal of another origin is refused,
         and one whose last checkpoint is not by ``signer``. ``emergency`` is where the emergency segment is, or is made.
-        Rows that were left in it are written before anything else. Raises JournalRefused (JournalDamaged among it) or
+        Rows that were left in it are written before anything else. ``archive`` is where the sealed segments are, when
+        they are not beside the file. Raises JournalRefused (JournalDamaged among it) or
         JournalUnavailable.
         """
         store = await asyncio.to_thread(JournalStore.open, url, origin=origin, log=_log(signer))
@@ -132,7 +135,9 @@ class JournalWriter:
         try:
             if emergency is not None:
                 segment = await asyncio.to_thread(EmergencySegment.open, emergency, origin=origin)
-            return cls(url=url, origin=origin, clock=clock, store=store, signer=signer, segment=segment)
+            return cls(
+                url=url, origin=origin, clock=clock, store=store, signer=signer, segment=segment, archive=archive
+            )
         except BaseException:
             if segment is not None:
                 segment.close()

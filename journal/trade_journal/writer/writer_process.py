@@ -42,6 +42,7 @@ async def run(settings: JournalWriterSettings) -> None:
         clock=clock,
         signer=identity.signer,
         emergency=settings.state_dir / SEGMENT_FILE,
+        archive=settings.archive_dir,
     )
     server = JournalServer(writer=writer, keys=identity.keys, clock=clock)
     try:
@@ -66,8 +67,8 @@ def prepare_segments(settings: JournalWriterSettings, identity: LogIdentity, clo
     if settings.retention_days is not None:
         origin, days = identity.keys.journal, settings.retention_days
         seal_when_due(url, origin=origin, keys=identity.keys, retention_days=days, clock=clock)
-    if url.startswith(_SQLITE) and not is_yet_to_be_made(url):
-        say_what_is_missing(url)
+    if not is_yet_to_be_made(url):
+        say_what_is_missing(url, archive=settings.archive_dir)
 
 
 def require_durable_folders(settings: JournalWriterSettings) -> None:

@@ -25,6 +25,7 @@ class JournalWriterSettings(Settings):
     shim_socket: SettingPath
     shim_uid: UserId | None = None
     retention_days: RetentionDays | None = None
+    archive_dir: SettingPath | None = None
     log_level: LogLevel = "INFO"
 
     @model_validator(mode="after")
@@ -37,4 +38,6 @@ class JournalWriterSettings(Settings):
     def _only_a_file_is_sealed(self) -> Self:
         if self.retention_days is not None and not self.journal_url.startswith("sqlite:"):
             raise ValueError("retention_days is for a SQLite journal; one in PostgreSQL is sealed by its owner")
+        if self.archive_dir is not None and self.journal_url.startswith("sqlite:"):
+            raise ValueError("archive_dir is for a PostgreSQL journal; the segments of a file lie beside it")
         return self

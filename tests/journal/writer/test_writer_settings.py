@@ -71,3 +71,21 @@ def test_settings_one_socket_for_two_peers_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["testnet", "live"])
 def test_settings_real_money_is_refused(tmp_path: Path, value: str) -> None:
     assert f"environment: Value error, {value!r} is refused" in refusal(tmp_path, environment=value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 3651, "30", 1.5, True])
+def test_settings_absurd_retention_is_refused(tmp_path: Path, value: object) -> None:
+    assert "retention_days: " in refusal(tmp_path, retention_days=value)
+
+
+@pytest.mark.parametrize("value", [1, 3650])
+def test_settings_retention_at_its_bounds_is_taken(tmp_path: Path, value: int) -> None:
+    assert load_settings(written(tmp_path, retention_days=value), JournalWriterSettings).retention_days == value
+
+
+def test_settings_rows_are_sealed_by_who_can(tmp_path: Path) -> None:
+    in_server = {"journal_url": "postgresql://role@127.0.0.1/journals"}
+    assert "is sealed by its owner" in refusal(tmp_path, retention_days=30, **in_server)
+    assert "the segments of a file lie beside it" in refusal(tmp_path, archive_dir="segments")
+    settings = load_settings(written(tmp_path, archive_dir="segments", **in_server), JournalWriterSettings)
+    assert (settings.archive_dir, settings.retention_days) == (tmp_path / "segments", None)
