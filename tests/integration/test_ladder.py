@@ -125,7 +125,7 @@ def test_falling_price_walks_the_rungs_in_order_and_sigkill_forgets_none(still_s
     )
 
 
-def test_release_that_names_the_rungs_lets_the_account_go_on(still_stack: Stack) -> None:
+def test_release_lets_the_account_go_on_and_money_that_leaves_unannounced_halts_it(still_stack: Stack) -> None:
     stack, watchdog = still_stack, Watched(still_stack)
     deposit(stack, watchdog)
     Market(stack).fall("0.16")
@@ -143,3 +143,15 @@ def test_release_that_names_the_rungs_lets_the_account_go_on(still_stack: Stack)
     assert {rungs[name]["stage"] for name in ("daily", "weekly", "monthly")} == {"armed"}
     assert Decimal(rungs["monthly"]["peak"]) < Decimal("0.9") < Decimal(rungs["high_water"]["peak"])
     assert stack.state()["holders"]["operator_latch"]["ceiling"] == "ACTIVE"
+
+    assert watchdog.command("announce", "3", "BTC").startswith("announced: at most 3 BTC within 24 hours")
+    price = watchdog.state()["equity"]["unit_price"]
+    for amount, state in (("-3", "ACTIVE"), ("-1", "HALTED")):
+        units = Decimal(watchdog.state()["equity"]["units"])
+        stack.control.post("/flow", json={"coin": "BTC", "amount": amount}).raise_for_status()
+        wait_until(
+            lambda before=units: Decimal(watchdog.state()["equity"]["units"]) < before, within_s=15, what="it left"
+        )
+        stack.wait_for_state(state, within_s=10)
+    assert abs(Decimal(watchdog.state()["equity"]["unit_price"]) - Decimal(price)) < Decimal("0.005")
+    assert "nobody had announced it" in stack.state()["holders"]["operator_latch"]["reason"]

@@ -279,6 +279,42 @@ async def test_fired_rung_is_shown_and_acknowledged(
     assert (await client.post("/ack", headers=BEARER, json={"rung": "daily"})).status_code == 409
 
 
+async def test_outflow_is_announced_until_too_many_wait(client: httpx.AsyncClient, keeper: LadderKeeper) -> None:
+    answer = await client.post("/announce", headers=BEARER, json={"coin": "USDT", "amount": "50.5", "by": "kim"})
+    assert answer.status_code == 200
+    assert len(answer.json()["movement_id"]) == 16
+    assert keeper.history.journal.entries[-1].fields["by"] == "kim"
+    for _ in range(49):
+        await client.post("/announce", headers=BEARER, json={"coin": "USDT", "amount": "1"})
+    assert (await client.post("/announce", headers=BEARER, json={"coin": "USDT", "amount": "1"})).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("headers", "change", "status_code"),
+    [
+        ({}, {}, 401),
+        (BEARER, {"amount": "0"}, 422),
+        (BEARER, {"amount": "-5"}, 422),
+        (BEARER, {"amount": "NaN"}, 422),
+        (BEARER, {"amount": "1e3"}, 422),
+        (BEARER, {"amount": 5}, 422),
+        (BEARER, {"coin": "usdt"}, 422),
+        (BEARER, {"coin": ""}, 422),
+        (BEARER, {"more": "1"}, 422),
+    ],
+)
+async def test_announcement_of_nonsense_is_refused(
+    client: httpx.AsyncClient,
+    keeper: LadderKeeper,
+    headers: dict[str, str],
+    change: dict[str, Any],
+    status_code: int,
+) -> None:
+    answer = await client.post("/announce", headers=headers, json={"coin": "USDT", "amount": "5", **change})
+    assert answer.status_code == status_code
+    assert keeper.history.journal.entries == []
+
+
 @pytest.mark.parametrize(
     ("headers", "content", "status_code"),
     [

@@ -92,9 +92,21 @@ def test_ack_with_a_damaged_handover_answers_2(
     assert "operator.json" in capsys.readouterr().err
 
 
-def test_rung_without_ack_answers_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "daily", "--config", str(config)]) == 2
-    assert "only ack takes a rung" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "daily"], "run does not take: daily"),
+        (["init", "daily"], "init does not take: daily"),
+        (["ack", "daily", "weekly"], "ack does not take: daily weekly"),
+        (["announce"], "announce does not take: nothing"),
+        (["announce", "5"], "announce does not take: 5"),
+    ],
+)
+def test_details_that_a_command_does_not_take_answer_2(
+    config: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert main([*arguments, "--config", str(config)]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_settings_missing_answer_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,6 +250,10 @@ async def test_process_killed_while_a_rung_has_fired_still_knows_it_and_takes_th
         assert output == b"acknowledged: the daily rung's review\n"
         assert (await client.get("/state")).json()["rungs"]["daily"]["stage"] == "acknowledged"
         assert (await client.post("/ack", json={"rung": "weekly"})).status_code == 409
+        command = ("-m", "trade_watchdog.cli", "announce", "100", "USDT", "--config", str(deployment.config))
+        said = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await asyncio.wait_for(said.communicate(), 30)
+        assert output.startswith(b"announced: at most 100 USDT within 24 hours, movement ")
         exchange.equity = "3400"  # 15.01 % down
         await until(lambda: gateway.leases[-1].ceiling == "HALTED")
         await until(lambda: bool(gateway.halts))

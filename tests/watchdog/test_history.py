@@ -26,6 +26,7 @@ from trade_watchdog.effects import Severity
 from trade_watchdog.equity import Book, Flow, LogMark
 from trade_watchdog.history import JOURNAL_FILE, History, check_ratchet
 from trade_watchdog.ladder import Ladder, Rung, Stage
+from trade_watchdog.movements import Announcement
 from trade_watchdog.releases import Position
 
 KEY = load_private_key(new_private_key())
@@ -119,6 +120,21 @@ async def test_rung_that_moved_after_the_last_memory_is_where_it_went(tmp_path: 
     assert again.peaks() == {**dict.fromkeys(Rung, Decimal(1)), Rung.MONTHLY: Decimal("0.5")}
     fired = next(row.fields for row in rows if row.kind is RowKind.RUNG_FIRED)
     assert (fired["rung"], fired["drawdown"], fired["by"]) == ("daily", "0.5", "ladder")
+
+
+async def test_announcements_that_wait_are_there_again(tmp_path: Path) -> None:
+    waiting = Announcement(movement_id="a", coin="BTC", amount=Decimal("0.5"), at_ms=7)
+    flow = Flow(entry_id="e1", kind="WITHDRAW", coin="BTC", amount=Decimal("-0.5"), value_usdt=Decimal(-1), at_ms=9)
+    async with opened(tmp_path) as history:
+        write(history, walked("1"))
+        history.announced(waiting, by="kim")
+        history.announced(replace(waiting, movement_id="b"), by="kim")
+        history.moved_capital(flow, movement_id="b")
+        history.moved_capital(flow, movement_id="unannounced")
+    async with opened(tmp_path) as history:
+        remembered = await history.restore(Ladder(THRESHOLDS))
+    assert remembered is not None
+    assert remembered.announcements == (waiting,)
 
 
 async def test_reading_back_ends_where_the_longest_window_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +298,7 @@ def test_flow_row_says_what_moved() -> None:
     flow = Flow(
         entry_id="e1", kind="WITHDRAW", coin="BTC", amount=Decimal("-0.5"), value_usdt=Decimal("-32000.25"), at_ms=9
     )
-    keeper_of(journal=journal).flow_seen(flow, is_announced=True)
+    keeper_of(journal=journal).history.flowed(flow, is_announced=True)
     assert journal.fields_of("equity:flowed") == [
         {
             "log_entry": "e1",

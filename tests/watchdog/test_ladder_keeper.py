@@ -143,14 +143,53 @@ def test_flows_and_absorbed_steps_are_written_at_once(scene: Scene) -> None:
     assert scene.journal.fields_of("equity:absorbed") == [{"value_usdt": "-5"}]
 
 
-def test_outflow_that_nobody_announced_is_an_alert(scene: Scene) -> None:
-    scene.keeper.flow_seen(FLOW, is_announced=True)
-    scene.keeper.flow_seen(replace(FLOW, amount=Decimal(70)), is_announced=False)
+def test_outflow_that_was_announced_is_seen_and_no_more(scene: Scene) -> None:
+    scene.clock.advance(NS_PER_S)
+    movement_id = scene.keeper.announce(coin="USDT", amount=Decimal(70), by="kim")
+    scene.take("1", flows=(replace(FLOW, at_ms=scene.clock.wall_ns() // 1_000_000),))
+    said, seen = scene.journal.fields_of("capital_movement:recorded")
+    assert (said["movement_id"], said["status"], said["by"], said["amount"]) == (movement_id, "announced", "kim", "70")
+    assert (seen["movement_id"], seen["status"], seen["confirm_txn"]) == (movement_id, "seen", "e1")
+    assert scene.journal.fields_of("equity:flowed")[0]["is_announced"]
+    assert (scene.effects.alerts, scene.keeper.rogue_outflow) == ([], "")
+
+
+def test_money_that_comes_needs_no_announcement(scene: Scene) -> None:
+    scene.take("1", flows=(replace(FLOW, amount=Decimal(70), kind="DEPOSIT"),))
+    (seen,) = scene.journal.fields_of("capital_movement:recorded")
+    assert (seen["movement_id"], seen["direction"], seen["amount"], seen["status"]) == ("e1", "in", "70", "seen")
     assert scene.effects.alerts == []
-    scene.keeper.flow_seen(FLOW, is_announced=False)
-    (alert,) = scene.effects.alerts
+
+
+async def test_outflow_that_nobody_announced_halts(scene: Scene, until: Until) -> None:
+    async with pursuing(scene.keeper):
+        scene.take("1", flows=(FLOW,))
+        await until(lambda: scene.effects.done == ["halt"])
+        scene.take("1", "1")
+        await asyncio.sleep(0.05)
+        assert scene.effects.done == ["halt"]
+        scene.take("1", flows=(replace(FLOW, entry_id="e2"),))
+        await until(lambda: scene.effects.done == ["halt", "halt"])
+    alert = scene.effects.alerts[0]
     assert (alert.subject, alert.severity) == ("rogue_outflow", Severity.CRITICAL)
     assert alert.text == "70 USDT left the account (WITHDRAW) and nobody had announced it"
+    assert scene.journal.fields_of("incident:opened")[0]["type"] == "outflow nobody announced"
+    assert scene.journal.fields_of("action:done")[0]["reason"] == f"{alert.text}, entry e1"
+    assert not scene.journal.fields_of("equity:flowed")[0]["is_announced"]
+
+
+async def test_outflow_and_rung_halt_with_both_reasons(scene: Scene, until: Until) -> None:
+    scene.take("0.85", "0.85", "0.85", flows=(FLOW,))
+    async with pursuing(scene.keeper):
+        await until(lambda: "halt" in scene.effects.done)
+    (reason,) = [row["reason"] for row in scene.journal.fields_of("action:done") if row["action"] == "halt"]
+    assert reason.startswith("the monthly rung has fired; 70 USDT left")
+
+
+def test_announcements_that_wait_have_a_bound() -> None:
+    keeper = Scene().keeper
+    made = [keeper.announce(coin="USDT", amount=Decimal(1), by="kim") for _ in range(51)]
+    assert [one is None for one in made] == [False] * 50 + [True]
 
 
 def test_release_rebases_at_the_last_believed_price(scene: Scene) -> None:

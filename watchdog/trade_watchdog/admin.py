@@ -1,6 +1,7 @@
 """The watchdog's admin listener: health for anyone on the machine, state and metrics for a bearer of the token.
 
-Nothing here loosens: `POST /ack` says that a person has reviewed, and permits no order. Requests with a Host that is
+Nothing here permits an order: `POST /ack` says that a person has reviewed, `POST /announce` that money will leave.
+Requests with a Host that is
 not this machine's, or with an Origin, are refused, so that no web page reads or does anything.
 """
 
@@ -18,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from trade_core.clock import NS_PER_S, Clock
+from trade_core.errors import InvalidNumber
 from trade_core.guarded_protocol import RECOGNISE_KEY
-from trade_core.money import format_decimal
+from trade_core.money import format_decimal, parse_decimal
 from trade_core.secrets import Secret
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_watchdog.ladder import EFFECTS, WINDOW_MS, Rung, RungReading
@@ -36,6 +38,15 @@ class Acknowledgement(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     rung: Rung
+    by: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "operator"
+
+
+class Outflow(BaseModel):
+    """What a person announces to leave the account, and who says so."""
+
+    model_config = ConfigDict(extra="forbid")
+    coin: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]
+    amount: Annotated[str, Field(max_length=40)]
     by: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "operator"
 
 
@@ -75,6 +86,19 @@ def admin_app(
     @app.get("/metrics", dependencies=may_read)
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.post("/announce", dependencies=may_read)
+    async def announce(body: Outflow) -> dict[str, Any]:
+        try:
+            amount = parse_decimal(body.amount)
+        except InvalidNumber as error:
+            raise HTTPException(422, f"amount: {error}") from error
+        if amount == 0:
+            raise HTTPException(422, "amount: must be above 0")
+        movement_id = keeper.announce(coin=body.coin, amount=amount, by=body.by)
+        if movement_id is None:
+            raise HTTPException(409, "too many announcements wait for their outflow")
+        return {"movement_id": movement_id}
 
     @app.middleware("http")
     async def refuse_browsers_and_long_bodies(

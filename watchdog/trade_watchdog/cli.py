@@ -1,4 +1,4 @@
-"""`trade-watchdog`: init makes its keys, run (the default) watches, ack says that a person has reviewed.
+"""`trade-watchdog`: init makes its keys, run (the default) watches; ack and announce tell it what a person says.
 
 Exit codes: 0 clean, 1 failure, 2 refused.
 """
@@ -17,9 +17,9 @@ from trade_core.errors import ConfigurationError
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
-from trade_watchdog.acknowledge import AcknowledgementFailed, acknowledge
 from trade_watchdog.identity import initialise
 from trade_watchdog.settings import WatchdogSettings
+from trade_watchdog.tell import NotTaken, acknowledge, announce
 
 EXIT_CLEAN: Final = 0
 EXIT_FAILURE: Final = 1
@@ -35,19 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging("watchdog")
     try:
         settings = load_settings(options.config, WatchdogSettings)
-        if options.command != "ack" and options.rung is not None:
-            raise ConfigurationError(f"{options.rung}: only ack takes a rung")
-        match options.command:
-            case "init":
-                return _init(settings)
-            case "ack":
-                return _acknowledge(settings, options.rung or ACKNOWLEDGED_RUNG)
-            case _:
-                return _run(settings)
+        return _carry_out(options.command, options.details, settings)
     except (ConfigurationError, NotTrusted) as error:
         _log.error("refused: %s", error)
         return EXIT_REFUSED
-    except AcknowledgementFailed as error:
+    except NotTaken as error:
         _log.error("%s", error)
         return EXIT_FAILURE
 
@@ -61,11 +53,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("run", "init", "ack"),
+        choices=("run", "init", "ack", "announce"),
         default="run",
-        help="init makes the keys and public.json; run (default) watches; ack acknowledges the review of a rung",
+        help="init makes the keys and public.json; run (default) watches; ack acknowledges the review of a rung; "
+        "announce says that money will leave the account",
     )
-    parser.add_argument("rung", nargs="?", help=f"with ack: which rung was reviewed ({ACKNOWLEDGED_RUNG} unless named)")
+    parser.add_argument(
+        "details",
+        nargs="*",
+        help=f"of ack: the rung that was reviewed ({ACKNOWLEDGED_RUNG} unless named); of announce: AMOUNT COIN",
+    )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (TOML)")
     return parser
 
@@ -76,8 +73,20 @@ def _init(settings: WatchdogSettings) -> int:
     return EXIT_CLEAN
 
 
-def _acknowledge(settings: WatchdogSettings, rung: str) -> int:
-    sys.stdout.write(acknowledge(settings, rung=rung) + "\n")
+def _carry_out(command: str, details: Sequence[str], settings: WatchdogSettings) -> int:
+    match command, details:
+        case "init", []:
+            return _init(settings)
+        case "run", []:
+            return _run(settings)
+        case "ack", []:
+            sys.stdout.write(acknowledge(settings, rung=ACKNOWLEDGED_RUNG) + "\n")
+        case "ack", [rung]:
+            sys.stdout.write(acknowledge(settings, rung=rung) + "\n")
+        case "announce", [amount, coin]:
+            sys.stdout.write(announce(settings, amount=amount, coin=coin) + "\n")
+        case _:
+            raise ConfigurationError(f"{command} does not take: {' '.join(details) or 'nothing'}")
     return EXIT_CLEAN
 
 

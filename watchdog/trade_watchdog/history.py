@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Context, Decimal
 from pathlib import Path
 from typing import Final
@@ -38,10 +38,13 @@ from trade_journal.writer.writer import JournalWriter
 from trade_watchdog.effects import Severity
 from trade_watchdog.equity import Book, Flow, LogMark
 from trade_watchdog.ladder import WINDOW_MS, Change, Ladder, LadderMemory, Move, Rung, Stage, Thresholds
+from trade_watchdog.movements import Announcement
 from trade_watchdog.releases import Position
 
 JOURNAL_FILE: Final = "watchdog.db"
 ACTOR: Final = "watchdog"
+ANNOUNCED: Final = "announced"
+SEEN: Final = "seen"
 _QUANTUM: Final = Decimal("1e-18")
 _EXACT: Final = Context(prec=64)
 _LONGEST_MS: Final = max(ms for ms in WINDOW_MS.values() if ms is not None)
@@ -68,6 +71,7 @@ class Remembered:
     memory: LadderMemory
     thresholds: Thresholds
     position: Position
+    announcements: tuple[Announcement, ...] = ()
 
 
 class History:
@@ -173,6 +177,36 @@ class History:
         kind = RowKind.ACTION_FAILED if failure else RowKind.ACTION_DONE
         self._write(kind, {"action": action, "reason": reason, "failure": failure or None})
 
+    def announced(self, announcement: Announcement, *, by: str) -> None:
+        """Write what a person says will leave, and who said so."""
+        self.is_urgent.set()
+        self._write(
+            RowKind.CAPITAL_MOVEMENT_RECORDED,
+            {
+                "movement_id": announcement.movement_id,
+                "direction": "out",
+                "coin": announcement.coin,
+                "amount": _text(announcement.amount),
+                "status": ANNOUNCED,
+                "announced_at_ms": announcement.at_ms,
+                "by": by,
+            },
+        )
+
+    def moved_capital(self, flow: Flow, *, movement_id: str) -> None:
+        """Write that money has moved; `movement_id` is that of the announcement if there was one."""
+        self._write(
+            RowKind.CAPITAL_MOVEMENT_RECORDED,
+            {
+                "movement_id": movement_id,
+                "direction": "out" if flow.amount < 0 else "in",
+                "coin": flow.coin,
+                "amount": _text(abs(flow.amount)),
+                "status": SEEN,
+                "confirm_txn": flow.entry_id,
+            },
+        )
+
     def open_incident(self, *, kind: str, severity: Severity, fields: Mapping[str, str]) -> None:
         """Write an incident, as the audit finds them."""
         self.is_urgent.set()
@@ -212,7 +246,9 @@ class History:
                 return None
             for row in rows:
                 _recall(row, ladder)
-            return _remembered(last, [row for row in rows if row.seq > last.seq])
+            return replace(
+                _remembered(last, [row for row in rows if row.seq > last.seq]), announcements=_announcements(rows)
+            )
         except (KeyError, ValueError, TypeError, InvalidNumber) as error:
             raise JournalDamaged(f"a row of {JOURNAL_FILE} says not what it must: {type(error).__name__}") from error
 
@@ -299,6 +335,25 @@ def _remembered(last: Row, later: Sequence[Row]) -> Remembered:
         ),
         position=Position(rows=_integer(fields, "gateway_rows"), latch=_integer(fields, "gateway_latch")),
     )
+
+
+def _announcements(rows: Sequence[Row]) -> tuple[Announcement, ...]:
+    """Return what was announced and not seen yet."""
+    waiting: dict[str, Announcement] = {}
+    for row in rows:
+        if row.kind is not RowKind.CAPITAL_MOVEMENT_RECORDED:
+            continue
+        movement_id = str(row.fields["movement_id"])
+        if row.fields["status"] == ANNOUNCED:
+            waiting[movement_id] = Announcement(
+                movement_id=movement_id,
+                coin=str(row.fields["coin"]),
+                amount=_decimal(row.fields["amount"]),
+                at_ms=_integer(row.fields, "announced_at_ms"),
+            )
+        else:
+            waiting.pop(movement_id, None)
+    return tuple(waiting.values())
 
 
 def _text(value: Decimal) -> str:

@@ -13,18 +13,21 @@ Guarantees
 | weekly | an alert |
 | monthly | the gateway halted; the bot stopped; an alert |
 | high_water | the gateway halted; a kill asked for; the bot stopped; an alert |
+
+An outflow that nobody announced has the gateway halted too, with an alert and an incident row.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
-from trade_core.clock import NS_PER_S, Clock
+from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.money import format_decimal
 from trade_core.trust.lease import Peak
 from trade_watchdog.account_watch import Look
@@ -32,6 +35,7 @@ from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, 
 from trade_watchdog.equity import Book, Flow
 from trade_watchdog.history import History
 from trade_watchdog.ladder import EFFECTS, Change, Effect, Ladder, Move, Rung, Stage, Thresholds
+from trade_watchdog.movements import Announcement, Announcements
 from trade_watchdog.releases import Position, Told
 
 ROW_EVERY_S: Final = 60
@@ -40,6 +44,7 @@ TOLD_QUANTUM: Final = Decimal("1e-12")  # what the grammar of a lease's numbers 
 RETRY_S: Final = 2.0
 ACTION_WITHIN_S: Final = 30.0
 BY_ITSELF: Final = "ladder"
+HALT: Final = "halt"
 _SEVERITIES: Final = {
     Effect.REVIEW: Severity.WARNING,
     Effect.TRIM: Severity.WARNING,
@@ -68,7 +73,7 @@ class Pursuit:
 
 def _pursuits() -> dict[str, Pursuit]:
     both = frozenset({Effect.HALT, Effect.KILL})
-    demanding = {"halt": both, "kill": frozenset({Effect.KILL}), "scale_bot": both}
+    demanding = {HALT: both, "kill": frozenset({Effect.KILL}), "scale_bot": both}
     return {action: Pursuit(action=action, demanding=effects) for action, effects in demanding.items()}
 
 
@@ -85,6 +90,8 @@ class LadderKeeper:
     on_moved: Callable[[], object] = lambda: None
     book: Book | None = None
     began_with_rows: int | None = None
+    announcements: Announcements = field(default_factory=Announcements)
+    rogue_outflow: str = ""  # the last one of this run; the gateway's latch is what lasts
     equity_usdt: Decimal = Decimal(0)
     pursuits: dict[str, Pursuit] = field(default_factory=_pursuits)
     _owed: tuple[Rung, ...] = ()
@@ -156,20 +163,39 @@ class LadderKeeper:
         self._sample_row()
         self.effects.alert(Alert(subject="watchdog_journal", severity=Severity.CRITICAL, text=text))
 
-    def flow_seen(self, flow: Flow, *, is_announced: bool) -> None:
-        """Remember a flow, and report one that nobody announced."""
-        self.history.flowed(flow, is_announced=is_announced)
+    def announce(self, *, coin: str, amount: Decimal, by: str) -> str | None:
+        """Take a person's word that money will leave; answers the movement's id, None when too many wait."""
+        announcement = Announcement(
+            movement_id=secrets.token_hex(8), coin=coin, amount=amount, at_ms=self.clock.wall_ns() // NS_PER_MS
+        )
+        if not self.announcements.add(announcement):
+            return None
+        self.history.announced(announcement, by=by)
+        _log.warning("%s announced that %s %s will leave", by, format_decimal(amount), coin)
+        return announcement.movement_id
+
+    def _flow_seen(self, flow: Flow) -> None:
+        """Remember a flow; an outflow that nobody announced is rogue, and halts."""
+        used = self.announcements.use(flow) if flow.amount < 0 else None
+        self.history.flowed(flow, is_announced=used is not None)
+        self.history.moved_capital(flow, movement_id=flow.entry_id if used is None else used.movement_id)
         amount = f"{format_decimal(abs(flow.amount))} {flow.coin}"
-        if flow.amount < 0 and not is_announced:
-            text = f"{amount} left the account ({flow.kind}) and nobody had announced it"
-            self.effects.alert(Alert(subject="rogue_outflow", severity=Severity.CRITICAL, text=text))
+        if flow.amount >= 0 or used is not None:
+            _log.info("%s %s (%s)", amount, "left" if flow.amount < 0 else "came", flow.kind)
             return
-        _log.info("%s %s (%s)", amount, "left" if flow.amount < 0 else "came", flow.kind)
+        text = f"{amount} left the account ({flow.kind}) and nobody had announced it"
+        self.rogue_outflow = f"{text}, entry {flow.entry_id}"
+        self.history.open_incident(
+            kind="outflow nobody announced", severity=Severity.CRITICAL, fields={"detail": self.rogue_outflow}
+        )
+        self.effects.alert(
+            Alert(subject="rogue_outflow", severity=Severity.CRITICAL, text=text, needs_acknowledgement=True)
+        )
 
     async def pursue(self) -> None:
         """Carry out what the rungs demand until cancelled; each action by itself."""
         carried_out: dict[str, Callable[[str], Awaitable[None]]] = {
-            "halt": self.effects.halt,
+            HALT: self.effects.halt,
             "kill": self._ask_for_kill,
             "scale_bot": self.effects.scale_bot,
         }
@@ -203,6 +229,8 @@ class LadderKeeper:
         ]
         wanted = ",".join(f"{reading.rung.value}@{reading.since_ms}" for reading in readings)
         reason = "; ".join(f"the {reading.rung.value} rung has fired" for reading in readings)
+        if self.rogue_outflow and pursuit.action == HALT:
+            return f"{wanted} {self.rogue_outflow}".strip(), f"{reason}; {self.rogue_outflow}".removeprefix("; ")
         return wanted, reason
 
     async def _ask_for_kill(self, reason: str) -> None:
@@ -240,6 +268,8 @@ class LadderKeeper:
 
     def _remember(self, look: Look, changes: list[Change]) -> None:
         self._note(changes)
+        for flow in look.flows:
+            self._flow_seen(flow)
         if look.absorbed_usdt:
             self.history.absorbed(look.absorbed_usdt)
         high = self.ladder.confirmed_high

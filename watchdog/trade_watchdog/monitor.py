@@ -111,8 +111,6 @@ class Monitor:
         if look.finding is Finding.GOOD:
             self.status.last_good = look.sample
             self.keeper.take(look)
-            for flow in look.flows:
-                self.keeper.flow_seen(flow, is_announced=False)
         self._update_verdict()
         self._sampled.set()
 

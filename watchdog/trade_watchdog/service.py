@@ -34,6 +34,7 @@ from trade_watchdog.lease_sender import LeaseSender
 from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
+from trade_watchdog.movements import Announcements
 from trade_watchdog.policy_chain import PolicyChain
 from trade_watchdog.releases import Position, Releases
 from trade_watchdog.second_prices import SecondPrices
@@ -125,6 +126,7 @@ async def _remembering(
     check_ratchet(asked=thresholds, stood=remembered.thresholds)
     ladder.restore(remembered.memory)
     keeper.book = remembered.book
+    keeper.announcements = Announcements(remembered.announcements)
     return keeper, remembered.position
 
 

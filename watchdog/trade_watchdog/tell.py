@@ -1,0 +1,59 @@
+"""What a person tells the running watchdog: `trade-watchdog ack` and `trade-watchdog announce`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+
+from trade_core.errors import ConfigurationError, TradeError
+from trade_core.logs import neutralise
+from trade_core.secrets import read_secret_file, secret_text
+from trade_core.setting_types import loopback_url
+from trade_watchdog.identity import OPERATOR_FILE
+from trade_watchdog.settings import WatchdogSettings
+
+TIMEOUT_S: Final = 5.0
+_SHOWN_CHARACTERS: Final = 200
+
+
+class NotTaken(TradeError):
+    """The watchdog could not be asked, or does not take what it was told; the message says why."""
+
+
+def acknowledge(settings: WatchdogSettings, *, rung: str) -> str:
+    """Acknowledge a rung's review; answers what to tell the person. Raises as `_tell`."""
+    _tell(settings, "/ack", {"rung": rung})
+    return f"acknowledged: the {rung} rung's review"
+
+
+def announce(settings: WatchdogSettings, *, amount: str, coin: str) -> str:
+    """Announce that money will leave the account; answers what to tell the person. Raises as `_tell`."""
+    answer = _tell(settings, "/announce", {"coin": coin, "amount": amount})
+    movement_id = neutralise(str(answer.get("movement_id")), limit=_SHOWN_CHARACTERS)
+    return f"announced: at most {amount} {coin} within 24 hours, movement {movement_id}"
+
+
+def _tell(settings: WatchdogSettings, path: str, content: Mapping[str, str]) -> dict[str, Any]:
+    """Post to the watchdog's admin listener. Raises ConfigurationError without the operator's file, and NotTaken."""
+    file = settings.state_dir / OPERATOR_FILE
+    if not file.exists():
+        raise ConfigurationError(f"{file}: not there; `trade-watchdog init` writes it")
+    access = read_secret_file(file)
+    token = secret_text(access, "admin_token", path=file)
+    try:
+        url = loopback_url(secret_text(access, "admin_url", path=file).reveal(), scheme="http")
+    except ValueError as error:
+        raise ConfigurationError(f"{file}: admin_url: {error}") from error
+    headers = {"authorization": f"Bearer {token.reveal()}", "content-type": "application/json"}
+    try:
+        with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
+            answer = http.post(path, content=json.dumps(content))
+        said = answer.json() if answer.status_code == httpx.codes.OK else None
+    except (httpx.HTTPError, ValueError) as error:
+        raise NotTaken(f"the watchdog does not answer at {url}: {type(error).__name__}") from error
+    if not isinstance(said, dict):
+        raise NotTaken(f"not taken: HTTP {answer.status_code} {neutralise(answer.text, limit=_SHOWN_CHARACTERS)}")
+    return said
