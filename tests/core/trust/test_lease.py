@@ -357,6 +357,12 @@ def test_second_prices_of_no_venue_are_refused() -> None:
 PEAK = {"rung": "daily", "price": "1.5"}
 
 
+def test_lease_tells_nothing_of_the_memory_unless_told_so() -> None:
+    content = {name: getattr(LEASE, name) for name in LEASE.content() if name not in {"memory_rows", "peaks"}}
+    made = Lease(**content)
+    assert (made.memory_rows, made.peaks) == (0, ())
+
+
 def test_lease_may_tell_no_peaks_and_eight_at_most() -> None:
     assert open_lease(sign_lease(replace(LEASE, peaks=()), KEY), lease_key=PUBLIC).peaks == ()
     eight = [{**PEAK, "rung": "a" * length} for length in range(1, 9)]
