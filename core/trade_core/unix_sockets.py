@@ -44,7 +44,7 @@ def bind(path: Path, *, mode: int, setting: str) -> socket.socket:
         if path.exists() and not stat.S_ISSOCK(path.lstat().st_mode):
             raise ConfigurationError(f"{path}: is there and is no socket; move it or change the setting {setting}")
         path.unlink(missing_ok=True)
-        with _short(path) as short:
+        with short_path(path) as short:
             mask = os.umask(0o777)  # it is nobody's until it has its mode
             try:
                 listening.bind(short)
@@ -65,7 +65,7 @@ def connect(path: Path) -> socket.socket:
     """Connect to a path at once. Raises OSError."""
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        with _short(path) as short:
+        with short_path(path) as short:
             connected.connect(short)
     except BaseException:
         connected.close()
@@ -74,8 +74,8 @@ def connect(path: Path) -> socket.socket:
 
 
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Name a path within what a socket's address holds: a long one through its open folder."""
+def short_path(path: Path) -> Iterator[str]:
+    """Name a path within what a socket's address holds: a long one through its open folder, while the context lasts."""
     if len(os.fsencode(path)) <= _PATH_BYTES_MAX:
         yield str(path)
         return

@@ -44,6 +44,7 @@ from trade_demo.stack import (
     read_handover,
     service_spec,
     shim_spec,
+    write_bot_handover,
     write_executor_settings,
     write_freqtrade_config,
     write_gateway_settings,
@@ -123,7 +124,8 @@ class Stack:
 
     async def _prepare_services(self, exchange: ExchangeCredentials) -> None:
         files, ports = self._files, self._ports
-        write_watchdog_settings(files, ports=ports, exchange=exchange)
+        has_bot = self._options.bot is Bot.FREQTRADE
+        write_watchdog_settings(files, ports=ports, exchange=exchange, has_bot=has_bot)
         write_gateway_settings(files, ports=ports, exchange=exchange, options=self._options)
         write_journal_writer_settings(files, exchange=exchange)
         write_executor_settings(files, exchange=exchange)
@@ -179,6 +181,7 @@ class Stack:
         access = write_freqtrade_config(self._files, printed, mode=self._options.mode)
         freqtrade = await self._launch(freqtrade_spec(self._files))
         self.freqtrade = access
+        write_bot_handover(self._files, access, pid=freqtrade.pid)
         control = FreqtradeControl(access)
         self._clients.push_async_callback(control.close)
         await self._until(freqtrade, control.is_answering, "answer its control interface")

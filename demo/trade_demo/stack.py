@@ -130,6 +130,16 @@ class Files:
         """Return the socket through which the kill executor takes requests."""
         return self.root / EXECUTOR / "executor.sock"
 
+    @property
+    def bot_control(self) -> Path:
+        """Return the file with freqtrade's control, for the watchdog."""
+        return self.root / "watchdog" / "freqtrade.json"
+
+    @property
+    def bot_pid(self) -> Path:
+        """Return the file with the number of freqtrade's process, for the watchdog."""
+        return self.root / "watchdog" / "freqtrade.pid"
+
     def log(self, process: str) -> Path:
         """Return the log file of a process."""
         return self.logs / f"{process}.log"
@@ -217,7 +227,9 @@ def write_simulator_settings(files: Files, *, ports: Ports, options: Options) ->
     )
 
 
-def write_watchdog_settings(files: Files, *, ports: Ports, exchange: ExchangeCredentials) -> None:
+def write_watchdog_settings(
+    files: Files, *, ports: Ports, exchange: ExchangeCredentials, has_bot: bool = False
+) -> None:
     """Write watchdog.toml and its secrets: a key of the bot's account that only reads."""
     write_secret_file(files.secrets("watchdog"), _key_file(exchange.watch))
     _write_toml(
@@ -234,8 +246,26 @@ def write_watchdog_settings(files: Files, *, ports: Ports, exchange: ExchangeCre
             "secrets_file": str(files.secrets("watchdog")),
             "gateway_handover": str(files.handover("gateway", "watchdog")),
             "ring_file": str(files.ring),
+            "executor_socket": str(files.executor_socket),
+            **(_bot_settings(files) if has_bot else {}),
         },
     )
+
+
+def _bot_settings(files: Files) -> dict[str, str]:
+    """Return what lets the watchdog pause and end a bot whose files come later."""
+    return {
+        "freqtrade_file": str(files.bot_control),
+        "bot_host": "process",
+        "bot_pid_file": str(files.bot_pid),
+    }
+
+
+def write_bot_handover(files: Files, access: FreqtradeAccess, *, pid: int) -> None:
+    """Tell the watchdog where freqtrade's control is, and its process."""
+    content = {"url": access.url, "username": access.username, "password": access.password.reveal()}
+    write_secret_file(files.bot_control, content)
+    files.bot_pid.write_text(f"{pid}\n", encoding="ascii")
 
 
 def write_gateway_settings(files: Files, *, ports: Ports, exchange: ExchangeCredentials, options: Options) -> None:

@@ -36,7 +36,7 @@ class KillRequest(BaseModel):
     """Why somebody wants a kill, and what he has seen. The same `request_id` is the same request."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    request_id: _NAME
+    request_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:@-]{1,128}$")]
     condition: Annotated[str, Field(pattern=r"^(drawdown|rogue_order|rogue_key|forked_journal)$")]
     reason: _SHORT
     evidence: Annotated[

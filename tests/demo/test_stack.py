@@ -22,6 +22,7 @@ from trade_demo.stack import (
     read_handover,
     service_spec,
     shim_spec,
+    write_bot_handover,
     write_executor_settings,
     write_freqtrade_config,
     write_gateway_settings,
@@ -96,6 +97,27 @@ def test_watchdog_settings_are_what_the_watchdog_reads_with_the_read_only_key(
     assert settings.gateway_handover == files.handover("gateway", "watchdog")
     assert json.loads(settings.secrets_file.read_text())["exchange_key"] == "watch-key"
     assert mode_of(settings.secrets_file) == 0o600
+
+
+def test_watchdog_settings_with_a_bot_name_its_control_and_process_which_come_later(
+    files: Files, ports: Ports, credentials: dict[str, Any]
+) -> None:
+    exchange = read_exchange_credentials(files.credentials)
+    write_watchdog_settings(files, ports=ports, exchange=exchange)
+    assert load_settings(files.settings("watchdog"), WatchdogSettings).bot_host == "none"
+    write_watchdog_settings(files, ports=ports, exchange=exchange, has_bot=True)
+    settings = load_settings(files.settings("watchdog"), WatchdogSettings)
+    assert settings.executor_socket == files.executor_socket
+    assert (settings.bot_host, settings.bot_pid_file) == ("process", files.bot_pid)
+    access = write_freqtrade_config(files, printed(10), mode=Mode.SPOT)
+    write_bot_handover(files, access, pid=4711)
+    assert files.bot_pid.read_text() == "4711\n"
+    assert json.loads(files.bot_control.read_text()) == {
+        "url": "http://127.0.0.1:22006",
+        "username": "trade",
+        "password": "p",
+    }
+    assert mode_of(files.bot_control) == 0o600
 
 
 def test_journal_writer_settings_are_what_the_writer_reads_and_the_gateway_reaches(

@@ -23,6 +23,7 @@ from trade_journal.writer.writer_settings import JournalWriterSettings
 from trade_killswitch.metrics import ExecutorMetrics
 from trade_killswitch.settings import ExecutorSettings
 from trade_simulator.settings import SimulatorSettings
+from trade_watchdog.actions.metrics import ActionMetrics
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.settings import WatchdogSettings
 from trade_watchdog.status import Status
@@ -94,6 +95,7 @@ def test_metrics_table_lists_every_metric_of_the_gateway() -> None:
 def test_metrics_table_lists_every_metric_of_the_watchdog() -> None:
     registry = CollectorRegistry()
     WatchdogMetrics(registry=registry, status=Status(), keeper=keeper_of(), clock=ManualClock())
+    ActionMetrics(registry)
     table = first_column(section((ROOT / "docs/metrics.md").read_text(), "Watchdog"))
     assert table.keys() == names_of(registry)
 

@@ -94,6 +94,8 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_KILLSWITCH}/sweep_flow.py": _tests("killswitch", "sweep_flow"),
     f"{_KILLSWITCH}/key_check.py": _tests("killswitch", "key_check"),
     f"{_CORE}/money.py": _tests("core", "money"),
+    f"{_CORE}/alerts/book.py": _tests("core/alerts", "book"),
+    f"{_WATCHDOG}/actions/silence.py": _tests("watchdog/actions", "silence"),
     f"{_CORE}/canonical.py": _tests("core", "canonical"),
     f"{_AUDIT}/journaled.py": _tests("watchdog/audit", "journaled"),
     f"{_AUDIT}/key_inventory.py": _tests("watchdog/audit", "key_inventory"),

@@ -52,6 +52,48 @@ def test_setting_unknown_is_named(tmp_path: Path) -> None:
         loaded(tmp_path, {**GOOD, "lease_optional": 1})
 
 
+HOSTS: dict[str, dict[str, Any]] = {
+    "process": {"bot_pid_file": "bot.pid"},
+    "systemd": {"bot_unit": "freqtrade.service"},
+    "kubernetes": {"bot_namespace": "bots", "bot_deployment": "freqtrade"},
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_host_of_the_bot_is_taken_with_what_it_needs_and_nothing_else(tmp_path: Path, host: str) -> None:
+    assert loaded(tmp_path, {**GOOD, "bot_host": host, **HOSTS[host]}).bot_host == host
+    for name in HOSTS[host]:
+        rest = {key: value for key, value in HOSTS[host].items() if key != name}
+        with pytest.raises(ConfigurationError, match=f"{name}: is missing although bot_host"):
+            loaded(tmp_path, {**GOOD, "bot_host": host, **rest})
+    for other in HOSTS.keys() - {host}:
+        name, value = next(iter(HOSTS[other].items()))
+        with pytest.raises(ConfigurationError, match=f"{name}: is given although bot_host"):
+            loaded(tmp_path, {**GOOD, "bot_host": host, **HOSTS[host], name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bot_unit", "freqtrade"),
+        ("bot_unit", "-x.service"),
+        ("bot_unit", "a b.service"),
+        ("bot_namespace", "Bots"),
+        ("bot_namespace", "a/b"),
+        ("bot_deployment", "-x"),
+        ("bot_deployment", "x" * 64),
+        ("kubernetes_url", "http://cluster"),
+        ("kubernetes_url", "https://cluster/path"),
+        ("bot_host", "docker"),
+        ("halt_exit_s", -1),
+        ("halt_exit_s", 86_401),
+    ],
+)
+def test_odd_words_about_the_bot_are_refused_by_name(tmp_path: Path, name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        loaded(tmp_path, {**GOOD, name: value})
+
+
 @pytest.mark.parametrize("name", ["environment", "exchange"])
 @pytest.mark.parametrize("value", ["testnet", "live"])
 def test_testnet_and_live_are_refused_in_words(tmp_path: Path, name: str, value: str) -> None:

@@ -14,35 +14,14 @@ from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import Protocol
 
+from trade_core.alerts.model import Alert, Severity
 from trade_core.errors import TradeError
+
+__all__ = ["Alert", "EffectFailed", "Effects", "KillCondition", "KillRequest", "Severity"]
 
 
 class EffectFailed(TradeError):
     """An effect did not come about, or nobody knows whether it did; asking again does no harm."""
-
-
-@unique
-class Severity(Enum):
-    """How urgent an alert is."""
-
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
-    """One thing that a person should know.
-
-    `subject` names the condition from a closed set, such as `rung:daily`; alerts of one subject are one matter.
-    `text` is plain words of ours, at most 400 characters, without secrets and foreign text. With
-    `needs_acknowledgement` it is repeated until somebody acknowledges the subject.
-    """
-
-    subject: str
-    severity: Severity
-    text: str
-    needs_acknowledgement: bool = False
 
 
 @unique

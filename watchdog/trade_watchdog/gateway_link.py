@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,7 +59,8 @@ class GatewayLink:
     """A connection to the admin listener of one gateway."""
 
     def __init__(self, address: GatewayAddress) -> None:
-        """Prepare the client; nothing is sent yet."""
+        """Prepare the client; nothing is sent yet. `on_heard` is called for each whole answer, whatever it says."""
+        self.on_heard: Callable[[], None] = lambda: None
         self._client = httpx.AsyncClient(
             base_url=address.url,
             verify=tls_context(),
@@ -107,6 +108,7 @@ class GatewayLink:
                     body = await _bounded_body(response, bytes_max)
         except (httpx.HTTPError, TimeoutError) as error:
             raise GatewayUnavailable(f"the gateway does not answer: {type(error).__name__}") from None
+        self.on_heard()
         if response.status_code == httpx.codes.OK:
             return body
         detail = neutralise(body.decode("utf-8", "replace"), limit=DETAIL_CHARACTERS_MAX)

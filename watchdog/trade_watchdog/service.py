@@ -15,10 +15,10 @@ from trade_core.logs import RefusalLog
 from trade_core.serving import Listener, serve
 from trade_core.trust.lease import NO_VENUE
 from trade_watchdog.account_watch import AccountWatch
+from trade_watchdog.actions.setup import Actions, run_beside, set_up
 from trade_watchdog.admin import admin_app
 from trade_watchdog.effects import Effects
 from trade_watchdog.exchange import WatchedExchange
-from trade_watchdog.gateway_effects import GatewayEffects
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.history import History, check_ratchet
 from trade_watchdog.identity import (
@@ -74,7 +74,9 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             settings.state_dir, ring=ring, log_key=identity.log_key, clock=clock, has_vouched=has_vouched
         )
         closing.push_async_callback(history.close)
-        keeper, position = await _remembering(settings, history=history, effects=GatewayEffects(link), clock=clock)
+        actions = set_up(settings, link=link, status=status, record=history.acted, registry=registry, clock=clock)
+        closing.push_async_callback(actions.close)
+        keeper, position = await _remembering(settings, history=history, effects=actions.hands, clock=clock)
         releases = Releases(ring=ring, open_copy=witness.reading, position=position)
         keeper.position = lambda: releases.position
         keeper.began_with_rows = history.journal.size
@@ -107,7 +109,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             account=settings.account,
             clock=clock,
         )
-        await _serve_and_watch(_listener(settings, app), monitor)
+        await _serve_and_watch(_listener(settings, app), monitor, actions)
 
 
 async def _remembering(
@@ -148,14 +150,14 @@ def _second_venue(settings: WatchdogSettings, clock: Clock) -> SecondVenue | Non
     return SecondVenue(name=settings.second_venue, url=settings.second_venue_url, clock=clock)
 
 
-async def _serve_and_watch(listener: Listener, monitor: Monitor) -> None:
+async def _serve_and_watch(listener: Listener, monitor: Monitor, actions: Actions) -> None:
     """Watch once the listener stands, so that a second watchdog fails on the port before it sends anything."""
     stop = asyncio.Event()
     watching: list[asyncio.Task[None]] = []
 
     def start() -> None:
         _log.info("watching account %s; admin on http://%s:%d", monitor.account, listener.host, listener.port)
-        task = asyncio.create_task(monitor.run())
+        task = asyncio.create_task(run_beside(monitor.run(), actions.loops()))
         task.add_done_callback(lambda _task: stop.set())
         watching.append(task)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -33,6 +34,7 @@ def _fraction(value: Any) -> Decimal:
         raise ValueError('must be a plain decimal number in quotes, such as "0.05"') from error
 
 
+KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Fraction = Annotated[Decimal, BeforeValidator(_fraction)]
 
 
@@ -64,6 +66,23 @@ class WatchdogSettings(Settings):
     monthly_fraction: Annotated[Fraction, Field(ge=Decimal("0.02"), le=Decimal("0.15"))] = Decimal("0.15")
     high_water_fraction: Annotated[Fraction, Field(ge=Decimal("0.03"), le=Decimal("0.18"))] = Decimal("0.18")
     trim_scale: Annotated[Fraction, Field(ge=Decimal("0.1"), le=Decimal("0.5"))] = Decimal("0.5")
+    # The hands. What is not set cannot be done, and the watchdog says so when it is needed.
+    executor_socket: SettingPath | None = None
+    # JSON, mode 0600: channels of alerts, freqtrade's control, the address of a dead-man service.
+    alerts_file: SettingPath | None = None
+    freqtrade_file: SettingPath | None = None
+    heartbeat_file: SettingPath | None = None
+    bot_host: Literal["none", "process", "systemd", "kubernetes"] = "none"
+    bot_pid_file: SettingPath | None = None
+    bot_unit: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@:-]{0,99}\.service$")] | None = None
+    bot_namespace: KubernetesName | None = None
+    bot_deployment: KubernetesName | None = None
+    kubernetes_url: Annotated[str, Field(pattern=r"^https://[A-Za-z0-9.:\[\]-]{1,200}$")] = (
+        "https://kubernetes.default.svc"
+    )
+    kubernetes_folder: SettingPath = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    # How long a halted bot may manage its exits before it is ended.
+    halt_exit_s: Annotated[int, Field(ge=0, le=86_400)] = 900
     log_level: LogLevel = "INFO"
 
     def thresholds(self) -> Thresholds:
@@ -81,6 +100,21 @@ class WatchdogSettings(Settings):
         fractions = list(self.thresholds().fractions.values())
         if not all(before < after for before, after in pairwise(fractions)):
             raise ValueError("daily_fraction, weekly_fraction, monthly_fraction and high_water_fraction must rise")
+        return self
+
+    @model_validator(mode="after")
+    def _host_is_named_with_what_it_needs(self) -> Self:
+        needed: dict[str, set[str]] = {
+            "none": set(),
+            "process": {"bot_pid_file"},
+            "systemd": {"bot_unit"},
+            "kubernetes": {"bot_namespace", "bot_deployment"},
+        }
+        for name in sorted(set().union(*needed.values())):
+            is_needed, is_given = name in needed[self.bot_host], getattr(self, name) is not None
+            if is_needed != is_given:
+                verb = "is missing" if is_needed else "is given"
+                raise ValueError(f'{name}: {verb} although bot_host = "{self.bot_host}"')
         return self
 
     @model_validator(mode="after")

@@ -129,3 +129,26 @@ def test_memory_is_bounded_when_all_wait_for_somebody() -> None:
     assert len(book.unacknowledged) == SUBJECTS_MAX
     assert "n0" not in book.unacknowledged
     assert f"n{SUBJECTS_MAX}" in book.unacknowledged
+
+
+def test_quiet_matters_among_those_that_wait_change_nothing() -> None:
+    book = AlertBook()
+    book.take(alert("quiet"), now_ns=at(0))
+    book.take(alert("later", needs=True), now_ns=at(30))
+    book.take(alert("first", needs=True), now_ns=at(0))
+    assert book.next_due_ns() == at(REPEAT_FIRST_S)
+    assert [due.alert.subject for due in book.due(at(REPEAT_FIRST_S))] == ["first"]
+
+
+def test_matter_that_is_told_again_is_not_the_next_to_be_forgotten() -> None:
+    book = AlertBook()
+    for number in range(SUBJECTS_MAX):
+        book.take(alert(f"n{number}"), now_ns=at(0))
+    assert book.take(alert("n0"), now_ns=at(QUIET_S)) is not None
+    book.take(alert("new"), now_ns=at(QUIET_S))
+    assert book.take(alert("n0"), now_ns=at(QUIET_S + 1)) is None
+    assert book.take(alert("n1"), now_ns=at(QUIET_S + 1)) is not None
+
+
+def test_bounds_are_those_of_the_page() -> None:
+    assert (QUIET_S, REPEAT_FIRST_S, REPEAT_LAST_S, SUBJECTS_MAX) == (300, 60, 900, 256)

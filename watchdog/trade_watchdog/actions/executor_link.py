@@ -1,0 +1,78 @@
+"""The kill executor's socket as the watchdog uses it: ask for a sweep, ask for a kill. Bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from trade_core.logs import neutralise
+from trade_core.tls import tls_context
+from trade_core.unix_sockets import short_path
+from trade_watchdog.effects import EffectFailed, KillRequest
+
+REQUEST_TIMEOUT_S: Final = 3.0
+ANSWER_BYTES_MAX: Final = 64 * 1024
+REASON_CHARACTERS: Final = 200
+EVIDENCE_MAX: Final = 32
+_NAME_CHARACTERS: Final = 64
+_DETAIL_CHARACTERS: Final = 200
+
+
+class ExecutorLink:
+    """Connects anew for each request: they are rare, and an executor that was started again is found."""
+
+    def __init__(self, socket: Path) -> None:
+        """Prepare; nothing is sent yet."""
+        self._socket = socket
+
+    async def sweep(self, reason: str) -> None:
+        """Have a sweep begun, or join the one that goes on. Raises EffectFailed."""
+        await self._post("/sweep", {"reason": _text(reason, REASON_CHARACTERS)})
+
+    async def request_kill(self, request: KillRequest) -> None:
+        """Have a kill request taken. Raises EffectFailed."""
+        evidence = list(request.evidence.items())[:EVIDENCE_MAX]
+        content = {
+            "request_id": request.request_id,
+            "condition": request.condition.value,
+            "reason": _text(request.reason, REASON_CHARACTERS),
+            "evidence": {name[:_NAME_CHARACTERS]: _text(value, REASON_CHARACTERS) for name, value in evidence},
+        }
+        await self._post("/kill", content)
+
+    async def _post(self, path: str, content: Mapping[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                status, body = await self._exchange(path, content)
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            raise EffectFailed(f"the kill executor does not answer: {type(error).__name__}") from None
+        if status != httpx.codes.ACCEPTED:
+            detail = neutralise(body.decode("utf-8", "replace"), limit=_DETAIL_CHARACTERS)
+            raise EffectFailed(f"the kill executor refuses {path}: HTTP {status} {detail}")
+
+    async def _exchange(self, path: str, content: Mapping[str, Any]) -> tuple[int, bytes]:
+        with short_path(self._socket) as short:
+            transport = httpx.AsyncHTTPTransport(uds=short, verify=tls_context(), trust_env=False)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://executor", timeout=REQUEST_TIMEOUT_S, trust_env=False
+            ) as client:
+                headers = {"content-type": "application/json", "accept-encoding": "identity"}
+                async with client.stream(
+                    "POST", path, content=json.dumps(content).encode(), headers=headers
+                ) as response:
+                    body = bytearray()
+                    async for part in response.aiter_raw():
+                        body += part
+                        if len(body) > ANSWER_BYTES_MAX:
+                            break
+                    return response.status_code, bytes(body)
+
+
+def _text(text: str, most: int) -> str:
+    """Cut a text to what the executor takes, with nothing in it that a terminal obeys; empty becomes a word."""
+    return neutralise(text, limit=most)[:most] or "not said"

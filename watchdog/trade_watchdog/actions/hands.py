@@ -1,0 +1,184 @@
+"""The watchdog's effects, carried out: each within a bound of its own.
+
+Guarantees
+- An alert is handed over and nothing waits for it; a bot that hangs delays no halt, sweep or kill request.
+- `scale_bot` returns once the bot enters nothing new any more, and fails when it could not be told. Either way it is
+  ended in the background: when the account is flat, or after `halt_exit_s`, in which it manages its exits. That is
+  tried until it is gone. Asked for again, it looks again.
+- What is not set up fails with a sentence: no effect is taken for done.
+- Sweeps and the end of the bot, which nobody else follows, leave a row when their outcome changes, and one a minute
+  while it repeats: a failure of hours fills no disk. Whoever asks for the others records what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from trade_core.clock import NS_PER_S, Clock
+from trade_watchdog.actions.bot_hosts import BotHost
+from trade_watchdog.actions.executor_link import ExecutorLink
+from trade_watchdog.actions.freqtrade_rest import FreqtradeRest
+from trade_watchdog.effects import Alert, EffectFailed, KillRequest, Severity
+from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, GatewayUnavailable
+
+ROW_EVERY_S: Final = 60
+STOP_RETRY_S: Final = 5.0
+FLAT_LOOK_S: Final = 1.0
+_DETAIL_CHARACTERS: Final = 200
+_log = logging.getLogger(__name__)
+
+
+class Recording(Protocol):
+    """Writes what came of an action."""
+
+    def __call__(self, action: str, *, reason: str, failure: str = "") -> None:
+        """Write a row soon; never raises."""
+        ...
+
+
+class Halting(Protocol):
+    """What halts the gateway."""
+
+    async def halt(self, reason: str) -> None:
+        """Latch HALTED. Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid."""
+        ...
+
+
+class Telling(Protocol):
+    """What brings alerts to people."""
+
+    def alert(self, alert: Alert) -> None:
+        """Hand over; never raises."""
+        ...
+
+    def acknowledge(self, subject: str) -> None:
+        """Stop repeating; never raises."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Hands:
+    """What is set up is given; the rest is None."""
+
+    gateway: Halting
+    outbox: Telling
+    executor: ExecutorLink | None
+    freqtrade: FreqtradeRest | None
+    host: BotHost | None
+    halt_exit_s: int
+    clock: Clock
+    record: Recording
+    is_flat: Callable[[], bool] = lambda: False
+    _stopping: asyncio.Task[None] | None = None
+    _noted: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    async def halt(self, reason: str) -> None:
+        """Latch the gateway HALTED. Raises EffectFailed."""
+        try:
+            await self.gateway.halt(reason)
+        except (GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid) as error:
+            raise EffectFailed(str(error)) from error
+
+    async def sweep(self, reason: str) -> None:
+        """Have the executor sweep. Raises EffectFailed."""
+        await self._tried("sweep", reason, self._sweep(reason))
+
+    async def request_kill(self, request: KillRequest) -> None:
+        """Hand a kill request to the executor. Raises EffectFailed."""
+        if self.executor is None:
+            raise EffectFailed("no kill executor is set up (setting executor_socket)")
+        await self.executor.request_kill(request)
+
+    async def scale_bot(self, reason: str) -> None:
+        """Pause the bot now and end it in the background. Raises EffectFailed when it could not be paused."""
+        if self._stopping is None or self._stopping.done():
+            self._stopping = asyncio.create_task(self._stop_bot(reason, began_ns=self.clock.monotonic_ns()))
+        await self._pause_bot()
+
+    def alert(self, alert: Alert) -> None:
+        """Hand an alert to every channel."""
+        self.outbox.alert(alert)
+
+    def acknowledge(self, subject: str) -> None:
+        """Stop repeating the alerts of a subject."""
+        self.outbox.acknowledge(subject)
+
+    async def close(self) -> None:
+        """Leave the bot as it is."""
+        if self._stopping is not None:
+            self._stopping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._stopping
+
+    async def _sweep(self, reason: str) -> None:
+        if self.executor is None:
+            raise EffectFailed("no kill executor is set up (setting executor_socket)")
+        await self.executor.sweep(reason)
+
+    async def _pause_bot(self) -> None:
+        if self.freqtrade is None and self.host is None:
+            raise EffectFailed("no bot control is set up (settings freqtrade_file, bot_host)")
+        if self.freqtrade is None:
+            return  # it is ended in a while; until then the gateway alone holds it
+        try:
+            await self.freqtrade.pause()
+        except EffectFailed:
+            if self.host is None or not await self.host.is_gone():
+                raise
+
+    async def _stop_bot(self, reason: str, *, began_ns: int) -> None:
+        """Wait until the bot may go, then try until it is gone."""
+        patience_ns = self.halt_exit_s * NS_PER_S
+        while not self.is_flat() and self.clock.monotonic_ns() - began_ns < patience_ns:  # noqa: ASYNC110 - a clock's turn
+            await asyncio.sleep(FLAT_LOOK_S)
+        while True:
+            try:
+                await self._tried("end_bot", reason, self._end_bot())
+            except EffectFailed as error:
+                text = f"the bot could not be ended: {error}"[:400]
+                self.alert(
+                    Alert(subject="bot:not_ended", severity=Severity.CRITICAL, text=text, needs_acknowledgement=True)
+                )
+            else:
+                return
+            await asyncio.sleep(STOP_RETRY_S)
+
+    async def _end_bot(self) -> None:
+        """Stop the bot's own loop, then what it runs in; without a host the stopped loop is all there is."""
+        stopped: EffectFailed | None = None
+        if self.freqtrade is not None:
+            try:
+                await self.freqtrade.stop()
+            except EffectFailed as error:
+                stopped = error
+        if self.host is not None:
+            await self.host.scale_to_zero()  # gone is gone, whatever its control said
+        elif stopped is not None:
+            raise stopped
+        elif self.freqtrade is None:
+            raise EffectFailed("no bot control is set up (settings freqtrade_file, bot_host)")
+
+    async def _tried(self, name: str, reason: str, effect: Awaitable[None]) -> None:
+        try:
+            await effect
+        except EffectFailed as error:
+            self._note(name, reason, str(error))
+            raise
+        self._note(name, reason, "")
+
+    def _note(self, name: str, reason: str, failure: str) -> None:
+        now_ns = self.clock.monotonic_ns()
+        before = self._noted.get(name)
+        if before is not None and before[0] == failure and now_ns - before[1] < ROW_EVERY_S * NS_PER_S:
+            return
+        self._noted[name] = (failure, now_ns)
+        if failure:
+            _log.error("%s failed: %s", name, failure)
+        else:
+            _log.warning("%s is done: %s", name, reason)
+        self.record(name, reason=reason[:_DETAIL_CHARACTERS], failure=failure[:_DETAIL_CHARACTERS])
