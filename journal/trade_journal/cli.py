@@ -27,6 +27,7 @@ from trade_journal.log.proof import RowProof, check_proof, latest_over, parse_pr
 from trade_journal.log.rendering import line_of, rendered_row, time_text
 from trade_journal.log.rows import Row, RowKind, leaf_hash, parse_row
 from trade_journal.log.tree import Frontier, inclusion_proof
+from trade_journal.log.verdicts import verdict_text, verdict_values
 from trade_journal.log.verify import PublicKeys, Verdict, Verification, checked_points, parse_keys
 from trade_journal.note_checks import checked_notes
 from trade_journal.sources import Source, open_source, stored_rows
@@ -181,14 +182,12 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _said(verdict: Verdict | RangeVerdict, keys: PublicKeys, options: argparse.Namespace) -> int:
     if options.json:
-        said = {"origin": keys.log.name, "is_good": verdict.is_good, **_verdict_values(verdict)}
-        fault = verdict.fault
-        said["fault"] = None if fault is None else {"what": fault.what, "first": fault.first, "last": fault.last}
-        print(json.dumps(said))
+        values = verdict_values(verdict, keys) if isinstance(verdict, Verdict) else _range_values(verdict, keys)
+        print(json.dumps(values))
     elif verdict.fault is not None:
         print(f"TAMPERED  {keys.log.name}\n  {verdict.fault.text()}")
     elif isinstance(verdict, Verdict):
-        print(_verdict_text(verdict, keys))
+        print(verdict_text(verdict, keys))
     else:
         print(_range_text(verdict, keys))
     return EXIT_GOOD if verdict.is_good else EXIT_TAMPERED
@@ -205,24 +204,20 @@ def _range_text(verdict: RangeVerdict, keys: PublicKeys) -> str:
     )
 
 
-def _verdict_text(verdict: Verdict, keys: PublicKeys) -> str:
-    witness = "no witness's key was given" if keys.witness is None else f"witnessed by {keys.witness.name}"
-    when = "" if verdict.witnessed_at_s is None else f", last at {time_text(verdict.witnessed_at_s * 10**9)}"
-    return (
-        f"GOOD  {keys.log.name}\n"
-        f"  {verdict.rows} rows, root {verdict.root.hex()}\n"
-        f"  {verdict.signed_rows} signed by the log, in {verdict.checkpoints} checkpoints\n"
-        f"  {verdict.witnessed_rows} {witness}{when}; {verdict.rows - verdict.witnessed_rows} unwitnessed"
-    )
-
-
-def _verdict_values(verdict: Verdict | RangeVerdict) -> dict[str, object]:
-    witnessed = {"witnessed_rows": verdict.witnessed_rows, "witnessed_at_s": verdict.witnessed_at_s}
-    if isinstance(verdict, Verdict):
-        rows = {"rows": verdict.rows, "root": verdict.root.hex(), "signed_rows": verdict.signed_rows}
-    else:
-        rows = {"is_range": True, "first_row": verdict.first, "rows": verdict.rows, "signed_rows": verdict.rows}
-    return {**rows, **witnessed, "checkpoints": verdict.checkpoints}
+def _range_values(verdict: RangeVerdict, keys: PublicKeys) -> dict[str, object]:
+    fault = verdict.fault
+    return {
+        "origin": keys.log.name,
+        "is_good": verdict.is_good,
+        "is_range": True,
+        "first_row": verdict.first,
+        "rows": verdict.rows,
+        "signed_rows": verdict.rows,
+        "witnessed_rows": verdict.witnessed_rows,
+        "witnessed_at_s": verdict.witnessed_at_s,
+        "checkpoints": verdict.checkpoints,
+        "fault": None if fault is None else {"what": fault.what, "first": fault.first, "last": fault.last},
+    }
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -77,6 +77,16 @@ class Frontier:
             size += 1
         return Frontier(size=size, hashes=tuple(hashes))
 
+    def joined(self, root: bytes, *, leaves: int) -> Frontier:
+        """Return the tree with a perfect subtree more at its end, given by its root. Raises ValueError if none fits."""
+        if leaves < 1 or leaves & (leaves - 1) or self.size % leaves:
+            raise ValueError(f"no perfect subtree of {leaves} leaves fits behind {self.size}")
+        hashes, node, carry = list(self.hashes), root, self.size // leaves
+        while carry & 1:
+            node = node_hash(hashes.pop(), node)
+            carry >>= 1
+        return Frontier(size=self.size + leaves, hashes=(*hashes, node))
+
 
 def root_of(leaves: Iterable[bytes]) -> bytes:
     """Return the root over leaf hashes."""

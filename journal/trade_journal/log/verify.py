@@ -29,6 +29,8 @@ from trade_journal.log.tree import Frontier
 KEYS_BYTES_MAX: Final = 4096
 BATCH_ROWS: Final = 1024
 BATCH_NOTES: Final = 512
+HASHED_ROWS: Final = 256
+"""Rows that are hashed together elsewhere: a perfect subtree, so that most of them need no look at each leaf here."""
 SIZE_DIGITS_MAX: Final = 16
 
 
@@ -156,6 +158,11 @@ class Verification:
             self._fault = error.fault
 
     @property
+    def rows(self) -> int:
+        """Count the rows that were taken: the next one has this number."""
+        return self._tree.size
+
+    @property
     def has_fault(self) -> bool:
         """Tell whether reading on could change anything."""
         return self._fault is not None
@@ -169,6 +176,28 @@ class Verification:
                 self._take(batch)
         except FaultFound as error:
             self._fault = error.fault
+
+    def feed_hashed(self, leaves: Sequence[bytes], root: bytes) -> int:
+        """Take the leaf hashes of the next rows, whose bytes `checked_leaves` has seen elsewhere, and their root.
+
+        Answers how many were taken: all that a checkpoint may still vouch for. What is left is for `feed`.
+        """
+        if self._fault is not None:
+            return 0
+        taken = 0
+        try:
+            self._judge_points()
+            while taken < len(leaves) and self._next is not None:
+                end = min(len(leaves), taken + self._next.size - self._tree.size)
+                if end - taken == len(leaves) == HASHED_ROWS and self._tree.size % HASHED_ROWS == 0:
+                    self._tree = self._tree.joined(root, leaves=HASHED_ROWS)
+                else:
+                    self._tree = self._tree.extended(leaves[taken:end])
+                taken = end
+                self._judge_points()
+        except FaultFound as error:
+            self._fault = error.fault
+        return taken
 
     def verdict(self) -> Verdict:
         """Conclude once every row was fed."""
@@ -201,19 +230,13 @@ class Verification:
 
     def _take(self, rows: Sequence[StoredRow]) -> None:
         first = self._tree.size
-        is_vouched_for = self._next is not None
-        leaves = []
-        for seq, (found_seq, body, kept_leaf) in enumerate(rows, start=first):
-            if found_seq != seq:
-                raise FaultFound(Fault(what=f"is missing; the next one is numbered {found_seq}", first=seq))
-            leaf = leaf_hash(body)
-            if leaf != kept_leaf:
-                raise FaultFound(Fault(what="its bytes do not have the leaf hash beside them", first=seq))
-            if not body.endswith(b',"seq":%d}' % seq):
-                raise FaultFound(Fault(what="its bytes are of another row", first=seq))
-            if not is_vouched_for:
-                _check_form(body, seq)
-            leaves.append(leaf)
+        if self._next is not None:
+            leaves = checked_leaves(rows, first=first)
+        else:
+            leaves = []
+            for seq, row in enumerate(rows, start=first):
+                leaves += checked_leaves([row], first=seq)
+                _check_form(row.body, seq)
         self._tree = self._tree.extended(leaves)
 
     def _judge_points(self) -> None:
@@ -239,6 +262,21 @@ class Verification:
             return None
         what = f"missing: cut off, while a checkpoint vouches for {vouched_for} rows"
         return Fault(what=what, first=self._tree.size, last=vouched_for - 1)
+
+
+def checked_leaves(rows: Iterable[tuple[int, bytes, bytes]], *, first: int) -> list[bytes]:
+    """Hold rows against their places and the hashes beside them; answers the hashes. Raises FaultFound."""
+    leaves = []
+    for seq, (found_seq, body, kept_leaf) in enumerate(rows, start=first):
+        if found_seq != seq:
+            raise FaultFound(Fault(what=f"is missing; the next one is numbered {found_seq}", first=seq))
+        leaf = leaf_hash(body)
+        if leaf != kept_leaf:
+            raise FaultFound(Fault(what="its bytes do not have the leaf hash beside them", first=seq))
+        if not body.endswith(b',"seq":%d}' % seq):
+            raise FaultFound(Fault(what="its bytes are of another row", first=seq))
+        leaves.append(leaf)
+    return leaves
 
 
 def verify_journal(

@@ -149,3 +149,17 @@ def test_consistency_without_a_needed_proof_is_refused() -> None:
 
 def test_leaf_and_node_of_one_content_hash_apart() -> None:
     assert leaf_hash(LEAVES[0] + LEAVES[1]) != node_hash(LEAVES[0], LEAVES[1])
+
+
+@pytest.mark.parametrize("size", [0, 4, 8, 12, 60])
+@pytest.mark.parametrize("leaves", [1, 2, 4])
+def test_tree_joined_with_a_subtree_is_the_tree_extended_by_its_leaves(size: int, leaves: int) -> None:
+    hashes = [hashlib.sha256(bytes([number])).digest() for number in range(size + leaves)]
+    before = Frontier().extended(hashes[:size])
+    assert before.joined(root_of(hashes[size:]), leaves=leaves) == before.extended(hashes[size:])
+
+
+@pytest.mark.parametrize(("size", "leaves"), [(1, 2), (2, 4), (6, 4), (4, 3), (4, 0), (4, -4)])
+def test_tree_joined_with_a_subtree_that_does_not_fit_is_refused(size: int, leaves: int) -> None:
+    with pytest.raises(ValueError, match="no perfect subtree"):
+        Frontier().extended([bytes(32)] * size).joined(bytes(32), leaves=leaves)

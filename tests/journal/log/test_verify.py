@@ -14,13 +14,15 @@ from trade_journal.errors import NoteRefused
 from trade_journal.log.checkpoint import LogSigner, cosign
 from trade_journal.log.note import COSIGNATURE_V1, ED25519, Verifier, parse_note
 from trade_journal.log.rows import Row, RowKind, leaf_hash, row_bytes
-from trade_journal.log.tree import Frontier
+from trade_journal.log.tree import Frontier, root_of
 from trade_journal.log.verify import (
     BATCH_ROWS,
+    HASHED_ROWS,
     PublicKeys,
     StoredRow,
     Verdict,
     Verification,
+    checked_leaves,
     checked_points,
     parse_keys,
     verify_journal,
@@ -273,3 +275,49 @@ def test_any_change_of_a_signed_row_is_found(seq: int, change: str) -> None:
         case _:
             rows[seq], rows[seq + 1] = rows[seq + 1], rows[seq]
     assert not check(rows).is_good
+
+
+MANY = [stored(seq) for seq in range(3 * HASHED_ROWS + 10)]
+
+
+def hashed(rows: Sequence[StoredRow], sizes: Sequence[int], *, first: int = 0) -> tuple[list[int], Verdict]:
+    """Feed whole blocks as hashed, and the rest as it is; returns how many of each block were taken."""
+    verification = Verification(checked_points([note(rows[:size]) for size in sizes], (), keys=KEYS))
+    verification.feed(rows[:first])
+    taken = []
+    for start in range(first, len(rows) - HASHED_ROWS + 1, HASHED_ROWS):
+        leaves = checked_leaves(rows[start : start + HASHED_ROWS], first=start)
+        taken.append(verification.feed_hashed(leaves, root_of(leaves)))
+    verification.feed(rows[verification.rows :])
+    return taken, verification.verdict()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "taken"),
+    [
+        ([3 * HASHED_ROWS + 5], [HASHED_ROWS] * 3),
+        ([1, HASHED_ROWS, 600, 3 * HASHED_ROWS], [HASHED_ROWS] * 3),
+        ([300], [HASHED_ROWS, 300 - HASHED_ROWS, 0]),
+        ([], [0, 0, 0]),
+    ],
+)
+def test_verify_blocks_hashed_elsewhere_give_the_same_verdict(sizes: list[int], taken: list[int]) -> None:
+    found = hashed(MANY, sizes)
+    assert found == (taken, check(MANY, [note(MANY[:size]) for size in sizes]))
+    assert found[1].is_good
+
+
+def test_verify_blocks_that_do_not_begin_at_their_multiple_give_the_same_verdict() -> None:
+    taken, verdict = hashed(MANY, [700], first=3)
+    assert (taken, verdict) == ([HASHED_ROWS, HASHED_ROWS, 700 - 3 - 2 * HASHED_ROWS], check(MANY, [note(MANY[:700])]))
+
+
+def test_verify_blocks_with_another_root_than_was_signed_are_a_fault_and_the_last_that_is_taken() -> None:
+    other = [stored(seq, more="x") if seq == 400 else row for seq, row in enumerate(MANY)]
+    verification = Verification(checked_points([note(MANY[:600]), note(MANY[:700])], (), keys=KEYS))
+    for start in (0, HASHED_ROWS, 2 * HASHED_ROWS):
+        leaves = checked_leaves(other[start : start + HASHED_ROWS], first=start)
+        verification.feed_hashed(leaves, root_of(leaves))
+    assert verification.has_fault
+    assert verification.feed_hashed([bytes(32)], bytes(32)) == 0
+    assert verification.verdict().fault == check(other, [note(MANY[:600]), note(MANY[:700])]).fault

@@ -1,0 +1,120 @@
+"""`trade-journal`, and the quick way of its most frequent use: `verify` of a whole SQLite file that is good.
+
+The quick way says GOOD or nothing. Whatever else there is to say (a fault, an unreadable file, wrong options, help, any
+other kind of journal) is said by the whole command, which looks for itself. So the quick way needs to load neither what
+writes journals nor what shows, exports or proves them: that alone takes longer than 100,000 rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from trade_journal.errors import JournalError, NoteRefused
+from trade_journal.log.verdicts import verdict_text, verdict_values
+from trade_journal.log.verify import PublicKeys, Verdict, Verification, checked_points, parse_keys
+from trade_journal.row_checks import Block, hashed_blocks
+from trade_journal.store.plain_sqlite import PlainSqlite
+
+EXIT_GOOD: Final = 0
+EXIT_UNREADABLE: Final = 3
+NOTES_MAX: Final = 20_000
+_SQLITE: Final = "sqlite:///"
+_PAGE: Final = 1000
+_SCHEME: Final = "://"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; exit codes as in `cli`."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        if given[:1] == ["verify"] and not sys.stderr.isatty() and is_found_good(given[1:]):
+            return EXIT_GOOD
+    except KeyboardInterrupt:
+        return EXIT_UNREADABLE
+    from trade_journal.cli import main as whole  # noqa: PLC0415 - what the quick way does without
+
+    return whole(given)
+
+
+def is_found_good(arguments: Sequence[str]) -> bool:
+    """Verify quickly, if this is the case for it; prints and answers True only for a journal that is good."""
+    options = _options(arguments)
+    path = None if options is None else _path_of(options.journal)
+    if options is None or path is None:
+        return False
+    try:
+        keys = parse_keys(options.keys.read_text(encoding="utf-8"))
+        verdict = _verified(path, keys)
+    except (NoteRefused, JournalError, UnicodeDecodeError, OSError, sqlite3.Error):
+        return False
+    if verdict is None or not verdict.is_good:
+        return False
+    print(json.dumps(verdict_values(verdict, keys)) if options.json else verdict_text(verdict, keys))
+    return True
+
+
+class _NotQuick(Exception):
+    """Options that the quick way does not know, or not so."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise _NotQuick(message)
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace | None:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--journal", required=True)
+    parser.add_argument("--keys", required=True, type=Path)
+    parser.add_argument("--json", action="store_true")
+    try:
+        return parser.parse_args(arguments)
+    except _NotQuick:
+        return None
+
+
+def _path_of(where: str) -> Path | None:
+    """Take the path of a file; None for every other place of a journal."""
+    rest = where.removeprefix(_SQLITE)
+    if _SCHEME in rest or "?" in rest or (rest != where and not Path(rest).is_absolute()):
+        return None
+    path = Path(rest).absolute()
+    return path if path.is_file() else None
+
+
+def _verified(path: Path, keys: PublicKeys) -> Verdict | None:
+    """Verify a journal, if it is a plain one."""
+    journal = PlainSqlite.opened(path)
+    if journal is None:
+        return None
+    size, notes = journal.size(), journal.count_notes()
+    journal.close()  # no connection is carried into another process
+    if notes > NOTES_MAX:
+        return None  # their signatures take longer than the rows: the whole command checks them on all processors
+    with closing(hashed_blocks(path, rows=size)) as blocks, closing(PlainSqlite(path)) as journal:
+        # Checkpoints first: rows that are written meanwhile are then merely not vouched for yet.
+        verification = Verification(checked_points(journal.checkpoints(), journal.cosigned(), keys=keys))
+        for block in blocks:
+            if not _is_taken(block, verification):
+                break
+        while page := journal.rows(verification.rows, _PAGE):
+            verification.feed(page)
+            if verification.has_fault:
+                break
+        return verification.verdict()
+
+
+def _is_taken(block: Block | None, verification: Verification) -> bool:
+    """Feed a block; False when the rest is to be looked at row by row."""
+    return block is not None and verification.feed_hashed(*block) == len(block[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The quick way of `verify` says GOOD as the whole command does, and leaves everything else to it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from journal.plain_journals import plain_journal
+
+from trade_journal import cli, command, row_checks
+
+
+class Left(Exception):
+    """The whole command was asked."""
+
+
+@pytest.fixture(autouse=True)
+def _whole_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def whole(_: Sequence[str]) -> int:
+        raise Left
+
+    monkeypatch.setattr(cli, "main", whole)
+
+
+def verify(path: Path | str, *more: str, keys: Path) -> list[str]:
+    return ["verify", "--journal", str(path), "--keys", str(keys), *more]
+
+
+@pytest.mark.parametrize("alone_rows", [1, 10**6])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_good_journal_is_told_as_by_the_whole_command(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    alone_rows: int,
+    more: list[str],
+) -> None:
+    monkeypatch.setattr(row_checks, "ALONE_ROWS", alone_rows)
+    path = plain_journal(tmp_path)
+    assert command.main(verify(path, *more, keys=tmp_path / "keys")) == 0
+    quick = capsys.readouterr().out
+    monkeypatch.undo()
+    assert cli.main(verify(path, *more, keys=tmp_path / "keys")) == 0
+    assert quick == capsys.readouterr().out
+    assert ("1000 signed by the log, in 8 checkpoints" in quick) is (not more)
+
+
+def test_journal_is_found_by_its_url_and_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = plain_journal(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for where in (f"sqlite:///{path}", "plain.db"):
+        assert command.main(verify(where, keys=tmp_path / "keys")) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE rows SET body = replace(body, 'n', 'm') WHERE seq = 3",
+        "UPDATE rows SET body = 'text' WHERE seq = 1005",
+        "DELETE FROM rows WHERE seq = 600",
+        "DELETE FROM rows WHERE seq > 990",
+        "UPDATE checkpoints SET note = x'00' WHERE number = 1",
+        "DROP TABLE cosignatures",
+    ],
+)
+@pytest.mark.parametrize("alone_rows", [1, 10**6])
+def test_journal_that_is_not_good_is_left_to_the_whole_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, alone_rows: int
+) -> None:
+    monkeypatch.setattr(row_checks, "ALONE_ROWS", alone_rows)
+    path = plain_journal(tmp_path)
+    with sqlite3.connect(path) as owner:
+        triggers = owner.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            owner.execute(f"DROP TRIGGER {name}")
+        owner.execute(change)
+        for _, sql in triggers:
+            if "cosignatures" not in sql or not change.startswith("DROP"):
+                owner.execute(sql)
+    owner.close()
+    with pytest.raises(Left):
+        command.main(verify(path, keys=tmp_path / "keys"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["--help"],
+        ["tail", "--journal", "plain.db"],
+        ["verify"],
+        ["verify", "--help"],
+        ["verify", "--journal", "plain.db", "--keys", "keys", "--archive", "x"],
+        ["verify", "--journal", "plain.db", "--keys", "plain.db"],
+        ["verify", "--journal", "plain.db", "--keys", "missing"],
+        ["verify", "--journal", "missing.db", "--keys", "keys"],
+        ["verify", "--journal", "keys", "--keys", "keys"],
+        ["verify", "--journal", ".", "--keys", "keys"],
+        ["verify", "--journal", "http://127.0.0.1:1", "--keys", "keys"],
+        ["verify", "--journal", "sqlite:///plain.db", "--keys", "keys"],
+        ["verify", "--journal", "plain.db?mode=ro", "--keys", "keys"],
+    ],
+)
+def test_everything_else_is_left_to_the_whole_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str]
+) -> None:
+    plain_journal(tmp_path, rows=300)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Left):
+        command.main(given)
+
+
+def test_more_signatures_than_one_processor_should_check_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "NOTES_MAX", 7)
+    with pytest.raises(Left):
+        command.main(verify(plain_journal(tmp_path), keys=tmp_path / "keys"))
+
+
+def test_ctrl_c_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Sequence[str]) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "is_found_good", interrupted)
+    assert command.main(["verify"]) == command.EXIT_UNREADABLE
+
+
+def test_quick_way_loads_none_of_what_is_slow(tmp_path: Path) -> None:
+    path = plain_journal(tmp_path)
+    program = (
+        "import sys; from trade_journal.command import main; code = main(sys.argv[1:]); "
+        "print([name for name in ('sqlalchemy', 'httpx', 'rich', 'asyncio', 'pydantic') if name in sys.modules]); "
+        "sys.exit(code)"
+    )
+    given = [sys.executable, "-c", program, *verify(path, "--json", keys=tmp_path / "keys")]
+    done = subprocess.run(given, capture_output=True, text=True, check=True, timeout=60)
+    verdict, loaded = done.stdout.splitlines()
+    assert (json.loads(verdict)["rows"], loaded) == (1_010, "[]")
