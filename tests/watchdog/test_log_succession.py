@@ -21,6 +21,7 @@ from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.log.rows import Row, draft, leaf_hash, numbered, parse_row, row_bytes
 from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import verify_journal
+from trade_journal.store.sealing import seal_old_rows
 from trade_journal.store.segments import archive_beside
 from trade_journal.store.store import JournalReader
 from trade_watchdog.gateway_link import GatewayLink
@@ -124,6 +125,28 @@ async def test_new_log_is_lost_too_and_succeeded(witness: LogWitness, deployment
     lose_and_go_on(deployment, size=6, number=3)
     assert (await witness.cosigned(SystemClock())).decode().startswith("trade/simulated/1002/gateway/3\n9\n")
     assert copied(deployment, number=3) == (True, 9, 9)
+
+
+async def test_new_log_behind_rows_that_are_all_sealed_is_followed(
+    witness: LogWitness, deployment: Any, link: GatewayLink
+) -> None:
+    witness.close()
+    keys = gateway_log_keys(deployment.ring)
+    url = f"sqlite:///{deployment.state_dir / COPY_FILE}"
+    assert seal_old_rows(url, origin=keys.journal, keys=keys, written_before_ns=2**62) is not None
+    again = log_witness(deployment, link)
+    again.open(has_vouched=True, clock=SystemClock())
+    await again.cosigned(SystemClock())  # an idle journal is cosigned again, over the same rows
+    lose_and_go_on(deployment)
+    assert (await again.cosigned(SystemClock())).decode().startswith("trade/simulated/1002/gateway/2\n6\n")
+    again.close()
+    assert copied(deployment, number=2) == (True, 6, 6)
+    names = sorted(path.name for path in archive_beside(deployment.state_dir / COPY_FILE).iterdir())
+    assert names == ["rows-0000000000000000-0000000000000003.db", "rows-0000000000000003-0000000000000003.db"]
+    third = log_witness(deployment, link)
+    third.open(has_vouched=True, clock=SystemClock())
+    assert third.size == 6
+    third.close()
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def read_beginning(connection: Connection, place: str) -> Beginning:
     record = found[0]
     numbers = (record.size, record.previous_size, record.checkpoints, record.cosignatures)
     # SQLite keeps whatever type it is handed.
-    if not all(type(number) is int and number >= 0 for number in numbers) or record.previous_size >= record.size:
+    if not all(type(number) is int and number >= 0 for number in numbers) or record.previous_size > record.size:
         raise JournalDamaged(f"{place}: its beginning is none")
     note = record.note if isinstance(record.note, bytes) else b""
     checkpoint = kept_checkpoint(note, place)

@@ -6,7 +6,8 @@ Guarantees
 - A segment joins what comes after it only when it begins where its name says, is of the same journal, and has there the
   very tree that the next one goes on from. One that is cut short, changed in place or another's is named.
 
-A segment may hold rows behind its end: those were carried over, and count where the journal went on with them. What
+A segment may hold rows behind its end: those were carried over, and count where the journal went on with them. It may
+answer for no row, when a new log was begun behind a journal that had just been sealed; it then holds checkpoints. What
 its rows say is for who reads them; that nobody changed a row and its hash together is for `verify`.
 A file in the archive may be a link to where the segment was moved.
 """
@@ -80,6 +81,8 @@ def sealed_before(beginning: Beginning, *, archive: Path | None, origin: str) ->
         if archive is None:
             raise JournalRefused(f"the rows before {beginning.size} are sealed; say in which folder the segments are")
         segment = _joined(archive, beginning, origin=origin)
+        if any(segment.path == later.path for later in found):
+            raise JournalDamaged(f"{segment.path}: goes on from itself")
         found.append(segment)
         beginning = segment.beginning
     return tuple(reversed(found))

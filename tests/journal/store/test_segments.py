@@ -186,11 +186,19 @@ def test_folder_without_a_segment_is_refused(tmp_path: Path) -> None:
         last_segment(tmp_path)
 
 
+def test_segment_that_goes_on_from_itself_is_damage(journal: Sealable) -> None:
+    itself = journal.archive / "rows-0000000000000009-0000000000000009.db"
+    without_triggers(journal.path, "UPDATE beginning SET previous_size = 9")
+    shutil.copy(journal.path, itself)
+    with journal.reader() as reader, pytest.raises(JournalDamaged, match=r"rows-0+9-0+9\.db: goes on from itself"):
+        reader.read(0, 1)
+
+
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
         ("DELETE FROM beginning", "0 beginnings; one is needed"),
-        ("UPDATE beginning SET previous_size = 9", "its beginning is none"),
+        ("UPDATE beginning SET previous_size = 10", "its beginning is none"),
         ("UPDATE beginning SET cosignatures = 'many'", "its beginning is none"),
         ("UPDATE beginning SET size = 8", "begins with row 8, under a checkpoint of 9 rows"),
         ("UPDATE beginning SET note = 'text'", "a checkpoint that it keeps"),

@@ -160,6 +160,23 @@ def test_copy_that_was_sealed_brings_its_segments(lost: Lost, capsys: pytest.Cap
     assert "9 rows" in capsys.readouterr().out
 
 
+def test_copy_all_of_which_was_sealed_is_gone_on_from(lost: Lost, capsys: pytest.CaptureFixture[str]) -> None:
+    lost.copy.unlink()
+    lost.witness(5, 5)
+    keys = gateway_log_keys(lost.ring)
+    seal_when_due(lost.copy_url, origin=JOURNAL, keys=keys, retention_days=1, clock=ManualClock())
+    assert lost.succeed() == EXIT_GOOD
+    assert sorted(path.name for path in archive_beside(lost.path).iterdir()) == [
+        "rows-0000000000000000-0000000000000005.db",
+        "rows-0000000000000005-0000000000000005.db",
+    ]
+    public = str(lost.settings.ring_file.with_name("public-keys.txt"))
+    for where in (lost.path, archive_beside(lost.path)):
+        capsys.readouterr()
+        assert main(["verify", "--journal", str(where), "--keys", public]) == EXIT_GOOD
+    assert "5 rows" in capsys.readouterr().out
+
+
 def tamper(lost: Lost) -> None:
     connection = sqlite3.connect(lost.copy)
     connection.execute("DROP TRIGGER rows_refuse_update")
