@@ -52,7 +52,7 @@ def secrets_of(state_dir: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def secrets(stack: Stack) -> dict[str, str]:
     found = secrets_of(stack.folder / "state")
-    for service in ("gateway", "journal-writer", "simulator", "watchdog"):
+    for service in ("gateway", "journal-writer", "simulator", "watchdog", "executor"):
         assert any(where.startswith(service) for where in found.values()), service
     assert stack.gateway["secret"] in found
     assert stack.gateway["admin_token"] in found
@@ -91,11 +91,25 @@ def answers(stack: Stack, secrets: dict[str, str]) -> list[str]:
             with httpx.Client(base_url=admin["admin"], headers=headers, timeout=5) as client:
                 said += [client.get(path).text for path in ("/state", "/metrics", "/healthz", "/readyz", "/nowhere")]
                 said += [client.post(path, content=b"{}").text for path in ("/lease", "/release", "/halt")]
+    said += executors_answers(stack)
     said.append(stack.admin.post("/halt", json={"reason": "the canary's last trouble"}).text)
     wait_until(lambda: stack.state_name() == "HALTED", within_s=10, what="halted")
     said.append(stack.admin.get("/state").text)
     bot.close()
     return said
+
+
+def executors_answers(stack: Stack) -> list[str]:
+    """Have the executor sweep against a failing exchange, and return all that it says."""
+    transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
+    with httpx.Client(transport=transport, base_url="http://executor", trust_env=False, timeout=10) as client:
+        fault = {"path": "/v5/order/realtime", "count": 4, "mode": "error", "ret_code": 10003}
+        stack.control.post("/faults", json=fault).raise_for_status()
+        said = [client.post("/sweep", json={"reason": "the canary"}).text, client.post("/kill", content=b"{}").text]
+        wait_until(lambda: client.get("/status").json()["sweep"]["last"], within_s=30, what="the sweep is proved")
+        stack.control.delete("/faults")
+        paths = ("/status", "/metrics", "/journal/rows", "/journal/entries", "/journal/checkpoint", "/nowhere")
+        return said + [client.get(path).text for path in paths]
 
 
 def found_in(secrets: dict[str, str], content: bytes | str) -> list[str]:

@@ -75,6 +75,10 @@ class GatewayLink:
         """Read GET /state. Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid."""
         return _parse_state(await self._request("GET", "/state", None))
 
+    async def ping(self) -> None:
+        """Have it answer anything. Raises as `state`."""
+        await self._request("GET", "/healthz", None)
+
     async def checkpoint(self) -> bytes:
         """Have the gateway sign its journal as it stands. Raises as `state`."""
         return await self._request("GET", "/journal/checkpoint", None)

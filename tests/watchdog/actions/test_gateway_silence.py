@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from trade_core.clock import NS_PER_S, ManualClock
 from trade_watchdog.actions.gateway_silence import GatewaySilence
 from trade_watchdog.effects import Alert, EffectFailed, Effects
+from trade_watchdog.gateway_link import GatewayUnavailable
 
 
 class Seen:
@@ -14,6 +17,14 @@ class Seen:
         self.done: list[str] = []
         self.texts: list[str] = []
         self.is_failing = False
+        self.asked = 0
+        self.hear: Callable[[], None] | None = None
+
+    async def ask(self) -> None:
+        self.asked += 1
+        if self.hear is None:
+            raise GatewayUnavailable("silent")
+        self.hear()
 
     async def sweep(self, reason: str) -> None:
         self.done.append("sweep")
@@ -28,7 +39,7 @@ class Seen:
 def watch() -> tuple[GatewaySilence, Seen, ManualClock]:
     seen, clock = Seen(), ManualClock()
     effects: Effects = seen  # type: ignore[assignment]
-    return GatewaySilence(effects=effects, clock=clock), seen, clock
+    return GatewaySilence(effects=effects, ask=seen.ask, clock=clock), seen, clock
 
 
 async def test_answering_gateway_is_left_alone() -> None:
@@ -78,3 +89,22 @@ async def test_gateway_that_answers_again_is_left_alone_until_the_next_silence()
     clock.advance(31 * NS_PER_S)
     await silence.look()
     assert seen.done.count("sweep") == 2
+
+
+async def test_gateway_that_nobody_asks_is_asked_and_not_taken_for_silent() -> None:
+    silence, seen, clock = watch()
+    seen.hear = silence.hear
+    for _ in range(100):
+        clock.advance(NS_PER_S)
+        await silence.look()
+    assert seen.done == []
+    assert seen.asked == 33
+
+
+async def test_gateway_that_others_hear_is_not_asked() -> None:
+    silence, seen, clock = watch()
+    for _ in range(20):
+        clock.advance(2 * NS_PER_S)
+        silence.hear()
+        await silence.look()
+    assert seen.asked == 0

@@ -63,7 +63,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(hands_module, "STOP_RETRY_S", 0.001)
-    monkeypatch.setattr(hands_module, "FLAT_LOOK_S", 0.001)
+    monkeypatch.setattr(hands_module, "EXIT_LOOK_S", 0.001)
     return World()
 
 
@@ -116,13 +116,6 @@ async def test_bot_manages_its_exits_until_the_time_is_over(world: World) -> Non
     world.clock.advance(NS_PER_S)
     await settled()
     assert world.done[1:] == ["freqtrade.stop", "host.scale_to_zero"]
-
-
-async def test_bot_is_ended_at_once_when_the_account_is_flat(world: World) -> None:
-    hands = world.hands(halt_exit_s=900, is_flat=lambda: True)
-    await hands.scale_bot("x")
-    await settled()
-    assert world.done[-1] == "host.scale_to_zero"
 
 
 async def test_bot_that_cannot_be_paused_is_a_failure_and_is_ended_all_the_same(world: World) -> None:

@@ -1,16 +1,25 @@
-"""Watches whether the gateway answers anything at all, and has its orders swept when it does not."""
+"""Watches whether the gateway answers anything at all, and has its orders swept when it does not.
+
+Whatever the gateway answers to anybody here counts. While nobody asks it anything, as before the first lease, the watch
+asks for itself: silence is that it was asked and did not answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from trade_core.clock import Clock
 from trade_watchdog.actions.silence import SILENT_S, Silence
 from trade_watchdog.effects import Alert, EffectFailed, Effects, Severity
+from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, GatewayUnavailable
 
 LOOK_EVERY_S: Final = 0.5
+ASK_AFTER_S: Final = 3.0
+"""A few times within what counts as silence; with leases every 5 s it is hardly ever needed."""
 SUBJECT: Final = "gateway:silent"
 _log = logging.getLogger(__name__)
 
@@ -18,8 +27,9 @@ _log = logging.getLogger(__name__)
 class GatewaySilence:
     """One watch over one gateway; `hear` is called for whatever it answers."""
 
-    def __init__(self, *, effects: Effects, clock: Clock) -> None:
-        """Begin with the benefit of the doubt: the silence is counted from now."""
+    def __init__(self, *, effects: Effects, ask: Callable[[], Awaitable[None]], clock: Clock) -> None:
+        """Begin with the benefit of the doubt: the silence is counted from now. `ask` must end by itself."""
+        self._ask = ask
         self._effects = effects
         self._clock = clock
         self._silence = Silence(heard_at_ns=clock.monotonic_ns())
@@ -42,6 +52,9 @@ class GatewaySilence:
 
     async def look(self) -> None:
         """Look once, and ask for a sweep when one is due."""
+        if self.silent_s >= ASK_AFTER_S:
+            with suppress(GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid):
+                await self._ask()
         now_ns = self._clock.monotonic_ns()
         if not self._silence.is_silent(now_ns):
             if self._is_told:

@@ -3,8 +3,8 @@
 Guarantees
 - An alert is handed over and nothing waits for it; a bot that hangs delays no halt, sweep or kill request.
 - `scale_bot` returns once the bot enters nothing new any more, and fails when it could not be told. Either way it is
-  ended in the background: when the account is flat, or after `halt_exit_s`, in which it manages its exits. That is
-  tried until it is gone. Asked for again, it looks again.
+  ended in the background after `halt_exit_s`, in which it manages its exits. That is tried until it is gone. Asked for
+  again, it looks again.
 - What is not set up fails with a sentence: no effect is taken for done.
 - Sweeps and the end of the bot, which nobody else follows, leave a row when their outcome changes, and one a minute
   while it repeats: a failure of hours fills no disk. Whoever asks for the others records what came of it.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -28,7 +28,7 @@ from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, Ga
 
 ROW_EVERY_S: Final = 60
 STOP_RETRY_S: Final = 5.0
-FLAT_LOOK_S: Final = 1.0
+EXIT_LOOK_S: Final = 1.0
 _DETAIL_CHARACTERS: Final = 200
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,6 @@ class Hands:
     halt_exit_s: int
     clock: Clock
     record: Recording
-    is_flat: Callable[[], bool] = lambda: False
     _stopping: asyncio.Task[None] | None = None
     _noted: dict[str, tuple[str, int]] = field(default_factory=dict)
 
@@ -133,9 +132,8 @@ class Hands:
 
     async def _stop_bot(self, reason: str, *, began_ns: int) -> None:
         """Wait until the bot may go, then try until it is gone."""
-        patience_ns = self.halt_exit_s * NS_PER_S
-        while not self.is_flat() and self.clock.monotonic_ns() - began_ns < patience_ns:  # noqa: ASYNC110 - a clock's turn
-            await asyncio.sleep(FLAT_LOOK_S)
+        while self.clock.monotonic_ns() - began_ns < self.halt_exit_s * NS_PER_S:  # noqa: ASYNC110 - a clock's turn
+            await asyncio.sleep(EXIT_LOOK_S)
         while True:
             try:
                 await self._tried("end_bot", reason, self._end_bot())

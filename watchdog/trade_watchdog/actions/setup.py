@@ -81,7 +81,7 @@ def set_up(
         clock=clock,
         record=record,
     )
-    silence = GatewaySilence(effects=hands, clock=clock)
+    silence = GatewaySilence(effects=hands, ask=link.ping, clock=clock)
     link.on_heard = silence.hear
     metrics.read_from(silent_s=lambda: silence.silent_s, open_matters=lambda: len(outbox.unacknowledged))
     heartbeat = None
