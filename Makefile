@@ -12,7 +12,7 @@ ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check coverage mutate redteam hostile crash grow bench bench-setup bench-clients load format locks clean
+.PHONY: help setup demo test check coverage mutate redteam hostile days crash grow bench bench-setup bench-clients load format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -24,6 +24,7 @@ help:
 	@echo "make load   bots, a flood, a slow exchange and a halt, with limits on errors and latency (ARGS=\"SCENARIO... --seconds N\")"
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make hostile  thousands of attacks on the published loss, each under a policy of its own (ARGS=\"--count N --seed N\")"
+	@echo "make days      a thousand synthetic account-days: does the ladder miss a breach or kill anybody? (ARGS=\"--days N --seed S\")"
 	@echo "make crash  fails every system call of the journal once, and kills gateway and journal writer under load (ARGS=\"--kills N --seed N\")"
 	@echo "make grow   lets a journal grow to a million rows and more, and sees that nothing grows faster (ARGS=\"--rows N --folder DIR\")"
 	@echo "make locks  resolve requirements/*.txt again"
@@ -109,6 +110,9 @@ mutate: .venv/tests/.ready
 hostile: setup
 	$(TESTS)/pytest -q -m attack tests/hostile
 	PYTHONPATH=tests $(TESTS)/python -m hostile.run $(ARGS)
+
+days: .venv/tests/.ready
+	PYTHONPATH=tests $(TESTS)/python -m simulation.ladder_days $(ARGS)
 
 crash: setup
 	tests/system-packages

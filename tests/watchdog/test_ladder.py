@@ -452,6 +452,40 @@ def test_peaks_that_somebody_else_remembers_only_raise() -> None:
     assert walk.ladder.peaks()[Rung.HIGH_WATER] == Decimal("1.3")
 
 
+def test_raised_peak_that_the_last_sample_breaches_freezes_at_once() -> None:
+    walk = begun()
+    walk.ladder.raise_peaks({Rung.WEEKLY: Decimal("1.2"), Rung.DAILY: Decimal("1.05")})
+    assert walk.reason == "the weekly rung is reached, 1 of 3 samples"
+    walk.ladder.raise_peaks({Rung.WEEKLY: Decimal("1.2")})
+    assert walk.reason == "the weekly rung is reached, 1 of 3 samples"
+    walk.take("1")
+    assert walk.reason == "the weekly rung is reached, 2 of 3 samples"
+    walk.ladder.raise_peaks({Rung.WEEKLY: Decimal("1.2")})
+    assert walk.reason == "the weekly rung is reached, 2 of 3 samples"
+    walk.take("1")
+    assert walk.changes == [("weekly", "fired")]
+    walk.ladder.raise_peaks({Rung.WEEKLY: Decimal("1.3")})
+    assert walk.ceiling is Ceiling.TRIMMED
+    walk.stand("1.3", samples=2)
+    assert walk.stage(Rung.WEEKLY) is Stage.FIRED
+    walk.take("1.3")
+    assert walk.stage(Rung.WEEKLY) is Stage.ARMED
+
+
+def test_peak_raised_after_the_first_sample_leaves_the_others_without_one() -> None:
+    walk = Walk().stand("1", samples=1)
+    walk.ladder.raise_peaks({Rung.DAILY: Decimal(2)})
+    assert walk.ladder.peaks() == {Rung.DAILY: Decimal(2)}
+    assert [reading.breaching_samples for reading in walk.ladder.readings()] == [1, 0, 0, 0]
+
+
+def test_peaks_raised_before_any_sample_freeze_nothing() -> None:
+    ladder = Ladder(THRESHOLDS)
+    ladder.raise_peaks(dict.fromkeys(Rung, Decimal(2)))
+    assert [reading.breaching_samples for reading in ladder.readings()] == [0, 0, 0, 0]
+    assert begun().ladder.demand().ceiling is Ceiling.ACTIVE
+
+
 def test_acknowledgement_before_the_first_sample_after_a_restart_has_no_price() -> None:
     again = restored(begun().stand("0.95"), [])
     change = again.ladder.acknowledge(Rung.DAILY)

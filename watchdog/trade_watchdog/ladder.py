@@ -234,12 +234,20 @@ class Ladder:
         return self._enter(rung, Stage.ARMED, Move.REBASED)
 
     def raise_peaks(self, peaks: Mapping[Rung, Decimal]) -> None:
-        """Take in peaks that somebody else remembers. They count as of now, and never lower anything."""
+        """Take in peaks that somebody else remembers. They count as of now, and never lower anything.
+
+        A rung that the last sample reaches now freezes at once, as a first breaching sample does.
+        """
         for rung, window in self._windows.items():
             if rung in peaks:
                 window.note(peaks[rung], at_ms=self._observed_ms)
         if Rung.HIGH_WATER in peaks:
             self._raise_mark(peaks[Rung.HIGH_WATER])
+        for rung, state in self._states.items():
+            last, peak = self._samples.last, self._peak(rung)
+            if state.stage is Stage.ARMED and last is not None and peak is not None:
+                reached = is_down(last, peak, self._thresholds.fractions[rung])
+                state.in_a_row = max(state.in_a_row, int(reached))
 
     # What it remembers
 
