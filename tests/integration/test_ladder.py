@@ -86,7 +86,7 @@ def test_falling_price_walks_the_rungs_in_order_and_sigkill_forgets_none(still_s
     watchdog.wait_for("daily", "fired")
     assert watchdog.stage("weekly") == "armed"
     stack.wait_for_state("ACTIVE")
-    assert watchdog.command("ack") == "acknowledged: the daily rung's review\n"
+    assert watchdog.command("ack") == "acknowledged: rung:daily\n"
     assert watchdog.stage("daily") == "acknowledged"
 
     market.fall("0.09")

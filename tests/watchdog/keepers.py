@@ -87,8 +87,9 @@ class EffectsList:
     def alert(self, alert: Alert) -> None:
         self.alerts.append(alert)
 
-    def acknowledge(self, subject: str) -> None:
+    def acknowledge(self, subject: str) -> bool:
         self.acknowledged.append(subject)
+        return any(alert.subject == subject for alert in self.alerts)
 
 
 def keeper_of(

@@ -272,11 +272,11 @@ async def test_fired_rung_is_shown_and_acknowledged(
     assert 'trade_watchdog_rung_fired{rung="weekly"} 0.0' in text
     assert 'trade_watchdog_rung_drawdown{rung="daily"} 0.06' in text
     assert 'trade_watchdog_rung_threshold{rung="high_water"} 0.18' in text
-    answer = await client.post("/ack", headers=BEARER, json={"rung": "daily", "by": "kim"})
-    assert (answer.status_code, answer.json()) == (200, {"acknowledged": "daily"})
+    answer = await client.post("/ack", headers=BEARER, json={"subject": "rung:daily", "by": "kim"})
+    assert (answer.status_code, answer.json()) == (200, {"acknowledged": "rung:daily"})
     document = (await client.get("/state", headers=BEARER)).json()
     assert document["rungs"]["daily"]["stage"] == "acknowledged"
-    assert (await client.post("/ack", headers=BEARER, json={"rung": "daily"})).status_code == 409
+    assert (await client.post("/ack", headers=BEARER, json={"subject": "rung:weekly_"})).status_code == 409
 
 
 async def test_outflow_is_announced_until_too_many_wait(client: httpx.AsyncClient, keeper: LadderKeeper) -> None:
@@ -318,12 +318,12 @@ async def test_announcement_of_nonsense_is_refused(
 @pytest.mark.parametrize(
     ("headers", "content", "status_code"),
     [
-        ({}, b'{"rung": "daily"}', 401),
-        ({"authorization": "Bearer wrong"}, b'{"rung": "daily"}', 401),
-        ({**BEARER, "origin": "http://127.0.0.1:21020"}, b'{"rung": "daily"}', 403),
-        (BEARER, b'{"rung": "nine"}', 422),
-        (BEARER, b'{"rung": "daily", "by": "a b"}', 422),
-        (BEARER, b'{"rung": "daily", "more": 1}', 422),
+        ({}, b'{"subject": "rung:daily"}', 401),
+        ({"authorization": "Bearer wrong"}, b'{"subject": "rung:daily"}', 401),
+        ({**BEARER, "origin": "http://127.0.0.1:21020"}, b'{"subject": "rung:daily"}', 403),
+        (BEARER, b'{"subject": "rung nine"}', 422),
+        (BEARER, b'{"subject": "rung:daily", "by": "a b"}', 422),
+        (BEARER, b'{"subject": "rung:daily", "more": 1}', 422),
         (BEARER, b"[]", 422),
         (BEARER, b"{" * 500, 422),
         (BEARER, b" " * 1025, 413),

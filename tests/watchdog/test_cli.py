@@ -247,9 +247,9 @@ async def test_process_killed_while_a_rung_has_fired_still_knows_it_and_takes_th
         command = ("-m", "trade_watchdog.cli", "ack", "--config", str(deployment.config))
         said = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
         output, _ = await asyncio.wait_for(said.communicate(), 30)
-        assert output == b"acknowledged: the daily rung's review\n"
+        assert output == b"acknowledged: rung:daily\n"
         assert (await client.get("/state")).json()["rungs"]["daily"]["stage"] == "acknowledged"
-        assert (await client.post("/ack", json={"rung": "weekly"})).status_code == 409
+        assert (await client.post("/ack", json={"subject": "rung:yearly"})).status_code == 409
         command = ("-m", "trade_watchdog.cli", "announce", "100", "USDT", "--config", str(deployment.config))
         said = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
         output, _ = await asyncio.wait_for(said.communicate(), 30)

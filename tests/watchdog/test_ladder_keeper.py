@@ -108,17 +108,42 @@ def test_cleared_rung_is_told_as_news(scene: Scene) -> None:
 
 
 def test_acknowledgement_is_remembered_with_its_name(scene: Scene) -> None:
-    assert not scene.keeper.acknowledge(Rung.DAILY, by="kim")
+    assert not scene.keeper.acknowledge("rung:daily", by="kim")
     scene.take("0.95", "0.95", "0.95")
     before = scene.sampled()
-    assert scene.keeper.acknowledge(Rung.DAILY, by="kim")
+    assert scene.keeper.acknowledge("rung:daily", by="kim")
     assert scene.journal.fields_of("rung:acknowledged")[0]["by"] == "kim"
     assert scene.sampled() == before + 1
     assert scene.effects.acknowledged == ["rung:daily", "rung:daily"]
 
 
+def test_alert_that_is_no_review_is_acknowledged_and_loosens_nothing(scene: Scene) -> None:
+    scene.take("0.85", "0.85", "0.85", flows=(FLOW,))
+    for subject in ("rogue_outflow", "rung:monthly"):
+        assert scene.keeper.acknowledge(subject, by="kim")
+    assert not scene.keeper.acknowledge("gateway_silent", by="kim")
+    reasons = [row["reason"] for row in scene.journal.fields_of("action:done")]
+    assert reasons == ["rogue_outflow by kim", "rung:monthly by kim"]
+    assert scene.keeper.ladder.demand().ceiling is Ceiling.HALTED
+
+
+def test_start_alerts_again_of_what_has_fired(scene: Scene) -> None:
+    scene.take("0.85", "0.85", "0.85")
+    again = Scene()
+    again.keeper.ladder.restore(scene.keeper.ladder.memory())
+    again.keeper.remind()
+    assert [(alert.subject, alert.needs_acknowledgement) for alert in again.effects.alerts] == [
+        ("rung:daily", True),
+        ("rung:monthly", True),
+    ]
+    assert again.keeper.acknowledge("rung:daily", by="kim")
+    again.effects.alerts.clear()
+    again.keeper.remind()
+    assert [alert.subject for alert in again.effects.alerts] == ["rung:monthly"]
+
+
 def test_acknowledgement_before_any_sample_needs_none() -> None:
-    assert not Scene().keeper.acknowledge(Rung.DAILY, by="kim")
+    assert not Scene().keeper.acknowledge("rung:daily", by="kim")
 
 
 def test_rows_are_written_once_a_minute_and_at_every_new_high(scene: Scene) -> None:

@@ -24,7 +24,7 @@ from trade_core.guarded_protocol import RECOGNISE_KEY
 from trade_core.money import format_decimal, parse_decimal
 from trade_core.secrets import Secret
 from trade_core.trust.ring import KeyRing, ring_hash
-from trade_watchdog.ladder import EFFECTS, WINDOW_MS, Rung, RungReading
+from trade_watchdog.ladder import EFFECTS, WINDOW_MS, RungReading
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import LIFETIME_S
 from trade_watchdog.status import LeaseResult, Phase, Status
@@ -34,10 +34,10 @@ BODY_BYTES_MAX: Final = 1024
 
 
 class Acknowledgement(BaseModel):
-    """Which rung a person has reviewed, and who."""
+    """Which alert a person has seen to, by its subject, and who."""
 
     model_config = ConfigDict(extra="forbid")
-    rung: Rung
+    subject: Annotated[str, Field(pattern=r"^[a-z0-9_:.@-]{1,80}$")]
     by: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "operator"
 
 
@@ -79,9 +79,9 @@ def admin_app(
 
     @app.post("/ack", dependencies=may_read)
     async def acknowledge(body: Acknowledgement) -> dict[str, Any]:
-        if not keeper.acknowledge(body.rung, by=body.by):
-            raise HTTPException(409, f"the {body.rung.value} rung waits for no acknowledgement")
-        return {"acknowledged": body.rung.value}
+        if not keeper.acknowledge(body.subject, by=body.by):
+            raise HTTPException(409, f"{body.subject} waits for no acknowledgement")
+        return {"acknowledged": body.subject}
 
     @app.get("/metrics", dependencies=may_read)
     async def metrics() -> Response:

@@ -24,7 +24,7 @@ from trade_watchdog.tell import NotTaken, acknowledge, announce
 EXIT_CLEAN: Final = 0
 EXIT_FAILURE: Final = 1
 EXIT_REFUSED: Final = 2
-ACKNOWLEDGED_RUNG: Final = "daily"
+REVIEW: Final = "rung:daily"
 
 _log = logging.getLogger(__name__)
 
@@ -55,13 +55,13 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=("run", "init", "ack", "announce"),
         default="run",
-        help="init makes the keys and public.json; run (default) watches; ack acknowledges the review of a rung; "
+        help="init makes the keys and public.json; run (default) watches; ack acknowledges an alert; "
         "announce says that money will leave the account",
     )
     parser.add_argument(
         "details",
         nargs="*",
-        help=f"of ack: the rung that was reviewed ({ACKNOWLEDGED_RUNG} unless named); of announce: AMOUNT COIN",
+        help=f"of ack: the subject of an alert ({REVIEW} unless named); of announce: AMOUNT COIN",
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (TOML)")
     return parser
@@ -80,9 +80,9 @@ def _carry_out(command: str, details: Sequence[str], settings: WatchdogSettings)
         case "run", []:
             return _run(settings)
         case "ack", []:
-            sys.stdout.write(acknowledge(settings, rung=ACKNOWLEDGED_RUNG) + "\n")
-        case "ack", [rung]:
-            sys.stdout.write(acknowledge(settings, rung=rung) + "\n")
+            sys.stdout.write(acknowledge(settings, subject=REVIEW) + "\n")
+        case "ack", [subject]:
+            sys.stdout.write(acknowledge(settings, subject=subject) + "\n")
         case "announce", [amount, coin]:
             sys.stdout.write(announce(settings, amount=amount, coin=coin) + "\n")
         case _:

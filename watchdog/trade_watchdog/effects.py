@@ -71,6 +71,6 @@ class Effects(Protocol):
         """Hand an alert to every channel. Returns at once, never raises; what cannot be told is counted."""
         ...
 
-    def acknowledge(self, subject: str) -> None:
-        """Stop repeating the alerts of a subject. Returns at once, never raises."""
+    def acknowledge(self, subject: str) -> bool:
+        """Stop repeating the alerts of a subject; False when there were none. Returns at once, never raises."""
         ...

@@ -116,16 +116,38 @@ class LadderKeeper:
         for change in changes:
             self._tell(change)
 
-    def acknowledge(self, rung: Rung, *, by: str) -> bool:
-        """Take a person's word that the positions were reviewed; False for a rung that waits for nobody."""
-        self.effects.acknowledge(subject_of(rung))
-        change = self.ladder.acknowledge(rung)
-        if change is None:
+    def acknowledge(self, subject: str, *, by: str) -> bool:
+        """Take a person's word that he has seen to an alert; False for a subject that waits for nobody.
+
+        Of the daily rung it says that the positions were reviewed. Nothing else is loosened by it.
+        """
+        was_told = self.effects.acknowledge(subject)
+        rung = next((rung for rung in Rung if subject_of(rung) == subject), None)
+        change = None if rung is None else self.ladder.acknowledge(rung)
+        if change is not None:
+            self.history.moved(change, observed_ms=self.ladder.observed_ms, by=by)
+            self._sample_row()
+        elif was_told:
+            self.history.acted("acknowledge", reason=f"{subject} by {by}")
+        else:
             return False
-        self.history.moved(change, observed_ms=self.ladder.observed_ms, by=by)
-        self._sample_row()
-        _log.warning("rung %s acknowledged by %s", rung.value, by)
+        _log.warning("%s acknowledged by %s", subject, by)
         return True
+
+    def remind(self) -> None:
+        """Alert again of what has fired, after a start: nobody knows who was told before."""
+        for reading in self.ladder.readings():
+            effect = EFFECTS[reading.rung]
+            if reading.stage is Stage.FIRED and effect is not Effect.TRIM:
+                text = f"the {reading.rung.value} rung had fired before the watchdog was started; {_WORDS[effect]}"
+                self.effects.alert(
+                    Alert(
+                        subject=subject_of(reading.rung),
+                        severity=_SEVERITIES[effect],
+                        text=text,
+                        needs_acknowledgement=True,
+                    )
+                )
 
     def release(self, rungs: tuple[Rung, ...]) -> None:
         """Re-base these rungs at the last believed price; at the next one when there is none since the start."""

@@ -129,6 +129,7 @@ async def _remembering(
     ladder.restore(remembered.memory)
     keeper.book = remembered.book
     keeper.announcements = Announcements(remembered.announcements)
+    keeper.remind()
     return keeper, remembered.position
 
 

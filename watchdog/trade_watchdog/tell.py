@@ -23,10 +23,10 @@ class NotTaken(TradeError):
     """The watchdog could not be asked, or does not take what it was told; the message says why."""
 
 
-def acknowledge(settings: WatchdogSettings, *, rung: str) -> str:
-    """Acknowledge a rung's review; answers what to tell the person. Raises as `_tell`."""
-    _tell(settings, "/ack", {"rung": rung})
-    return f"acknowledged: the {rung} rung's review"
+def acknowledge(settings: WatchdogSettings, *, subject: str) -> str:
+    """Acknowledge an alert by its subject; answers what to tell the person. Raises as `_tell`."""
+    _tell(settings, "/ack", {"subject": subject})
+    return f"acknowledged: {subject}"
 
 
 def announce(settings: WatchdogSettings, *, amount: str, coin: str) -> str:

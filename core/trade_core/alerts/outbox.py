@@ -85,11 +85,13 @@ class Outbox:
             self._hand_over(due)
         self._changed.set()
 
-    def acknowledge(self, subject: str) -> None:
-        """Stop repeating a subject."""
-        if self._book.acknowledge(subject):
+    def acknowledge(self, subject: str) -> bool:
+        """Stop repeating a subject; False when nobody was told of it."""
+        was_open = self._book.acknowledge(subject)
+        if was_open:
             log.info("acknowledged: %s", subject)
         self._changed.set()
+        return was_open
 
     async def run(self) -> None:
         """Bring messages out and repeat what nobody acknowledges, until cancelled."""

@@ -56,8 +56,8 @@ class Telling(Protocol):
         """Hand over; never raises."""
         ...
 
-    def acknowledge(self, subject: str) -> None:
-        """Stop repeating; never raises."""
+    def acknowledge(self, subject: str) -> bool:
+        """Stop repeating; False when there was nothing to repeat. Never raises."""
         ...
 
 
@@ -103,9 +103,9 @@ class Hands:
         """Hand an alert to every channel."""
         self.outbox.alert(alert)
 
-    def acknowledge(self, subject: str) -> None:
-        """Stop repeating the alerts of a subject."""
-        self.outbox.acknowledge(subject)
+    def acknowledge(self, subject: str) -> bool:
+        """Stop repeating the alerts of a subject; False when there were none."""
+        return self.outbox.acknowledge(subject)
 
     async def close(self) -> None:
         """Leave the bot as it is."""
