@@ -136,7 +136,7 @@ class HotHttp:
         try:
             async with asyncio.timeout_at(min(deadline, loop.time() + CONNECT_TIMEOUT_S)):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(self._all, is_plain=self._tls is None), self._host, self._port, ssl=self._tls
+                    lambda: _Connection(self._all), self._host, self._port, ssl=self._tls
                 )
         except (OSError, TimeoutError) as error:  # what TLS refuses is an OSError too
             raise NotSent(f"not connected: {type(error).__name__}") from error
@@ -154,9 +154,8 @@ class HotHttp:
 class _Connection(asyncio.Protocol):
     """One connection, and the answer that it waits for."""
 
-    def __init__(self, registry: set[_Connection], *, is_plain: bool) -> None:
+    def __init__(self, registry: set[_Connection]) -> None:
         self._registry = registry
-        self._is_plain = is_plain
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._descriptor: int | None = None  # of a connection without TLS, while it is open
@@ -208,7 +207,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
-        if self._is_plain:
+        if transport.get_extra_info("sslcontext") is None:
             self._descriptor = transport.get_extra_info("socket").fileno()
         self._registry.add(self)
 

@@ -29,6 +29,7 @@ _STYLES = {
     HappeningKind.DENIED: "magenta",
     HappeningKind.FILL: "green",
     HappeningKind.PROBLEM: "bold red",
+    HappeningKind.SCENARIO: "bold white",
 }
 
 

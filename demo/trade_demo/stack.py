@@ -107,6 +107,11 @@ class Files:
         """Return the file with the exchange key of a service."""
         return self.root / service / "secrets.json"
 
+    @property
+    def master_secrets(self) -> Path:
+        """Return the file with the watchdog's reading key of the master account."""
+        return self.root / "watchdog" / "master.secrets.json"
+
     def state(self, service: str) -> Path:
         """Return the folder that a service keeps its own state in."""
         return self.root / service / "state"
@@ -161,6 +166,7 @@ class ExchangeCredentials:
     account: str
     order: ApiKey
     watch: ApiKey
+    master_read: ApiKey
     master: ApiKey
     exit: ApiKey
     client: ApiKey
@@ -191,6 +197,7 @@ def read_exchange_credentials(file: Path) -> ExchangeCredentials:
         account=secret_text(_object(content, "accounts", file), "sub_uid", path=file).reveal(),
         order=key("order"),
         watch=key("watch"),
+        master_read=key("master_read"),
         master=key("master"),
         exit=key("exit"),
         client=key("client"),
@@ -230,8 +237,9 @@ def write_simulator_settings(files: Files, *, ports: Ports, options: Options) ->
 def write_watchdog_settings(
     files: Files, *, ports: Ports, exchange: ExchangeCredentials, has_bot: bool = False
 ) -> None:
-    """Write watchdog.toml and its secrets: a key of the bot's account that only reads."""
+    """Write watchdog.toml and its secrets: two keys that only read, of the bot's account and of its master."""
     write_secret_file(files.secrets("watchdog"), _key_file(exchange.watch))
+    write_secret_file(files.master_secrets, _key_file(exchange.master_read))
     _write_toml(
         files.settings("watchdog"),
         {
@@ -244,6 +252,9 @@ def write_watchdog_settings(
             "admin_port": ports.watchdog_admin,
             "state_dir": str(files.state("watchdog")),
             "secrets_file": str(files.secrets("watchdog")),
+            "master_secrets_file": str(files.master_secrets),
+            "order_key": exchange.order.key,
+            "exit_key": exchange.exit.key,
             "gateway_handover": str(files.handover("gateway", "watchdog")),
             "ring_file": str(files.ring),
             "executor_socket": str(files.executor_socket),

@@ -29,6 +29,7 @@ class HappeningKind(StrEnum):
     DENIED = "denied"
     FILL = "fill"
     PROBLEM = "problem"
+    SCENARIO = "scenario"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class Phase(Enum):
     FINISHED = "finished"
 
 
-_UNRESOLVED, _FINISHED = Phase.UNRESOLVED, Phase.FINISHED  # looked up for every order in every decision otherwise
+_UNRESOLVED = Phase.UNRESOLVED  # looked up for every order in every decision otherwise
 
 
 class Weight(NamedTuple):
@@ -85,7 +85,7 @@ class TrackedOrder:
     is_buy: bool = field(init=False)
     symbol: SymbolKey = field(init=False)
     key: OrderKey = field(init=False)  # what another order would be a duplicate of this one by
-    _memo: tuple[bool, Decimal, Decimal, Decimal, Decimal | None, Weight] | None = field(
+    _memo: tuple[Phase, Decimal, Decimal, Decimal, Decimal | None, Weight] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
@@ -126,7 +126,7 @@ class TrackedOrder:
     @property
     def uncounted(self) -> Decimal:
         """The quantity that the turnover has still to reckon with: what may fill, and fills not counted yet."""
-        total = self.filled if self.phase is _FINISHED else max(self.intent.quantity, self.filled)
+        total = self.filled if self.phase is Phase.FINISHED else max(self.intent.quantity, self.filled)
         return max(total - self.counted, Decimal(0))
 
     @property
@@ -138,11 +138,11 @@ class TrackedOrder:
 
     def weight(self) -> Weight:
         """Weigh the order; remembered until something changes that its weight depends on."""
-        memo, is_finished = self._memo, self.phase is _FINISHED
+        memo = self._memo
         # Numbers are never changed in place: the same objects are the same values.
         if (
             memo is not None
-            and memo[0] is is_finished
+            and memo[0] is self.phase
             and memo[1] is self.filled
             and memo[2] is self.settled
             and memo[3] is self.counted
@@ -150,7 +150,7 @@ class TrackedOrder:
         ):
             return memo[5]
         weight = self._weighed()
-        self._memo = (is_finished, self.filled, self.settled, self.counted, self.notional_usdt, weight)
+        self._memo = (self.phase, self.filled, self.settled, self.counted, self.notional_usdt, weight)
         return weight
 
     def _weighed(self) -> Weight:

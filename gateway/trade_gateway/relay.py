@@ -44,26 +44,6 @@ _TRY_AGAIN = 1013
 log = logging.getLogger(__name__)
 
 
-class _Patience:
-    """Knows since when an end does not take what is sent. A timer for each frame would cost more than sending it."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._since_s: float | None = None
-
-    async def sent(self, sending: Awaitable[None]) -> None:
-        """Wait until a frame is taken."""
-        self._since_s = self._loop.time()
-        await sending
-        self._since_s = None
-
-    async def run_out(self) -> None:
-        """Raise TimeoutError once a frame has waited for _SEND_TIMEOUT_S, or up to a fifth longer."""
-        while self._since_s is None or self._loop.time() - self._since_s < _SEND_TIMEOUT_S:  # noqa: ASYNC110 - cheap
-            await asyncio.sleep(_SEND_TIMEOUT_S / 5)
-        raise TimeoutError
-
-
 class Relay:
     """The public streams of one gateway."""
 
@@ -145,19 +125,13 @@ class Relay:
         return upstream
 
     async def _pump(self, upstream: ClientConnection, receive: Receive, send: Send) -> None:
-        to_bot, to_exchange = _Patience(), _Patience()
-        up = asyncio.create_task(self._upstream(upstream, receive, send, to_exchange))
-        ends = {
-            up,
-            asyncio.create_task(self._downstream(upstream, send, to_bot)),
-            asyncio.create_task(to_bot.run_out()),
-            asyncio.create_task(to_exchange.run_out()),
-        }
-        done, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        down = asyncio.create_task(self._downstream(upstream, send))
+        up = asyncio.create_task(self._upstream(upstream, receive, send))
+        done, pending = await asyncio.wait({down, up}, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        if up not in done:
+        if down in done:
             # The bot's client reconnects by itself on a normal close.
             with suppress(RuntimeError, OSError):
                 await send({"type": "websocket.close", "code": _GOING_AWAY})
@@ -165,13 +139,14 @@ class Relay:
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.warning("public stream ended: %s", type(error).__name__)
 
-    async def _downstream(self, upstream: ClientConnection, send: Send, patience: _Patience) -> None:
+    async def _downstream(self, upstream: ClientConnection, send: Send) -> None:
         with suppress(WebSocketException):
             async for message in upstream:
                 text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-                await patience.sent(send({"type": "websocket.send", "text": text}))
+                async with asyncio.timeout(_SEND_TIMEOUT_S):
+                    await send({"type": "websocket.send", "text": text})
 
-    async def _upstream(self, upstream: ClientConnection, receive: Receive, send: Send, patience: _Patience) -> None:
+    async def _upstream(self, upstream: ClientConnection, receive: Receive, send: Send) -> None:
         frames = TokenBucket(rate=FRAMES_PER_S, clock=self._clock)
         while (event := await receive())["type"] == "websocket.receive":
             if not frames.take_now():
@@ -188,4 +163,5 @@ class Relay:
                 answer = {"success": False, "ret_msg": f"STREAM_FRAME_REFUSED: {refused}", "op": "error"}
                 await send({"type": "websocket.send", "text": json.dumps(answer)})
                 continue
-            await patience.sent(upstream.send(frame.render()))
+            async with asyncio.timeout(_SEND_TIMEOUT_S):
+                await upstream.send(frame.render())

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from ports import free_port
 
 from trade_core import hot_http
@@ -256,58 +246,3 @@ def test_hot_http_address_that_is_none_is_refused(url: str) -> None:
 @pytest.mark.parametrize(("url", "port"), [("https://h", 443), ("http://h", 80), ("https://h:99", 99)])
 def test_hot_http_port_follows_the_scheme(url: str, port: int) -> None:
     assert HotHttp(base_url=url, tls=tls_context(), max_connections=1)._port == port
-
-
-async def test_hot_http_request_that_the_kernel_does_not_take_at_once_arrives_whole() -> None:
-    body = bytes(range(256)) * 40_000
-    async with running() as (server, pool):
-        reply = await pool.post("/v5/order/create", body, headers=HEADERS, timeout_s=5)
-    assert reply.status == 200
-    assert [request.partition(b"\r\n\r\n")[2] for request in server.heard] == [body]
-
-
-@pytest.mark.parametrize("error", [BlockingIOError, BrokenPipeError])
-async def test_hot_http_request_that_cannot_be_handed_over_at_once_is_written_once(
-    monkeypatch: pytest.MonkeyPatch, error: type[OSError]
-) -> None:
-    def refused(_: int, __: bytes) -> int:
-        raise error
-
-    async with running() as (server, pool):
-        monkeypatch.setattr(os, "write", refused)
-        await post(pool, b'{"a":1}')
-        monkeypatch.undo()
-    assert len(server.heard) == 1
-
-
-async def test_hot_http_over_tls_writes_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server_tls, client_tls = tls_pair(tmp_path)
-    written: list[bytes] = []
-    it = Server()
-    server = await asyncio.start_server(it.serve, "127.0.0.1", 0, ssl=server_tls)
-    port = server.sockets[0].getsockname()[1]
-    pool = HotHttp(base_url=f"https://127.0.0.1:{port}", tls=client_tls, max_connections=1)
-    monkeypatch.setattr(os, "write", lambda _, data: written.append(data))
-    assert (await post(pool)).status == 200
-    monkeypatch.undo()
-    assert (len(it.heard), written) == (1, [])
-    await pool.aclose()
-    server.close()
-
-
-def tls_pair(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Make a certificate for 127.0.0.1, and the two ends that use and believe it."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(hours=1), now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate = made.public_bytes(Encoding.PEM)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "pair.pem").write_bytes(private + certificate)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(folder / "pair.pem")
-    return server, ssl.create_default_context(cadata=certificate.decode())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from watchdog.audit_world import AuditWorld
 from watchdog.keepers import keeper_of
 
 from trade_core.clock import ManualClock
@@ -94,7 +95,13 @@ def test_metrics_table_lists_every_metric_of_the_gateway() -> None:
 
 def test_metrics_table_lists_every_metric_of_the_watchdog() -> None:
     registry = CollectorRegistry()
-    WatchdogMetrics(registry=registry, status=Status(), keeper=keeper_of(), clock=ManualClock())
+    WatchdogMetrics(
+        registry=registry,
+        status=Status(),
+        keeper=keeper_of(),
+        auditor=AuditWorld().auditor,
+        clock=ManualClock(),
+    )
     ActionMetrics(registry)
     table = first_column(section((ROOT / "docs/metrics.md").read_text(), "Watchdog"))
     assert table.keys() == names_of(registry)

@@ -25,6 +25,7 @@ from trade_core.secrets import write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.lease import Lease, open_lease
 from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
+from trade_core.trust.tag import tag_key_id
 from trade_journal.log.checkpoint import LogSigner
 from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.log.rows import Row, RowKind, leaf_hash, row_bytes
@@ -35,6 +36,9 @@ from trade_watchdog.settings import WatchdogSettings
 ACCOUNT = "1002"
 KEY = "watchkey"
 SECRET = "watchsecret"
+MASTER_KEY, MASTER_SECRET, MASTER_ACCOUNT = "masterkey", "mastersecret", "1001"
+ORDER_KEY = "orderkey"
+TAG_KEY = b"t" * 32
 TOKEN = "lease-token"
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -106,15 +110,33 @@ class Double:
         await send({"type": "http.response.body", "body": content})
 
 
+AUDITED_LISTS = frozenset({"/v5/order/realtime", "/v5/execution/list", "/v5/position/list", "/v5/strategy/list"})
+
+
+def listed_key(name: str, **changes: Any) -> dict[str, Any]:
+    """A key as the exchange lists it; a trading key unless told otherwise."""
+    plain = {
+        "apiKey": name,
+        "readOnly": False,
+        "permissions": {"Spot": ["SpotTrade"], "ContractTrade": ["Order", "Position"], "Wallet": []},
+        "ips": ["127.0.0.1"],
+        "deadlineDay": -2,
+    }
+    return {**plain, **changes}
+
+
 @dataclass
 class ExchangeDouble(Double):
-    """Four read endpoints of Bybit V5 for one key, with every knob that a test turns.
+    """The read endpoints of Bybit V5 for two keys, with every knob that a test turns.
 
     The account holds USDT. What `equity` differs from `balance` by is an unrealised result, unless `coins` says all.
     """
 
     mark: dict[str, str] = field(default_factory=lambda: {"X-Trade-Environment": "SIMULATED"})
     key_changes: dict[str, Any] = field(default_factory=dict)
+    master_changes: dict[str, Any] = field(default_factory=dict)
+    lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    keys: list[dict[str, Any]] = field(default_factory=lambda: [listed_key(KEY, readOnly=True), listed_key(ORDER_KEY)])
     equity: Any = "4000.5"
     balance: str = "4000.5"
     coins: list[dict[str, Any]] | None = None
@@ -133,7 +155,15 @@ class ExchangeDouble(Double):
         if not self._is_signed(query, headers):
             return self._error(10004, "error sign!")
         if path == "/v5/user/query-api":
-            return self._ok(self._key())
+            return self._ok(self._master() if headers["x-bapi-api-key"] == MASTER_KEY else self._key())
+        if path == "/v5/user/sub-apikeys" and headers["x-bapi-api-key"] == MASTER_KEY:
+            return self._ok({"result": self.keys, "nextPageCursor": ""})
+        if path == "/v5/account/info":
+            return self._ok({"marginMode": "ISOLATED_MARGIN", "unifiedMarginStatus": 5})
+        if path in AUDITED_LISTS:
+            asked = dict(part.split("=", 1) for part in query.split("&"))
+            name = path if asked.get("openOnly", "0") == "0" and asked.get("category", "spot") == "spot" else ""
+            return self._ok({"list": self.lists.get(name, []), "nextPageCursor": ""})
         if path == "/v5/account/wallet-balance" and self.wallet_override is not None:
             return self.wallet_override
         if path == "/v5/account/wallet-balance":
@@ -146,7 +176,7 @@ class ExchangeDouble(Double):
         if self.coins is not None:
             return self.coins
         shown = {"coin": "USDT", "walletBalance": self.balance, "equity": self.equity, "usdValue": self.equity}
-        return [shown]
+        return [{**shown, "borrowAmount": "0", "spotBorrow": "0", "accruedInterest": "0"}]
 
     def entry(self, kind: str, change: str, *, coin: str = "USDT", at_ms: int | None = None) -> dict[str, Any]:
         """Write an entry into the transaction log, at this moment unless told otherwise."""
@@ -177,14 +207,22 @@ class ExchangeDouble(Double):
         known: dict[str, Any] = {
             "userID": int(ACCOUNT),
             "readOnly": 1,
+            "parentUid": MASTER_ACCOUNT,
             "permissions": {"Spot": ["SpotTrade"], "ContractTrade": ["Order", "Position"], "Wallet": []},
         }
         return {**known, **self.key_changes}
 
+    def _master(self) -> dict[str, Any]:
+        known = {"userID": int(MASTER_ACCOUNT), "readOnly": 1, "isMaster": True, "permissions": {"Wallet": []}}
+        return {**known, **self.master_changes}
+
     def _is_signed(self, query: str, headers: dict[str, str]) -> bool:
         signed = headers["x-bapi-timestamp"] + headers["x-bapi-api-key"] + headers["x-bapi-recv-window"] + query
-        expected = hmac.new(SECRET.encode(), signed.encode(), hashlib.sha256).hexdigest()
-        return headers["x-bapi-api-key"] == KEY and headers["x-bapi-sign"] == expected
+        secret = {KEY: SECRET, MASTER_KEY: MASTER_SECRET}.get(headers["x-bapi-api-key"])
+        if secret is None:
+            return False
+        expected = hmac.new(secret.encode(), signed.encode(), hashlib.sha256).hexdigest()
+        return bool(headers["x-bapi-sign"] == expected)
 
     def _time_ms(self) -> int:
         if self.frozen_time_ms is not None:
@@ -299,6 +337,8 @@ def settings_values(folder: Path, *, exchange_url: str) -> dict[str, Any]:
         "admin_port": free_port(),
         "state_dir": str(folder / "watchdog"),
         "secrets_file": str(folder / "watchdog.secrets.json"),
+        "master_secrets_file": str(folder / "master.secrets.json"),
+        "order_key": ORDER_KEY,
         "gateway_handover": str(folder / "handover" / "watchdog.json"),
         "ring_file": str(folder / "ring.json"),
     }
@@ -405,12 +445,14 @@ def deployment(tmp_path: Path, exchange: ExchangeDouble, gateway: GatewayDouble)
         account=ACCOUNT,
         lease_key=public_text(identity.lease_key),
         operator_key=public_text(identity.lease_key),
-        tag_key_id="t1",
+        tag_key_id=tag_key_id(TAG_KEY),
         policy_hash="p" * 64,
     )
     settings.ring_file.write_bytes(ring_bytes(ring))
     write_secret_file(settings.secrets_file, {"exchange_key": KEY, "exchange_secret": SECRET})
-    write_secret_file(settings.gateway_handover, {"admin_url": gateway.url, "admin_token": TOKEN})
+    write_secret_file(settings.master_secrets_file, {"exchange_key": MASTER_KEY, "exchange_secret": MASTER_SECRET})
+    handed = {"admin_url": gateway.url, "admin_token": TOKEN, "tag_key": TAG_KEY.hex()}
+    write_secret_file(settings.gateway_handover, handed)
     gateway.ring = ring
     gateway.log_key = log_key
     return Deployment(

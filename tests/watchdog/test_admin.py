@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
+from watchdog.audit_world import AuditWorld
 from watchdog.keepers import keeper_of
 
 from trade_core.clock import ManualClock
@@ -69,8 +70,17 @@ def keeper(clock: ManualClock) -> LadderKeeper:
 async def client(status: Status, keeper: LadderKeeper, clock: ManualClock) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the application."""
     registry = CollectorRegistry()
-    WatchdogMetrics(registry=registry, status=status, keeper=keeper, clock=clock)
-    app = admin_app(status=status, keeper=keeper, ring=RING, token=Secret("token"), registry=registry, clock=clock)
+    auditor = AuditWorld(clock=clock).auditor
+    WatchdogMetrics(registry=registry, status=status, keeper=keeper, auditor=auditor, clock=clock)
+    app = admin_app(
+        status=status,
+        keeper=keeper,
+        auditor=auditor,
+        ring=RING,
+        token=Secret("token"),
+        registry=registry,
+        clock=clock,
+    )
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:21020") as made:
         yield made
@@ -348,6 +358,7 @@ async def test_bearer_of_the_token_is_made_known_to_the_protocol(
     app = admin_app(
         status=status,
         keeper=keeper_of(clock=clock),
+        auditor=AuditWorld(clock=clock).auditor,
         ring=RING,
         token=Secret("token"),
         registry=CollectorRegistry(),

@@ -2,172 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from watchdog.audit_world import AuditWorld as World
+from watchdog.audit_world import listed_key, listed_order, tag
 
-from trade_core.clock import ManualClock
-from trade_core.errors import ExchangeUnavailable
-from trade_core.trust.baseline import baseline_of
-from trade_core.trust.tag import TaggedOrder, make_tag
 from trade_journal.log.rows import RowKind
 from trade_journal.log.verify import StoredRow
-from trade_watchdog.audit.journaled import JournaledOrders
-from trade_watchdog.audit.key_inventory import ExpectedKey, KeyAlarm, KeyRole
-from trade_watchdog.audit.order_audit import OVERDUE_S, OrderAudit
-from trade_watchdog.auditor import KEYS_AGE_MAX_S, LOOK_AGE_MAX_S, Auditor
+from trade_watchdog.audit.key_inventory import KeyAlarm
+from trade_watchdog.audit.limit_audit import AuditedLimits
+from trade_watchdog.audit.order_audit import OVERDUE_S
+from trade_watchdog.auditor import JOURNAL_AGE_MAX_S, KEYS_AGE_MAX_S, LOOK_AGE_MAX_S
 from trade_watchdog.ceiling import Ceiling
-from trade_watchdog.drop_copy import DropCopy
-from trade_watchdog.effects import Alert, EffectFailed, KillCondition, KillRequest, Severity
-from trade_watchdog.recheck import Recheck
-
-KEY = b"k" * 32
-NOW_MS = 1_700_000_000_000
-
-
-def listed_order(number: int = 1, **changes: Any) -> dict[str, Any]:
-    plain = {
-        "symbol": "BTCUSDT",
-        "orderId": f"o-{number}",
-        "orderLinkId": "",
-        "side": "Buy",
-        "qty": "1",
-        "price": "100",
-        "triggerPrice": "",
-        "reduceOnly": False,
-        "isLeverage": "0",
-        "createType": "CreateByUser",
-        "orderStatus": "New",
-        "cumExecQty": "0",
-        "createdTime": str(NOW_MS),
-    }
-    return {**plain, **changes}
-
-
-def tag() -> str:
-    shape = TaggedOrder(
-        category="spot",
-        symbol="BTCUSDT",
-        side="Buy",
-        quantity=Decimal(1),
-        price=Decimal(100),
-        is_reducing=False,
-    )
-    return make_tag(shape, key=KEY, deployment="d", account="1002", nonce=b"n" * 9)
-
-
-def listed_key(name: str, **changes: Any) -> dict[str, Any]:
-    plain = {"apiKey": name, "readOnly": True, "permissions": {}, "ips": ["192.0.2.7"], "deadlineDay": -2}
-    return {**plain, **changes}
-
-
-class World:
-    """An exchange, a copy of the journal, and hands that note what they did."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock(wall_ns=NOW_MS * 1_000_000)
-        self.orders: list[dict[str, Any]] = []
-        self.keys: list[dict[str, Any]] = [listed_key("read1")]
-        self.is_down = False
-        self.journaled = JournaledOrders()
-        self.read_through_ns: int | None = None
-        self.kept = [StoredRow(seq=seq, body=b"%d" % seq, leaf_hash=b"") for seq in range(3)]
-        self.served = list(self.kept)
-        self.done: list[str] = []
-        self.alerts: list[Alert] = []
-        self.kills: list[KillRequest] = []
-        self.incidents: list[tuple[str, Severity, Mapping[str, str]]] = []
-        self.failing: set[str] = set()
-        self.changes = 0
-        self.auditor = Auditor(
-            drop_copy=DropCopy(reading=self, read_until_ms=NOW_MS),
-            audit=OrderAudit(
-                journaled=self.journaled,
-                baseline=baseline_of(taken_at_ms=1),
-                tag_key=KEY,
-                deployment="d",
-                account="1002",
-            ),
-            keys=self,
-            recheck=Recheck(source=self, open_copy=lambda: self),
-            account="1002",
-            expected_keys=(ExpectedKey(key="read1", role=KeyRole.READ),),
-            copy=self,
-            effects=self,
-            incidents=self,
-            clock=self.clock,
-            on_change=self.changed,
-        )
-
-    def changed(self) -> None:
-        self.changes += 1
-
-    async def working_or_ended_orders(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        self._up()
-        is_here = parameters["category"] == "spot" and parameters["openOnly"] == "0"
-        return {"list": self.orders if is_here else []}
-
-    async def executions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        self._up()
-        return {"list": []}
-
-    async def sub_account_keys(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        self._up()
-        return {"result": self.keys}
-
-    def _up(self) -> None:
-        if self.is_down:
-            raise ExchangeUnavailable("the exchange does not answer")
-
-    def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
-        return self.kept[from_seq : from_seq + limit]
-
-    def size(self) -> int:
-        return len(self.kept)
-
-    def close(self) -> None:
-        return None
-
-    async def rows(self, from_seq: int, limit: int) -> list[StoredRow]:
-        self._up()
-        return self.served[from_seq : from_seq + limit]
-
-    async def search(self, tags: list[str]) -> int:
-        self.done.append(f"search {len(tags)}")
-        return 0
-
-    def open_incident(self, *, kind: str, severity: Severity, fields: Mapping[str, str]) -> None:
-        self.incidents.append((kind, severity, fields))
-
-    async def halt(self, reason: str) -> None:
-        self._try("halt")
-
-    async def scale_bot(self, reason: str) -> None:
-        self._try("scale")
-
-    async def sweep(self, reason: str) -> None:
-        self._try("sweep")
-
-    async def request_kill(self, request: KillRequest) -> None:
-        self.kills.append(request)
-        self._try("kill")
-
-    def alert(self, alert: Alert) -> None:
-        self.alerts.append(alert)
-
-    def acknowledge(self, subject: str) -> None:
-        self.done.append(f"acknowledge {subject}")
-
-    def _try(self, what: str) -> None:
-        if what in self.failing:
-            self.done.append(f"{what} failed")
-            raise EffectFailed(what)
-        self.done.append(what)
-
-    def pass_s(self, seconds: float) -> None:
-        self.clock.advance(round(seconds * 1_000_000_000))
+from trade_watchdog.effects import KillCondition, Severity
 
 
 @pytest.fixture
@@ -180,6 +29,8 @@ async def test_nothing_is_vouched_for_before_the_first_look(world: World) -> Non
     await world.auditor.look()
     assert world.auditor.verdict().reason == "the account's keys are not audited: the keys were not read yet"
     await world.auditor.read_keys()
+    assert world.auditor.verdict().reason.startswith("the gateway's journal cannot be read again: the journal was not")
+    await world.auditor.reread_journal()
     assert world.auditor.verdict().ceiling is Ceiling.ACTIVE
     assert world.changes == 2
 
@@ -245,10 +96,12 @@ async def test_what_may_be_a_persons_or_is_the_exchanges_halts_and_does_not_kill
 async def test_unproven_order_freezes_searches_and_does_neither_halt_nor_kill(world: World) -> None:
     world.orders = [listed_order(orderLinkId=tag())]
     await world.auditor.read_keys()
+    await world.auditor.reread_journal()
     await world.auditor.look()
     assert world.auditor.verdict().ceiling is Ceiling.ACTIVE
     assert world.auditor.state.pending == 1
     world.pass_s(OVERDUE_S + 1)
+    await world.auditor.reread_journal()
     await world.auditor.look()
     await world.auditor.do_duties()
     assert world.done == ["search 1"]
@@ -287,6 +140,7 @@ async def test_exchange_that_does_not_answer_freezes_after_a_while_and_never_hal
     await world.auditor.read_keys()
     world.is_down = True
     world.pass_s(LOOK_AGE_MAX_S)
+    world.auditor.state.journal_reread_at_ns = world.clock.monotonic_ns()
     await world.auditor.look()
     await world.auditor.read_keys()
     assert world.auditor.verdict().ceiling is Ceiling.ACTIVE
@@ -301,6 +155,7 @@ async def test_keys_that_cannot_be_read_freeze_after_a_while(world: World) -> No
     await world.auditor.read_keys()
     world.pass_s(KEYS_AGE_MAX_S)
     await world.auditor.look()
+    await world.auditor.reread_journal()
     assert world.auditor.verdict().ceiling is Ceiling.ACTIVE
     world.pass_s(0.001)
     assert world.auditor.verdict().reason == "the account's keys are not audited: no reading came to its end"
@@ -359,7 +214,98 @@ async def test_row_that_was_edited_halts_once_and_asks_for_no_kill(world: World)
 
 
 async def test_journal_that_is_not_served_proves_nothing(world: World) -> None:
+    await world.auditor.look()
+    await world.auditor.read_keys()
+    await world.auditor.reread_journal()
     world.is_down = True
+    world.pass_s(JOURNAL_AGE_MAX_S)
     await world.auditor.reread_journal()
     await world.auditor.do_duties()
     assert (world.done, world.incidents) == ([], [])
+    assert world.auditor.verdict().ceiling is Ceiling.ACTIVE
+    world.pass_s(0.001)
+    assert world.auditor.verdict().reason.endswith("cannot be read again: the exchange does not answer")
+
+
+POSITION = {
+    "symbol": "BTCUSDT",
+    "side": "Buy",
+    "size": "1",
+    "leverage": "1",
+    "positionIdx": 0,
+    "markPrice": "100",
+}
+LIMITS = AuditedLimits(
+    leverage=1,
+    max_open_orders=5,
+    max_order_notional_usdt=Decimal(99),
+    allocated_capital_usdt=Decimal(1000),
+    max_gross_exposure=Decimal(1),
+    stress_gap=Decimal("0.1"),
+    per_symbol={("spot", "BTCUSDT"): Decimal(500)},
+)
+
+
+async def test_account_that_stands_as_it_should_raises_nothing(world: World) -> None:
+    world.held_positions = [POSITION]
+    world.limits = LIMITS
+    await world.auditor.read_posture()
+    await world.auditor.do_duties()
+    assert (world.done, world.alerts) == ([], [])
+    assert (world.auditor.state.posture_detail, world.auditor.state.are_limits_known) == ("", True)
+
+
+async def test_hedge_mode_halts_once(world: World) -> None:
+    world.held_positions = [{**POSITION, "positionIdx": 1}]
+    for _ in range(2):
+        await world.auditor.read_posture()
+        await world.auditor.do_duties()
+    assert world.done == ["halt"]
+    assert world.incidents == [
+        ("posture:position_mode", Severity.CRITICAL, {"name": "BTCUSDT", "detail": "BTCUSDT is in hedge mode"})
+    ]
+
+
+async def test_other_leverage_is_told_and_halts_nothing(world: World) -> None:
+    world.held_positions = [{**POSITION, "leverage": "3"}]
+    await world.auditor.read_posture()
+    assert (world.alerts, world.auditor.state.are_limits_known) == ([], False)
+    world.limits = LIMITS
+    await world.auditor.read_posture()
+    await world.auditor.do_duties()
+    assert world.done == []
+    assert [alert.subject for alert in world.alerts] == ["posture:leverage"]
+
+
+async def test_limit_that_is_exceeded_three_times_in_a_row_halts(world: World) -> None:
+    world.orders = [listed_order(orderLinkId=tag())]
+    world.limits = LIMITS
+    await world.auditor.look()
+    for _ in range(2):
+        await world.auditor.read_posture()
+    world.orders = []
+    await world.auditor.look()
+    await world.auditor.read_posture()
+    assert world.incidents == []
+    world.orders = [listed_order(orderLinkId=tag())]
+    await world.auditor.look()
+    for _ in range(4):
+        await world.auditor.read_posture()
+        await world.auditor.do_duties()
+    assert world.done == ["halt"]
+    assert [kind for kind, _, _ in world.incidents] == ["limit:order_notional"]
+
+
+async def test_order_that_has_ended_counts_against_no_limit(world: World) -> None:
+    world.orders = [listed_order(orderLinkId=tag(), orderStatus="Cancelled")]
+    world.limits = LIMITS
+    await world.auditor.look()
+    await world.auditor.read_posture()
+    assert world.auditor.state.limit_alarms == ()
+
+
+async def test_standing_that_cannot_be_read_is_said_and_proves_nothing(world: World) -> None:
+    world.is_down = True
+    await world.auditor.read_posture()
+    await world.auditor.do_duties()
+    assert (world.done, world.auditor.state.posture_detail) == ([], "the exchange does not answer")

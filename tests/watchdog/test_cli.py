@@ -28,6 +28,8 @@ account = "1002"
 admin_port = 21020
 state_dir = "watchdog"
 secrets_file = "secrets.json"
+master_secrets_file = "master.json"
+order_key = "orderkey"
 gateway_handover = "handover.json"
 ring_file = "ring.json"
 """

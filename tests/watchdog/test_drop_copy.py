@@ -173,6 +173,19 @@ async def test_list_without_end_is_refused(exchange: Exchange, copy: DropCopy, a
         await copy.look(now_ms=NOW_MS)
 
 
+async def test_more_executions_than_a_look_holds_make_the_next_one_shorter(exchange: Exchange, copy: DropCopy) -> None:
+    copy.read_until_ms = NOW_MS - WINDOW_MS
+    exchange.fills = {"spot": [execution(n) for n in range(100)]}
+    with pytest.raises(ExchangeAnswerInvalid, match="executions at one look"):
+        await copy.look(now_ms=NOW_MS)
+    exchange.fills, exchange.asked = {}, []
+    assert (await copy.look(now_ms=NOW_MS)).until_ms == NOW_MS - WINDOW_MS // 2
+    assert exchange.asked[0]["endTime"] == NOW_MS - WINDOW_MS // 2 + OVERLAP_MS
+    exchange.asked.clear()
+    assert (await copy.look(now_ms=NOW_MS)).until_ms == NOW_MS
+    assert "endTime" not in exchange.asked[0]
+
+
 async def test_ended_orders_that_are_known_are_bounded(
     exchange: Exchange, copy: DropCopy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from trade_watchdog.identity import GENERATION_MAX, GatewayAddress
 @pytest_asyncio.fixture
 async def link(deployment: Any) -> AsyncIterator[GatewayLink]:
     """Connect to the double."""
-    made = GatewayLink(GatewayAddress(url=deployment.gateway.url, token=Secret("lease-token")))
+    made = GatewayLink(GatewayAddress(url=deployment.gateway.url, token=Secret("lease-token"), tag_key=Secret("00")))
     yield made
     await made.close()
 

@@ -12,7 +12,7 @@ import pytest
 from trust_parts import ring_of
 
 from trade_core.errors import ConfigurationError
-from trade_core.secrets import read_secret_file, write_secret_file
+from trade_core.secrets import Secret, read_secret_file, write_secret_file
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
@@ -41,6 +41,8 @@ def settings(tmp_path: Path) -> WatchdogSettings:
         "admin_port": 21020,
         "state_dir": "watchdog",
         "secrets_file": "secrets.json",
+        "master_secrets_file": "master.json",
+        "order_key": "orderkey",
         "gateway_handover": "handover.json",
         "ring_file": "ring.json",
     }
@@ -239,3 +241,15 @@ def test_handover_and_key_missing_are_named(tmp_path: Path) -> None:
     write_secret_file(tmp_path / "secrets.json", {"exchange_key": "k"})
     with pytest.raises(ConfigurationError, match="exchange_secret"):
         load_exchange_key(tmp_path / "secrets.json")
+
+
+def test_tag_key_is_the_one_that_the_ring_names(deployment: Any) -> None:
+    address = load_gateway_address(deployment.settings.gateway_handover)
+    assert address.tag_key_of(deployment.ring) == b"t" * 32
+
+
+@pytest.mark.parametrize("handed", ["not hex", "00", ("u" * 32).encode().hex()])
+def test_tag_key_that_the_ring_does_not_name_is_refused(deployment: Any, handed: str) -> None:
+    address = replace(load_gateway_address(deployment.settings.gateway_handover), tag_key=Secret(handed))
+    with pytest.raises(ConfigurationError, match="tag_key is not the one that the key ring names"):
+        address.tag_key_of(deployment.ring)

@@ -26,6 +26,8 @@ from trade_watchdog import monitor as monitor_module
 from trade_watchdog import releases as releases_module
 from trade_watchdog import second_prices as second_prices_module
 from trade_watchdog.account_watch import AccountWatch
+from trade_watchdog.audited_exchange import AuditedExchange
+from trade_watchdog.auditor_service import make_auditor
 from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.history import History
@@ -73,27 +75,48 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
         effects=effects,
         clock=clock,
     )
-    metrics = WatchdogMetrics(registry=CollectorRegistry(), status=status, keeper=keeper, clock=clock)
-    second = SecondPrices(
-        venue=SecondVenue(name="bybit", url=venue.url, clock=clock), status=status, metrics=metrics, clock=clock
-    )
-    exchange = WatchedExchange(url=settings.exchange_url, key=load_exchange_key(settings.secrets_file), clock=clock)
     link = GatewayLink(load_gateway_address(settings.gateway_handover))
     witness = LogWitness(
         link=link, state_dir=settings.state_dir, ring=deployment.ring, private_key=deployment.identity.witness_key
     )
     witness.open(has_vouched=False, clock=SystemClock())
+    policies = PolicyChain(settings.state_dir, ring=deployment.ring)
+    read_key = load_exchange_key(settings.secrets_file)
+    audited = AuditedExchange(url=settings.exchange_url, key=read_key, clock=clock)
+    master = AuditedExchange(
+        url=settings.exchange_url, key=load_exchange_key(settings.master_secrets_file), clock=clock
+    )
+    auditor = make_auditor(
+        settings,
+        ring=deployment.ring,
+        tag_key=load_gateway_address(settings.gateway_handover).tag_key_of(deployment.ring),
+        audited=audited,
+        master=master,
+        witness=witness,
+        link=link,
+        keeper=keeper,
+        policies=policies,
+        read_key=read_key,
+        clock=clock,
+    )
+    metrics = WatchdogMetrics(registry=CollectorRegistry(), status=status, keeper=keeper, auditor=auditor, clock=clock)
+    second = SecondPrices(
+        venue=SecondVenue(name="bybit", url=venue.url, clock=clock), status=status, metrics=metrics, clock=clock
+    )
+    exchange = WatchedExchange(url=settings.exchange_url, key=read_key, clock=clock)
     yield Monitor(
         exchange=exchange,
         watch=AccountWatch(exchange=exchange, clock=clock),
         keeper=keeper,
+        master=master,
+        auditor=auditor,
         sender=LeaseSender(
             link=link,
             ring=deployment.ring,
             private_key=deployment.identity.lease_key,
             generations=GenerationStore(settings.state_dir),
             second=second,
-            policies=PolicyChain(settings.state_dir, ring=deployment.ring),
+            policies=policies,
             witness=witness,
             releases=Releases(ring=deployment.ring, open_copy=witness.reading, position=Position()),
             keeper=keeper,
@@ -105,7 +128,8 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
         clock=clock,
     )
     await link.close()
-    await exchange.close()
+    for connection in (exchange, audited, master):
+        await connection.close()
     await second.close()
     witness.close()
     await history.close()
@@ -241,6 +265,9 @@ async def test_tighter_ceiling_does_not_wait_for_the_next_period(
     gateway = deployment.gateway
     for _ in range(3):
         await monitor._sample()
+    await monitor.auditor.look()
+    await monitor.auditor.read_keys()
+    await monitor.auditor.reread_journal()
     leasing = asyncio.create_task(monitor._lease_forever())
     try:
         await until(lambda: [lease.ceiling for lease in gateway.leases] == ["ACTIVE"])
@@ -388,6 +415,7 @@ async def test_leases_carry_the_second_venue_s_prices(
     gateway = deployment.gateway
     async with running(monitor):
         await until(lambda: bool(gateway.leases) and len(gateway.leases[-1].second_prices) == 2)
+        await until(lambda: gateway.leases[-1].ceiling == "ACTIVE")
         lease = gateway.leases[-1]
         assert lease.second_venue == "bybit"
         assert second_prices_of(lease) == {"BTC": "64000.5", "ETH": "3200.1"}

@@ -30,7 +30,11 @@ class Exchange:
         return {"list": [position("BTCUSDT"), position("ETHUSDT", "0")], "nextPageCursor": "1"}
 
     async def wallet(self) -> Mapping[str, Any]:
-        return {"coin": [{"coin": "USDT", "borrowAmount": "1", "spotBorrow": "", "accruedInterest": ""}]}
+        return {
+            "coin": [
+                {"coin": "USDT", "borrowAmount": "1", "spotBorrow": "", "accruedInterest": "", "walletBalance": "5"}
+            ]
+        }
 
     async def account_settings(self) -> Mapping[str, Any]:
         return {"marginMode": "ISOLATED_MARGIN"}
@@ -41,7 +45,9 @@ class Exchange:
 
 
 async def test_whole_account_is_read() -> None:
-    posture = await read_posture(Exchange(), without=frozenset())
+    standing = await read_posture(Exchange(), without=frozenset())
+    assert standing.coins == {"USDT": Decimal(5)}
+    posture = standing.posture
     assert [(seen.symbol, seen.size) for seen in posture.positions] == [
         ("BTCUSDT", Decimal(1)),
         ("XRPUSDT", Decimal(1)),
@@ -52,7 +58,7 @@ async def test_whole_account_is_read() -> None:
 
 
 async def test_positions_of_the_baseline_are_left_out() -> None:
-    posture = await read_posture(Exchange(), without=frozenset({"BTCUSDT", "BTCPERP"}))
+    posture = (await read_posture(Exchange(), without=frozenset({"BTCUSDT", "BTCPERP"}))).posture
     assert [seen.symbol for seen in posture.positions] == ["XRPUSDT"]
 
 

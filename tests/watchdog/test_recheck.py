@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trade_journal.errors import ForkProven
+from trade_journal.errors import ForkProven, JournalUnavailable
 from trade_journal.log.verify import StoredRow
 from trade_watchdog import recheck as recheck_module
 from trade_watchdog.recheck import Recheck
@@ -49,10 +49,10 @@ def recheck(journal: Journal) -> Recheck:
 
 
 async def test_every_row_is_read_again_round_by_round(journal: Journal, recheck: Recheck) -> None:
-    for _ in range(8):
+    for _ in range(7):
         await recheck.step()
-    assert journal.asked == [(0, 2), (2, 2), (4, 1)] * 2
-    assert (recheck.rounds, journal.closed) == (2, 8)
+    assert journal.asked == [*[(0, 2), (2, 2), (4, 1)] * 2, (0, 2)]
+    assert (recheck.rounds, journal.closed) == (2, 7)
 
 
 async def test_rows_that_came_since_are_read_too(journal: Journal, recheck: Recheck) -> None:
@@ -82,7 +82,8 @@ async def test_row_that_is_gone_is_named(journal: Journal, recheck: Recheck) -> 
 
 async def test_nothing_is_read_while_the_copy_is_closed_or_empty(journal: Journal, recheck: Recheck) -> None:
     journal.is_open = False
-    await recheck.step()
+    with pytest.raises(JournalUnavailable, match="not open"):
+        await recheck.step()
     journal.is_open, journal.kept = True, []
     await recheck.step()
     assert (journal.asked, recheck.rounds) == ([], 0)

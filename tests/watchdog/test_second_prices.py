@@ -10,6 +10,8 @@ from decimal import Decimal
 
 import pytest
 from prometheus_client import CollectorRegistry
+from watchdog.audit_world import AuditWorld
+from watchdog.keepers import keeper_of
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.trust.lease import MAX_SECOND_PRICES, SecondPrice
@@ -60,7 +62,13 @@ class Scene:
         self.clock = ManualClock()
         self.venue = Venue(self.clock)
         self.status = Status()
-        self.metrics = WatchdogMetrics(registry=CollectorRegistry(), status=self.status, clock=self.clock)
+        self.metrics = WatchdogMetrics(
+            registry=CollectorRegistry(),
+            status=self.status,
+            keeper=keeper_of(clock=self.clock),
+            auditor=AuditWorld(clock=self.clock).auditor,
+            clock=self.clock,
+        )
         self.second = SecondPrices(
             venue=self.venue if has_venue else None, status=self.status, metrics=self.metrics, clock=self.clock
         )

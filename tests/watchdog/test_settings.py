@@ -22,6 +22,8 @@ GOOD: dict[str, Any] = {
     "admin_port": 21020,
     "state_dir": "watchdog",
     "secrets_file": "secrets.json",
+    "master_secrets_file": "master.json",
+    "order_key": "orderkey",
     "gateway_handover": "handover/watchdog.json",
     "ring_file": "ring.json",
 }

@@ -20,6 +20,7 @@ from trust_parts import ring_of
 from trade_core.secrets import read_secret_file, write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.ring import ring_bytes
+from trade_core.trust.tag import tag_key_id
 
 pytestmark = pytest.mark.slow
 Until = Callable[..., Awaitable[None]]
@@ -51,6 +52,9 @@ class Scene:
         key = self.credentials["keys"][name]
         secrets = {"exchange_key": key["key"], "exchange_secret": key["secret"]}
         write_secret_file(self.folder / "watchdog.secrets.json", secrets)
+        master = self.credentials["keys"]["master_read"]
+        secrets = {"exchange_key": master["key"], "exchange_secret": master["secret"]}
+        write_secret_file(self.folder / "master.secrets.json", secrets)
 
     @property
     def log(self) -> Path:
@@ -93,6 +97,9 @@ async def initialised(folder: Path, gateway: Any, admin_port: int) -> Scene:
         "admin_port": admin_port,
         "state_dir": "watchdog",
         "secrets_file": "watchdog.secrets.json",
+        "master_secrets_file": "master.secrets.json",
+        "order_key": credentials["keys"]["order"]["key"],
+        "exit_key": credentials["keys"]["exit"]["key"],
         "gateway_handover": "handover.json",
         "ring_file": "ring.json",
     }
@@ -107,11 +114,12 @@ async def initialised(folder: Path, gateway: Any, admin_port: int) -> Scene:
         witness_key=public["witness_key"],
         account=account,
         lease_key=public["lease_key"],
-        tag_key_id="t1",
+        tag_key_id=tag_key_id(b"t" * 32),
         policy_hash="p" * 64,
     )
     (folder / "ring.json").write_bytes(ring_bytes(gateway.ring))
-    write_secret_file(folder / "handover.json", {"admin_url": gateway.url, "admin_token": "lease-token"})
+    handed = {"admin_url": gateway.url, "admin_token": "lease-token", "tag_key": (b"t" * 32).hex()}
+    write_secret_file(folder / "handover.json", handed)
     operator = read_secret_file(folder / "watchdog" / "handover" / "operator.json")
     return Scene(folder=folder, config=config, credentials=credentials, operator=operator)
 

@@ -24,6 +24,7 @@ from trade_core.guarded_protocol import RECOGNISE_KEY
 from trade_core.money import format_decimal, parse_decimal
 from trade_core.secrets import Secret
 from trade_core.trust.ring import KeyRing, ring_hash
+from trade_watchdog.auditor import Auditor
 from trade_watchdog.ladder import EFFECTS, WINDOW_MS, RungReading
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import LIFETIME_S
@@ -54,6 +55,7 @@ def admin_app(
     *,
     status: Status,
     keeper: LadderKeeper,
+    auditor: Auditor,
     ring: KeyRing,
     token: Secret,
     registry: CollectorRegistry,
@@ -75,7 +77,7 @@ def admin_app(
 
     @app.get("/state", dependencies=may_read)
     async def state() -> dict[str, Any]:
-        return state_document(status, keeper=keeper, ring=ring, clock=clock)
+        return state_document(status, keeper=keeper, auditor=auditor, ring=ring, clock=clock)
 
     @app.post("/ack", dependencies=may_read)
     async def acknowledge(body: Acknowledgement) -> dict[str, Any]:
@@ -116,7 +118,9 @@ def admin_app(
     return app
 
 
-def state_document(status: Status, *, keeper: LadderKeeper, ring: KeyRing, clock: Clock) -> dict[str, Any]:
+def state_document(
+    status: Status, *, keeper: LadderKeeper, auditor: Auditor, ring: KeyRing, clock: Clock
+) -> dict[str, Any]:
     """Say what the watchdog sees and does, as plain values; ages in seconds, money as text."""
     return {
         "environment": ring.environment,
@@ -135,6 +139,7 @@ def state_document(status: Status, *, keeper: LadderKeeper, ring: KeyRing, clock
             pursuit.action: {"done_for": pursuit.done_for or None, "failure": pursuit.failure or None}
             for pursuit in keeper.pursuits.values()
         },
+        "audit": _audit_document(auditor, clock),
         "journal": {
             "rows": keeper.history.journal.size,
             "is_writable": keeper.history.is_writable,
@@ -153,6 +158,40 @@ def _equity_document(status: Status, clock: Clock) -> dict[str, Any]:
         "equity_usdt": format_decimal(sample.equity_usdt),
         "age_s": _age_s(sample.received_monotonic_ns, clock),
         "exchange_time_ms": sample.exchange_time_ms,
+    }
+
+
+def _audit_document(auditor: Auditor, clock: Clock) -> dict[str, Any]:
+    state, verdict = auditor.state, auditor.verdict()
+    return {
+        "ceiling": verdict.ceiling.value,
+        "reason": verdict.reason,
+        "orders_age_s": None if state.looked_at_ns is None else _age_s(state.looked_at_ns, clock),
+        "orders_detail": state.look_detail,
+        "rogue_orders": state.rogue_orders,
+        "other_orders": state.other_orders,
+        "unproven_orders": state.unproven,
+        "pending_orders": state.pending,
+        "keys_age_s": None if state.keys_read_at_ns is None else _age_s(state.keys_read_at_ns, clock),
+        "keys_detail": state.keys_detail,
+        "key_alarms": [
+            {"alarm": finding.alarm.value, "key": finding.key, "detail": finding.detail} for finding in state.key_alarms
+        ],
+        "posture_age_s": None if state.posture_read_at_ns is None else _age_s(state.posture_read_at_ns, clock),
+        "posture_detail": state.posture_detail,
+        "posture_alarms": [
+            {"alarm": finding.alarm.value, "name": finding.name, "detail": finding.detail}
+            for finding in state.posture_alarms
+        ],
+        "are_limits_known": state.are_limits_known,
+        "limit_alarms": [
+            {"alarm": finding.alarm.value, "name": finding.name, "detail": finding.detail}
+            for finding in state.limit_alarms
+        ],
+        "journal_rounds": state.journal_rounds,
+        "journal_age_s": None if state.journal_reread_at_ns is None else _age_s(state.journal_reread_at_ns, clock),
+        "journal_detail": state.journal_detail,
+        "actions_owed": auditor.owed,
     }
 
 

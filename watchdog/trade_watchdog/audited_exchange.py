@@ -46,7 +46,7 @@ class AuditedExchange(WatchedExchange):
 
     async def strategies(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Read a page of the exchange's own strategies. Source: Bybit V5 "Get Strategy List"; ccxt does not name it."""
-        return await self._result_of(self._client.request("v5/strategy/list", "private", "GET", dict(parameters)))
+        return await self._result_of(self._client.request("v5/strategy/list", ["private"], "GET", dict(parameters)))
 
     async def sub_account_keys(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Read a page of a sub-account's keys. Source: Bybit V5 "Get Sub Account All API Keys"."""

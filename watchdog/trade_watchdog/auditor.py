@@ -3,8 +3,10 @@
 Guarantees
 - What is rogue halts the gateway first, and asks for a kill after that. Both are asked for again until they are done;
   a gateway that does not halt, which may be the one at fault, keeps no kill from being asked for.
-- While an order is unproven, or no look was whole for LOOK_AGE_MAX_S, the verdict is REDUCE_ONLY. It never kills on
-  what it could not read.
+- While an order is unproven, no look was whole for LOOK_AGE_MAX_S, or the journal could not be read again for
+  JOURNAL_AGE_MAX_S, the verdict is REDUCE_ONLY. It never kills on what it could not read.
+- How the account stands is read every POSTURE_EVERY_S: what nothing of ours brings about halts. So does a limit of the
+  policy that is exceeded LIMIT_LOOKS times in a row; one time proves nothing, since lists are read one after the other.
 - Its loops share nothing with the one that reads the equity: a list that hangs delays no lease.
 
 It reads through connections of its own.
@@ -13,27 +15,40 @@ It reads through connections of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final, Protocol
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_journal.errors import ForkProven
 from trade_watchdog.audit.key_inventory import ExpectedKey, KeyAlarm, KeyFinding, examine_keys
+from trade_watchdog.audit.limit_audit import AuditedLimits, Exposed, LimitAlarm, LimitFinding, examine_limits
 from trade_watchdog.audit.order_audit import Finding, OrderAudit
+from trade_watchdog.audit.posture import HALTING, PostureAlarm, PostureFinding, examine_posture
 from trade_watchdog.audit.provenance import Provenance
+from trade_watchdog.audit.sightings import WORKING_STATUSES, SeenOrder
 from trade_watchdog.ceiling import Ceiling, Verdict
 from trade_watchdog.drop_copy import DropCopy, KeyReading, all_keys
 from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
+from trade_watchdog.posture_reading import PostureReading, Standing, read_posture
 from trade_watchdog.recheck import Recheck
 
 LOOK_EVERY_S: Final = 2.0
 """Eight requests a look: a thirtieth of what the exchange lets one address ask."""
 LOOK_AGE_MAX_S: Final = 20
 RECHECK_EVERY_S: Final = 0.5
+JOURNAL_AGE_MAX_S: Final = 15
 KEYS_EVERY_S: Final = 20.0
+POSTURE_EVERY_S: Final = 5.0
+LIMIT_LOOKS: Final = 3
+TOLD_MAX: Final = 1000
+DUTY_FIRST_S: Final = 1.0
+DUTY_LAST_S: Final = 30.0
 EDITS_TOLD_MAX: Final = 100
 KEYS_AGE_MAX_S: Final = 300
 _HALTING: Final = frozenset({Provenance.ROGUE, Provenance.REDUCES, Provenance.EXCHANGES})
@@ -85,6 +100,14 @@ class AuditState:
     unproven: int = 0
     pending: int = 0
     key_alarms: tuple[KeyFinding, ...] = ()
+    posture_alarms: tuple[PostureFinding, ...] = ()
+    limit_alarms: tuple[LimitFinding, ...] = ()
+    posture_read_at_ns: int | None = None
+    posture_detail: str = "how the account stands was not read yet"
+    are_limits_known: bool = False
+    journal_rounds: int = 0
+    journal_reread_at_ns: int | None = None
+    journal_detail: str = "the journal was not read again yet"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,17 +118,24 @@ class Auditor:
     audit: OrderAudit
     keys: KeyReading
     recheck: Recheck
+    posture: PostureReading
+    limits: Callable[[], AuditedLimits | None]
+    prices: Callable[[], Mapping[str, Decimal]]
     account: str
     expected_keys: tuple[ExpectedKey, ...]
     copy: CopyOfJournal
     effects: Effects
     incidents: IncidentBook
     clock: Clock
-    on_change: Callable[[], None]
+    on_change: Callable[[], object] = lambda: None
     state: AuditState = field(default_factory=AuditState)
     _duties: dict[str, Duty] = field(default_factory=dict)
+    _failures: dict[str, str] = field(default_factory=dict)
     _told_keys: set[KeyFinding] = field(default_factory=set)
     _told_edits: set[str] = field(default_factory=set)
+    _told_posture: set[tuple[PostureAlarm, str]] = field(default_factory=set)
+    _exceeded: Counter[tuple[LimitAlarm, str]] = field(default_factory=Counter)
+    _working: tuple[SeenOrder, ...] = ()
     _due: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -114,6 +144,7 @@ class Auditor:
             tasks.create_task(self._every(LOOK_EVERY_S, self.look))
             tasks.create_task(self._every(KEYS_EVERY_S, self.read_keys))
             tasks.create_task(self._every(RECHECK_EVERY_S, self.reread_journal))
+            tasks.create_task(self._every(POSTURE_EVERY_S, self.read_posture))
             tasks.create_task(self._do_duties())
 
     def verdict(self) -> Verdict:
@@ -128,7 +159,14 @@ class Auditor:
             return _reduce_only(
                 f"the account's keys are not audited: {state.keys_detail or 'no reading came to its end'}"
             )
+        if state.journal_reread_at_ns is None or now_ns - state.journal_reread_at_ns > JOURNAL_AGE_MAX_S * NS_PER_S:
+            return _reduce_only(f"the gateway's journal cannot be read again: {state.journal_detail}")
         return Verdict(ceiling=Ceiling.ACTIVE, reason="orders, executions and keys are those that they should be")
+
+    @property
+    def owed(self) -> list[str]:
+        """Name what was found and is not acted on in full: a halt or a kill request that is tried again."""
+        return list(self._duties)
 
     async def look(self) -> None:
         """Look once at orders and executions."""
@@ -144,6 +182,7 @@ class Auditor:
             now_ns=began_ns,
             journal_read_at_ns=self.copy.read_through_ns,
         )
+        self._working = tuple(order for order in seen.orders if order.status in WORKING_STATUSES)
         for finding in findings:
             self._found(finding)
         await self._search_older(findings)
@@ -171,15 +210,89 @@ class Auditor:
         self.state.keys_read_at_ns, self.state.keys_detail = began_ns, ""
         self.on_change()
 
+    async def read_posture(self) -> None:
+        """Read how the account stands, and count the limits again."""
+        began_ns = self.clock.monotonic_ns()
+        baseline = self.audit.baseline
+        without = frozenset(position.symbol for position in baseline.positions)
+        try:
+            standing = await read_posture(self.posture, without=without)
+        except TradeError as error:
+            if str(error) != self.state.posture_detail:
+                _log.warning("how the account stands cannot be read: %s", error)
+            self.state.posture_detail = str(error)
+            return
+        limits = self.limits()
+        found = examine_posture(
+            standing.posture,
+            leverage=None if limits is None else limits.leverage,
+            began_at_ms=baseline.taken_at_ms,
+        )
+        for finding in found:
+            if (finding.alarm, finding.name) not in self._told_posture:
+                self._found_posture(finding)
+        self._told_posture = {(finding.alarm, finding.name) for finding in found[:TOLD_MAX]}
+        self.state.posture_alarms = tuple(found)
+        self._count_limits(standing, limits)
+        self.state.posture_read_at_ns, self.state.posture_detail = began_ns, ""
+
+    def _count_limits(self, standing: Standing, limits: AuditedLimits | None) -> None:
+        self.state.are_limits_known = limits is not None
+        if limits is None:
+            return
+        exposed = Exposed(
+            orders=self._working,
+            positions=standing.posture.positions,
+            coins=standing.coins,
+            prices=self.prices(),
+        )
+        found = examine_limits(exposed, limits)
+        names = [(finding.alarm, finding.name) for finding in found]
+        self._exceeded = Counter({name: self._exceeded[name] + 1 for name in names[:TOLD_MAX]})
+        for finding in found:
+            if self._exceeded[finding.alarm, finding.name] == LIMIT_LOOKS:
+                self._found_limit(finding)
+        self.state.limit_alarms = tuple(found)
+
+    def _found_posture(self, finding: PostureFinding) -> None:
+        _log.error("%s: %s", finding.alarm.value, finding.detail)
+        self._act(
+            subject=f"posture:{finding.alarm.value}",
+            name=finding.name,
+            words=finding.detail,
+            fields={"name": finding.name, "detail": finding.detail},
+            halts=finding.alarm in HALTING,
+            condition=None,
+        )
+
+    def _found_limit(self, finding: LimitFinding) -> None:
+        _log.error("limit %s: %s", finding.alarm.value, finding.detail)
+        self._act(
+            subject=f"limit:{finding.alarm.value}",
+            name=finding.name,
+            words=f"a limit of the policy is exceeded at the exchange: {finding.detail}",
+            fields={"name": finding.name, "detail": finding.detail},
+            halts=True,
+            condition=None,
+        )
+
     async def reread_journal(self) -> None:
         """Hold the next chunk of the gateway's journal against the copy."""
         try:
             await self.recheck.step()
+            self.state.journal_rounds = self.recheck.rounds
+            self.state.journal_reread_at_ns = self.clock.monotonic_ns()
+            self._note_journal("")
         except ForkProven as error:
+            self.state.journal_detail = str(error)
             self._found_edit(str(error))
         except TradeError as error:
-            # The lease needs the same gateway and the same copy, and says so.
-            _log.debug("the journal was not read again: %s", error)
+            self._note_journal(str(error))
+
+    def _note_journal(self, detail: str) -> None:
+        if detail and detail != self.state.journal_detail:
+            _log.warning("the gateway's journal cannot be read again: %s", detail)
+        self.state.journal_detail = detail
 
     def _found_edit(self, words: str) -> None:
         if words in self._told_edits:
@@ -249,13 +362,19 @@ class Auditor:
         self.effects.alert(Alert(subject=subject, severity=severity, text=words[:400], needs_acknowledgement=halts))
 
     async def _do_duties(self) -> None:
+        pause_s = DUTY_FIRST_S
         while True:
-            await self._due.wait()
+            await self._wait_for_duty(pause_s)
+            is_new = self._due.is_set()
             self._due.clear()
             await self.do_duties()
-            if self._duties:
-                await asyncio.sleep(1.0)
-                self._due.set()
+            pause_s = DUTY_FIRST_S if is_new else min(2 * pause_s, DUTY_LAST_S)
+
+    async def _wait_for_duty(self, pause_s: float) -> None:
+        """Wait for a new duty; while old ones are not done, no longer than the pause."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s if self._duties else None):
+                await self._due.wait()
 
     async def do_duties(self) -> None:
         """Try everything that is still to be done, once: the halt before the first kill request."""
@@ -263,18 +382,20 @@ class Auditor:
         if not duties:
             return
         # One halt stands for all of them; the first reason is the one that the gateway keeps.
-        is_halted = await self._tried(self.effects.halt(next(iter(duties.values())).reason))
+        is_halted = await self._tried("halt", self.effects.halt(next(iter(duties.values())).reason))
         for name, duty in duties.items():
-            is_asked = duty.kill is None or await self._tried(self.effects.request_kill(duty.kill))
+            is_asked = duty.kill is None or await self._tried(name, self.effects.request_kill(duty.kill))
             if is_halted and is_asked:
                 del self._duties[name]
+                self._failures.pop(name, None)
 
-    @staticmethod
-    async def _tried(effect: Awaitable[None]) -> bool:
+    async def _tried(self, name: str, effect: Awaitable[None]) -> bool:
         try:
             await effect
         except EffectFailed as error:
-            _log.error("not done, and tried again: %s", error)
+            if self._failures.get(name) != str(error):
+                _log.error("%s is not done, and tried again: %s", name, error)
+            self._failures[name] = str(error)
             return False
         return True
 

@@ -26,8 +26,9 @@ OVERLAP_MS: Final = 10_000
 ENDED_REMEMBERED: Final = 3000
 """More than all lists of ended orders hold, so that none is forgotten while it is still listed."""
 CURSOR_CHARACTERS_MAX: Final = 1024
-WINDOW_MS: Final = 7 * 86_400_000 - 1000
+WINDOW_MS: Final = 7 * 86_400_000 - 2 * OVERLAP_MS
 """Bybit V5 lists executions of at most seven days at once."""
+WINDOW_MIN_MS: Final = 60_000
 _ENDED: Final = "1"
 _WORKING: Final = "0"
 _LISTS: Final[Sequence[tuple[str, Mapping[str, str]]]] = (
@@ -65,14 +66,18 @@ class DropCopy:
 
     reading: Reading
     read_until_ms: int
+    window_ms: int = WINDOW_MS
     _known_ended: dict[str, None] = field(default_factory=dict)
 
     async def look(self, *, now_ms: int) -> Look:
-        """Read everything that is new up to `now_ms`, at most a week of it. Raises as the reading does."""
-        until_ms = min(now_ms, self.read_until_ms + WINDOW_MS)
+        """Read everything that is new up to `now_ms`, at most `window_ms` of it. Raises as the reading does.
+
+        More executions than a look can hold halve the window for the next look; it grows again afterwards.
+        """
+        until_ms = min(now_ms, self.read_until_ms + self.window_ms)
         executions: list[SeenExecution] = []
         for category in _CATEGORIES:
-            executions += await self._executions(category)
+            executions += await self._executions(category, None if until_ms == now_ms else until_ms)
         orders: list[SeenOrder] = []
         ended: list[SeenOrder] = []
         for category, settled in _LISTS:
@@ -80,13 +85,16 @@ class DropCopy:
             ended += await self._ended(category, settled)
         # Only now: what a look that failed half-way has read must be read again, since nobody has judged it.
         self.read_until_ms = max(self.read_until_ms, until_ms)
+        self.window_ms = min(WINDOW_MS, 2 * self.window_ms)
         self._know_ended(ended)
         return Look(orders=(*orders, *ended), executions=tuple(executions), until_ms=until_ms)
 
-    async def _executions(self, category: str) -> list[SeenExecution]:
+    async def _executions(self, category: str, until_ms: int | None) -> list[SeenExecution]:
         # Without an end the exchange answers for seven days from the start.
         begin_ms = max(0, self.read_until_ms - OVERLAP_MS)
         window = {"category": category, "limit": EXECUTIONS_A_PAGE, "startTime": begin_ms}
+        if until_ms is not None:
+            window["endTime"] = until_ms + OVERLAP_MS
         found: list[SeenExecution] = []
         cursor = ""
         for _ in range(PAGES_MAX):
@@ -95,6 +103,7 @@ class DropCopy:
             cursor = next_cursor(result)
             if not cursor:
                 return found
+        self.window_ms = max(WINDOW_MIN_MS, self.window_ms // 2)
         raise ExchangeAnswerInvalid(f"more than {PAGES_MAX * EXECUTIONS_A_PAGE} executions at one look")
 
     async def _working(self, category: str, settled: Mapping[str, str]) -> list[SeenOrder]:

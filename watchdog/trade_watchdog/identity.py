@@ -24,6 +24,7 @@ from trade_core.setting_types import loopback_url
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes, ring_hash
 from trade_core.trust.succession import difference
+from trade_core.trust.tag import tag_key_id
 from trade_watchdog.settings import WatchdogSettings
 
 IDENTITY_FILE: Final = "identity.json"
@@ -47,10 +48,21 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayAddress:
-    """Where the gateway's admin listener is, and the token that may send it leases."""
+    """Where the gateway's admin listener is, the token that may send it leases, and the key that makes its tags."""
 
     url: str
     token: Secret
+    tag_key: Secret
+
+    def tag_key_of(self, ring: KeyRing) -> bytes:
+        """Return the tag key. Raises ConfigurationError unless it is the one that the ring names."""
+        try:
+            key = bytes.fromhex(self.tag_key.reveal())
+        except ValueError:
+            key = b""
+        if tag_key_id(key) != ring.tag_key_id:
+            raise ConfigurationError("the gateway's handover: tag_key is not the one that the key ring names")
+        return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +150,11 @@ def load_gateway_address(path: Path) -> GatewayAddress:
         url = loopback_url(str(content.get("admin_url", "")), scheme="http")
     except ValueError as error:
         raise ConfigurationError(f"{path}: admin_url: {error}") from error
-    return GatewayAddress(url=url, token=secret_text(content, "admin_token", path=path))
+    return GatewayAddress(
+        url=url,
+        token=secret_text(content, "admin_token", path=path),
+        tag_key=secret_text(content, "tag_key", path=path),
+    )
 
 
 def load_exchange_key(path: Path) -> ExchangeKey:

@@ -1,4 +1,4 @@
-"""Feeds the audit with the intents of the gateway's journal: from the witness's copy at a start, then row by row.
+"""Feeds the audit with intents and policies: from the witness's copy of the gateway's journal, then row by row.
 
 Guarantees
 - What it feeds are rows that the witness keeps, so that they are those under the root it cosigns.
@@ -10,19 +10,22 @@ It runs off the event loop; the audit only looks at what is complete.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from trade_core.clock import NS_PER_MS
 from trade_journal.errors import JournalError
-from trade_journal.log.rows import RowKind, parse_row
+from trade_journal.log.rows import Fields, RowKind, parse_row
 from trade_journal.log.verify import StoredRow
 from trade_watchdog.audit.journaled import INTENT_KINDS, JournaledOrders
 
 READ_ROWS_MAX: Final = 1000
 LOAD_ROWS_MAX: Final = 500_000
 """Three days of a busy futures bot, read in some seconds."""
-_MARKS: Final = tuple(f'"kind":"{kind.value}"'.encode() for kind in sorted(INTENT_KINDS, key=lambda kind: kind.value))
+POLICIES_MAX: Final = 16
+_FED: Final = (*sorted(INTENT_KINDS, key=lambda kind: kind.value), RowKind.POLICY_RECORDED)
+_MARKS: Final = tuple(f'"kind":"{kind.value}"'.encode() for kind in _FED)
 
 
 class CopyReading(Protocol):
@@ -42,11 +45,12 @@ class CopyReading(Protocol):
 
 
 class IntentFeed:
-    """The way from rows to `journaled`, which the audit reads. One caller at a time."""
+    """The way from rows to `journaled` and `policies`, which the audit reads. One caller at a time."""
 
     def __init__(self) -> None:
         """Begin with a journal that has no rows."""
         self.journaled = JournaledOrders()
+        self.policies: dict[str, str] = {}
 
     def load(self, copy: CopyReading) -> None:
         """Read the newest rows of the copy, before any row is fed. Raises JournalError."""
@@ -54,6 +58,8 @@ class IntentFeed:
         begin = max(0, size - LOAD_ROWS_MAX)
         first = copy.stored_rows(begin, 1) if begin else []
         self.journaled = JournaledOrders(covers_from_ms=parse_row(first[0].body).at_ns // NS_PER_MS if first else 0)
+        if begin:
+            self._take_policies(copy.stored_rows(0, READ_ROWS_MAX))  # the first one is recorded at the genesis
         for page in _pages(copy, begin, size):
             self.take(page)
 
@@ -63,7 +69,23 @@ class IntentFeed:
             if not any(mark in stored.body for mark in _MARKS):
                 continue  # most rows: their bytes need not be read
             row = parse_row(stored.body)
+            if row.kind is RowKind.POLICY_RECORDED:
+                self._take_policy(row.fields)
             self.journaled.take(seq=row.seq, at_ns=row.at_ns, kind=row.kind, fields=row.fields)
+
+    def _take_policies(self, rows: Sequence[StoredRow]) -> None:
+        for row in (parse_row(stored.body) for stored in rows if _MARKS[-1] in stored.body):
+            self._take_policy(row.fields)
+
+    def _take_policy(self, fields: Fields) -> None:
+        """Keep the text of a policy by its hash, when it is the text of that hash."""
+        parts = fields.get("content")
+        text = "".join(str(part) for part in parts) if isinstance(parts, Sequence) else ""
+        named = hashlib.sha256(text.encode()).hexdigest()
+        if named == fields.get("hash"):
+            self.policies[named] = text
+        while len(self.policies) > POLICIES_MAX:
+            del self.policies[next(iter(self.policies))]
 
     def search(self, copy: CopyReading, tags: Sequence[str]) -> int:
         """Look for the intents of tags through the whole copy, newest first; answers how many were found and taken.

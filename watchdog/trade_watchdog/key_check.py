@@ -1,7 +1,7 @@
-"""May the watchdog hold this exchange key? Pure; the facts are the exchange's answer about the key itself.
+"""May the watchdog hold these exchange keys? Pure; the facts are the exchange's answers about the keys themselves.
 
 A watcher that could trade or pay out would be worth stealing, so anything but a read-only key is refused.
-Source: Bybit V5 "Get API Key Information": readOnly 0 | 1, permissions by group, userID.
+Source: Bybit V5 "Get API Key Information": readOnly 0 | 1, permissions by group, userID, isMaster, parentUid.
 """
 
 from __future__ import annotations
@@ -21,6 +21,19 @@ def excess_power(information: Mapping[str, Any], *, account: str) -> list[str]:
     if type(information.get("readOnly")) is not int or information.get("readOnly") != 1:
         wrong.append("it is not read-only")
     wrong.extend(_permission_faults(information.get("permissions")))
+    return wrong
+
+
+def excess_master_power(information: Mapping[str, Any], *, of_sub_account: Mapping[str, Any]) -> list[str]:
+    """List what is wrong with a key for listing the keys of a sub-account, whose own key says who its master is."""
+    wrong = []
+    if information.get("isMaster") is not True:
+        wrong.append("it is not a key of a master account")
+    if str(information.get("userID", "")) != str(of_sub_account.get("parentUid", "")):
+        wrong.append("its account is not the master of the watched one")
+    if type(information.get("readOnly")) is not int or information.get("readOnly") != 1:
+        wrong.append("it is not read-only")
+    # A master's reading key may see its wallet, which moves nothing; what it could do is bounded by readOnly.
     return wrong
 
 

@@ -93,6 +93,10 @@ class LogWitness:
         """The intents of the gateway's journal, as far as its rows were pulled."""
         return self._feed.journaled
 
+    def policy_text(self, named: str) -> str | None:
+        """Give the text of a policy that the journal has recorded, by its hash."""
+        return self._feed.policies.get(named)
+
     @property
     def read_through_ns(self) -> int | None:
         """The monotonic time at which the last reading that came to the journal's signed end began.

@@ -8,6 +8,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from trade_core.clock import NS_PER_S, Clock
+from trade_watchdog.auditor import Auditor
 from trade_watchdog.ceiling import Ceiling, Finding
 from trade_watchdog.ladder import Rung, RungReading, Stage
 from trade_watchdog.ladder_keeper import LadderKeeper
@@ -24,7 +25,15 @@ def _read_rung(keeper: LadderKeeper, rung: Rung, read: Callable[[RungReading], f
 class WatchdogMetrics:
     """Counters of what happened and gauges that read the status when they are scraped."""
 
-    def __init__(self, *, registry: CollectorRegistry, status: Status, keeper: LadderKeeper, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        registry: CollectorRegistry,
+        status: Status,
+        keeper: LadderKeeper,
+        auditor: Auditor,
+        clock: Clock,
+    ) -> None:
         self.samples = Counter(
             "trade_watchdog_equity_samples",
             "Attempts to read the equity, by what they found",
@@ -48,6 +57,7 @@ class WatchdogMetrics:
             self.leases.labels(result.value)
         self._add_gauges(registry, status, clock)
         self._add_ladder(registry, keeper)
+        self._add_audit(registry, auditor, clock)
 
     @staticmethod
     def _add_ladder(registry: CollectorRegistry, keeper: LadderKeeper) -> None:
@@ -80,6 +90,41 @@ class WatchdogMetrics:
         Gauge(
             "trade_watchdog_journal_writable", "1 when the watchdog's own journal takes rows", registry=registry
         ).set_function(lambda: keeper.history.is_writable)
+
+    @staticmethod
+    def _add_audit(registry: CollectorRegistry, auditor: Auditor, clock: Clock) -> None:
+        state = auditor.state
+
+        def gauge(name: str, text: str, read: Callable[[], float]) -> None:
+            Gauge(name, text, registry=registry).set_function(read)
+
+        def age(at_ns: int | None) -> float:
+            return _NEVER if at_ns is None else (clock.monotonic_ns() - at_ns) / NS_PER_S
+
+        gauge(
+            "trade_watchdog_audit_age_seconds",
+            "Time since the orders at the exchange were last looked at in full",
+            lambda: age(state.looked_at_ns),
+        )
+        gauge(
+            "trade_watchdog_keys_age_seconds",
+            "Time since the keys of the account were last read",
+            lambda: age(state.keys_read_at_ns),
+        )
+        gauge("trade_watchdog_rogue_orders", "Rogue orders found since the start", lambda: state.rogue_orders)
+        gauge("trade_watchdog_unproven_orders", "Orders that nothing proves ours or not", lambda: state.unproven)
+        gauge("trade_watchdog_key_alarms", "Keys that are not as they should be", lambda: len(state.key_alarms))
+        gauge(
+            "trade_watchdog_posture_alarms",
+            "Settings, loans and algorithms of the account that are not as they should be",
+            lambda: len(state.posture_alarms),
+        )
+        gauge("trade_watchdog_limit_alarms", "Limits exceeded at the last look", lambda: len(state.limit_alarms))
+        gauge(
+            "trade_watchdog_audit_actions_pending",
+            "Halts and kill requests of the audit that are not done",
+            lambda: len(auditor.owed),
+        )
 
     @staticmethod
     def _add_gauges(registry: CollectorRegistry, status: Status, clock: Clock) -> None:

@@ -5,8 +5,8 @@ Guarantees
 - Each loop has its own time: a hanging exchange delays no lease (it tightens it), a hanging gateway no reading, a
   hanging second venue nothing.
 - A tighter ceiling is sent at once, not with the next period.
-- The ceiling is the tightest of three: what the reading is worth, what the ladder demands, and whether what must be
-  remembered can be written.
+- The ceiling is the tightest of four: what the reading is worth, what the ladder demands, what the audit vouches for,
+  and whether what must be remembered can be written.
 - What nobody foresaw ends the process: its leases lapse, and the gateway is REDUCE_ONLY within their lifetime.
 
 Log levels: waiting for others is INFO or WARNING; ERROR is only for what a person must look at. Conditions are logged
@@ -24,11 +24,12 @@ from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.trust.lease import SEND_EVERY_S
 from trade_watchdog.account_watch import AccountWatch
+from trade_watchdog.auditor import Auditor
 from trade_watchdog.ceiling import Ceiling, Finding, Verdict, judge, tightest
 from trade_watchdog.exchange import WatchedExchange
 from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, GatewayUnavailable
 from trade_watchdog.identity import GenerationUnavailable
-from trade_watchdog.key_check import excess_power
+from trade_watchdog.key_check import excess_master_power, excess_power
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import GatewayForeign, GatewayForked, LeaseSender, Unwitnessed
 from trade_watchdog.metrics import WatchdogMetrics
@@ -51,6 +52,8 @@ class Monitor:
     exchange: WatchedExchange
     watch: AccountWatch
     keeper: LadderKeeper
+    master: WatchedExchange
+    auditor: Auditor
     sender: LeaseSender
     status: Status
     metrics: WatchdogMetrics
@@ -63,11 +66,13 @@ class Monitor:
         """Watch until cancelled. Raises ConfigurationError for a key or an exchange that must not be used."""
         await self._verify_key()
         self.keeper.on_moved = self._update_verdict
+        self.auditor.on_change = self._update_verdict
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sample_forever())
             tasks.create_task(self._lease_forever())
             tasks.create_task(self.sender.second.keep_reading())
             tasks.create_task(self.keeper.pursue())
+            tasks.create_task(self.auditor.run())
             tasks.create_task(self.keeper.history.keep_signed(every_s=CHECKPOINT_EVERY_S))
 
     async def _verify_key(self) -> None:
@@ -77,6 +82,7 @@ class Monitor:
             try:
                 await self.exchange.check_environment()
                 information = await self.exchange.key_information()
+                masters = await self.master.key_information()
                 break
             except (ExchangeUnavailable, ExchangeAnswerInvalid) as error:
                 self._note_waiting(str(error))
@@ -85,9 +91,12 @@ class Monitor:
         wrong = excess_power(information, account=self.account)
         if wrong:
             raise ConfigurationError("the watchdog's exchange key is refused: " + "; ".join(wrong))
+        wrong = excess_master_power(masters, of_sub_account=information)
+        if wrong:
+            raise ConfigurationError("the watchdog's master key is refused: " + "; ".join(wrong))
         self.status.phase = Phase.WATCHING
         self.status.exchange_detail = ""
-        _log.info("exchange key verified: read-only, account %s", self.account)
+        _log.info("exchange keys verified: read-only, account %s and its master", self.account)
 
     def _note_waiting(self, detail: str) -> None:
         if detail != self.status.exchange_detail:
@@ -120,7 +129,7 @@ class Monitor:
         reading = judge(
             last_good=self.status.last_good, finding=self.status.finding, now_monotonic_ns=self.clock.monotonic_ns()
         )
-        verdict = tightest(reading, self.keeper.ladder.demand(), self._memory_verdict())
+        verdict = tightest(reading, self.keeper.ladder.demand(), self._memory_verdict(), self.auditor.verdict())
         self.status.verdict = verdict
         if verdict.ceiling is not before.ceiling:
             level = logging.INFO if verdict.ceiling is Ceiling.ACTIVE else logging.WARNING

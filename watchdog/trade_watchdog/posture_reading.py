@@ -6,10 +6,12 @@ A reading is whole or it is none. It is the exchange's word alone, nothing of th
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, Protocol
 
 from trade_core.errors import ExchangeAnswerInvalid
-from trade_watchdog.audit.listing import borrowed_coins, margin_mode, seen_algorithm, seen_position
+from trade_watchdog.audit.listing import borrowed_coins, held_coins, margin_mode, seen_algorithm, seen_position
 from trade_watchdog.audit.posture import Posture, SeenAlgorithm, SeenPosition
 from trade_watchdog.drop_copy import PAGES_MAX, entries, next_cursor
 
@@ -38,15 +40,25 @@ class PostureReading(Protocol):
         ...
 
 
-async def read_posture(reading: PostureReading, *, without: frozenset[str]) -> Posture:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One reading: how the account stands, and the coins that it holds."""
+
+    posture: Posture
+    coins: Mapping[str, Decimal]
+
+
+async def read_posture(reading: PostureReading, *, without: frozenset[str]) -> Standing:
     """Read how the account stands, but for the positions of the symbols `without`. Raises as the reading does."""
     positions = [position async for position in _positions(reading) if position.symbol not in without]
-    return Posture(
+    wallet = await reading.wallet()
+    posture = Posture(
         positions=tuple(positions),
         margin_mode=margin_mode(await reading.account_settings()),
-        borrowed=borrowed_coins(await reading.wallet()),
+        borrowed=borrowed_coins(wallet),
         algorithms=tuple(await _algorithms(reading)),
     )
+    return Standing(posture=posture, coins=held_coins(wallet))
 
 
 async def _positions(reading: PostureReading) -> AsyncIterator[SeenPosition]:

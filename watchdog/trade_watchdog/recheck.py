@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from trade_journal.errors import ForkProven
+from trade_journal.errors import ForkProven, JournalUnavailable
 from trade_journal.log.verify import StoredRow
 from trade_watchdog.gateway_link import ROWS_MAX
 from trade_watchdog.intent_feed import CopyReading
@@ -45,11 +45,9 @@ class Recheck:
         """Compare the next chunk. Raises ForkProven with the first row that differs, and as the source and copy do."""
         copy = self.open_copy()
         if copy is None:
-            return
+            raise JournalUnavailable("the copy of the gateway's journal is not open")
         kept = await asyncio.to_thread(self._kept, copy)
         if not kept:
-            self.rounds += self._next > 0
-            self._next = 0
             return
         served = await self.source.rows(self._next, len(kept))
         for ours, theirs in zip(kept, served, strict=False):
@@ -62,4 +60,9 @@ class Recheck:
 
     def _kept(self, copy: CopyReading) -> Sequence[StoredRow]:
         with contextlib.closing(copy):
-            return copy.stored_rows(self._next, CHUNK_ROWS)
+            kept = copy.stored_rows(self._next, CHUNK_ROWS)
+            if kept or not self._next:
+                return kept
+            self.rounds += 1
+            self._next = 0
+            return copy.stored_rows(0, CHUNK_ROWS)

@@ -17,6 +17,8 @@ from trade_core.trust.lease import NO_VENUE
 from trade_watchdog.account_watch import AccountWatch
 from trade_watchdog.actions.setup import Actions, run_beside, set_up
 from trade_watchdog.admin import admin_app
+from trade_watchdog.audited_exchange import AuditedExchange
+from trade_watchdog.auditor_service import make_auditor
 from trade_watchdog.effects import Effects
 from trade_watchdog.exchange import WatchedExchange
 from trade_watchdog.gateway_link import GatewayLink
@@ -54,6 +56,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
     ring = load_pinned_ring(settings, identity)
     address = load_gateway_address(settings.gateway_handover)
     exchange_key = load_exchange_key(settings.secrets_file)
+    master_key = load_exchange_key(settings.master_secrets_file)
     generations = GenerationStore(settings.state_dir)
     has_vouched = generations.value > 0
     policies = PolicyChain(settings.state_dir, ring=ring)
@@ -81,17 +84,41 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         keeper.position = lambda: releases.position
         keeper.began_with_rows = history.journal.size
         exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
-        closing.push_async_callback(exchange.close)
-        metrics = WatchdogMetrics(registry=registry, status=status, keeper=keeper, clock=clock)
+        audited = AuditedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
+        master = AuditedExchange(url=settings.exchange_url, key=master_key, clock=clock)
+        for connection in (exchange, audited, master):
+            closing.push_async_callback(connection.close)
+        auditor = make_auditor(
+            settings,
+            ring=ring,
+            tag_key=address.tag_key_of(ring),
+            audited=audited,
+            master=master,
+            witness=witness,
+            link=link,
+            keeper=keeper,
+            policies=policies,
+            read_key=exchange_key,
+            clock=clock,
+        )
+        metrics = WatchdogMetrics(registry=registry, status=status, keeper=keeper, auditor=auditor, clock=clock)
         second = SecondPrices(venue=_second_venue(settings, clock), status=status, metrics=metrics, clock=clock)
         closing.push_async_callback(second.close)
         app = admin_app(
-            status=status, keeper=keeper, ring=ring, token=identity.admin_token, registry=registry, clock=clock
+            status=status,
+            keeper=keeper,
+            auditor=auditor,
+            ring=ring,
+            token=identity.admin_token,
+            registry=registry,
+            clock=clock,
         )
         monitor = Monitor(
             exchange=exchange,
             watch=AccountWatch(exchange=exchange, clock=clock, book=keeper.book),
             keeper=keeper,
+            master=master,
+            auditor=auditor,
             sender=LeaseSender(
                 link=link,
                 ring=ring,

@@ -35,6 +35,7 @@ def _fraction(value: Any) -> Decimal:
 
 
 KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+ExchangeKeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{6,64}$")]
 Fraction = Annotated[Decimal, BeforeValidator(_fraction)]
 
 
@@ -52,6 +53,11 @@ class WatchdogSettings(Settings):
     state_dir: SettingPath
     # JSON {"exchange_key", "exchange_secret"} of a read-only key of the account.
     secrets_file: SettingPath
+    # The same of a read-only key of the master account, which alone can list the keys of the account.
+    master_secrets_file: SettingPath
+    # The public ids of the keys that the account should have beside the watchdog's own: the gateway's, the executor's.
+    order_key: ExchangeKeyId
+    exit_key: ExchangeKeyId | None = None
     # Written by the gateway's `init` for the watchdog: where its admin listener is, and a token for it.
     gateway_handover: SettingPath
     ring_file: SettingPath

@@ -69,7 +69,7 @@ def member_of(fields: Mapping[str, Value], key: str, kind: type[E]) -> E:
     """Return the enum member whose value is exactly the field's text."""
     value = fields[key]
     for member in kind:
-        if value == member._value_ and isinstance(value, str):
+        if value == member.value and isinstance(value, str):
             return member
     raise invalid(key, value)
 

@@ -185,9 +185,15 @@ def test_spot_exposure_is_every_coin_held_and_bought() -> None:
     assert alarms(beyond) == [(LimitAlarm.SYMBOL_EXPOSURE, "560 USDT of 500 USDT on spot ETHUSDT")]
 
 
-def test_coin_without_a_price_or_that_is_not_traded_is_not_measured() -> None:
-    without = replace(exposed(order(category="spot", quantity="1"), ETH="90"), prices={})
-    assert alarms(without) == []
+def test_coin_without_a_price_is_measured_at_the_highest_price_of_its_orders() -> None:
+    orders = (order(category="spot", quantity="1", price="110"), order(category="spot", quantity="1", price="90"))
+    at = replace(exposed(*orders, ETH="3"), prices={})
+    assert alarms(at) == []
+    beyond = replace(exposed(*orders, ETH="3.1"), prices={})
+    assert alarms(beyond) == [(LimitAlarm.SYMBOL_EXPOSURE, "561 USDT of 500 USDT on spot ETHUSDT")]
+
+
+def test_coin_that_is_not_traded_is_not_measured() -> None:
     assert alarms(exposed(order(category="spot", quantity="1"), DOGE="9000")) == []
 
 

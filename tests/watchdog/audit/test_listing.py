@@ -11,6 +11,7 @@ from trade_core.errors import ExchangeAnswerInvalid
 from trade_watchdog.audit.key_inventory import ListedKey
 from trade_watchdog.audit.listing import (
     borrowed_coins,
+    held_coins,
     listed_key,
     margin_mode,
     seen_algorithm,
@@ -290,6 +291,13 @@ def test_coin_that_is_owed_in_any_way_is_named(name: str) -> None:
 def test_wallet_that_is_none_is_refused(coins: Any) -> None:
     with pytest.raises(ExchangeAnswerInvalid):
         borrowed_coins({"coin": coins})
+
+
+def test_coins_that_are_held_are_read() -> None:
+    assert held_coins({"coin": [{"coin": "BTC", "walletBalance": "0.5"}, {"coin": "ETH", "walletBalance": ""}]}) == {
+        "BTC": Decimal("0.5"),
+        "ETH": Decimal(0),
+    }
 
 
 def test_margin_mode_is_read() -> None:

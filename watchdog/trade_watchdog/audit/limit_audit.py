@@ -162,7 +162,8 @@ def _notional(key: SymbolKey, exposed: Exposed, adding: list[SeenOrder]) -> Deci
     sells = sum((_left(order) for order in adding if order.side == "Sell"), ZERO)
     if category == "spot":
         coin = symbol.removesuffix(_SPOT_QUOTE)
-        return (exposed.coins.get(coin, ZERO) + buys) * exposed.prices.get(coin, ZERO)
+        price = max((order.price for order in adding), default=ZERO)
+        return (exposed.coins.get(coin, ZERO) + buys) * exposed.prices.get(coin, price)
     held = [position for position in exposed.positions if position.symbol == symbol]
     size = sum((position.size for position in held), ZERO)
     marks = [position.mark_price for position in held] or [order.price for order in adding]

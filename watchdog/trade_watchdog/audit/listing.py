@@ -111,15 +111,26 @@ def seen_algorithm(entry: Mapping[str, Any]) -> SeenAlgorithm | None:
 
 def borrowed_coins(account: Mapping[str, Any]) -> tuple[str, ...]:
     """Name the coins of a wallet that are owed. Raises ExchangeAnswerInvalid."""
-    coins = account.get("coin")
-    if not isinstance(coins, list) or not all(isinstance(coin, Mapping) for coin in coins):
-        raise _wrong("coin", "is no list of coins")
-    return tuple(_text(coin, "coin") for coin in coins if any(_number(coin, name, empty=ZERO) for name in _LOANS))
+    return tuple(
+        _text(coin, "coin") for coin in _coins(account) if any(_number(coin, name, empty=ZERO) for name in _LOANS)
+    )
+
+
+def held_coins(account: Mapping[str, Any]) -> Mapping[str, Decimal]:
+    """Read how much of each coin a wallet holds. Raises ExchangeAnswerInvalid."""
+    return {_text(coin, "coin"): _number(coin, "walletBalance", empty=ZERO) for coin in _coins(account)}
 
 
 def margin_mode(result: Mapping[str, Any]) -> str:
     """Read the margin mode of an account. Raises ExchangeAnswerInvalid."""
     return _text(result, "marginMode")
+
+
+def _coins(account: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    coins = account.get("coin")
+    if not isinstance(coins, list) or not all(isinstance(coin, Mapping) for coin in coins):
+        raise _wrong("coin", "is no list of coins")
+    return coins
 
 
 def _is_read_only(entry: Mapping[str, Any]) -> bool:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
+
+WORKING_STATUSES: Final = frozenset({"New", "PartiallyFilled", "Untriggered", "Triggered"})
+"""Orders that can still trade. Source: Bybit V5, enum orderStatus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

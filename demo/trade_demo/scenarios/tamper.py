@@ -1,0 +1,69 @@
+"""Somebody with root edits a row of the gateway's journal while everything runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Final
+
+from trade_demo.process import minimal_environment
+from trade_demo.scenarios.stage import ScenarioFailed, Stage
+
+NOTICED_WITHIN_S: Final = 30.0
+VERIFY_WITHIN_S: Final = 60.0
+TAMPERED: Final = 1
+
+
+async def play(stage: Stage) -> None:
+    """Edit a row, and see it found, the gateway halted, and `verify` name it. Raises ScenarioFailed."""
+    journal = Path(stage.files.journal("gateway").removeprefix("sqlite:///"))
+    seq = await asyncio.to_thread(edit_a_row, journal)
+    stage.say(f"root changes the side of the order in row {seq} of the gateway's journal, and its hash along with it")
+    took_s = await stage.until_state("HALTED", within_s=NOTICED_WITHIN_S)
+    stage.prove(f"the witness read row {seq} again, and the gateway was HALTED after {took_s:.1f} s")
+    halts = await stage.rows(frozenset({"state:changed"}))
+    stage.prove(f"row {halts[-1]['seq']} of the gateway's journal keeps the halt: {halts[-1]['fields'].get('reason')}")
+    code, said = await verify(journal, keys=stage.files.public_keys, home=stage.files.root / "scenario")
+    if code != TAMPERED:
+        raise ScenarioFailed(f"trade-journal verify ended with {code}: {said}")
+    stage.prove(f"trade-journal verify ends with {code}: {said}")
+
+
+def edit_a_row(journal: Path) -> int:
+    """Turn a Buy into a Sell in the newest intent, with a hash that fits; answers its number. Raises ScenarioFailed."""
+    with contextlib.closing(sqlite3.connect(journal, timeout=10)) as connection, connection:
+        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        row = connection.execute(
+            "SELECT seq, body FROM rows WHERE instr(body, ?) AND instr(body, ?) ORDER BY seq DESC LIMIT 1",
+            (b'"kind":"order:intent"', b'"side":"Buy"'),
+        ).fetchone()
+        if row is None:
+            raise ScenarioFailed("there is no order in the journal yet")
+        body = bytes(row[1]).replace(b'"side":"Buy"', b'"side":"Sell"')
+        for name, _ in triggers:
+            connection.execute(f'DROP TRIGGER "{name}"')
+        leaf = hashlib.sha256(b"\x00" + body).digest()
+        connection.execute("UPDATE rows SET body = ?, leaf_hash = ? WHERE seq = ?", (body, leaf, row[0]))
+        for _, made in triggers:
+            connection.execute(made)  # nothing is left to see of it
+        return int(row[0])
+
+
+async def verify(journal: Path, *, keys: Path, home: Path) -> tuple[int, str]:
+    """Run `trade-journal verify` as a stranger would; answers its exit code and its last line."""
+    command = [str(Path(sys.executable).with_name("trade-journal")), "verify", "--journal", str(journal)]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *("--keys", str(keys)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=minimal_environment(home),
+    )
+    async with asyncio.timeout(VERIFY_WITHIN_S):
+        output, _ = await process.communicate()
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return process.returncode or 0, lines[-1] if lines else ""

@@ -1,0 +1,125 @@
+"""The audit in the running stack: what a thief does is found and halts, and what the bot does is not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from integration.bot import Bot, resting_order
+from integration.stack import Stack, wait_until
+
+from trade_demo.scenarios.tamper import edit_a_row
+
+pytestmark = pytest.mark.slow
+NOTICED_WITHIN_S = 15.0
+KEY_NOTICED_WITHIN_S = 60.0
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of its own for each test: a halt stays."""
+    made = Stack(tmp_path)
+    made.wait_for_state("ACTIVE")
+    yield made
+    made.stop()
+
+
+def audit_of(stack: Stack) -> dict[str, Any]:
+    """What the watchdog's audit says."""
+    watchdog = stack.description["watchdog"]
+    headers = {"Authorization": f"Bearer {watchdog['admin_token']}"}
+    state = httpx.get(watchdog["admin"] + "/state", headers=headers, timeout=5).raise_for_status().json()
+    audit: dict[str, Any] = state["audit"]
+    return audit
+
+
+def act(stack: Stack, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = stack.control.post(path, json=body).raise_for_status().json()
+    return answer
+
+
+def trade(stack: Stack, *, orders: int, category: str) -> None:
+    """Place and cancel orders as a bot does."""
+    bot = Bot(stack.gateway)
+    try:
+        for number in range(orders):
+            order = resting_order(stack, category=category, usdt=20 + number)
+            placed = bot.post("/v5/order/create", order)
+            assert placed["retCode"] == 0, placed
+            if number % 2:
+                cancel = {"category": category, "symbol": order["symbol"], "orderId": placed["result"]["orderId"]}
+                assert bot.post("/v5/order/cancel", cancel)["retCode"] == 0
+    finally:
+        bot.close()
+
+
+def halted_after_s(stack: Stack, *, within_s: float) -> float:
+    """Wait until the gateway is HALTED; answers how long it took."""
+    began = time.monotonic()
+    stack.wait_for_state("HALTED", within_s=within_s)
+    return time.monotonic() - began
+
+
+def test_order_behind_the_gateway_is_found_among_the_bots_and_halts(stack: Stack) -> None:
+    for category in ("spot", "linear"):
+        trade(stack, orders=4, category=category)
+    rounds = audit_of(stack)["journal_rounds"]
+    wait_until(lambda: audit_of(stack)["journal_rounds"] > rounds + 1, within_s=30, what="the journal is read again")
+    wait_until(lambda: not audit_of(stack)["pending_orders"], within_s=30, what="every order was judged")
+    calm = audit_of(stack)
+    assert (calm["rogue_orders"], calm["other_orders"], calm["unproven_orders"]) == (0, 0, 0)
+    assert (calm["key_alarms"], calm["posture_alarms"], calm["limit_alarms"]) == ([], [], [])
+    assert (calm["posture_detail"], calm["are_limits_known"], stack.state_name()) == ("", True, "ACTIVE")
+    order = resting_order(stack, symbol="BTCUSDT", usdt=300)
+    act(stack, "/order", {**order, "timeInForce": "GTC"})
+    assert halted_after_s(stack, within_s=NOTICED_WITHIN_S) < NOTICED_WITHIN_S
+    assert audit_of(stack)["rogue_orders"] == 1
+    halt = stack.state()["holders"]["operator_latch"]
+    assert "no tag of this deployment" in halt["reason"]
+
+
+def test_market_order_behind_the_gateway_is_found_by_its_execution(stack: Stack) -> None:
+    act(
+        stack,
+        "/order",
+        {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Market", "qty": "0.001"},
+    )
+    halted_after_s(stack, within_s=NOTICED_WITHIN_S)
+    assert audit_of(stack)["rogue_orders"] == 1
+
+
+def test_person_who_reduces_by_hand_halts_and_is_not_called_rogue(stack: Stack) -> None:
+    bot = Bot(stack.gateway)
+    order = resting_order(stack, category="linear", symbol="XRPUSDT", usdt=50)
+    assert bot.post("/v5/order/create", order)["retCode"] == 0
+    bot.close()
+    act(stack, "/price", {"symbol": "XRPUSDT", "price": str(float(order["price"]) * 0.999)})
+    wait_until(
+        lambda: any(row["kind"] == "order:filled" for row in stack.rows()), within_s=20, what="the order is filled"
+    )
+    hand = {"category": "linear", "symbol": "XRPUSDT", "side": "Sell", "orderType": "Market", "reduceOnly": True}
+    act(stack, "/order", {**hand, "qty": order["qty"]})
+    halted_after_s(stack, within_s=NOTICED_WITHIN_S)
+    found = audit_of(stack)
+    assert (found["rogue_orders"], found["other_orders"]) == (0, 1)
+
+
+def test_key_that_nobody_expects_is_found_and_halts(stack: Stack) -> None:
+    made = act(stack, "/key", {"permissions": {"Spot": ["SpotTrade"]}, "readOnly": 0, "ips": []})
+    assert halted_after_s(stack, within_s=KEY_NOTICED_WITHIN_S) < KEY_NOTICED_WITHIN_S
+    (alarm,) = audit_of(stack)["key_alarms"]
+    assert (alarm["alarm"], alarm["key"]) == ("rogue", made["key"])
+
+
+def test_row_that_root_edits_is_found_and_halts(stack: Stack) -> None:
+    trade(stack, orders=2, category="spot")
+    url = stack.description["journals"]["gateway"]
+    size = stack.state()["journal"]["size"]
+    wait_until(lambda: stack.state()["journal"]["witnessed_size"] >= size, within_s=30, what="the rows are witnessed")
+    seq = edit_a_row(Path(url.removeprefix("sqlite:///")))
+    halted_after_s(stack, within_s=NOTICED_WITHIN_S)
+    assert f"row {seq} of the gateway's journal" in stack.state()["holders"]["operator_latch"]["reason"]

@@ -1,0 +1,80 @@
+"""Puts the audit together: its connections, what it remembers, and what it is given of the others."""
+
+from __future__ import annotations
+
+from trade_core.clock import NS_PER_MS, Clock
+from trade_core.trust.ring import KeyRing
+from trade_watchdog.audit.key_inventory import ExpectedKey, KeyRole
+from trade_watchdog.audit.limit_audit import AuditedLimits, LimitsUnreadable, limits_of
+from trade_watchdog.audit.order_audit import OrderAudit
+from trade_watchdog.audited_exchange import AuditedExchange
+from trade_watchdog.auditor import Auditor
+from trade_watchdog.drop_copy import DropCopy
+from trade_watchdog.gateway_link import GatewayLink
+from trade_watchdog.identity import ExchangeKey
+from trade_watchdog.ladder_keeper import LadderKeeper
+from trade_watchdog.log_witness import LogWitness
+from trade_watchdog.policy_chain import PolicyChain
+from trade_watchdog.recheck import Recheck
+from trade_watchdog.settings import WatchdogSettings
+
+LOOK_BACK_MS = 24 * 3600 * 1000
+"""A start looks so far back at executions: what came about while no watchdog looked is found then."""
+
+
+def make_auditor(
+    settings: WatchdogSettings,
+    *,
+    ring: KeyRing,
+    tag_key: bytes,
+    audited: AuditedExchange,
+    master: AuditedExchange,
+    witness: LogWitness,
+    link: GatewayLink,
+    keeper: LadderKeeper,
+    policies: PolicyChain,
+    read_key: ExchangeKey,
+    clock: Clock,
+) -> Auditor:
+    """Build the audit of one account."""
+
+    def limits() -> AuditedLimits | None:
+        text = witness.policy_text(policies.authorised_hash)
+        try:
+            return None if text is None else limits_of(text)
+        except LimitsUnreadable:
+            return None  # `/state` says that the limits are not known
+
+    now_ms = clock.wall_ns() // NS_PER_MS
+    return Auditor(
+        drop_copy=DropCopy(reading=audited, read_until_ms=max(ring.baseline.taken_at_ms, now_ms - LOOK_BACK_MS)),
+        audit=OrderAudit(
+            journaled=witness.journaled,
+            baseline=ring.baseline,
+            tag_key=tag_key,
+            deployment=ring.deployment,
+            account=ring.account,
+        ),
+        keys=master,
+        recheck=Recheck(source=link, open_copy=witness.reading),
+        posture=audited,
+        limits=limits,
+        prices=lambda: {} if keeper.book is None else keeper.book.prices,
+        account=settings.account,
+        expected_keys=expected_keys(settings, read_key=read_key),
+        copy=witness,
+        effects=keeper.effects,
+        incidents=keeper.history,
+        clock=clock,
+    )
+
+
+def expected_keys(settings: WatchdogSettings, *, read_key: ExchangeKey) -> tuple[ExpectedKey, ...]:
+    """Name the keys that the account should have. The public half of our own is in our secrets file."""
+    known = [
+        ExpectedKey(key=read_key.key.reveal(), role=KeyRole.READ),
+        ExpectedKey(key=settings.order_key, role=KeyRole.ORDER),
+    ]
+    if settings.exit_key is not None:
+        known.append(ExpectedKey(key=settings.exit_key, role=KeyRole.EXIT))
+    return tuple(known)
