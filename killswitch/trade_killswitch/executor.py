@@ -12,6 +12,8 @@ import asyncio
 import logging
 from typing import Any, Final
 
+from trade_core.alerts.model import TEXT_CHARACTERS_MAX, Alert, Severity
+from trade_core.alerts.outbox import Outbox
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.settings import shown_settings
@@ -45,6 +47,7 @@ class Executor:
         ring: KeyRing,
         journal: JournalWriter,
         exchange: ExitExchange,
+        outbox: Outbox,
         metrics: ExecutorMetrics,
         clock: Clock,
     ) -> None:
@@ -54,7 +57,8 @@ class Executor:
         self._exchange = exchange
         self._metrics = metrics
         self._recorder = Recorder(journal=journal, metrics=metrics, clock=clock)
-        self._sweeper = Sweeper(exchange=exchange, recorder=self._recorder, metrics=metrics, clock=clock)
+        self._outbox = outbox
+        self._sweeper = Sweeper(exchange=exchange, recorder=self._recorder, outbox=outbox, metrics=metrics, clock=clock)
         self._key = "not verified yet"
         self._kill_requests: dict[str, str] = {}
 
@@ -111,6 +115,7 @@ class Executor:
             "armed": {"is_armed": False, "reason": NOT_ARMED},
             "sweep": self._sweeper.status(),
             "kill_requests": dict(self._kill_requests),
+            "unacknowledged": list(self._outbox.unacknowledged),
             "journal": {
                 "size": self._journal.size,
                 "is_writable": self._journal.is_writable,
@@ -129,7 +134,15 @@ class Executor:
             while len(self._kill_requests) >= MAX_KILL_REQUESTS:
                 del self._kill_requests[next(iter(self._kill_requests))]
             self._kill_requests[request.request_id] = request.condition
-            log.error("a kill was asked for (%s): %s", request.condition, request.reason)
+            text = f"a kill was asked for ({request.condition}): {request.reason}; {NOT_ARMED}"
+            self._outbox.alert(
+                Alert(
+                    subject=f"kill:{request.condition}",
+                    severity=Severity.CRITICAL,
+                    text=text[:TEXT_CHARACTERS_MAX],
+                    needs_acknowledgement=True,
+                )
+            )
             await self._recorder.record(
                 RowKind.KILL_REQUESTED,
                 {
@@ -142,6 +155,10 @@ class Executor:
             )
         begun = await self._sweeper.begin(f"a kill was asked for: {request.condition}", by=by)
         return {"kill": "not_armed", "reason": NOT_ARMED, "sweep_id": begun.sweep_id}
+
+    def acknowledge(self, subject: str) -> None:
+        """Stop repeating the alerts of a subject."""
+        self._outbox.acknowledge(subject)
 
     async def rows(self, from_seq: int, limit: int) -> list[dict[str, Any]]:
         """Durable rows. Raises JournalError."""

@@ -6,6 +6,9 @@ from enum import StrEnum, unique
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from trade_core.alerts.channels import ChannelKind
+from trade_core.alerts.outbox import Fate
+
 
 @unique
 class RequestKind(StrEnum):
@@ -51,6 +54,15 @@ class ExecutorMetrics:
         )
         self.journal_rows = self._gauge("trade_executor_journal_rows", "Durable rows of the executor's journal")
         self.journal_writable = self._gauge("trade_executor_journal_writable", "1 while rows can be written")
+        self._alerts = Counter(
+            "trade_executor_alerts",
+            "Messages to people, by the kind of channel and what became of them",
+            ["channel", "fate"],
+            registry=self.registry,
+        )
+        for channel in ChannelKind:
+            for fate in Fate:
+                self._alerts.labels(channel.value, fate.value)
         for kind in RequestKind:
             for result in RequestResult:
                 self._requests.labels(kind.value, result.value)
@@ -58,6 +70,10 @@ class ExecutorMetrics:
     def count(self, kind: RequestKind, result: RequestResult) -> None:
         """Count one request."""
         self._requests.labels(kind.value, result.value).inc()
+
+    def count_alert(self, channel: ChannelKind, fate: Fate) -> None:
+        """Count what became of a message on a channel."""
+        self._alerts.labels(channel.value, fate.value).inc()
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry)

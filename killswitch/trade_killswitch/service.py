@@ -8,6 +8,9 @@ import logging
 import os
 from typing import Final
 
+from trade_core.alerts.model import Sender
+from trade_core.alerts.outbox import Outbox
+from trade_core.alerts.setup import read_channels
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import Clock, SystemClock
 from trade_core.logs import RefusalLog
@@ -36,6 +39,7 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
     ring = load_pinned_ring(settings)
     signer = load_signer(settings, ring)
     exit_key = load_exit_key(settings.secrets_file)
+    channels = [] if settings.alerts_file is None else read_channels(settings.alerts_file)
     # The journal's lock is what makes this executor the only one; the socket comes after it.
     journal = await JournalWriter.open(settings.journal_url, origin=signer.origin, clock=clock, signer=signer)
     metrics = ExecutorMetrics()
@@ -48,10 +52,24 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         user_agent="trade-kill-executor",
     )
     exchange = ExitExchange(client=client, requests_per_s=settings.requests_per_s, metrics=metrics, clock=clock)
-    executor = Executor(settings=settings, ring=ring, journal=journal, exchange=exchange, metrics=metrics, clock=clock)
+    outbox = Outbox(
+        sender=Sender(service="kill executor", environment=settings.environment, account=settings.account),
+        channels=channels,
+        clock=clock,
+        count=metrics.count_alert,
+    )
+    executor = Executor(
+        settings=settings,
+        ring=ring,
+        journal=journal,
+        exchange=exchange,
+        outbox=outbox,
+        metrics=metrics,
+        clock=clock,
+    )
     try:
         await executor.start()
-        await _serve(settings, executor, metrics, stop=stop or asyncio.Event())
+        await _serve(settings, executor, outbox, metrics, stop=stop or asyncio.Event())
     finally:
         await executor.stop()
         await exchange.close()
@@ -59,9 +77,10 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
 
 
 async def _serve(
-    settings: ExecutorSettings, executor: Executor, metrics: ExecutorMetrics, *, stop: asyncio.Event
+    settings: ExecutorSettings, executor: Executor, outbox: Outbox, metrics: ExecutorMetrics, *, stop: asyncio.Event
 ) -> None:
-    tasks = [asyncio.create_task(executor.keep_verifying_key()), asyncio.create_task(_keep_signing(executor))]
+    loops = (executor.keep_verifying_key(), _keep_signing(executor), outbox.run())
+    tasks = [asyncio.create_task(loop) for loop in loops]
     for task in tasks:
         task.add_done_callback(lambda _: stop.set())
     listener = _listener(settings, executor, metrics)

@@ -28,6 +28,8 @@ class ExecutorSettings(Settings):
     secrets_file: SettingPath
     ring_file: SettingPath
     socket: SettingPath
+    # JSON, mode 0600: channels of alerts.
+    alerts_file: SettingPath | None = None
     watchdog_uid: UserId | None = None
     console_uid: UserId | None = None
     requests_per_s: Annotated[int, Field(ge=5, le=REQUESTS_PER_S_MAX)] = REQUESTS_PER_S_DEFAULT

@@ -44,6 +44,13 @@ class KillRequest(BaseModel):
     ]
 
 
+class AckRequest(BaseModel):
+    """Which matter somebody has taken note of."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    subject: _NAME
+
+
 class Controlled(Protocol):
     """What the socket needs of the executor."""
 
@@ -57,6 +64,10 @@ class Controlled(Protocol):
 
     async def kill(self, request: KillRequest, *, by: str) -> dict[str, Any]:
         """Take a request to kill."""
+        ...
+
+    def acknowledge(self, subject: str) -> None:
+        """Stop repeating the alerts of a subject."""
         ...
 
     async def rows(self, from_seq: int, limit: int) -> list[dict[str, Any]]:
@@ -94,6 +105,11 @@ def socket_app(executor: Controlled, *, registry: CollectorRegistry) -> FastAPI:
     @app.post("/kill", status_code=202)
     async def kill(asked: KillRequest, request: Request) -> dict[str, Any]:
         return await executor.kill(asked, by=_caller(request))
+
+    @app.post("/ack")
+    async def ack(asked: AckRequest) -> dict[str, Any]:
+        executor.acknowledge(asked.subject)
+        return {"unacknowledged": executor.status()["unacknowledged"]}
 
     @app.get("/metrics")
     async def metrics() -> Response:

@@ -4,6 +4,7 @@ Guarantees
 - Who asks while a sweep goes on joins it; asking twenty times is asking once.
 - A sweep runs in a task of its own: who asked may go away.
 - What was begun and not proved before a crash, or a stop, is begun again at the next start, from the journal.
+- People are told when one begins, when it is pending, and when it is proved; nothing waits for that.
 - What nobody foresaw fails the sweep and begins it anew after a pause: it never ends without a proof.
 """
 
@@ -16,6 +17,8 @@ import secrets
 from dataclasses import asdict, dataclass
 from typing import Any, Final, assert_never
 
+from trade_core.alerts.model import TEXT_CHARACTERS_MAX, Alert, Severity
+from trade_core.alerts.outbox import Outbox
 from trade_core.clock import NS_PER_S, Clock
 from trade_journal.log.rows import Row, RowKind
 from trade_journal.writer.writer import JournalWriter
@@ -26,6 +29,7 @@ from trade_killswitch.recorder import Recorder
 from trade_killswitch.sweep_flow import SweepProgress, SweepReport, sweep
 
 DEFECT_PAUSE_S: Final = 1.0
+PENDING_SUBJECT: Final = "sweep:pending"
 _PAGE: Final = 500
 log = logging.getLogger(__name__)
 
@@ -41,9 +45,18 @@ class Begun:
 class Sweeper:
     """The sweeps of one account."""
 
-    def __init__(self, *, exchange: ExitExchange, recorder: Recorder, metrics: ExecutorMetrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        exchange: ExitExchange,
+        recorder: Recorder,
+        outbox: Outbox,
+        metrics: ExecutorMetrics,
+        clock: Clock,
+    ) -> None:
         self._exchange = exchange
         self._recorder = recorder
+        self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
         self._running: asyncio.Task[None] | None = None
@@ -101,7 +114,7 @@ class Sweeper:
         self._metrics.sweep_running.set(1)
         # The first row and the first reading go out together: the disk holds up no cancel.
         started = asyncio.create_task(self._recorder.record(RowKind.SWEEP_STARTED, {"sweep_id": sweep_id, **words}))
-        log.warning("sweep %s: %s", sweep_id, words["reason"])
+        self._tell("sweep:started", Severity.WARNING, f"a sweep has begun: {words['reason']}")
         try:
             report = await self._until_proved(sweep_id)
         finally:
@@ -109,10 +122,11 @@ class Sweeper:
             self._metrics.sweep_running.set(0)
             self._metrics.sweep_pending.set(0)
         self._metrics.sweeps_proved.inc()
+        self._outbox.acknowledge(PENDING_SUBJECT)
         self._last = {"sweep_id": sweep_id, "proved_at_ns": self._clock.wall_ns(), **asdict(report)}
-        log.warning(
-            "sweep %s: proved in %.2f s: nothing works but %d protective stops", sweep_id, report.took_s, report.kept
-        )
+        words_of_proof = f"nothing works but {report.kept} protective stops; it took {report.took_s:.2f} s"
+        log.warning("sweep %s is proved: %s", sweep_id, words_of_proof)
+        self._tell("sweep:proved", Severity.INFO, f"the sweep is proved: {words_of_proof}")
 
     async def _until_proved(self, sweep_id: str) -> SweepReport:
         while True:
@@ -131,8 +145,25 @@ class Sweeper:
                 report: SweepReport = ended.value
                 return report
             given = await self._do(command)
-            self._metrics.sweep_pending.set(self._progress.is_pending)
+            self._note_pending()
             self._metrics.working_orders.set(self._progress.working or 0)
+
+    def _note_pending(self) -> None:
+        progress = self._progress
+        self._metrics.sweep_pending.set(progress.is_pending)
+        if progress.is_pending:
+            text = f"the sweep has no proof: {progress.working} orders must go, {progress.unread} lists cannot be read"
+            self._tell(PENDING_SUBJECT, Severity.CRITICAL, text, needs_acknowledgement=True)
+
+    def _tell(self, subject: str, severity: Severity, text: str, *, needs_acknowledgement: bool = False) -> None:
+        self._outbox.alert(
+            Alert(
+                subject=subject,
+                severity=severity,
+                text=text[:TEXT_CHARACTERS_MAX],
+                needs_acknowledgement=needs_acknowledgement,
+            )
+        )
 
     async def _do(self, command: Command) -> Any:
         match command:

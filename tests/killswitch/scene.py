@@ -62,6 +62,7 @@ class Scene:
     credentials: dict[str, Any]
     control: httpx.AsyncClient
     client: BybitClient
+    at_once: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
     prices: dict[tuple[str, str], Decimal] = field(default_factory=dict)
 
     @property
@@ -161,7 +162,9 @@ class Scene:
         return str(answer.result["orderId"])
 
     async def post(self, path: str, content: dict[str, Any]) -> Answer:
-        return await self.client.post(path, json.dumps(content).encode())
+        # A signature is good for two seconds: hundreds signed at once would not all arrive in time on a busy machine.
+        async with self.at_once:
+            return await self.client.post(path, json.dumps(content).encode())
 
     async def working(self) -> list[dict[str, Any]]:
         """What works on the account, as the exchange itself knows it."""

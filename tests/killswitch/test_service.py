@@ -12,11 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
-from http_double import Asked, envelope, http_double
+from http_double import Asked, envelope, http_double, reply
 from killswitch.test_key_check import key
 from killswitch.test_working_orders import row
 from trust_parts import ring_of
 
+from trade_core.alerts import outbox
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import write_secret_file
 from trade_core.settings import load_settings
@@ -24,6 +25,7 @@ from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.ring import ring_bytes
 from trade_journal.errors import JournalUnavailable
 from trade_journal.writer.writer import JournalWriter
+from trade_killswitch import sweep_flow
 from trade_killswitch import sweeper as sweeper_module
 from trade_killswitch.cli import main
 from trade_killswitch.exchange import ExitExchange
@@ -107,16 +109,16 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, **key_changes: Any) -> AsyncIterator[World]:
+async def world(folder: Path, *, settings: dict[str, Any] | None = None, **key_changes: Any) -> AsyncIterator[World]:
     """Run an executor until the context ends."""
     made = World(folder)
     made.key = key(**key_changes)
     async with http_double(made.answer) as double:
-        settings = load_settings(written(folder, double.url), ExecutorSettings)
-        if not settings.state_dir.exists():
-            initialise(settings)
+        loaded = load_settings(written(folder, double.url, **(settings or {})), ExecutorSettings)
+        if not loaded.state_dir.exists():
+            initialise(loaded)
         stop = asyncio.Event()
-        task = made.task = asyncio.create_task(run(settings, stop=stop))
+        task = made.task = asyncio.create_task(run(loaded, stop=stop))
         async with asyncio.timeout(10):
             while not await made.answers() and not task.done():  # noqa: ASYNC110 - it is what a client would do
                 await asyncio.sleep(0.01)
@@ -167,6 +169,39 @@ async def test_twenty_requests_while_a_sweep_goes_on_are_one_sweep(tmp_path: Pat
         made.is_up = True
         await made.until(lambda status: status["sweep"]["last"] is not None)
         assert (await made.kinds()).count("sweep:started") == 1
+
+
+async def test_people_are_told_of_a_pending_sweep_until_it_is_proved_and_of_a_kill_until_somebody_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_flow, "PENDING_AFTER_S", 0)
+    monkeypatch.setattr(outbox, "PACE_S", 0.01)
+    texts: list[str] = []
+
+    def telegram(asked: Asked) -> bytes:
+        texts.append(asked.json()["text"])
+        return reply(b"{}", headers={})
+
+    async with http_double(telegram) as double:
+        channel = {"kind": "telegram", "token": "1:canary", "chat_id": "-1", "base_url": double.url}
+        write_secret_file(tmp_path / "alerts.json", {"channels": [channel]})
+        async with world(tmp_path, settings={"alerts_file": "alerts.json"}) as made:
+            made.is_up = False
+            await made.ask("POST", "/sweep", json={"reason": "x"})
+            await made.until(lambda status: status["unacknowledged"] == ["sweep:pending"])
+            made.is_up = True
+            await made.until(lambda status: status["sweep"]["last"] is not None)
+            assert (await made.status())["unacknowledged"] == []
+            kill = {"request_id": "r", "condition": "rogue_key", "reason": "a key appeared"}
+            await made.ask("POST", "/kill", json=kill)
+            assert (await made.status())["unacknowledged"] == ["kill:rogue_key"]
+            answer = await made.ask("POST", "/ack", json={"subject": "kill:rogue_key"})
+            assert answer.json() == {"unacknowledged": []}
+            async with asyncio.timeout(10):
+                while not any("a kill was asked for" in text for text in texts):  # noqa: ASYNC110 - it is sent soon
+                    await asyncio.sleep(0.01)
+    assert texts[0].startswith("WARNING kill executor simulated/1002: a sweep has begun: x\n")
+    assert texts[1].startswith("CRITICAL kill executor simulated/1002: the sweep has no proof")
 
 
 async def test_sweep_that_is_stopped_goes_on_at_the_next_start(tmp_path: Path) -> None:
