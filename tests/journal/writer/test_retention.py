@@ -7,16 +7,26 @@ from pathlib import Path
 
 import pytest
 from journal.store.sealed import Sealable
+from journal.writer.test_succession_cli import ROWS
+from journal.writer.test_writer_process import SOMEBODY, deployed
+from journal.writer.test_writer_settings import written
 from journal.writing import KEYS, ORIGIN, SIGNER, WITNESS, WITNESS_KEY
 
 from trade_core.clock import ManualClock
+from trade_core.settings import load_settings
 from trade_journal.errors import ForkProven, JournalRefused, JournalUnavailable, Withheld
+from trade_journal.log.checkpoint import cosign
+from trade_journal.log.note import parse_note
 from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import StoredRow
 from trade_journal.store.segments import archive_beside
+from trade_journal.store.store import JournalStore
 from trade_journal.writer import retention
 from trade_journal.writer.retention import say_what_is_missing, seal_when_due
 from trade_journal.writer.witness import Witness
+from trade_journal.writer.writer_identity import load_log_identity
+from trade_journal.writer.writer_process import prepare_segments
+from trade_journal.writer.writer_settings import JournalWriterSettings
 
 DAY_NS = 24 * 60 * 60 * 10**9
 
@@ -102,3 +112,22 @@ def test_witness_judges_old_checkpoints_over_sealed_rows(journal: Sealable, tmp_
     with pytest.raises(JournalRefused, match="is missing"):
         witness.cosign(signed(rows[:2]), at_s=4)
     witness.close()
+
+
+def test_writer_seals_by_its_settings_before_it_opens_its_doors(tmp_path: Path) -> None:
+    deployed(tmp_path)
+    url = f"sqlite:///{tmp_path}/journal.db"
+    settings = load_settings(written(tmp_path, journal_url=url, retention_days=1), JournalWriterSettings)
+    identity = load_log_identity(settings)
+    prepare_segments(settings, identity, ManualClock())  # there is no journal yet
+    store = JournalStore.open(url, origin=identity.keys.journal, log=identity.keys.log)
+    store.append_stored([StoredRow(row.seq, row.body, row.leaf_hash) for row in ROWS])
+    note = identity.signer.sign(store.tree()).rendered().encode()
+    store.append_checkpoint(note)
+    witness = identity.keys.witness
+    assert witness is not None
+    store.append_cosigned(cosign(parse_note(note), name=witness.name, private_key=SOMEBODY, at_s=1).rendered().encode())
+    store.close()
+    prepare_segments(settings, identity, ManualClock())
+    (segment,) = archive_beside(tmp_path / "journal.db").iterdir()
+    assert segment.name == f"rows-{0:016d}-{len(ROWS):016d}.db"
