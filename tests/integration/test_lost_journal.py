@@ -97,7 +97,7 @@ def test_journal_that_is_lost_goes_on_behind_the_watchdogs_copy(own_stack: Stack
     stack.restart("watchdog")
     generation = stack.state()["lease"]["generation"]
     wait_until(
-        lambda: stack.state()["lease"]["generation"] > generation, within_s=30, what="a lease of the new watchdog"
+        lambda: stack.state()["lease"]["generation"] > generation, within_s=60, what="a lease of the new watchdog"
     )
-    assert stack.state_name() == "ACTIVE"
+    stack.wait_for_state("ACTIVE")
     bot.close()
