@@ -15,7 +15,8 @@ from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_demo.exchange_reader import ExchangeReader, get_json, http_client
 from trade_demo.freqtrade_control import FreqtradeAccess, FreqtradeControl
 from trade_demo.observe import ExchangeObserver, GatewayObserver, observe_forever
-from trade_demo.options import Bot, Mode, Options
+from trade_demo.options import Bot, Mode, Options, Scenario
+from trade_demo.policy import CRASH_AMOUNT, CRASH_COIN
 from trade_demo.ports import Ports
 from trade_demo.process import (
     ProcessFailed,
@@ -28,6 +29,8 @@ from trade_demo.process import (
     stop_processes,
     watch,
 )
+from trade_demo.scenarios.play import play
+from trade_demo.scenarios.stage import Stage
 from trade_demo.stack import (
     EXECUTOR,
     JOURNAL_WRITER,
@@ -53,6 +56,7 @@ from trade_demo.stack import (
     write_simulator_settings,
     write_watchdog_settings,
 )
+from trade_demo.verdict import Verdict
 from trade_demo.view import HappeningKind, View
 
 # Each wait of the start; a busy two-core machine needs some seconds for each.
@@ -120,7 +124,37 @@ class Stack:
         await self._until(simulator, _exists(self._files.credentials), "write its credentials")
         exchange = read_exchange_credentials(self._files.credentials)
         self._step(f"simulated exchange at {exchange.url}, control at {exchange.control}/__sim")
+        if self._options.scenario is Scenario.CRASH:
+            await self._adopt_a_holding(exchange)
         return exchange
+
+    async def _adopt_a_holding(self, exchange: ExchangeCredentials) -> None:
+        """Let the account hold a coin before its deployment begins, so that the baseline names it."""
+        headers = _bearer(exchange.control_token.reveal())
+        async with http_client(exchange.control, headers=headers) as control:
+            answer = await control.post("/__sim/flow", json={"coin": CRASH_COIN, "amount": CRASH_AMOUNT})
+            if answer.status_code != httpx.codes.OK:
+                raise ProcessFailed(f"the simulator gives no {CRASH_COIN}: {answer.text[:200]}")
+        self._step(f"the account holds {CRASH_AMOUNT} {CRASH_COIN} that the bot does not trade: 70 % of its equity")
+
+    async def play(self, scenario: Scenario) -> Verdict:
+        """Play a scenario on the running stack; answers how it ended, with its evidence in the view."""
+        assert self.exchange is not None
+        async with contextlib.AsyncExitStack() as clients:
+            enter = clients.enter_async_context
+            operator = read_handover(self._files.handover("gateway", "operator"))
+            watched = read_handover(self._files.handover("watchdog", "operator"))
+            stage = Stage(
+                control=await enter(
+                    http_client(self.exchange.control, headers=_bearer(self.exchange.control_token.reveal()))
+                ),
+                gateway=await enter(http_client(operator.url, headers=_bearer(operator.token.reveal()))),
+                watchdog=await enter(http_client(watched.url, headers=_bearer(watched.token.reveal()))),
+                files=self._files,
+                view=self._view,
+                clock=self._clock,
+            )
+            return await play(scenario, stage)
 
     async def _prepare_services(self, exchange: ExchangeCredentials) -> None:
         files, ports = self._files, self._ports

@@ -23,11 +23,7 @@ MIN_BASE_PORT = 1024
 MAX_BASE_PORT = 65_000
 REPLAY_PREFIX = "replay="
 REPLAY_SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
-SCENARIOS = ("crash", "rogue", "leak", "tamper", "drill")
-SCENARIO_REFUSAL = (
-    "--scenario: scenarios come with a later version, together with the ladder and the kill switch that they show; "
-    "leave the option out"
-)
+DRILL_REFUSAL = "--scenario drill: comes with a later version, together with the kill switch that it shows"
 
 
 class Bot(StrEnum):
@@ -42,6 +38,16 @@ class Mode(StrEnum):
 
     SPOT = "spot"
     FUTURES = "futures"
+
+
+class Scenario(StrEnum):
+    """What can be watched happen."""
+
+    CRASH = "crash"
+    ROGUE = "rogue"
+    LEAK = "leak"
+    TAMPER = "tamper"
+    DRILL = "drill"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +66,17 @@ class Options:
     base_port: int | None
     state_dir: Path | None
     is_json: bool
+    scenario: Scenario | None = None
 
 
 def parse_options(arguments: Sequence[str]) -> Options:
     """Parse a command line. Exits with code 2 and a message that names the option when it makes no sense."""
     parser = _parser()
     found = parser.parse_args(arguments)
-    if found.scenario is not None:
-        parser.error(SCENARIO_REFUSAL)
+    if found.scenario == Scenario.DRILL:
+        parser.error(DRILL_REFUSAL)
+    if found.scenario == Scenario.CRASH and found.policy is not None:
+        parser.error("--scenario crash: brings a policy of its own, without the coin that falls; leave --policy out")
     replays = tuple(item for item in found.market or () if item is not None)
     if found.market and len(replays) not in {0, len(found.market)}:
         parser.error("--market: walk and replay cannot be mixed")
@@ -87,6 +96,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         base_port=found.base_port,
         state_dir=found.state_dir,
         is_json=found.json,
+        scenario=None if found.scenario is None else Scenario(found.scenario),
     )
 
 
@@ -94,8 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trade-demo",
         description="Run the whole stack on a simulated exchange, with a real freqtrade, and show what happens.",
-        epilog="Exit codes: 0 at least one entry and one exit filled (with --bot none: everything kept running), "
-        "1 not so, 2 an option or setting makes no sense.",
+        epilog="Exit codes: 0 at least one entry and one exit filled (with --bot none: everything kept running; with "
+        "--scenario: it came to its end), 1 not so, 2 an option or setting makes no sense.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -137,7 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=_seed, default=DEFAULT_SEED, metavar="N", help="seed of the price walk (default: 7)"
     )
-    parser.add_argument("--scenario", choices=SCENARIOS, help="not in this version")
+    parser.add_argument(
+        "--scenario",
+        choices=[scenario.value for scenario in Scenario],
+        help="what happens once everything runs: crash walks every rung of the ladder, rogue places an order behind "
+        "the gateway, leak makes a second key, tamper edits the journal; the run ends with the evidence",
+    )
     parser.add_argument(
         "--minutes", type=_number(MAX_MINUTES), metavar="N", help="end by itself after this long (default: at Ctrl-C)"
     )

@@ -12,6 +12,9 @@ from trade_demo.options import Mode
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
 CATEGORIES = ("spot", "linear")
+# The coin that falls in the crash scenario; the account holds it from the beginning, and no bot may trade it.
+CRASH_COIN, CRASH_SYMBOL = "XRP", "XRPUSDT"
+CRASH_AMOUNT = "4200"
 # About 640 USDT of BTC and ETH, far fewer of XRP, at the simulated market's start; the notional limits bite first.
 MAX_ORDER_QUANTITY = {"BTCUSDT": "0.01", "ETHUSDT": "0.3", "XRPUSDT": "1000"}
 ALLOCATED_CAPITAL_USDT = Decimal(4000)
@@ -26,14 +29,15 @@ LEVERAGE = 1
 STAKE_USDT = {Mode.SPOT: Decimal(40), Mode.FUTURES: Decimal(80)}
 
 
-def demo_policy() -> str:
-    """Return the policy as TOML."""
+def demo_policy(*, without: str | None = None) -> str:
+    """Return the policy as TOML, on all symbols but the one that it is to be without."""
     tables = "\n".join(
         f'[[symbols]]\ncategory = "{category}"\nsymbol = "{symbol}"\n'
         f'max_order_quantity = "{MAX_ORDER_QUANTITY[symbol]}"\n'
         f'max_notional_usdt = "{format_decimal(MAX_SYMBOL_NOTIONAL_USDT)}"\n'
         for category in CATEGORIES
         for symbol in SYMBOLS
+        if symbol != without
     )
     return (
         "# The demo's limits. Every key is required and none can be switched off.\n"

@@ -16,7 +16,7 @@ from trade_core.secrets import write_secret_file
 from trade_demo.describe import describe
 from trade_demo.launch import Stack
 from trade_demo.observe import ProcessObserver, observe_forever
-from trade_demo.options import Options
+from trade_demo.options import Options, Scenario
 from trade_demo.ports import choose_ports
 from trade_demo.process import ProcessFailed
 from trade_demo.screen import Screen, choose_screen
@@ -46,11 +46,13 @@ async def run(options: Options) -> int:
     finally:
         view.headline = "ending"
         memory = measure_memory(stack.running)
-        died = [item.spec.name for item in stack.running if item.has_died]
+        # What a scenario brings about may end the bot: the watchdog does that.
+        may_end = {"freqtrade"} if options.scenario else set()
+        died = [item.spec.name for item in stack.running if item.has_died and item.spec.name not in may_end]
         await _stop(stack, tasks)
         await tasks.cancel()
         drawing.cancel()
-    verdict = judge(bot=options.bot, counts=view.counts, died=died, failure=failure)
+    verdict = judge(bot=options.bot, counts=view.counts, died=died, failure=failure, scenario=tasks.scenario)
     error_lines = await asyncio.to_thread(find_error_lines, files.logs)
     screen.show(view)
     screen.end(summarise(view, verdict=verdict, memory=memory, error_lines=error_lines, logs=files.logs))
@@ -63,6 +65,7 @@ class Tasks:
     def __init__(self) -> None:
         self.ending = asyncio.Event()
         self.hurry = asyncio.Event()
+        self.scenario: Verdict | None = None
         self._failure: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
@@ -115,10 +118,19 @@ async def _start_and_wait(stack: Stack, *, options: Options, files: Files, tasks
         ending.cancel()
         exit_code = error.exit_code if isinstance(error, ProcessFailed) else FAILED
         return Verdict(exit_code=exit_code, sentence=str(error))
+    if options.scenario is not None:
+        tasks.spawn(_play(stack, options.scenario, tasks))
     duration_s = None if options.minutes is None else float(options.minutes * SECONDS_PER_MINUTE)
     await asyncio.wait({ending}, timeout=duration_s)
     ending.cancel()
     return tasks.verdict()
+
+
+async def _play(stack: Stack, scenario: Scenario, tasks: Tasks) -> None:
+    """Play the scenario; the run ends with it."""
+    tasks.scenario = Verdict(exit_code=FAILED, sentence=f"the run ended before the scenario {scenario.value} did")
+    tasks.scenario = await stack.play(scenario)
+    tasks.ending.set()
 
 
 async def _start(stack: Stack, *, options: Options, files: Files) -> None:

@@ -27,8 +27,8 @@ from trade_core.money import format_decimal
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_secret_file
 from trade_demo.exchange_reader import ApiKey
 from trade_demo.freqtrade_control import FreqtradeAccess
-from trade_demo.options import Mode, Options
-from trade_demo.policy import STAKE_USDT, demo_policy
+from trade_demo.options import Mode, Options, Scenario
+from trade_demo.policy import CRASH_SYMBOL, STAKE_USDT, demo_policy
 from trade_demo.ports import HOST, Ports
 from trade_demo.process import ProcessFailed, ProcessSpec, minimal_environment, service_command
 
@@ -283,7 +283,8 @@ def write_gateway_settings(files: Files, *, ports: Ports, exchange: ExchangeCred
     """Write gateway.toml, its secrets (the order key) and, unless the user brought one, the policy."""
     write_secret_file(files.secrets("gateway"), _key_file(exchange.order))
     if options.policy_file is None:
-        files.policy.write_text(demo_policy(), encoding="utf-8")
+        without = CRASH_SYMBOL if options.scenario is Scenario.CRASH else None
+        files.policy.write_text(demo_policy(without=without), encoding="utf-8")
     _write_toml(
         files.settings("gateway"),
         {

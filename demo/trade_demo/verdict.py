@@ -19,8 +19,12 @@ class Verdict:
     sentence: str
 
 
-def judge(*, bot: Bot, counts: Counts, died: Sequence[str], failure: Verdict | None) -> Verdict:
+def judge(
+    *, bot: Bot, counts: Counts, died: Sequence[str], failure: Verdict | None, scenario: Verdict | None = None
+) -> Verdict:
     """Judge a run. `died` names processes that ended unasked; `failure` is the end of a stack that did not start.
+
+    A run with a scenario is judged by how that ended.
 
     A fill counts when the exchange reports it and the gateway's journal holds the intent of its order.
     """
@@ -28,6 +32,8 @@ def judge(*, bot: Bot, counts: Counts, died: Sequence[str], failure: Verdict | N
         return failure
     if died:
         return Verdict(exit_code=FAILED, sentence=f"ended without being asked to: {', '.join(died)}")
+    if scenario is not None:
+        return scenario
     if bot is Bot.NONE:
         return Verdict(exit_code=GOOD, sentence="every process ran to the end; no bot was asked for")
     unjournaled = counts.entry_fills + counts.exit_fills - counts.journaled_entry_fills - counts.journaled_exit_fills

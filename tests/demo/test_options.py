@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trade_demo.options import SCENARIOS, Bot, Mode, parse_options
+from trade_demo.options import Bot, Mode, Scenario, parse_options
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -43,11 +43,20 @@ def test_options_all_given_are_taken_over(tmp_path: Path) -> None:
     assert (options.base_port, options.is_json) == (22000, True)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_options_any_scenario_is_refused_as_not_in_this_version(
-    scenario: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert "scenarios come with a later version" in refused(["--scenario", scenario], capsys)
+@pytest.mark.parametrize("scenario", [scenario for scenario in Scenario if scenario is not Scenario.DRILL])
+def test_options_scenario_is_taken(scenario: Scenario) -> None:
+    assert parse_options(["--scenario", scenario.value]).scenario is scenario
+    assert parse_options([]).scenario is None
+
+
+def test_options_drill_is_refused_as_not_in_this_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "comes with a later version" in refused(["--scenario", "drill"], capsys)
+
+
+def test_options_crash_brings_its_own_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.touch()
+    assert "leave --policy out" in refused(["--scenario", "crash", "--policy", str(policy)], capsys)
 
 
 @pytest.mark.parametrize(

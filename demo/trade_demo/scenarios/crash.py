@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from trade_demo.policy import CRASH_COIN, CRASH_SYMBOL
 from trade_demo.scenarios.stage import Stage
 
-COIN, SYMBOL = "XRP", "XRPUSDT"
 FALL: Final = Decimal("0.985")
 """What is left of the price at each step; the holding is 70 % of the equity, so that a step costs about 1 %."""
 STEP_S: Final = 5.0
 TICK: Final = Decimal("0.0001")
 RUNGS: Final = ("daily", "weekly", "monthly", "high_water")
 WALK_WITHIN_S: Final = 420.0
+_ACTIONS: Final = {
+    "halt": "the gateway halted",
+    "kill": "the kill asked for at the executor",
+    "scale_bot": "the bot paused and stopped",
+}
 
 
 async def play(stage: Stage) -> None:
     """Let the price fall until the last rung has fired, telling each as it does. Raises ScenarioFailed."""
-    stage.say(
-        f"the account holds {COIN} since before its deployment began; the bot does not trade it. Its price falls now"
-    )
+    stage.say(f"the account has held {CRASH_COIN} since before its deployment began. Its price falls now")
     falling = asyncio.create_task(_fall(stage))
     try:
         for rung in RUNGS:
@@ -33,32 +37,41 @@ async def play(stage: Stage) -> None:
         falling.cancel()
         await asyncio.gather(falling, return_exceptions=True)
     await stage.until_state("HALTED", within_s=30)
-    stage.prove(
-        "there is no standing warrant, so the kill that the last rung asks for falls back: halted, swept, the bot "
-        "scaled to zero, and a person is paged for a touch"
-    )
+    stage.say("nobody has armed a kill, so the last rung falls back: halted, swept, the bot stopped, a person paged")
+    await stage.until("the watchdog has done what the rungs demand", _is_all_done(stage), within_s=60)
+    for action, found in sorted((await stage.watchdog_state())["actions"].items()):
+        stage.prove(f"{_ACTIONS.get(action, action)}: {found.get('failure') or 'done'}")
 
 
 async def _fall(stage: Stage) -> None:
-    price = stage.view.prices[SYMBOL]
+    price = stage.view.prices[CRASH_SYMBOL]
     while True:
         price = (price * FALL).quantize(TICK)
-        await stage.act("/price", {"symbol": SYMBOL, "price": str(price)})
+        await stage.act("/price", {"symbol": CRASH_SYMBOL, "price": str(price)})
         await asyncio.sleep(STEP_S)
 
 
-def _has_fired(stage: Stage, rung: str) -> Any:
+def _is_all_done(stage: Stage) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        actions = (await stage.watchdog_state()).get("actions")
+        found = list(actions.values()) if isinstance(actions, Mapping) else []
+        return bool(found) and all(item.get("done_for") or item.get("failure") for item in found)
+
+    return holds
+
+
+def _has_fired(stage: Stage, rung: str) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
         return str(_rung(await stage.watchdog_state(), rung).get("stage")) != "armed"
 
     return holds
 
 
-def _rung(state: Any, name: str) -> dict[str, Any]:
+def _rung(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     rungs = state.get("rungs")
-    found = [rung for rung in rungs if rung.get("rung") == name] if isinstance(rungs, list) else []
-    return found[0] if found else {"stage": "armed"}
+    found = rungs.get(name) if isinstance(rungs, Mapping) else None
+    return found if isinstance(found, Mapping) else {"stage": "armed"}
 
 
-def _figures(rung: dict[str, Any]) -> str:
-    return f"drawdown {rung.get('drawdown')} of {rung.get('fraction')}, peak {rung.get('peak')}"
+def _figures(rung: Mapping[str, Any]) -> str:
+    return f"drawdown {rung.get('drawdown')} of {rung.get('threshold')}, unit price peak {rung.get('peak')}"

@@ -51,7 +51,7 @@ class Stage:
     async def act(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do something to the simulated world. Raises ScenarioFailed when it refuses."""
         try:
-            response = await self.control.post(path, json=dict(body))
+            response = await self.control.post(f"/__sim{path}", json=dict(body))
         except httpx.HTTPError as error:
             raise ScenarioFailed(f"the simulator's control does not answer: {type(error).__name__}") from None
         if response.status_code != httpx.codes.OK:
@@ -61,7 +61,7 @@ class Stage:
 
     async def world(self) -> Mapping[str, Any]:
         """Read the simulated world as it is."""
-        return await get_json(self.control, "/state")
+        return await get_json(self.control, "/__sim/state")
 
     async def gateway_state(self) -> Mapping[str, Any]:
         """Read the gateway's `/state`."""
@@ -70,6 +70,13 @@ class Stage:
     async def watchdog_state(self) -> Mapping[str, Any]:
         """Read the watchdog's `/state`."""
         return await get_json(self.watchdog, "/state")
+
+    async def findings(self) -> str:
+        """Say what the watchdog's audit has found, in words."""
+        audit = (await self.watchdog_state()).get("audit")
+        found = audit if isinstance(audit, Mapping) else {}
+        alarms = "; ".join(f"key {alarm['key']} {alarm['alarm']}" for alarm in found.get("key_alarms", []))
+        return f"{found.get('rogue_orders')} rogue orders, {alarms or 'no alarm about keys'}"
 
     async def rows(self, kinds: frozenset[str]) -> list[Mapping[str, Any]]:
         """Read the rows of these kinds from the gateway's journal, oldest first."""

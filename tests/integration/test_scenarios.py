@@ -1,0 +1,42 @@
+"""The scenarios of the demo, played to their end with all real processes and no bot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+DEMO = Path(sys.prefix).parent / "demo" / "bin" / "trade-demo"
+
+
+def played(folder: Path, scenario: str) -> str:
+    """Play a scenario; answers what was on the screen."""
+    command = [DEMO, "--bot", "none", "--minutes", "8", "--scenario", scenario, "--state-dir", folder / "state"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=560, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_crash_walks_every_rung_and_falls_back_without_a_warrant(tmp_path: Path) -> None:
+    shown = played(tmp_path, "crash")
+    evidence = [line for line in shown.splitlines() if line.startswith("  - ")]
+    assert [line.split()[2] for line in evidence[:4]] == ["daily", "weekly", "monthly", "high_water"]
+    assert "the gateway is TRIMMED" in evidence[1]
+    assert "the gateway is HALTED" in evidence[3]
+    assert "  - the gateway halted: done" in evidence
+    assert "  - the kill asked for at the executor: done" in evidence
+
+
+def test_rogue_order_is_found_and_swept(tmp_path: Path) -> None:
+    shown = played(tmp_path, "rogue")
+    assert "the kill executor swept it away" in shown
+    assert "the watchdog's audit counts 1 rogue orders, no alarm about keys" in shown
+
+
+def test_leaked_key_is_found(tmp_path: Path) -> None:
+    shown = played(tmp_path, "leak")
+    assert "the key sentinel found" in shown
+    assert "nobody expects it; it may use Spot" in shown
