@@ -42,3 +42,11 @@ def test_sweep_is_not_due_again_once_the_gateway_answers() -> None:
     silence.hear(at(40))
     assert silence.is_sweep_due(at(46)) is False
     assert silence.is_sweep_due(at(55)) is True
+
+
+def test_next_silence_does_not_wait_for_the_last_one_s_turn() -> None:
+    silence = Silence(heard_at_ns=at(0))
+    silence.asked(at(15), is_taken=True)
+    silence.hear(at(16))
+    assert silence.is_sweep_due(at(30.9)) is False
+    assert silence.is_sweep_due(at(31)) is True

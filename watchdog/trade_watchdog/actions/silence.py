@@ -27,8 +27,9 @@ class Silence:
     due_at_ns: int | None = None  # nothing was asked for yet
 
     def hear(self, now_ns: int) -> None:
-        """Note that the gateway has answered, whatever it said."""
+        """Note that the gateway has answered, whatever it said; the next silence is one of its own."""
         self.heard_at_ns = now_ns
+        self.due_at_ns = None
 
     def is_silent(self, now_ns: int) -> bool:
         """Tell whether the gateway has been silent for too long."""
