@@ -194,7 +194,7 @@ def test_demo_killed_takes_every_process_along(tmp_path: Path) -> None:
     with demo(tmp_path, "--bot", "none") as running:
         running.ready()
         pids = running.pids()
-        assert len(pids) == 4
+        assert len(pids) == 5
         running.process.kill()
         assert all_gone(pids, within_s=END_S)
 

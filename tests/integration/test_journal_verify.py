@@ -115,5 +115,7 @@ def test_older_copy_of_the_journal_gets_no_lease_and_is_found_to_be_a_fork(own_s
     bot.close()
     assert states <= {"REDUCE_ONLY", "HALTED"}
     assert "HALTED" in states
-    assert stack.state()["holders"]["operator_latch"]["reason"].startswith("journal forked")
+    # The witness finds it in the next checkpoint, or the audit in a row that it reads again: who comes first.
+    reason = stack.state()["holders"]["operator_latch"]["reason"]
+    assert reason.startswith("journal forked") or "is not what it was when it was witnessed" in reason
     assert stack.state()["journal"]["witnessed_size"] <= witnessed

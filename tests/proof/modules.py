@@ -104,6 +104,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_AUDIT}/order_audit.py": _tests("watchdog/audit", "order_audit"),
     f"{_AUDIT}/posture.py": _tests("watchdog/audit", "posture"),
     f"{_AUDIT}/provenance.py": _tests("watchdog/audit", "provenance"),
+    f"{_AUDIT}/reconciliation.py": _tests("watchdog/audit", "reconciliation"),
     f"{_AUDIT}/sightings.py": _tests("watchdog/audit", "provenance", "listing"),
 }
 

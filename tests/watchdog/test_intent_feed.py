@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from trade_journal.errors import JournalError
@@ -111,3 +113,26 @@ def test_search_ends_once_all_are_found(monkeypatch: pytest.MonkeyPatch) -> None
 def test_search_in_a_copy_that_cannot_be_read_is_an_error() -> None:
     with pytest.raises(JournalError, match="are not there"):
         IntentFeed().search(Copy(says=3), ["T1"])
+
+
+def fill(seq: int, tag: str, filled: str, *, kind: RowKind = RowKind.ORDER_FILLED) -> StoredRow:
+    fields = {"tag": tag, "filled": filled, "quantity": "1"}
+    return stored(Row(seq=seq, at_ns=seq * 1_000_000, kind=kind, actor="gateway", fields=fields))
+
+
+def test_fills_are_the_most_that_each_tag_has_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intent_feed, "READ_ROWS_MAX", 2)
+    copy = Copy(
+        fill(0, "T0", "9"),
+        fill(1, "T1", "1"),
+        other(2, text="order:filled"),
+        fill(3, "T1", "2.5"),
+        fill(4, "T2", "1", kind=RowKind.DISASTER_STOP_FILLED),
+    )
+    assert intent_feed.fills_since(copy, 0) == {"T0": 9, "T1": Decimal("2.5"), "T2": 1}
+    assert intent_feed.fills_since(copy, 3_500_000) == {"T1": Decimal("2.5"), "T2": 1}
+
+
+def test_fills_of_a_copy_that_cannot_be_read_are_an_error() -> None:
+    with pytest.raises(JournalError, match="are not there"):
+        intent_feed.fills_since(Copy(says=3), 0)

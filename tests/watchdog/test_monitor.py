@@ -40,6 +40,7 @@ from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
 from trade_watchdog.policy_chain import CHAIN_FILE, PolicyChain
 from trade_watchdog.quotes import QuoteFinding
+from trade_watchdog.reconciler import Reconciler
 from trade_watchdog.releases import Position, Releases
 from trade_watchdog.second_prices import SecondPrices
 from trade_watchdog.second_venue import SecondVenue
@@ -110,6 +111,14 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
         keeper=keeper,
         master=master,
         auditor=auditor,
+        reconciler=Reconciler(
+            reading=audited,
+            open_copy=witness.reading,
+            history=history,
+            effects=effects,
+            state_dir=settings.state_dir,
+            clock=clock,
+        ),
         sender=LeaseSender(
             link=link,
             ring=deployment.ring,

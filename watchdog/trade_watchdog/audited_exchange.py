@@ -1,7 +1,7 @@
 """The lists that the audit reads, through a connection of its own and ccxt, as `exchange` does.
 
 Guarantees
-- It only reads: seven private GETs, by name. What they answer is believed only with the mark that `exchange` asks for.
+- It only reads: eight private GETs, by name. What they answer is believed only with the mark that `exchange` asks for.
 - It shares no connection with the reading of the equity, so that a list that hangs holds up nothing else.
 """
 
@@ -27,6 +27,10 @@ class AuditedExchange(WatchedExchange):
     async def executions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Read a page of executions. Source: Bybit V5 "Get Trade History"."""
         return await self._result_of(self._client.privateGetV5ExecutionList(dict(parameters)))
+
+    async def statement(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Read a page of the transaction log. Source: Bybit V5 "Get Transaction Log"."""
+        return await self._result_of(self._client.privateGetV5AccountTransactionLog(dict(parameters)))
 
     async def positions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Read a page of positions. Source: Bybit V5 "Get Position Info"."""

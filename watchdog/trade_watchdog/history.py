@@ -35,6 +35,7 @@ from trade_journal.log.checkpoint import LogSigner, signer_name
 from trade_journal.log.rows import Entry, Fields, Row, RowKind
 from trade_journal.store.records import READ_ROWS_MAX
 from trade_journal.writer.writer import JournalWriter
+from trade_watchdog.audit.reconciliation import Reconciliation
 from trade_watchdog.effects import Severity
 from trade_watchdog.equity import Book, Flow, LogMark
 from trade_watchdog.ladder import WINDOW_MS, Change, Ladder, LadderMemory, Move, Rung, Stage, Thresholds
@@ -204,6 +205,21 @@ class History:
                 "amount": _text(abs(flow.amount)),
                 "status": SEEN,
                 "confirm_txn": flow.entry_id,
+            },
+        )
+
+    def reconciled(self, found: Reconciliation) -> None:
+        """Write how journal, drop copy and statement compare for one day."""
+        self._write(
+            RowKind.RECONCILIATION_RECORDED,
+            {
+                "day": found.day,
+                "executions": found.executions,
+                "statement_trades": found.statement_trades,
+                "orders": found.orders,
+                "orders_of_others": found.orders_of_others,
+                "differing": found.differing,
+                "differences": list(found.differences),
             },
         )
 

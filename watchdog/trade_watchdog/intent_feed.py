@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Final, Protocol
 
 from trade_core.clock import NS_PER_MS
+from trade_core.money import parse_decimal
 from trade_journal.errors import JournalError
 from trade_journal.log.rows import Fields, RowKind, parse_row
 from trade_journal.log.verify import StoredRow
@@ -25,6 +27,9 @@ LOAD_ROWS_MAX: Final = 500_000
 """Three days of a busy futures bot, read in some seconds."""
 POLICIES_MAX: Final = 16
 _FED: Final = (*sorted(INTENT_KINDS, key=lambda kind: kind.value), RowKind.POLICY_RECORDED)
+_FILL_MARKS: Final = tuple(
+    f'"kind":"{kind.value}"'.encode() for kind in (RowKind.ORDER_FILLED, RowKind.DISASTER_STOP_FILLED)
+)
 _MARKS: Final = tuple(f'"kind":"{kind.value}"'.encode() for kind in _FED)
 
 
@@ -112,6 +117,24 @@ class IntentFeed:
         if row.kind not in {RowKind.ORDER_INTENT, RowKind.DISASTER_STOP_INTENT}:
             return False
         return wanted.pop(str(row.fields.get("tag")).encode(), None) is not None
+
+
+def fills_since(copy: CopyReading, since_ns: int) -> dict[str, Decimal]:
+    """Read how much each tag has filled in all, from the rows of the copy since a time, UTC. Raises JournalError."""
+    filled: dict[str, Decimal] = {}
+    end = copy.size()
+    while end:
+        begin = max(0, end - READ_ROWS_MAX)
+        page = copy.stored_rows(begin, end - begin)
+        if not page:
+            raise JournalError(f"rows {begin} to {end} of the copy are not there")
+        for row in (parse_row(stored.body) for stored in page if any(mark in stored.body for mark in _FILL_MARKS)):
+            tag, total = str(row.fields["tag"]), parse_decimal(str(row.fields["filled"]))
+            filled[tag] = max(filled.get(tag, total), total)
+        if parse_row(page[0].body).at_ns < since_ns:
+            break
+        end = begin
+    return filled
 
 
 def _pages(copy: CopyReading, begin: int, end: int) -> Iterator[list[StoredRow]]:

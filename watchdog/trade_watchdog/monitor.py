@@ -33,6 +33,7 @@ from trade_watchdog.key_check import excess_master_power, excess_power
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import GatewayForeign, GatewayForked, LeaseSender, Unwitnessed
 from trade_watchdog.metrics import WatchdogMetrics
+from trade_watchdog.reconciler import Reconciler
 from trade_watchdog.status import LeaseResult, Phase, Status
 
 SAMPLE_EVERY_S: Final = 1.1
@@ -54,6 +55,7 @@ class Monitor:
     keeper: LadderKeeper
     master: WatchedExchange
     auditor: Auditor
+    reconciler: Reconciler
     sender: LeaseSender
     status: Status
     metrics: WatchdogMetrics
@@ -73,6 +75,7 @@ class Monitor:
             tasks.create_task(self.sender.second.keep_reading())
             tasks.create_task(self.keeper.pursue())
             tasks.create_task(self.auditor.run())
+            tasks.create_task(self.reconciler.run())
             tasks.create_task(self.keeper.history.keep_signed(every_s=CHECKPOINT_EVERY_S))
 
     async def _verify_key(self) -> None:

@@ -38,6 +38,7 @@ from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
 from trade_watchdog.movements import Announcements
 from trade_watchdog.policy_chain import PolicyChain
+from trade_watchdog.reconciler import Reconciler
 from trade_watchdog.releases import Position, Releases
 from trade_watchdog.second_prices import SecondPrices
 from trade_watchdog.second_venue import SecondVenue
@@ -119,6 +120,14 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             keeper=keeper,
             master=master,
             auditor=auditor,
+            reconciler=Reconciler(
+                reading=audited,
+                open_copy=witness.reading,
+                history=history,
+                effects=keeper.effects,
+                state_dir=settings.state_dir,
+                clock=clock,
+            ),
             sender=LeaseSender(
                 link=link,
                 ring=ring,

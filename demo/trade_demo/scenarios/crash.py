@@ -15,6 +15,8 @@ FALL: Final = Decimal("0.985")
 STEP_S: Final = 5.0
 TICK: Final = Decimal("0.0001")
 RUNGS: Final = ("daily", "weekly", "monthly", "high_water")
+EFFECTS: Final = {"weekly": "TRIMMED", "monthly": "HALTED", "high_water": "HALTED"}
+EFFECT_WITHIN_S: Final = 10.0
 WALK_WITHIN_S: Final = 420.0
 _ACTIONS: Final = {
     "halt": "the gateway halted",
@@ -30,7 +32,7 @@ async def play(stage: Stage) -> None:
     try:
         for rung in RUNGS:
             took_s = await stage.until(f"the rung {rung} fires", _has_fired(stage, rung), within_s=WALK_WITHIN_S)
-            state = (await stage.gateway_state()).get("trading_state")
+            state = await _state_after(stage, rung)
             shown = _rung(await stage.watchdog_state(), rung)
             stage.prove(f"rung {rung} fired after {took_s:.0f} s more: {_figures(shown)}; the gateway is {state}")
     finally:
@@ -41,6 +43,13 @@ async def play(stage: Stage) -> None:
     await stage.until("the watchdog has done what the rungs demand", _is_all_done(stage), within_s=60)
     for action, found in sorted((await stage.watchdog_state())["actions"].items()):
         stage.prove(f"{_ACTIONS.get(action, action)}: {found.get('failure') or 'done'}")
+
+
+async def _state_after(stage: Stage, rung: str) -> str:
+    """Wait for what the rung does to the gateway; answers its trading state."""
+    if rung in EFFECTS:
+        await stage.until_state(EFFECTS[rung], within_s=EFFECT_WITHIN_S)
+    return str((await stage.gateway_state()).get("trading_state"))
 
 
 async def _fall(stage: Stage) -> None:

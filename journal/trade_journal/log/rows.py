@@ -127,6 +127,7 @@ class RowKind(Enum):
     RUNG_ACKNOWLEDGED = "rung:acknowledged"
     RUNG_REBASED = "rung:rebased"
     ACTION_DONE = "action:done"
+    RECONCILIATION_RECORDED = "reconciliation:recorded"  # how journal, drop copy and statement compare for one day
     ACTION_FAILED = "action:failed"
 
 

@@ -45,6 +45,7 @@ WATCHDOG_KINDS: Final = frozenset(
         RowKind.RUNG_ACKNOWLEDGED,
         RowKind.RUNG_REBASED,
         RowKind.ACTION_DONE,
+        RowKind.RECONCILIATION_RECORDED,
         RowKind.ACTION_FAILED,
     },
 )

@@ -18,8 +18,10 @@ from trade_watchdog.audit.listing import (
     seen_execution,
     seen_order,
     seen_position,
+    stated_trade,
 )
 from trade_watchdog.audit.posture import SeenAlgorithm, SeenPosition
+from trade_watchdog.audit.reconciliation import StatementTrade
 from trade_watchdog.audit.sightings import SeenExecution, SeenOrder
 
 ORDER: dict[str, Any] = {
@@ -267,6 +269,13 @@ def test_position_without_a_mark_is_read() -> None:
 def test_position_with_a_field_that_is_none_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ExchangeAnswerInvalid, match=words):
         seen_position({**POSITION, **changes})
+
+
+def test_trade_of_the_statement_is_read() -> None:
+    entry = {"tradeId": "e-1", "orderId": "", "transactionTime": "5"}
+    assert stated_trade(entry) == StatementTrade(trade_id="e-1", order_id="", at_ms=5)
+    with pytest.raises(ExchangeAnswerInvalid, match="tradeId is empty"):
+        stated_trade({**entry, "tradeId": ""})
 
 
 def test_running_strategy_is_read_and_an_ended_one_is_not() -> None:

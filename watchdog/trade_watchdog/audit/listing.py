@@ -7,7 +7,7 @@ Guarantees
   writes it for none.
 
 Source: Bybit V5 "Get Open & Closed Orders", "Get Trade History", "Get Sub Account All API Keys",
-"Get Position Info", "Get Wallet Balance", "Get Account Info", "Get Strategy List".
+"Get Position Info", "Get Wallet Balance", "Get Account Info", "Get Strategy List", "Get Transaction Log".
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from trade_core.errors import ExchangeAnswerInvalid, InvalidNumber
 from trade_core.money import parse_exchange_decimal
 from trade_watchdog.audit.key_inventory import ListedKey
 from trade_watchdog.audit.posture import SeenAlgorithm, SeenPosition
+from trade_watchdog.audit.reconciliation import StatementTrade
 from trade_watchdog.audit.sightings import SeenExecution, SeenOrder
 
 TEXT_CHARACTERS_MAX: Final = 64
@@ -80,6 +81,15 @@ def listed_key(entry: Mapping[str, Any]) -> ListedKey:
         permissions={name: frozenset(granted) for name, granted in _permissions(entry).items()},
         addresses=frozenset(_names(entry.get("ips"), "ips")),
         days_left=None if days <= _NO_END_DAY else days,
+    )
+
+
+def stated_trade(entry: Mapping[str, Any]) -> StatementTrade:
+    """Read one trade of the transaction log. Raises ExchangeAnswerInvalid."""
+    return StatementTrade(
+        trade_id=_text(entry, "tradeId"),
+        order_id=_text(entry, "orderId", may_be_empty=True),
+        at_ms=_time_ms(entry, "transactionTime"),
     )
 
 

@@ -1,0 +1,117 @@
+"""Do the journal, the drop copy and the exchange's statement tell the same day? Pure: the three in, differences out.
+
+Guarantees
+- Every order that traded on the day is compared: by how many executions in the drop copy and in the statement, and by
+  how much, over its whole life, in the drop copy and in the journal.
+- What one of them has and another has not is a difference, named by the order.
+- An order without a tag of the journal is counted apart: whose it is, is the audit's question, asked when it came.
+
+Funding is no trade and is left out of all three.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from trade_core.money import format_decimal
+from trade_watchdog.audit.provenance import FUNDING
+from trade_watchdog.audit.sightings import SeenExecution
+
+DAY_MS: Final = 86_400_000
+DIFFERENCES_SHOWN: Final = 20
+ZERO: Final = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementTrade:
+    """One trade in the exchange's statement. Spot trades stand there twice, once for each coin, under one trade id."""
+
+    trade_id: str
+    order_id: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """What came out: counts, and the differences in words, at most DIFFERENCES_SHOWN of `differing`."""
+
+    day: str
+    executions: int
+    statement_trades: int
+    orders: int
+    orders_of_others: int
+    differing: int
+    differences: tuple[str, ...]
+
+
+def day_of(at_ms: int) -> str:
+    """Name the UTC day of a moment."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
+
+
+def begin_ms(day: str) -> int:
+    """Give the first millisecond of a UTC day."""
+    first = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
+    return int(first.timestamp()) * 1000
+
+
+def next_day(day: str) -> str:
+    """Name the day after."""
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+
+
+def reconcile(
+    *,
+    day: str,
+    executions: Iterable[SeenExecution],
+    statement: Iterable[StatementTrade],
+    journaled: Mapping[str, Decimal],
+) -> Reconciliation:
+    """Hold the three against each other.
+
+    `executions` reach beyond the day on both sides, as far as orders live; `journaled` is how much each tag has filled
+    in all, by the journal's rows.
+    """
+    first_ms = begin_ms(day)
+    last_ms = first_ms + DAY_MS
+    wide = {seen.execution_id: seen for seen in executions if seen.execution_type != FUNDING}
+    of_day = [seen for seen in wide.values() if first_ms <= seen.executed_at_ms < last_ms]
+    stated = {trade.trade_id: trade for trade in statement if first_ms <= trade.at_ms < last_ms}
+    tags = sorted({seen.link_id for seen in of_day if seen.link_id in journaled})
+    others = {seen.order_id for seen in of_day if seen.link_id not in journaled}
+    found = [*_against_statement(of_day, stated.values()), *_against_journal(tags, wide.values(), journaled)]
+    return Reconciliation(
+        day=day,
+        executions=len(of_day),
+        statement_trades=len(stated),
+        orders=len(tags),
+        orders_of_others=len(others),
+        differing=len(found),
+        differences=tuple(found[:DIFFERENCES_SHOWN]),
+    )
+
+
+def _against_statement(of_day: Iterable[SeenExecution], stated: Iterable[StatementTrade]) -> list[str]:
+    copied = Counter(seen.order_id for seen in of_day)
+    told = Counter(trade.order_id for trade in stated)
+    return [
+        f"order {order}: {copied[order]} executions in the drop copy, {told[order]} in the statement"
+        for order in sorted(copied.keys() | told.keys())
+        if copied[order] != told[order]
+    ]
+
+
+def _against_journal(tags: Iterable[str], wide: Iterable[SeenExecution], journaled: Mapping[str, Decimal]) -> list[str]:
+    filled: dict[str, Decimal] = {}
+    for seen in wide:
+        filled[seen.link_id] = filled.get(seen.link_id, ZERO) + seen.quantity
+    return [
+        f"tag {tag}: {format_decimal(filled[tag])} in the drop copy, {format_decimal(journaled[tag])} in the journal"
+        for tag in tags
+        if filled[tag] != journaled[tag]
+    ]
