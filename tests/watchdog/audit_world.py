@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -78,6 +78,7 @@ class AuditWorld:
         self.incidents: list[tuple[str, Severity, Mapping[str, str]]] = []
         self.failing: set[str] = set()
         self.changes = 0
+        self.during_look: Callable[[], None] = lambda: None
         self.limits: AuditedLimits | None = None
         self.held_positions: list[dict[str, Any]] = []
         self.margin_mode = "ISOLATED_MARGIN"
@@ -110,6 +111,7 @@ class AuditWorld:
 
     async def working_or_ended_orders(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         self._up()
+        self.during_look()
         is_here = parameters["category"] == "spot" and parameters["openOnly"] == "0"
         return {"list": self.orders if is_here else []}
 

@@ -309,3 +309,24 @@ async def test_standing_that_cannot_be_read_is_said_and_proves_nothing(world: Wo
     await world.auditor.read_posture()
     await world.auditor.do_duties()
     assert (world.done, world.auditor.state.posture_detail) == ([], "the exchange does not answer")
+
+
+async def test_journal_that_was_read_while_the_look_went_on_proves_nothing_of_what_it_saw(world: World) -> None:
+    """The order's row may have been written after that reading and before the order was listed."""
+
+    def read_the_journal_and_go_on() -> None:
+        world.pass_s(0.1)
+        world.read_through_ns = world.clock.monotonic_ns()
+        world.pass_s(0.1)
+
+    world.orders = [listed_order(orderLinkId=tag())]
+    world.during_look = read_the_journal_and_go_on
+    await world.auditor.look()
+    await world.auditor.do_duties()
+    assert (world.done, world.auditor.state.pending) == ([], 1)
+    world.during_look = lambda: None
+    world.pass_s(0.1)
+    world.read_through_ns = world.clock.monotonic_ns()
+    await world.auditor.look()
+    await world.auditor.do_duties()
+    assert world.done == ["halt", "kill"]

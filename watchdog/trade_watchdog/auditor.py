@@ -179,7 +179,9 @@ class Auditor:
         findings = self.audit.judge(
             orders=seen.orders,
             executions=seen.executions,
-            now_ns=began_ns,
+            # An order may have been placed while the look went on. Were its beginning what counts, a reading of the
+            # journal from before the order's row would prove the order rogue.
+            now_ns=self.clock.monotonic_ns(),
             journal_read_at_ns=self.copy.read_through_ns,
         )
         self._working = tuple(order for order in seen.orders if order.status in WORKING_STATUSES)
