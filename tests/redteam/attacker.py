@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -215,14 +216,25 @@ def recorded_requests(stack: Stack) -> int:
 
 
 def received_since(stack: Stack, number: int) -> list[dict[str, Any]]:
-    """What the simulator received after an entry."""
+    """What the simulator received after an entry, but for what came with keys of the watchdog and the executor."""
+    others = _keys_of_others(stack.folder / "state")
+    return [item for item in _entries_since(stack, number) if item.get("key") not in others]
+
+
+def _entries_since(stack: Stack, number: int) -> list[dict[str, Any]]:
     return list(stack.control.get("/requests", params={"since": number}).raise_for_status().json())
+
+
+@lru_cache(maxsize=64)
+def _keys_of_others(state: Path) -> frozenset[str]:
+    files = (*state.glob("watchdog/*secrets.json"), *state.glob("executor/*secrets.json"))
+    return frozenset(str(json.loads(file.read_text())["exchange_key"]) for file in files)
 
 
 def last_received(stack: Stack) -> int:
     """The number of the simulator's last entry."""
     read = _READ.setdefault(stack, _Read())
-    entries = received_since(stack, read.entries)
+    entries = _entries_since(stack, read.entries)
     read.entries = int(entries[-1]["n"]) if entries else read.entries
     return read.entries
 
