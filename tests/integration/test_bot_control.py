@@ -10,7 +10,7 @@ import httpx
 import pytest
 from integration.stack import Stack, is_alive, wait_until
 
-from trade_watchdog.actions.bot_hosts import ProcessHost
+from trade_core.bot_hosts.process_host import ProcessHost
 from trade_watchdog.actions.freqtrade_rest import FreqtradeRest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -40,10 +40,10 @@ def test_real_freqtrade_is_paused_stopped_never_started_again_and_ended(tmp_path
         asyncio.run(control.pause())  # would start it again if it were sent
         assert state_of(access) == "stopped"
         host = ProcessHost(folder / "freqtrade.pid")
-        assert asyncio.run(host.is_gone()) is False
+        assert asyncio.run(host.look()).is_gone is False
         asyncio.run(host.scale_to_zero())
         pid = access["pid"]
         wait_until(lambda: not is_alive(int(pid)), within_s=10, what="freqtrade is gone")
-        assert asyncio.run(host.is_gone()) is True
+        assert asyncio.run(host.look()).is_gone is True
     finally:
         stack.stop()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from trade_core.bot_hosts.selection import BotHostSettings
 from trade_core.errors import InvalidNumber
 from trade_core.money import parse_decimal
 from trade_core.setting_types import (
@@ -22,7 +22,6 @@ from trade_core.setting_types import (
     SettingPath,
     Simulated,
 )
-from trade_core.settings import Settings
 from trade_watchdog.ladder import Rung, Thresholds
 
 
@@ -34,12 +33,11 @@ def _fraction(value: Any) -> Decimal:
         raise ValueError('must be a plain decimal number in quotes, such as "0.05"') from error
 
 
-KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 ExchangeKeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{6,64}$")]
 Fraction = Annotated[Decimal, BeforeValidator(_fraction)]
 
 
-class WatchdogSettings(Settings):
+class WatchdogSettings(BotHostSettings):
     """Which account on which exchange, where the gateway's handover stands, and where the watchdog listens."""
 
     environment: Simulated
@@ -78,15 +76,6 @@ class WatchdogSettings(Settings):
     alerts_file: SettingPath | None = None
     freqtrade_file: SettingPath | None = None
     heartbeat_file: SettingPath | None = None
-    bot_host: Literal["none", "process", "systemd", "kubernetes"] = "none"
-    bot_pid_file: SettingPath | None = None
-    bot_unit: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@:-]{0,99}\.service$")] | None = None
-    bot_namespace: KubernetesName | None = None
-    bot_deployment: KubernetesName | None = None
-    kubernetes_url: Annotated[str, Field(pattern=r"^https://[A-Za-z0-9.:\[\]-]{1,200}$")] = (
-        "https://kubernetes.default.svc"
-    )
-    kubernetes_folder: SettingPath = Path("/var/run/secrets/kubernetes.io/serviceaccount")
     # How long a halted bot may manage its exits before it is ended.
     halt_exit_s: Annotated[int, Field(ge=0, le=86_400)] = 900
     log_level: LogLevel = "INFO"
@@ -106,21 +95,6 @@ class WatchdogSettings(Settings):
         fractions = list(self.thresholds().fractions.values())
         if not all(before < after for before, after in pairwise(fractions)):
             raise ValueError("daily_fraction, weekly_fraction, monthly_fraction and high_water_fraction must rise")
-        return self
-
-    @model_validator(mode="after")
-    def _host_is_named_with_what_it_needs(self) -> Self:
-        needed: dict[str, set[str]] = {
-            "none": set(),
-            "process": {"bot_pid_file"},
-            "systemd": {"bot_unit"},
-            "kubernetes": {"bot_namespace", "bot_deployment"},
-        }
-        for name in sorted(set().union(*needed.values())):
-            is_needed, is_given = name in needed[self.bot_host], getattr(self, name) is not None
-            if is_needed != is_given:
-                verb = "is missing" if is_needed else "is given"
-                raise ValueError(f'{name}: {verb} although bot_host = "{self.bot_host}"')
         return self
 
     @model_validator(mode="after")

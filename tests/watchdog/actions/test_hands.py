@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from trade_core.bot_hosts.port import BotHostFailed, BotSight
 from trade_core.clock import NS_PER_S, ManualClock
 from trade_watchdog.actions import hands as hands_module
 from trade_watchdog.actions.hands import Hands
@@ -34,11 +35,13 @@ class World:
         class Part:
             def __getattr__(self, verb: str) -> Callable[..., Any]:
                 async def act(*_: object) -> Any:
-                    if verb == "is_gone":
-                        return world.gone
+                    if verb == "look":
+                        if "host.look" in world.failing:
+                            raise BotHostFailed("host cannot tell")
+                        return BotSight(is_gone=world.gone, evidence={})
                     world.done.append(f"{name}.{verb}")
                     if f"{name}.{verb}" in world.failing:
-                        raise EffectFailed(f"{name} fails")
+                        raise BotHostFailed("host fails") if name == "host" else EffectFailed(f"{name} fails")
                     return None
 
                 return act

@@ -11,13 +11,14 @@ from prometheus_client import CollectorRegistry
 from trust_parts import cosigned, ring_of, signed_checkpoint
 
 from trade_core.alerts.model import JournalHead
+from trade_core.bot_hosts.kubernetes_host import KubernetesHost
+from trade_core.bot_hosts.process_host import ProcessHost
+from trade_core.bot_hosts.systemd_host import SystemdHost
 from trade_core.clock import NS_PER_S, ManualClock
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.lease import Lease
-from trade_watchdog.actions.bot_hosts import ProcessHost, SystemdHost
-from trade_watchdog.actions.kubernetes_host import KubernetesHost
 from trade_watchdog.actions.setup import Actions, run_beside, set_up, witnessed_head
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.identity import load_gateway_address

@@ -19,8 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from trade_core.bot_hosts.port import BotHost, BotHostFailed
 from trade_core.clock import NS_PER_S, Clock
-from trade_watchdog.actions.bot_hosts import BotHost
 from trade_watchdog.actions.executor_link import ExecutorLink
 from trade_watchdog.actions.freqtrade_rest import FreqtradeRest
 from trade_watchdog.effects import Alert, EffectFailed, KillRequest, Severity
@@ -127,7 +127,7 @@ class Hands:
         try:
             await self.freqtrade.pause()
         except EffectFailed:
-            if self.host is None or not await self.host.is_gone():
+            if self.host is None or not await self._is_gone(self.host):
                 raise
 
     async def _stop_bot(self, reason: str, *, began_ns: int) -> None:
@@ -155,11 +155,23 @@ class Hands:
             except EffectFailed as error:
                 stopped = error
         if self.host is not None:
-            await self.host.scale_to_zero()  # gone is gone, whatever its control said
+            await self._scale_to_zero(self.host)  # gone is gone, whatever its control said
         elif stopped is not None:
             raise stopped
         elif self.freqtrade is None:
             raise EffectFailed("no bot control is set up (settings freqtrade_file, bot_host)")
+
+    async def _is_gone(self, host: BotHost) -> bool:
+        try:
+            return (await host.look()).is_gone
+        except BotHostFailed as error:
+            raise EffectFailed(str(error)) from None
+
+    async def _scale_to_zero(self, host: BotHost) -> None:
+        try:
+            await host.scale_to_zero()
+        except BotHostFailed as error:
+            raise EffectFailed(str(error)) from None
 
     async def _tried(self, name: str, reason: str, effect: Awaitable[None]) -> None:
         try:

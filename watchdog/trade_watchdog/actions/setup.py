@@ -12,17 +12,16 @@ from prometheus_client import CollectorRegistry
 from trade_core.alerts.model import JournalHead, Sender
 from trade_core.alerts.outbox import Outbox
 from trade_core.alerts.setup import read_channels
+from trade_core.bot_hosts.selection import bot_host_of
 from trade_core.clock import NS_PER_S, Clock
 from trade_journal.errors import NoteRefused
 from trade_journal.log.checkpoint import read_checkpoint
 from trade_journal.log.note import parse_note
-from trade_watchdog.actions.bot_hosts import BotHost, ProcessHost, SystemdHost
 from trade_watchdog.actions.executor_link import ExecutorLink
 from trade_watchdog.actions.freqtrade_rest import FreqtradeRest
 from trade_watchdog.actions.gateway_silence import GatewaySilence
 from trade_watchdog.actions.hands import Hands, Recording
 from trade_watchdog.actions.heartbeat import Heartbeat, load_heartbeat_url
-from trade_watchdog.actions.kubernetes_host import KubernetesHost
 from trade_watchdog.actions.metrics import ActionMetrics
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.settings import WatchdogSettings
@@ -76,7 +75,7 @@ def set_up(
         outbox=outbox,
         executor=None if settings.executor_socket is None else ExecutorLink(settings.executor_socket),
         freqtrade=None if settings.freqtrade_file is None else FreqtradeRest(settings.freqtrade_file),
-        host=_host(settings),
+        host=bot_host_of(settings, lists_pods=False),
         halt_exit_s=settings.halt_exit_s,
         clock=clock,
         record=record,
@@ -114,21 +113,6 @@ async def run_beside(main: Coroutine[Any, Any, None], loops: list[Coroutine[Any,
     for error in ended:
         if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
             raise error
-
-
-def _host(settings: WatchdogSettings) -> BotHost | None:
-    if settings.bot_pid_file is not None:
-        return ProcessHost(settings.bot_pid_file)
-    if settings.bot_unit is not None:
-        return SystemdHost(settings.bot_unit)
-    if settings.bot_namespace is not None and settings.bot_deployment is not None:
-        return KubernetesHost(
-            url=settings.kubernetes_url,
-            folder=settings.kubernetes_folder,
-            namespace=settings.bot_namespace,
-            deployment=settings.bot_deployment,
-        )
-    return None
 
 
 def _is_well(status: Status, clock: Clock) -> Callable[[], bool]:
