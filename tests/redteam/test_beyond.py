@@ -55,17 +55,6 @@ def test_alias_of_another_symbol_or_category_cancels_nothing(attacker: Attacker)
     assert attacker.cancel(order)["retCode"] == 0
 
 
-def test_order_of_somebody_else_is_not_cancelled(attacker: Attacker) -> None:
-    mine = attacker.order(qty="13")
-    placed = attacker.stack.control.post("/order", json=mine | {"orderLinkId": "somebody-else"}).json()
-    before = attacker.facts().received
-    for name in ({"orderId": placed["orderId"]}, {"orderLinkId": "somebody-else"}):
-        answer = attacker.bot.post(CANCEL, {"category": "spot", "symbol": "XRPUSDT"} | name)
-        assert answer["retCode"] == 170213
-    assert [item for item in received_since(attacker.stack, before) if item["path"] == CANCEL] == []
-    assert placed["orderId"] in working_ids(attacker.stack)
-
-
 def test_signature_of_an_order_does_not_open_another_path(attacker: Attacker) -> None:
     body = dumps(attacker.order(qty="14"))
     headers = attacker.bot.headers(body)

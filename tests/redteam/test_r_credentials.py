@@ -14,7 +14,7 @@ import httpx
 import pytest
 from integration.bot import Bot
 from integration.stack import ROOT, Stack, wait_until
-from redteam.attacker import Attacker, orders_at_exchange
+from redteam.attacker import CANCEL, Attacker, received_since, working_ids
 from trust_parts import cosigned
 
 from trade_core.trust.keys import load_private_key, new_private_key
@@ -118,16 +118,21 @@ def test_r33_virtual_key_is_worth_nothing_at_the_exchange(attacker: Attacker) ->
         bot.close()
 
 
-def test_r46_order_with_a_spare_key_behind_the_gateway_is_not_taken_for_the_bots(attacker: Attacker) -> None:
-    order = attacker.order(qty="18") | {"orderLinkId": "T1" + "A" * 34}
-    placed = attacker.stack.control.post("/order", json=order).json()
+def test_r46_order_with_a_spare_key_behind_the_gateway_is_not_taken_for_the_bots(own_attacker: Attacker) -> None:
+    stack = own_attacker.stack
+    stack.wait_for_state("ACTIVE")
+    forged = own_attacker.order(qty="18") | {"orderLinkId": "T1" + "A" * 34}
+    before = own_attacker.facts().received
+    placed = stack.control.post("/order", json=forged).json()
     query = f"category=spot&symbol=XRPUSDT&orderId={placed['orderId']}"
-    (shown,) = attacker.bot.get("/v5/order/realtime", query)["result"]["list"]
+    (shown,) = own_attacker.bot.get("/v5/order/realtime", query)["result"]["list"]
     assert shown["orderLinkId"] == ""
-    assert attacker.cancel(order | {"orderId": placed["orderId"]})["retCode"] == 170213
-    tags = {row["fields"].get("tag") for row in attacker.stack.rows()}
-    assert order["orderLinkId"] not in tags
-    assert placed["orderId"] in {item["orderId"] for item in orders_at_exchange(attacker.stack)}
+    for name in ({"orderId": placed["orderId"]}, {"orderLinkId": forged["orderLinkId"]}):
+        assert own_attacker.bot.post(CANCEL, {"category": "spot", "symbol": "XRPUSDT"} | name)["retCode"] == 170213
+    assert [item for item in received_since(stack, before) if item["path"] == CANCEL] == []
+    stack.wait_for_state("HALTED", within_s=20)
+    wait_until(lambda: placed["orderId"] not in working_ids(stack), within_s=20, what="the stranger's order swept")
+    assert forged["orderLinkId"] not in {row["fields"].get("tag") for row in stack.rows()}
 
 
 def test_r60_gateway_environment_holds_its_lock_and_no_exchange_library(attacker: Attacker) -> None:
