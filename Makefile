@@ -83,7 +83,7 @@ test:
 	$(TESTS)/pytest -q -m "slow and not attack" -n 3 --dist loadfile --no-loadscope-reorder --durations=12
 	@echo "Left out: the attacks on a running stack (tests/redteam), which take minutes: make redteam"
 	@echo "Left out: a race of the hostile bot against real makers (tests/hostile), which needs a quiet machine: make hostile"
-	@echo "No test of this version needs a cluster, a secret server or a security key."
+	@echo "Left out: what needs a cluster (TRADE_KUBECONFIG) or a secret server (TRADE_VAULT_ADDR) of your own: pytest -m outside"
 
 # Not a part of `make test`, but for its short form, which shows that it still runs.
 bench-setup: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/mitmproxy/.ready

@@ -1,4 +1,4 @@
-"""Secrets in memory and on disk: typed, never printed, readable by their owner alone."""
+"""Secrets in memory and on disk: typed, never printed, readable by their owner alone, sealed where that is wanted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from pathlib import Path
 from typing import cast
 
 from trade_core.errors import ConfigurationError
+from trade_core.sealing import (
+    CREDENTIAL_NAME,
+    KEY_FILE_VARIABLE,
+    is_sealed,
+    open_sealed,
+    read_seal_key,
+    seal,
+    seal_key_file,
+)
 
 MAX_SECRET_FILE_BYTES = 64 * 1024
 
@@ -39,10 +48,25 @@ class Secret:
 
 
 def read_secret_file(path: Path) -> dict[str, object]:
-    """Read a JSON object from a file that only its owner may read.
+    """Read a JSON object from a file that only its owner may read; one that is sealed is opened (see `sealing`).
 
     Raises ConfigurationError that names the file and never its contents.
     """
+    content = _read_object(path)
+    return _opened(content, path) if is_sealed(content) else content
+
+
+def _opened(content: Mapping[str, object], path: Path) -> dict[str, object]:
+    key_file = seal_key_file(os.environ)
+    if key_file is None:
+        raise ConfigurationError(
+            f"{path}: is sealed, and no key is given: name a key file in {KEY_FILE_VARIABLE}, "
+            f"or give the systemd credential {CREDENTIAL_NAME}"
+        )
+    return open_sealed(content, key=read_seal_key(key_file), path=path)
+
+
+def _read_object(path: Path) -> dict[str, object]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -86,13 +110,28 @@ def write_secret_file(path: Path, content: Mapping[str, object]) -> None:
     write_atomically(path, json.dumps(content, indent=1).encode() + b"\n", mode=0o600)
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
-    """Replace a file in one step, synced with its folder, so that a crash leaves the old or the new one."""
+def seal_secret_file(path: Path, *, key: bytes) -> None:
+    """Replace a secret file by its sealed form, of the same owner. Raises ConfigurationError; also if it is sealed."""
+    content = _read_object(path)
+    if is_sealed(content):
+        raise ConfigurationError(f"{path}: is sealed already")
+    owner = path.stat()
+    sealed = json.dumps(seal(content, key=key, name=path.name), indent=1).encode() + b"\n"
+    write_atomically(path, sealed, mode=0o600, owner=(owner.st_uid, owner.st_gid))
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Replace a file in one step, synced with its folder, so that a crash leaves the old or the new one.
+
+    `owner` is the user and group that it shall belong to, when it is not ours.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)  # left by a crash of a process that had our id
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if owner is not None:
+                os.fchown(descriptor, *owner)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""`trade-kill-executor`: init makes the key of its log, run (the default) waits for requests and sweeps."""
+"""`trade-kill-executor`: init makes the key of its log, run (the default) waits for requests, seal encrypts secrets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
 from trade_journal.errors import JournalRefused
 from trade_killswitch.identity import initialise
+from trade_killswitch.seal_command import seal_files
 from trade_killswitch.service import run
 from trade_killswitch.settings import ExecutorSettings
 
@@ -27,9 +28,13 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; answers the exit code."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     configure_logging("kill-executor")
     try:
+        if words[:1] == ["seal"]:
+            seal_files(words[1:])
+            return EXIT_CLEAN
+        options = _parser().parse_args(words)
         settings = load_settings(options.config, ExecutorSettings)
         configure_logging("kill-executor", level=settings.log_level)
         if options.command == "init":
@@ -54,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trade-kill-executor",
         description="Hold the exit key, listen on no port, and cancel everything that adds risk when asked to.",
-        epilog="Exit codes: 0 ended cleanly, 1 failed, 2 refused to start (settings, keys, ring, journal).",
+        epilog="`trade-kill-executor seal --help`: encrypt secret files. "
+        "Exit codes: 0 ended cleanly, 1 failed, 2 refused to start (settings, keys, ring, journal).",
     )
     parser.add_argument(
         "command",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from trade_core.bot_hosts.selection import BotHostSettings
 from trade_core.setting_types import AccountId, LogLevel, LoopbackHttpUrl, SettingPath, Simulated
+from trade_killswitch.secret_store.selection import SecretStoreSettings
 
 UserId = Annotated[int, Field(ge=0, lt=2**32 - 1)]
 REQUESTS_PER_S_DEFAULT = 20
@@ -15,7 +16,7 @@ REQUESTS_PER_S_MAX = 40
 """A third of what gets an address banned, which gateway and watchdog may share."""
 
 
-class ExecutorSettings(BotHostSettings):
+class ExecutorSettings(BotHostSettings, SecretStoreSettings):
     """One account, one exit key, one socket. A user that is not set is the executor's own."""
 
     environment: Simulated
