@@ -81,6 +81,8 @@ class AuditWorld:
         self.during_look: Callable[[], None] = lambda: None
         self.limits: AuditedLimits | None = None
         self.held_positions: list[dict[str, Any]] = []
+        self.looks = 0
+        self.marks: list[int] = []
         self.margin_mode = "ISOLATED_MARGIN"
         self.coins: list[dict[str, Any]] = []
         self.auditor = Auditor(
@@ -104,6 +106,7 @@ class AuditWorld:
             incidents=self,
             clock=self.clock,
             on_change=self.changed,
+            keep_mark=self.marks.append,
         )
 
     def changed(self) -> None:
@@ -115,6 +118,14 @@ class AuditWorld:
         is_here = parameters["category"] == "spot" and parameters["openOnly"] == "0"
         return {"list": self.orders if is_here else []}
 
+    async def exchange_time_ms(self) -> int:
+        self._up()
+        self.looks += 1
+        return self.clock.wall_ns() // 1_000_000
+
+    async def order_history(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"list": []}
+
     async def executions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         self._up()
         return {"list": []}
@@ -125,7 +136,7 @@ class AuditWorld:
 
     async def positions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         self._up()
-        return {"list": self.held_positions if parameters["settleCoin"] == "USDT" else []}
+        return {"list": self.held_positions if parameters.get("settleCoin") == "USDT" else []}
 
     async def wallet(self) -> Mapping[str, Any]:
         return {"coin": self.coins}

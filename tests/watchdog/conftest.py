@@ -22,6 +22,7 @@ from ports import free_port
 from trust_parts import ring_of
 
 from trade_core.secrets import write_secret_file
+from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.lease import Lease, open_lease
 from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
@@ -110,7 +111,9 @@ class Double:
         await send({"type": "http.response.body", "body": content})
 
 
-AUDITED_LISTS = frozenset({"/v5/order/realtime", "/v5/execution/list", "/v5/position/list", "/v5/strategy/list"})
+AUDITED_LISTS = frozenset(
+    {"/v5/order/realtime", "/v5/order/history", "/v5/execution/list", "/v5/position/list", "/v5/strategy/list"}
+)
 
 
 def listed_key(name: str, **changes: Any) -> dict[str, Any]:
@@ -441,6 +444,7 @@ def deployment(tmp_path: Path, exchange: ExchangeDouble, gateway: GatewayDouble)
     log_key = load_private_key(new_private_key())
     ring = ring_of(
         log_key,
+        baseline=baseline_of(taken_at_ms=time.time_ns() // 1_000_000),
         witness_key=public_text(identity.witness_key),
         account=ACCOUNT,
         lease_key=public_text(identity.lease_key),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from watchdog.audit_world import listed_key, listed_order, tag
 
 from trade_journal.log.rows import RowKind
 from trade_journal.log.verify import StoredRow
+from trade_watchdog import auditor
 from trade_watchdog.audit.key_inventory import KeyAlarm
 from trade_watchdog.audit.limit_audit import AuditedLimits
 from trade_watchdog.audit.order_audit import OVERDUE_S
@@ -330,3 +332,74 @@ async def test_journal_that_was_read_while_the_look_went_on_proves_nothing_of_wh
     await world.auditor.look()
     await world.auditor.do_duties()
     assert world.done == ["halt", "kill"]
+
+
+async def test_gap_lets_nothing_new_through_until_it_is_read(world: World) -> None:
+    await world.auditor.read_keys()
+    await world.auditor.reread_journal()
+    world.auditor.drop_copy.read_until_ms -= 3 * 24 * 3_600_000
+    await world.auditor.look()
+    assert world.auditor.verdict().reason == (
+        "the orders are not audited: a gap is read from the exchange's history: 48.0 h are left"
+    )
+    assert world.auditor.state.behind_ms == 48 * 3_600_000
+    await world.auditor.look()
+    assert (world.auditor.verdict().ceiling, world.auditor.state.behind_ms) == (Ceiling.ACTIVE, 0)
+
+
+async def test_gap_that_the_exchange_does_not_remember_lets_nothing_new_through(world: World) -> None:
+    world.auditor.drop_copy.read_until_ms -= 3 * 365 * 24 * 3_600_000
+    await world.auditor.look()
+    assert "nobody has looked for 1095 days" in world.auditor.verdict().reason
+    assert (world.done, world.marks) == ([], [])
+
+
+async def test_mark_is_kept_unless_an_order_is_unproven(world: World) -> None:
+    await world.auditor.look()
+    begin_ms = world.marks[0]
+    world.orders = [listed_order(orderLinkId=tag())]
+    world.pass_s(2)
+    await world.auditor.look()
+    world.pass_s(OVERDUE_S + 1)
+    await world.auditor.look()
+    assert world.marks == [begin_ms, begin_ms + 2000]
+
+
+async def test_reading_that_fails_keeps_no_mark(world: World) -> None:
+    world.is_down = True
+    await world.auditor.look()
+    assert world.marks == []
+
+
+@pytest.fixture
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditor, "LOOK_EVERY_S", 60)
+    monkeypatch.setattr(auditor, "LOOK_SOON_S", 0.01)
+
+
+async def _looked(world: World, times: int) -> None:
+    async with asyncio.timeout(10):
+        while world.looks < times:  # noqa: ASYNC110 - a loop of its own counts
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.usefixtures("_hasty")
+async def test_stream_brings_the_next_look_forward(world: World) -> None:
+    task = asyncio.create_task(world.auditor.run())
+    await _looked(world, 1)
+    await asyncio.sleep(0.05)
+    assert world.looks == 1
+    world.auditor.look_soon()
+    await _looked(world, 2)
+    await asyncio.sleep(0.05)
+    assert world.looks == 2
+    task.cancel()
+
+
+@pytest.mark.usefixtures("_hasty")
+async def test_gap_is_read_without_waiting_for_the_period(world: World) -> None:
+    world.auditor.drop_copy.read_until_ms -= 3 * 24 * 3_600_000
+    task = asyncio.create_task(world.auditor.run())
+    await _looked(world, 2)
+    assert world.auditor.state.behind_ms == 0
+    task.cancel()

@@ -23,6 +23,8 @@ class Exchange:
         self.is_endless = False
 
     async def positions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        if parameters["category"] == "inverse":
+            return {"list": [position("BTCUSD")]}
         if parameters["settleCoin"] == "USDC":
             return {"list": [position("BTCPERP")]}
         if "cursor" in parameters:
@@ -48,17 +50,18 @@ async def test_whole_account_is_read() -> None:
     standing = await read_posture(Exchange(), without=frozenset())
     assert standing.coins == {"USDT": Decimal(5)}
     posture = standing.posture
-    assert [(seen.symbol, seen.size) for seen in posture.positions] == [
-        ("BTCUSDT", Decimal(1)),
-        ("XRPUSDT", Decimal(1)),
-        ("BTCPERP", Decimal(1)),
+    assert [(seen.category, seen.symbol, seen.size) for seen in posture.positions] == [
+        ("linear", "BTCUSDT", Decimal(1)),
+        ("linear", "XRPUSDT", Decimal(1)),
+        ("linear", "BTCPERP", Decimal(1)),
+        ("inverse", "BTCUSD", Decimal(1)),
     ]
     assert (posture.margin_mode, posture.borrowed) == ("ISOLATED_MARGIN", ("USDT",))
     assert [seen.strategy_id for seen in posture.algorithms] == ["s1"]
 
 
 async def test_positions_of_the_baseline_are_left_out() -> None:
-    posture = (await read_posture(Exchange(), without=frozenset({"BTCUSDT", "BTCPERP"}))).posture
+    posture = (await read_posture(Exchange(), without=frozenset({"BTCUSDT", "BTCPERP", "BTCUSD"}))).posture
     assert [seen.symbol for seen in posture.positions] == ["XRPUSDT"]
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,6 +19,7 @@ import pytest
 from trust_parts import ring_of
 
 from trade_core.secrets import read_secret_file, write_secret_file
+from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.ring import ring_bytes
 from trade_core.trust.tag import tag_key_id
@@ -111,6 +113,7 @@ async def initialised(folder: Path, gateway: Any, admin_port: int) -> Scene:
     gateway.log_key = load_private_key(new_private_key())
     gateway.ring = ring_of(
         gateway.log_key,
+        baseline=baseline_of(taken_at_ms=time.time_ns() // 1_000_000),
         witness_key=public["witness_key"],
         account=account,
         lease_key=public["lease_key"],

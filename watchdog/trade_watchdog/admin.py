@@ -168,6 +168,7 @@ def _audit_document(auditor: Auditor, clock: Clock) -> dict[str, Any]:
         "reason": verdict.reason,
         "orders_age_s": None if state.looked_at_ns is None else _age_s(state.looked_at_ns, clock),
         "orders_detail": state.look_detail,
+        "orders_behind_s": None if state.behind_ms is None else state.behind_ms // 1000,
         "rogue_orders": state.rogue_orders,
         "other_orders": state.other_orders,
         "unproven_orders": state.unproven,

@@ -1,7 +1,8 @@
 """The lists that the audit reads, through a connection of its own and ccxt, as `exchange` does.
 
 Guarantees
-- It only reads: eight private GETs, by name. What they answer is believed only with the mark that `exchange` asks for.
+- It only reads: nine private GETs and the public time, by name. What they answer is believed only with the mark that
+  `exchange` asks for.
 - It shares no connection with the reading of the equity, so that a list that hangs holds up nothing else.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trade_core.errors import ExchangeAnswerInvalid
-from trade_watchdog.exchange import WatchedExchange
+from trade_watchdog.exchange import WatchedExchange, answer_time_ms
 
 
 class AuditedExchange(WatchedExchange):
@@ -23,6 +24,14 @@ class AuditedExchange(WatchedExchange):
     async def working_or_ended_orders(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Read a page of working or of ended orders. Source: Bybit V5 "Get Open & Closed Orders"."""
         return await self._result_of(self._client.privateGetV5OrderRealtime(dict(parameters)))
+
+    async def exchange_time_ms(self) -> int:
+        """Ask for the exchange's time. Source: Bybit V5 "Get Bybit Server Time"; the time of its answer."""
+        return answer_time_ms(await self._answer(self._client.publicGetV5MarketTime()))
+
+    async def order_history(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Read a page of ended orders, back to two years. Source: Bybit V5 "Get Order History"."""
+        return await self._result_of(self._client.privateGetV5OrderHistory(dict(parameters)))
 
     async def executions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Read a page of executions. Source: Bybit V5 "Get Trade History"."""

@@ -3,8 +3,8 @@
 Guarantees
 - What is rogue halts the gateway first, and asks for a kill after that. Both are asked for again until they are done;
   a gateway that does not halt, which may be the one at fault, keeps no kill from being asked for.
-- While an order is unproven, no look was whole for LOOK_AGE_MAX_S, or the journal could not be read again for
-  JOURNAL_AGE_MAX_S, the verdict is REDUCE_ONLY. It never kills on what it could not read.
+- While an order is unproven, no look came up to the exchange's time for LOOK_AGE_MAX_S, or the journal could not be
+  read again for JOURNAL_AGE_MAX_S, the verdict is REDUCE_ONLY. It never kills on what it could not read.
 - How the account stands is read every POSTURE_EVERY_S: what nothing of ours brings about halts. So does a limit of the
   policy that is exceeded LIMIT_LOOKS times in a row; one time proves nothing, since lists are read one after the other.
 - Its loops share nothing with the one that reads the equity: a list that hangs delays no lease.
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Protocol
 
-from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
+from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_journal.errors import ForkProven
 from trade_watchdog.audit.key_inventory import ExpectedKey, KeyAlarm, KeyFinding, examine_keys
@@ -39,7 +39,9 @@ from trade_watchdog.posture_reading import PostureReading, Standing, read_postur
 from trade_watchdog.recheck import Recheck
 
 LOOK_EVERY_S: Final = 2.0
-"""Eight requests a look: a thirtieth of what the exchange lets one address ask."""
+"""Twelve requests a look: a twentieth of what the exchange lets one address ask."""
+LOOK_SOON_S: Final = 0.5
+"""While a gap is read, and when a stream says that something has come: still a fifth of what is permitted."""
 LOOK_AGE_MAX_S: Final = 20
 RECHECK_EVERY_S: Final = 0.5
 JOURNAL_AGE_MAX_S: Final = 15
@@ -91,7 +93,8 @@ class Duty:
 class AuditState:
     """What the audit knows at this moment, for `/state` and the verdict. Times are monotonic."""
 
-    looked_at_ns: int | None = None
+    looked_at_ns: int | None = None  # of the last whole look that came up to the exchange's time
+    behind_ms: int | None = None
     look_detail: str = "no look yet"
     keys_read_at_ns: int | None = None
     keys_detail: str = "the keys were not read yet"
@@ -128,6 +131,7 @@ class Auditor:
     incidents: IncidentBook
     clock: Clock
     on_change: Callable[[], object] = lambda: None
+    keep_mark: Callable[[int], None] = lambda _until_ms: None
     state: AuditState = field(default_factory=AuditState)
     _duties: dict[str, Duty] = field(default_factory=dict)
     _failures: dict[str, str] = field(default_factory=dict)
@@ -137,11 +141,12 @@ class Auditor:
     _exceeded: Counter[tuple[LimitAlarm, str]] = field(default_factory=Counter)
     _working: tuple[SeenOrder, ...] = ()
     _due: asyncio.Event = field(default_factory=asyncio.Event)
+    _soon: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Audit until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._every(LOOK_EVERY_S, self.look))
+            tasks.create_task(self._look_forever())
             tasks.create_task(self._every(KEYS_EVERY_S, self.read_keys))
             tasks.create_task(self._every(RECHECK_EVERY_S, self.reread_journal))
             tasks.create_task(self._every(POSTURE_EVERY_S, self.read_posture))
@@ -172,7 +177,7 @@ class Auditor:
         """Look once at orders and executions."""
         began_ns = self.clock.monotonic_ns()
         try:
-            seen = await self.drop_copy.look(now_ms=self.clock.wall_ns() // NS_PER_MS)
+            seen = await self.drop_copy.look(now_ns=began_ns)
         except (ExchangeUnavailable, ExchangeAnswerInvalid, TradeError) as error:
             self._note_look(str(error))
             return
@@ -189,8 +194,14 @@ class Auditor:
             self._found(finding)
         await self._search_older(findings)
         self.state.unproven, self.state.pending = self.audit.unproven, self.audit.pending
-        self.state.looked_at_ns = began_ns
-        self._note_look("")
+        self.state.behind_ms = seen.behind_ms
+        if seen.behind_ms:
+            self._note_look(f"a gap is read from the exchange's history: {seen.behind_ms / 3_600_000:.1f} h are left")
+        else:
+            self.state.looked_at_ns = began_ns
+            self._note_look("")
+        if not self.audit.unproven:  # what is only pending is younger than what a start reads again
+            self.keep_mark(seen.until_ms)
         self.on_change()
 
     async def read_keys(self) -> None:
@@ -415,11 +426,30 @@ class Auditor:
             _log.warning("no look at the orders: %s", detail)
         self.state.look_detail = detail
 
+    async def _look_forever(self) -> None:
+        while True:
+            began_ns = self.clock.monotonic_ns()
+            await self.look()
+            await asyncio.sleep(self._left_s(began_ns, LOOK_SOON_S))
+            if self.state.behind_ms:
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._left_s(began_ns, LOOK_EVERY_S)):
+                    await self._soon.wait()
+            self._soon.clear()
+
+    def look_soon(self) -> None:
+        """Bring the next look forward: a stream has told of something that nothing of ours brought about."""
+        self._soon.set()
+
+    def _left_s(self, began_ns: int, period_s: float) -> float:
+        return max(0.0, period_s - (self.clock.monotonic_ns() - began_ns) / NS_PER_S)
+
     async def _every(self, period_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             began_ns = self.clock.monotonic_ns()
             await work()
-            await asyncio.sleep(max(0.0, period_s - (self.clock.monotonic_ns() - began_ns) / NS_PER_S))
+            await asyncio.sleep(self._left_s(began_ns, period_s))
 
 
 def _reduce_only(reason: str) -> Verdict:

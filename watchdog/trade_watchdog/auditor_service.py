@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from trade_core.clock import NS_PER_MS, Clock
+from trade_core.clock import Clock
 from trade_core.trust.ring import KeyRing
 from trade_watchdog.audit.key_inventory import ExpectedKey, KeyRole
 from trade_watchdog.audit.limit_audit import AuditedLimits, LimitsUnreadable, limits_of
 from trade_watchdog.audit.order_audit import OrderAudit
+from trade_watchdog.audit_mark import AuditMark
 from trade_watchdog.audited_exchange import AuditedExchange
 from trade_watchdog.auditor import Auditor
 from trade_watchdog.drop_copy import DropCopy
@@ -17,9 +18,6 @@ from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.policy_chain import PolicyChain
 from trade_watchdog.recheck import Recheck
 from trade_watchdog.settings import WatchdogSettings
-
-LOOK_BACK_MS = 24 * 3600 * 1000
-"""A start looks so far back at executions: what came about while no watchdog looked is found then."""
 
 
 def make_auditor(
@@ -45,9 +43,16 @@ def make_auditor(
         except LimitsUnreadable:
             return None  # `/state` says that the limits are not known
 
-    now_ms = clock.wall_ns() // NS_PER_MS
+    mark = AuditMark(state_dir=settings.state_dir, clock=clock)
+    read_until_ms = mark.read()
     return Auditor(
-        drop_copy=DropCopy(reading=audited, read_until_ms=max(ring.baseline.taken_at_ms, now_ms - LOOK_BACK_MS)),
+        drop_copy=DropCopy(
+            reading=audited,
+            # What was before the baseline is not judged.
+            read_until_ms=max(ring.baseline.taken_at_ms, read_until_ms or 0),
+            is_mark=read_until_ms is not None,
+        ),
+        keep_mark=mark.keep,
         audit=OrderAudit(
             journaled=witness.journaled,
             baseline=ring.baseline,

@@ -94,7 +94,7 @@ class WatchedExchange:
         return EquitySample(
             equity_usdt=_total_equity(account),
             coins=_coins(account),
-            exchange_time_ms=_time_ms(answer),
+            exchange_time_ms=answer_time_ms(answer),
             received_wall_ns=self._clock.wall_ns(),
             received_monotonic_ns=self._clock.monotonic_ns(),
         )
@@ -104,7 +104,7 @@ class WatchedExchange:
         answer = await self._log_page({"limit": 1})
         entries = _entries(_result(answer))
         if not entries:
-            return LogMark(entry_id="", at_ms=_time_ms(answer))
+            return LogMark(entry_id="", at_ms=answer_time_ms(answer))
         return LogMark(entry_id=entries[0].entry_id, at_ms=entries[0].at_ms)
 
     async def log_since(self, from_ms: int, *, until_ms: int) -> list[LogEntry]:
@@ -268,7 +268,8 @@ def _text_time_ms(item: Mapping[str, Any]) -> int:
     return int(value)
 
 
-def _time_ms(answer: Mapping[str, Any]) -> int:
+def answer_time_ms(answer: Mapping[str, Any]) -> int:
+    """Take the exchange's time out of an answer, UTC milliseconds. Raises ExchangeAnswerInvalid."""
     value = answer.get("time")
     if type(value) is not int or not 0 < value < _TIME_MS_MAX:
         raise ExchangeAnswerInvalid("the answer has no time")

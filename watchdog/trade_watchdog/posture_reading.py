@@ -15,7 +15,11 @@ from trade_watchdog.audit.listing import borrowed_coins, held_coins, margin_mode
 from trade_watchdog.audit.posture import Posture, SeenAlgorithm, SeenPosition
 from trade_watchdog.drop_copy import PAGES_MAX, entries, next_cursor
 
-SETTLE_COINS: Final = ("USDT", "USDC")
+_LISTS: Final[tuple[Mapping[str, str], ...]] = (
+    {"category": "linear", "settleCoin": "USDT"},
+    {"category": "linear", "settleCoin": "USDC"},
+    {"category": "inverse"},
+)
 _POSITIONS_A_PAGE: Final = 200
 _STRATEGIES_A_PAGE: Final = 50
 
@@ -24,7 +28,7 @@ class PostureReading(Protocol):
     """What reads how the account stands. Raises as the drop copy does."""
 
     async def positions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Read a page of linear positions."""
+        """Read a page of positions."""
         ...
 
     async def wallet(self) -> Mapping[str, Any]:
@@ -62,13 +66,13 @@ async def read_posture(reading: PostureReading, *, without: frozenset[str]) -> S
 
 
 async def _positions(reading: PostureReading) -> AsyncIterator[SeenPosition]:
-    for coin in SETTLE_COINS:
+    for listed in _LISTS:
         cursor = ""
         for _ in range(PAGES_MAX):
-            asked = {"category": "linear", "settleCoin": coin, "limit": _POSITIONS_A_PAGE}
+            asked = {**listed, "limit": _POSITIONS_A_PAGE}
             result = await reading.positions({**asked, **({"cursor": cursor} if cursor else {})})
             for entry in entries(result):
-                position = seen_position(entry)
+                position = seen_position(entry, category=listed["category"])
                 if position.size:
                     yield position
             cursor = next_cursor(result)

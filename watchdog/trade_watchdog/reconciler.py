@@ -33,7 +33,7 @@ from trade_watchdog.audit.reconciliation import (
     reconcile,
 )
 from trade_watchdog.audit.sightings import SeenExecution
-from trade_watchdog.drop_copy import entries, next_cursor
+from trade_watchdog.drop_copy import CATEGORIES, entries, next_cursor
 from trade_watchdog.effects import Alert, Effects, Severity
 from trade_watchdog.history import History
 from trade_watchdog.intent_feed import CopyReading, fills_since
@@ -118,7 +118,7 @@ class Reconciler:
         if copy is None:
             raise JournalUnavailable("the copy of the gateway's journal is not open")
         executions: list[SeenExecution] = []
-        for category in ("spot", "linear"):
+        for category in CATEGORIES:
             wide = _span(first_ms - ORDER_LIFE_MS, first_ms + DAY_MS + SETTLE_MS)
             listed = await _all(self.reading.executions, {"category": category, "limit": 100, **wide})
             executions += [seen_execution(entry, category=category) for entry in listed]

@@ -63,7 +63,9 @@ def order(*, category: str = "linear", side: str = "Buy", quantity: str = "1", p
 
 
 def position(size: str, *, mark: str = "100", symbol: str = "BTCUSDT") -> SeenPosition:
-    return SeenPosition(symbol=symbol, size=Decimal(size), leverage=Decimal(3), index=0, mark_price=Decimal(mark))
+    return SeenPosition(
+        category="linear", symbol=symbol, size=Decimal(size), leverage=Decimal(3), index=0, mark_price=Decimal(mark)
+    )
 
 
 def exposed(*orders: SeenOrder, positions: tuple[SeenPosition, ...] = (), **coins: str) -> Exposed:
@@ -172,6 +174,11 @@ def test_linear_exposure_without_a_position_is_measured_at_the_highest_price_of_
     assert (
         examine_limits(exposed(*orders), replace(limits, per_symbol={("linear", "BTCUSDT"): Decimal("727.28")})) == []
     )
+
+
+def test_positions_of_another_category_do_not_count_for_one() -> None:
+    inverse = replace(position("50"), category="inverse")
+    assert alarms(exposed(order(quantity="3"), positions=(position("8"), inverse))) == []
 
 
 def test_positions_of_other_symbols_do_not_count_for_one() -> None:

@@ -247,13 +247,13 @@ POSITION: dict[str, Any] = {
     [({}, Decimal("0.5")), ({"side": "Sell"}, Decimal("-0.5")), ({"side": "", "size": "0"}, Decimal(0))],
 )
 def test_position_is_signed_by_its_side(changes: dict[str, Any], size: Decimal) -> None:
-    assert seen_position({**POSITION, **changes}) == SeenPosition(
-        symbol="BTCUSDT", size=size, leverage=Decimal(3), index=0, mark_price=Decimal(100)
+    assert seen_position({**POSITION, **changes}, category="linear") == SeenPosition(
+        category="linear", symbol="BTCUSDT", size=size, leverage=Decimal(3), index=0, mark_price=Decimal(100)
     )
 
 
 def test_position_without_a_mark_is_read() -> None:
-    assert seen_position({**POSITION, "markPrice": ""}).mark_price == 0
+    assert seen_position({**POSITION, "markPrice": ""}, category="linear").mark_price == 0
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_position_without_a_mark_is_read() -> None:
 )
 def test_position_with_a_field_that_is_none_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ExchangeAnswerInvalid, match=words):
-        seen_position({**POSITION, **changes})
+        seen_position({**POSITION, **changes}, category="linear")
 
 
 def test_trade_of_the_statement_is_read() -> None:

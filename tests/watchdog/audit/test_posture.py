@@ -18,7 +18,9 @@ from trade_watchdog.audit.posture import (
 )
 
 BEGAN_MS = 1_000
-POSITION = SeenPosition(symbol="BTCUSDT", size=Decimal("0.5"), leverage=Decimal(3), index=0, mark_price=Decimal(100))
+POSITION = SeenPosition(
+    category="linear", symbol="BTCUSDT", size=Decimal("0.5"), leverage=Decimal(3), index=0, mark_price=Decimal(100)
+)
 GOOD = Posture(positions=(POSITION,), margin_mode="ISOLATED_MARGIN", borrowed=(), algorithms=())
 
 
@@ -71,6 +73,15 @@ def test_other_leverage_is_an_alarm_when_the_policy_is_known(leverage: str) -> N
         )
     ]
     assert found(other, leverage=None) == []
+
+
+def test_position_in_inverse_contracts_is_an_alarm_whatever_its_leverage() -> None:
+    inverse = replace(POSITION, category="inverse", symbol="BTCUSD", leverage=Decimal(50))
+    assert found(replace(GOOD, positions=(inverse,))) == [
+        PostureFinding(
+            alarm=PostureAlarm.INVERSE_POSITION, name="BTCUSD", detail="a position in BTCUSD, an inverse contract"
+        )
+    ]
 
 
 def test_all_but_leverage_halts() -> None:

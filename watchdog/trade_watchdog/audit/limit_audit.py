@@ -164,7 +164,7 @@ def _notional(key: SymbolKey, exposed: Exposed, adding: list[SeenOrder]) -> Deci
         coin = symbol.removesuffix(_SPOT_QUOTE)
         price = max((order.price for order in adding), default=ZERO)
         return (exposed.coins.get(coin, ZERO) + buys) * exposed.prices.get(coin, price)
-    held = [position for position in exposed.positions if position.symbol == symbol]
+    held = [position for position in exposed.positions if (position.category, position.symbol) == key]
     size = sum((position.size for position in held), ZERO)
     marks = [position.mark_price for position in held] or [order.price for order in adding]
     return max(abs(size + buys), abs(size - sells)) * max(marks, default=ZERO)

@@ -93,13 +93,14 @@ def stated_trade(entry: Mapping[str, Any]) -> StatementTrade:
     )
 
 
-def seen_position(entry: Mapping[str, Any]) -> SeenPosition:
-    """Read one linear position; its size is signed by its side. Raises ExchangeAnswerInvalid."""
+def seen_position(entry: Mapping[str, Any], *, category: str) -> SeenPosition:
+    """Read one position; its size is signed by its side. Raises ExchangeAnswerInvalid."""
     side = _text(entry, "side", may_be_empty=True)
     size = _number(entry, "size")
     if side not in {"Buy", "Sell", ""} or (not side and size != 0):
         raise _wrong("side", "is none of a position")
     return SeenPosition(
+        category=category,
         symbol=_text(entry, "symbol"),
         size=-size if side == "Sell" else size,
         leverage=_number(entry, "leverage"),

@@ -1,8 +1,8 @@
 """Does the account stand as the gateway pins it? Pure: its settings, loans and algorithms in, alarms out.
 
 Guarantees
-- A loan, a running algorithm on the exchange's side, hedge mode and another margin mode are alarms whatever the policy
-  says: the gateway never brings them about.
+- A loan, a running algorithm on the exchange's side, hedge mode, another margin mode and a position in inverse
+  contracts are alarms whatever the policy says: the gateway never brings them about.
 - A leverage other than the policy's is an alarm for a symbol with a position; the gateway denies entries until it is
   asked for again.
 - What ran before the deployment began is not judged.
@@ -18,12 +18,14 @@ from typing import Final
 
 MARGIN_MODE: Final = "ISOLATED_MARGIN"
 ONE_WAY: Final = 0
+INVERSE: Final = "inverse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenPosition:
-    """A linear position: `size` in base coin, above zero is long; `mark_price` in quote coin."""
+    """A position: `size` in base coin (inverse contracts: in USD), above zero is long; `mark_price` in quote coin."""
 
+    category: str
     symbol: str
     size: Decimal
     leverage: Decimal
@@ -59,6 +61,7 @@ class PostureAlarm(Enum):
     MARGIN_MODE = "margin_mode"
     POSITION_MODE = "position_mode"
     LEVERAGE = "leverage"
+    INVERSE_POSITION = "inverse_position"
 
 
 HALTING: Final = frozenset(PostureAlarm) - {PostureAlarm.LEVERAGE}
@@ -101,6 +104,10 @@ def _margin_mode(posture: Posture) -> Iterable[PostureFinding]:
 
 
 def _position(position: SeenPosition, leverage: int | None) -> Iterable[PostureFinding]:
+    if position.category == INVERSE:
+        detail = f"a position in {position.symbol}, an inverse contract"
+        yield PostureFinding(alarm=PostureAlarm.INVERSE_POSITION, name=position.symbol, detail=detail)
+        return
     if position.index != ONE_WAY:
         detail = f"{position.symbol} is in hedge mode"
         yield PostureFinding(alarm=PostureAlarm.POSITION_MODE, name=position.symbol, detail=detail)
