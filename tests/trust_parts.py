@@ -1,17 +1,89 @@
-"""A key ring, and a witness's cosignature, for whatever is tried with them."""
+"""A key ring, the security keys in it, and a witness's cosignature, for whatever is tried with them."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fido2 import cbor
+from fido2.cose import EdDSA
 
+from trade_core.trust.assertion import Assertion, challenge_of
 from trade_core.trust.baseline import baseline_of
+from trade_core.trust.credential import Credential
 from trade_core.trust.keys import public_text
 from trade_core.trust.ring import KeyRing
+from trade_core.trust.signed_warrant import touched_envelope
+from trade_core.trust.warrant import Warrant, warrant_bytes
 from trade_journal.log.checkpoint import Checkpoint, cosign, sign_checkpoint
 from trade_journal.log.note import parse_note
 from trade_journal.log.ring_keys import gateway_log_keys
+
+RP_ID = "localhost"
+ORIGIN = "http://localhost:8650"
+PRESENT_AND_VERIFIED = 0x05
+
+
+class FastKey:
+    """A security key in a few lines of memory: what it signs is like a real one's, and it says whatever it is told."""
+
+    def __init__(self, label: str) -> None:
+        self._private = Ed25519PrivateKey.generate()
+        self.identifier = secrets.token_bytes(32)
+        self.counter = 0
+        self.credential = Credential(
+            credential_id=base64.b64encode(self.identifier).decode("ascii"),
+            public_key=base64.b64encode(cbor.encode(EdDSA.from_cryptography_key(self._private.public_key()))).decode(
+                "ascii"
+            ),
+            label=label,
+            aaguid="00000000-0000-0000-0000-000000000000",
+            is_backup_eligible=False,
+            added_at_ms=1,
+        )
+
+    def touch(
+        self,
+        payload: bytes,
+        *,
+        rp_id: str = RP_ID,
+        flags: int = PRESENT_AND_VERIFIED,
+        counter: int | None = None,
+        client: dict[str, Any] | None = None,
+        more: bytes = b"",
+    ) -> Assertion:
+        """Sign a payload; `client` changes what the browser says, `more` comes behind the key's own data."""
+        self.counter = self.counter + 1 if counter is None else counter
+        challenge = base64.urlsafe_b64encode(challenge_of(payload)).rstrip(b"=").decode("ascii")
+        told = {"type": "webauthn.get", "challenge": challenge, "origin": ORIGIN, "crossOrigin": False}
+        told = {name: value for name, value in {**told, **(client or {})}.items() if value is not None}
+        return self.sign(
+            hashlib.sha256(rp_id.encode()).digest() + bytes([flags]) + self.counter.to_bytes(4, "big") + more,
+            json.dumps(told).encode(),
+        )
+
+    def sign(self, authenticator_data: bytes, client_data: bytes) -> Assertion:
+        """Sign whatever is there."""
+        return Assertion(
+            credential_id=self.identifier,
+            authenticator_data=authenticator_data,
+            client_data=client_data,
+            signature=self._private.sign(authenticator_data + hashlib.sha256(client_data).digest()),
+        )
+
+
+KEYS = (FastKey("first"), FastKey("second"))
+
+
+def touch(warrant: Warrant, *, by: Sequence[FastKey] = KEYS[:1]) -> bytes:
+    """Sign a warrant with security keys; the envelope is what a service is handed."""
+    payload = warrant_bytes(warrant)
+    return touched_envelope(payload, [key.touch(payload) for key in by])
 
 
 def ring_of(key: Ed25519PrivateKey, **changed: Any) -> KeyRing:
@@ -26,9 +98,17 @@ def ring_of(key: Ed25519PrivateKey, **changed: Any) -> KeyRing:
         "gateway_key": public,
         "lease_key": public,
         "witness_key": public,
+        "executor_key": public,
         "operator_key": public,
         "tag_key_id": "t",
         "policy_hash": "a" * 64,
+        "rp_id": RP_ID,
+        "origins": (ORIGIN,),
+        "attestation_roots": (),
+        "credentials": tuple(key.credential for key in KEYS),
+        "recovery_key": "",
+        "bootstrap_key": "",
+        "bootstrap_expires_at_ms": 0,
         "baseline": baseline_of(taken_at_ms=1),
     }
     return KeyRing(**{**content, **changed})

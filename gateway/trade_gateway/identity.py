@@ -18,7 +18,7 @@ from trade_core.errors import ConfigurationError
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
 from trade_core.trust.baseline import Baseline
 from trade_core.trust.keys import key_id, load_private_key, new_private_key, public_text
-from trade_core.trust.ring import FIRST_VERSION, KeyRing, read_ring, ring_bytes, ring_hash
+from trade_core.trust.ring import FIRST_VERSION, KeyRing, parse_origins, read_ring, ring_bytes, ring_hash
 from trade_core.trust.succession import difference
 from trade_core.trust.tag import tag_key_id
 from trade_gateway.genesis import GENESIS_FILE, permit_genesis
@@ -71,6 +71,7 @@ def initialise(
     witness_key: str,
     policy_hash: str,
     baseline: Baseline,
+    executor_key: str = "",
 ) -> KeyRing:
     """Make the identity, the ring and the handover files. Raises ConfigurationError when an identity exists."""
     require_uninitialised(settings)
@@ -88,9 +89,17 @@ def initialise(
         gateway_key=log_key,
         lease_key=lease_key,
         witness_key=witness_key,
+        executor_key=executor_key,
         operator_key=public_text(load_private_key(operator_key)),
         tag_key_id=tag_key_id(bytes.fromhex(str(content["tag_key"]))),
         policy_hash=policy_hash,
+        rp_id=settings.rp_id,
+        origins=parse_origins(list(settings.origins), rp_id=settings.rp_id, environment=settings.environment),
+        attestation_roots=(),
+        credentials=(),
+        recovery_key="",
+        bootstrap_key="",
+        bootstrap_expires_at_ms=0,
         baseline=baseline,
     )
     write_secret_file(path, {**content, "ring_hash": ring_hash(ring), "ring_version": ring.version})

@@ -39,6 +39,8 @@ class GatewaySettings(Settings):
     policy_file: SettingPath
     secrets_file: SettingPath
     ring_file: SettingPath
+    rp_id: Annotated[str, Field(max_length=253)] = "localhost"
+    origins: Annotated[tuple[str, ...], Field(max_length=4)] = ("http://localhost:8650",)
     log_level: LogLevel = "INFO"
     orders_per_s: Annotated[int, Field(ge=1, le=LOAD_TEST_ORDERS_PER_S)] = ORDERS_PER_S
 

@@ -197,9 +197,17 @@ def ring_of(baseline: Baseline) -> KeyRing:
         gateway_key=KEY,
         lease_key=KEY,
         witness_key=KEY,
+        executor_key=KEY,
         operator_key=KEY,
         tag_key_id="t",
         policy_hash="a" * 64,
+        rp_id="localhost",
+        origins=("http://localhost:8650",),
+        attestation_roots=(),
+        credentials=(),
+        recovery_key="",
+        bootstrap_key="",
+        bootstrap_expires_at_ms=0,
         baseline=baseline,
     )
 

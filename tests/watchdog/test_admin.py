@@ -41,9 +41,17 @@ RING = KeyRing(
     gateway_key="g",
     lease_key="l",
     witness_key="w",
+    executor_key="l",
     operator_key="l",
     tag_key_id="t",
     policy_hash="p",
+    rp_id="localhost",
+    origins=("http://localhost:8650",),
+    attestation_roots=(),
+    credentials=(),
+    recovery_key="",
+    bootstrap_key="",
+    bootstrap_expires_at_ms=0,
     baseline=baseline_of(taken_at_ms=1),
 )
 

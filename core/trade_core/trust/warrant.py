@@ -3,8 +3,8 @@
 The subject makes a warrant single use without memory: a release names the sequence of the latch row that it lifts,
 a policy change the old and the new hash. The words are what the person was shown when signing.
 
-In this version an operator key signs, made at `init` and named in the ring, on the simulated exchange only. It gives
-way to a security key's assertion over the same bytes.
+Its bytes are what a security key signs: `signed_warrant` verifies them as received, and parses them here afterwards.
+Until every part asks for that, an operator key can sign a warrant too, on the simulated exchange only.
 """
 
 from __future__ import annotations
@@ -15,13 +15,19 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from trade_core.canonical import canonical_json
 from trade_core.trust.keys import NotTrusted
+from trade_core.trust.one_form import canonical_object
 from trade_core.trust.statement import check_fields, open_statement, sign_statement
 
 SIGNATURE_PURPOSE = "warrant/v1"
 WARRANT_VERSION = 1
 MAX_LIFETIME_MS = 5 * 60 * 1000
+MAX_ARMED_MS = 90 * 24 * 60 * 60 * 1000
+"""A standing warrant lapses, so that a person looks at it again."""
+MAX_WARRANT_BYTES = 2048
 MAX_WORDS_CHARACTERS = 400
+MAX_NAME_CHARACTERS = 200
 _INTEGERS = frozenset({"version", "expires_at_ms"})
 
 
@@ -32,6 +38,10 @@ class WarrantPurpose(Enum):
     POLICY = "policy"
     RING = "ring"
     LOG = "log"
+    KILL = "kill"
+    ARM = "arm"
+    DISARM = "disarm"
+    DRILL = "drill"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,18 @@ class Warrant:
         return asdict(self)
 
 
+def warrant_bytes(warrant: Warrant) -> bytes:
+    """Write a warrant in its one form, to be signed."""
+    return canonical_json(warrant.content())
+
+
+def parse_warrant(payload: bytes) -> Warrant:
+    """Read a warrant from bytes whose signature was checked. Raises NotTrusted."""
+    content = canonical_object(payload, what="warrant", most_bytes=MAX_WARRANT_BYTES)
+    check_fields(content, what="warrant", fields=Warrant.__slots__, integers=_INTEGERS)
+    return _checked(content)
+
+
 def sign_warrant(warrant: Warrant, private_key: Ed25519PrivateKey) -> bytes:
     """Serialise and sign a warrant."""
     return sign_statement(warrant.content(), private_key, purpose=SIGNATURE_PURPOSE)
@@ -67,12 +89,19 @@ def open_warrant(raw: bytes, *, operator_key: str) -> Warrant:
     """
     content = open_statement(raw, what="warrant", purpose=SIGNATURE_PURPOSE, public_key=operator_key)
     check_fields(content, what="warrant", fields=Warrant.__slots__, integers=_INTEGERS)
+    return _checked(content)
+
+
+def _checked(content: dict[str, Any]) -> Warrant:
     if content["version"] != WARRANT_VERSION:
         raise NotTrusted(f"warrant: version {content['version']} is not {WARRANT_VERSION}")
     if content["purpose"] not in {purpose.value for purpose in WarrantPurpose}:
         raise NotTrusted("warrant: purpose is not a known one")
     if len(content["words"]) > MAX_WORDS_CHARACTERS or not content["words"].isprintable():
         raise NotTrusted("warrant: words are too long or not plain text")
+    for name in ("audience", "subject", "nonce"):
+        if len(content[name]) > MAX_NAME_CHARACTERS or not content[name].isprintable():
+            raise NotTrusted(f"warrant: {name} is too long or not plain text")
     return Warrant(**content)
 
 
@@ -102,10 +131,20 @@ def check_warrant(
             raise NotTrusted(f"warrant: {name} is not what it must be here")
 
 
-def check_in_time(warrant: Warrant, *, now_ms: int) -> None:
-    """Check that a warrant is still valid and was not made for longer than allowed. Raises NotTrusted."""
+def check_in_time(warrant: Warrant, *, now_ms: int, is_clock_trusted: bool = True) -> None:
+    """Check that a warrant is still valid and was not made for longer than allowed. Raises NotTrusted.
+
+    By a clock that is not trusted no time can be judged: that refuses everything but a kill.
+    """
+    if not is_clock_trusted:
+        if warrant.purpose == WarrantPurpose.KILL.value:
+            return
+        raise NotTrusted("warrant: the clock is not trusted, so its time cannot be judged")
     left_ms = warrant.expires_at_ms - now_ms
     if left_ms <= 0:
         raise NotTrusted(f"warrant: expired {-left_ms} ms ago")
-    if left_ms > MAX_LIFETIME_MS:
+    if warrant.purpose == WarrantPurpose.ARM.value:
+        if left_ms > MAX_ARMED_MS:
+            raise NotTrusted("warrant: armed for more than ninety days")
+    elif left_ms > MAX_LIFETIME_MS:
         raise NotTrusted("warrant: valid for more than five minutes")
