@@ -172,7 +172,8 @@ def test_ring_of_another_watchdog_is_refused_and_not_pinned(
     settings: WatchdogSettings, ring: KeyRing, name: str
 ) -> None:
     other = ring.gateway_key if name.endswith("_key") else "other"
-    settings.ring_file.write_bytes(ring_bytes(replace(ring, **{name: other})))
+    elsewhere = replace(ring, origins=("https://localhost",))
+    settings.ring_file.write_bytes(ring_bytes(replace(elsewhere, **{name: other})))
     with pytest.raises(ConfigurationError, match=f"{name} is not this watchdog's"):
         load_pinned_ring(settings, load_identity(settings))
     assert not (settings.state_dir / "ring.json").exists()
