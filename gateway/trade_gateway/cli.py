@@ -18,9 +18,11 @@ from trade_core.secrets import read_secret_file
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.release_subject import RELEASABLE_RUNGS
+from trade_gateway.doctor.command import add_doctor, examine
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
-from trade_gateway.identity import HANDOVER_FOLDER
+from trade_gateway.identity import HANDOVER_FOLDER, require_uninitialised
 from trade_gateway.init_command import initialise_deployment
+from trade_gateway.limits_interview import add_flags, write_missing_policy
 from trade_gateway.policy.explain import explain_request
 from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.policy_file import read_policy
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _freqtrade_config(settings, Mode(options.mode), options.api_port)
             case "explain":
                 return _explain(settings, options.request)
+            case "doctor":
+                return examine(settings, options)
             case "release":
                 print(_release(settings, options))
                 return EXIT_CLEAN
@@ -85,12 +89,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="public.json of the journal writer's own init",
     )
+    add_flags(init)
     printing = commands.add_parser("freqtrade-config", help="print a complete, safe freqtrade configuration")
     printing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     printing.add_argument("--mode", choices=[mode.value for mode in Mode], required=True)
     printing.add_argument(
         "--api-port", type=int, default=8080, metavar="PORT", help="loopback port of freqtrade's own control (8080)"
     )
+    add_doctor(commands)
     explaining = commands.add_parser("explain", help="say what the policy would answer to an order, check by check")
     explaining.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     explaining.add_argument("request", type=Path, metavar="REQUEST.json", help='{"body": {...}, "assume": {...}}')
@@ -113,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _initialise(settings: GatewaySettings, options: argparse.Namespace) -> str:
+    require_uninitialised(settings)
+    write_missing_policy(settings, options)
     return initialise_deployment(
         settings, watchdog_public=options.watchdog_public, journal_public=options.journal_public
     )
