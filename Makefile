@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 UV := .venv/uv/bin/uv
-SERVICES := gateway watchdog killswitch simulator journal demo
+SERVICES := gateway watchdog killswitch console simulator journal demo
 ENVIRONMENTS := $(SERVICES) tests
 # Programs that are run beside ours and never imported.
 TOOLS := mitmproxy load

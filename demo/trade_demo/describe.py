@@ -15,8 +15,9 @@ from trade_core.errors import ExchangeAnswerInvalid
 from trade_core.secrets import read_secret_file
 from trade_demo.exchange_reader import ApiKey, get_json, http_client
 from trade_demo.freqtrade_control import FreqtradeAccess
+from trade_demo.ports import Ports
 from trade_demo.process import RunningProcess
-from trade_demo.stack import EXECUTOR, ExchangeCredentials, Files, read_handover
+from trade_demo.stack import CONSOLE, EXECUTOR, ExchangeCredentials, Files, console_url, read_handover
 
 CATEGORIES = ("spot", "linear")
 # Named by the interface; each stays null until its component exists.
@@ -38,6 +39,7 @@ async def listed_symbols(client: httpx.AsyncClient) -> dict[str, list[str]]:
 async def describe(
     *,
     files: Files,
+    ports: Ports,
     policy_file: Path,
     exchange: ExchangeCredentials,
     running: Sequence[RunningProcess],
@@ -62,9 +64,9 @@ async def describe(
         "gateway": _gateway(files, policy_file, processes),
         "watchdog": _admin(files, "watchdog", processes),
         "killswitch": {
-            "console": None,
+            "console": console_url(ports),
             "socket": str(files.executor_socket),
-            "console_pid": None,
+            "console_pid": processes[CONSOLE].pid,
             "executor_pid": processes[EXECUTOR].pid,
         },
         "journals": {"gateway": files.journal("gateway"), "watchdog": None, "executor": files.journal(EXECUTOR)},

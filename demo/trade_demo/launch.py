@@ -32,11 +32,14 @@ from trade_demo.process import (
 from trade_demo.scenarios.play import play
 from trade_demo.scenarios.stage import Stage
 from trade_demo.stack import (
+    CONSOLE,
     EXECUTOR,
     JOURNAL_WRITER,
     SHIM,
     ExchangeCredentials,
     Files,
+    console_code_command,
+    console_url,
     freqtrade_config_command,
     freqtrade_spec,
     init_executor_command,
@@ -48,6 +51,7 @@ from trade_demo.stack import (
     service_spec,
     shim_spec,
     write_bot_handover,
+    write_console_settings,
     write_executor_settings,
     write_freqtrade_config,
     write_gateway_settings,
@@ -98,6 +102,7 @@ class Stack:
         self.exchange = await self._start_simulator()
         await self._prepare_services(self.exchange)
         await self._start_services(self.exchange)
+        await self._start_console(self.exchange)
         if self._options.bot is Bot.FREQTRADE:
             await self._start_freqtrade()
             await self._start_shim(self.exchange)
@@ -107,7 +112,7 @@ class Stack:
     async def stop(self, *, is_hurried: bool) -> None:
         """End every process within 10 s; at once when hurried."""
         bots = [item for item in self.running if item.spec.name == "freqtrade"]
-        services = [item for item in self.running if item.spec.name in {"gateway", "watchdog", EXECUTOR, SHIM}]
+        services = [item for item in self.running if item.spec.name in {"gateway", "watchdog", EXECUTOR, CONSOLE, SHIM}]
         writers = [item for item in self.running if item.spec.name == JOURNAL_WRITER]
         rest = [item for item in self.running if item not in (*bots, *services, *writers)]
         await stop_processes(bots, deadline_s=0 if is_hurried else BOT_STOP_S)
@@ -186,6 +191,16 @@ class Stack:
         watched = self._files.handover("watchdog", "operator")
         await self._until(watchdog, _exists(watched), "write its handover file")
         await self._until(gateway, self._is_active, "become ACTIVE")
+
+    async def _start_console(self, exchange: ExchangeCredentials) -> None:
+        write_console_settings(self._files, ports=self._ports, exchange=exchange)
+        console = await self._launch(service_spec(self._files, CONSOLE))
+        url = console_url(self._ports)
+        async with http_client(url) as client:
+            await self._until(console, _answers(client, "/healthz"), "answer")
+        code = (await self._run(CONSOLE, console_code_command(self._files))).decode("ascii", "replace").strip()
+        self._view.console = f"{url}/   code {code}"
+        self._step(f"console at {url}/, code {code} (good once, for ten minutes)")
 
     async def _observe(self, exchange: ExchangeCredentials) -> httpx.AsyncClient:
         """Start the observers of exchange and gateway and return the gateway's admin client."""

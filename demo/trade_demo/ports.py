@@ -26,6 +26,7 @@ class Ports:
     gateway_admin: int
     watchdog_admin: int
     freqtrade: int
+    console: int
 
 
 PORT_NAMES = tuple(field.name for field in fields(Ports))

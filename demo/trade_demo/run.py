@@ -17,7 +17,7 @@ from trade_demo.describe import describe
 from trade_demo.launch import Stack
 from trade_demo.observe import ProcessObserver, observe_forever
 from trade_demo.options import Options, Scenario
-from trade_demo.ports import choose_ports
+from trade_demo.ports import Ports, choose_ports
 from trade_demo.process import ProcessFailed
 from trade_demo.screen import Screen, choose_screen
 from trade_demo.stack import Files
@@ -42,7 +42,7 @@ async def run(options: Options) -> int:
     view.happened(HappeningKind.STEP, f"all files are in {files.root}")
     tasks.spawn(observe_forever(ProcessObserver(running=stack.running, view=view).read))
     try:
-        failure = await _start_and_wait(stack, options=options, files=files, tasks=tasks)
+        failure = await _start_and_wait(stack, options=options, files=files, ports=ports, tasks=tasks)
     finally:
         view.headline = "ending"
         memory = measure_memory(stack.running)
@@ -103,9 +103,11 @@ class Tasks:
             self.ending.set()
 
 
-async def _start_and_wait(stack: Stack, *, options: Options, files: Files, tasks: Tasks) -> Verdict | None:
+async def _start_and_wait(
+    stack: Stack, *, options: Options, files: Files, ports: Ports, tasks: Tasks
+) -> Verdict | None:
     """Start the stack and wait for the end of the run. Returns how it ends if it failed."""
-    starting = asyncio.create_task(_start(stack, options=options, files=files))
+    starting = asyncio.create_task(_start(stack, options=options, files=files, ports=ports))
     ending = asyncio.create_task(tasks.ending.wait())
     await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
@@ -133,12 +135,13 @@ async def _play(stack: Stack, scenario: Scenario, tasks: Tasks) -> None:
     tasks.ending.set()
 
 
-async def _start(stack: Stack, *, options: Options, files: Files) -> None:
+async def _start(stack: Stack, *, options: Options, files: Files, ports: Ports) -> None:
     await stack.start()
     if options.describe_file is None or stack.exchange is None:
         return
     description = await describe(
         files=files,
+        ports=ports,
         policy_file=options.policy_file or files.policy,
         exchange=stack.exchange,
         running=stack.running,

@@ -147,6 +147,7 @@ def _cells(view: View) -> list[tuple[str, Text]]:
         ("fills", Text(f"{counts.entry_fills} entry   {counts.exit_fills} exit", style="green")),
         ("denials", Text(denials, style="magenta" if counts.denials else "")),
         ("journal", Text(f"{view.journal_rows} rows   lease {_tenths(view.lease_age_s)} s old")),
+        ("console", Text(view.console)),
         ("freqtrade", Text(view.freqtrade_state)),
         ("processes", processes),
     ]  # fmt: skip

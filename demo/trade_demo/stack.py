@@ -9,6 +9,7 @@
     executor    runs, before anything that it may have to sweep is traded
     gateway     and watchdog run; the gateway becomes ACTIVE with the watchdog's first lease
     freqtrade   paused, with the configuration that the gateway prints, and then told to start
+    console     once there is something to see: the page for people
     shim        last: follows freqtrade's trades into the journal
 
 Every file with a secret is readable by its owner only and reaches its process by path.
@@ -37,7 +38,8 @@ STRATEGY_FOLDER = Path(__file__).parents[1] / "strategy"
 JOURNAL_WRITER = "journal-writer"
 SHIM = "shim"
 EXECUTOR = "executor"
-SERVICES = ("simulator", "gateway", JOURNAL_WRITER, "watchdog", EXECUTOR, "freqtrade", SHIM)
+CONSOLE = "console"
+SERVICES = ("simulator", "gateway", JOURNAL_WRITER, "watchdog", EXECUTOR, CONSOLE, "freqtrade", SHIM)
 # The virtual environment of each service; of the others it is named as they are.
 _ENVIRONMENTS = {JOURNAL_WRITER: "journal", EXECUTOR: "killswitch"}
 _COMMANDS = {EXECUTOR: "trade-kill-executor"}
@@ -341,6 +343,29 @@ def write_executor_settings(files: Files, *, exchange: ExchangeCredentials) -> N
     )
 
 
+def console_url(ports: Ports) -> str:
+    """Return the console's address, by name: security keys do not know it by its number."""
+    return f"http://localhost:{ports.console}"
+
+
+def write_console_settings(files: Files, *, ports: Ports, exchange: ExchangeCredentials) -> None:
+    """Write console.toml. It gets what lets it read and tighten, and no credential of the exchange."""
+    _write_toml(
+        files.settings(CONSOLE),
+        {
+            "environment": "simulated",
+            "account": exchange.account,
+            "listen_host": HOST,
+            "listen_port": ports.console,
+            "state_dir": str(files.state(CONSOLE)),
+            "ring_file": str(files.ring),
+            "gateway_handover": str(files.handover("gateway", "operator")),
+            "watchdog_handover": str(files.handover("watchdog", "operator")),
+            "executor_socket": str(files.executor_socket),
+        },
+    )
+
+
 def write_shim_settings(files: Files, *, exchange: ExchangeCredentials) -> None:
     """Write shim.toml."""
     _write_toml(
@@ -376,7 +401,7 @@ def write_freqtrade_config(files: Files, printed: bytes, *, mode: Mode) -> Freqt
 
 
 def service_spec(files: Files, service: str) -> ProcessSpec:
-    """Return how simulator, journal writer, gateway, watchdog or executor runs."""
+    """Return how simulator, journal writer, gateway, watchdog, executor or console runs."""
     command = (_command(service), "--config", str(files.settings(service)))
     return ProcessSpec(
         name=service,
@@ -438,6 +463,11 @@ def init_gateway_command(files: Files) -> list[str]:
         *("--watchdog-public", str(files.watchdog_public)),
         *("--journal-public", str(files.journal_public)),
     ]
+
+
+def console_code_command(files: Files) -> list[str]:
+    """Return the command that prints a one-time code for the console's page."""
+    return [_command(CONSOLE), "code", "--config", str(files.settings(CONSOLE))]
 
 
 def freqtrade_config_command(files: Files, *, mode: Mode, ports: Ports) -> list[str]:

@@ -85,6 +85,7 @@ class View:
         self.started_wall_ns = clock.wall_ns()
         self._started_monotonic_ns = clock.monotonic_ns()
         self.headline = "starting"
+        self.console = "not started"
         self.prices: dict[str, Decimal] = {}
         self.trading_state = "not started"
         self.reasons: tuple[str, ...] = ()

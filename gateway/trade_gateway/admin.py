@@ -21,6 +21,7 @@ from trade_core.secrets import Secret
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LEASE_BYTES
 from trade_gateway.identity import Role
+from trade_gateway.policy.deny_codes import DenyCode
 from trade_journal.errors import JournalError
 from trade_journal.log.rows import INTEGER_MAX
 
@@ -106,6 +107,11 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
     async def metrics() -> Response:
         await gateway.state()  # brings the gauges up to date
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/deny-codes", dependencies=readers)
+    async def deny_codes() -> dict[str, dict[str, str]]:
+        # So that whoever shows a denial to a person shows these words, and no copy that grows old.
+        return {code.name: {"meaning": code.meaning, "remedy": code.remedy} for code in DenyCode}
 
     @app.get("/journal/rows", dependencies=readers)
     async def rows(

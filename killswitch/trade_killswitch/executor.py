@@ -103,6 +103,11 @@ class Executor:
             log.log(logging.INFO if words == "verified" else logging.WARNING, "exit key %s", words)
         self._key = words
 
+    @property
+    def recorder(self) -> Recorder:
+        """What writes the rows of this executor's journal."""
+        return self._recorder
+
     def status(self) -> dict[str, Any]:
         """Say what the executor is ready for and what it does."""
         self._recorder.update_gauges()

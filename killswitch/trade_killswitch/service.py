@@ -18,6 +18,7 @@ from trade_core.peer_protocol import peer_protocol
 from trade_core.serving import UnixListener, serve
 from trade_journal.errors import JournalError
 from trade_journal.writer.writer import JournalWriter
+from trade_killswitch.console_rows import add_console_rows
 from trade_killswitch.exchange import ExitExchange
 from trade_killswitch.executor import Executor
 from trade_killswitch.identity import load_exit_key, load_pinned_ring, load_signer
@@ -99,9 +100,11 @@ async def _serve(
 def _listener(settings: ExecutorSettings, executor: Executor, metrics: ExecutorMetrics) -> UnixListener:
     own = os.getuid()
     users = {own} | {uid for uid in (settings.watchdog_uid, settings.console_uid) if uid is not None}
+    app = socket_app(executor, registry=metrics.registry)
+    add_console_rows(app, executor.recorder)
     settings.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return UnixListener(
-        app=socket_app(executor, registry=metrics.registry),
+        app=app,
         path=settings.socket,
         mode=_OWN_USER_MODE if users == {own} else _OTHER_USER_MODE,
         setting="socket",

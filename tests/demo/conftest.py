@@ -33,6 +33,7 @@ def ports() -> Ports:
         gateway_admin=22004,
         watchdog_admin=22005,
         freqtrade=22006,
+        console=22007,
     )
 
 

@@ -17,12 +17,14 @@ from trade_demo.stack import (
     STRATEGY,
     STRATEGY_FOLDER,
     Files,
+    console_url,
     freqtrade_spec,
     read_exchange_credentials,
     read_handover,
     service_spec,
     shim_spec,
     write_bot_handover,
+    write_console_settings,
     write_executor_settings,
     write_freqtrade_config,
     write_gateway_settings,
@@ -35,6 +37,7 @@ from trade_gateway.policy.limits import parse_policy
 from trade_gateway.settings import GatewaySettings
 from trade_journal.trades.shim_settings import ShimSettings
 from trade_journal.writer.writer_settings import JournalWriterSettings
+from trade_killswitch.console.settings import ConsoleSettings
 from trade_killswitch.settings import ExecutorSettings
 from trade_simulator.settings import SimulatorSettings
 from trade_watchdog.settings import WatchdogSettings
@@ -159,6 +162,18 @@ def test_executor_settings_are_what_the_executor_reads_with_the_exit_key(
     assert mode_of(settings.secrets_file) == 0o600
 
 
+def test_console_settings_are_what_the_console_reads_and_hold_no_exchange_key(
+    files: Files, ports: Ports, credentials: dict[str, Any]
+) -> None:
+    write_console_settings(files, ports=ports, exchange=read_exchange_credentials(files.credentials))
+    settings = load_settings(files.settings("console"), ConsoleSettings)
+    assert settings.origin == console_url(ports) == "http://localhost:22007"
+    assert settings.gateway_handover == files.handover("gateway", "operator")
+    assert settings.executor_socket == files.executor_socket
+    text = files.settings("console").read_text()
+    assert not any(key["key"] in text or key["secret"] in text for key in credentials["keys"].values())
+
+
 def test_policy_is_what_the_gateway_reads_and_leaves_room_for_the_stake() -> None:
     policy = parse_policy(demo_policy().encode())
     assert {category.value for category, _ in policy.symbols} == {"spot", "linear"}
@@ -219,7 +234,7 @@ def test_specs_name_no_secret_and_run_from_the_service_s_own_environment(
     files: Files, credentials: dict[str, Any]
 ) -> None:
     secrets = [pair["secret"] for pair in credentials["keys"].values()]
-    services = ("simulator", "gateway", "journal-writer", "watchdog", "executor")
+    services = ("simulator", "gateway", "journal-writer", "watchdog", "executor", "console")
     for spec in [*(service_spec(files, name) for name in services), freqtrade_spec(files), shim_spec(files)]:
         environment = {"journal-writer": "journal", "shim": "journal", "executor": "killswitch"}.get(
             spec.name, spec.name

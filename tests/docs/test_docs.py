@@ -21,6 +21,8 @@ from trade_journal.log.rows import REQUEST_KINDS, RowKind
 from trade_journal.tables import TABLES
 from trade_journal.trades.shim_settings import ShimSettings
 from trade_journal.writer.writer_settings import JournalWriterSettings
+from trade_killswitch.console.metrics import ConsoleMetrics
+from trade_killswitch.console.settings import ConsoleSettings
 from trade_killswitch.metrics import ExecutorMetrics
 from trade_killswitch.settings import ExecutorSettings
 from trade_simulator.settings import SimulatorSettings
@@ -51,6 +53,7 @@ def first_column(text: str) -> dict[str, list[str]]:
         ("Journal shim", ShimSettings),
         ("Watchdog", WatchdogSettings),
         ("Kill executor", ExecutorSettings),
+        ("Console", ConsoleSettings),
         ("Simulator", SimulatorSettings),
     ],
 )
@@ -110,6 +113,11 @@ def test_metrics_table_lists_every_metric_of_the_watchdog() -> None:
 def test_metrics_table_lists_every_metric_of_the_executor() -> None:
     table = first_column(section((ROOT / "docs/metrics.md").read_text(), "Kill executor"))
     assert table.keys() == names_of(ExecutorMetrics().registry)
+
+
+def test_metrics_table_lists_every_metric_of_the_console() -> None:
+    table = first_column(section((ROOT / "docs/metrics.md").read_text(), "Console"))
+    assert table.keys() == names_of(ConsoleMetrics().registry)
 
 
 def test_decisions_index_lists_every_decision() -> None:

@@ -164,6 +164,9 @@ def test_demo_without_bot_describes_a_stack_that_serves_and_ends_good(tmp_path: 
         transport = httpx.HTTPTransport(uds=killswitch["socket"])
         with httpx.Client(transport=transport, base_url="http://executor", trust_env=False) as client:
             assert client.get("/status").json()["exit_key"] == "verified"
+        health = httpx.get(f"{killswitch['console']}/healthz", trust_env=False).json()
+        assert health == {"status": "alive", "executor": "alive"}
+        assert killswitch["console_pid"] == description["processes"]["console"]["pid"]
         assert description["journals"]["executor"].startswith("sqlite:////")
         code, seconds, summary = running.end(signal.SIGTERM)
         assert (code, summary["error_lines"]) == (0, [])

@@ -118,6 +118,10 @@ class RowKind(Enum):
     SWEEP_PENDING = "sweep:pending"  # not proved yet, and not given up
     SWEEP_PROVED = "sweep:proved"
     KILL_REQUESTED = "kill:requested"
+    # Of the console, which has no journal: written into the executor's, by the executor, as the console says it.
+    CONSOLE_SIGNED_IN = "console:signed_in"
+    CONSOLE_REFUSED = "console:refused"
+    CONSOLE_ACTED = "console:acted"
     # Written by the watchdog into its own journal: what it must remember of the account, and what it did.
     EQUITY_SAMPLED = "equity:sampled"  # the whole memory of equity and ladder, about once a minute
     EQUITY_FLOWED = "equity:flowed"
