@@ -1,0 +1,1 @@
+"""`trade-kill`: the kill switch from a terminal, by a touch of a security key."""
