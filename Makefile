@@ -12,7 +12,7 @@ ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check coverage mutate redteam hostile days crash grow bench bench-setup bench-clients load format locks clean
+.PHONY: help setup demo test check lint fast-tests coverage mutate redteam hostile days crash grow bench bench-setup bench-clients load format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -59,11 +59,17 @@ setup: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/freqtrade/.ready .venv/load/.ready
 demo: $(SERVICES:%=.venv/%/.ready) .venv/freqtrade/.ready
 	.venv/demo/bin/trade-demo $(ARGS)
 
+# The types take one core for half a minute when they are judged for the first time: the tests use the other meanwhile.
 check: .venv/tests/.ready
+	$(MAKE) --no-print-directory -j 2 lint fast-tests
+
+lint: .venv/tests/.ready
 	$(TESTS)/ruff format --check .
 	$(TESTS)/ruff check .
-	$(TESTS)/mypy
 	$(TESTS)/lint-imports
+	$(TESTS)/mypy
+
+fast-tests: .venv/tests/.ready
 	$(TESTS)/pytest -q -m "not slow and not hypothesis" -n 3
 
 # Only the pure core's own tests, and of them not the random ones: what luck or other tests touch proves nothing.

@@ -2,16 +2,35 @@
 
 The files with the longest time-outs come first, so that no worker is left with a long one at the end. Tests that need a
 server of somebody's own (marker `outside`) are left out unless that marker is asked for.
+
+A process of the tests reads the certificates of all authorities once: httpx reads them anew for each client that is not
+told otherwise, which takes 60 ms of computing, and a test that polls a loopback address makes a client a poll.
 """
 
 from __future__ import annotations
 
+import functools
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from httpx import create_ssl_context
+from httpx._transports import default as httpx_transports
 
 DEFAULT_TIMEOUT_S = 180.0
+
+_authorities = functools.cache(functools.partial(create_ssl_context, trust_env=False))
+
+
+def _tls_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+    if verify is True and cert is None:
+        return _authorities()
+    return create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+
+
+httpx_transports.create_ssl_context = _tls_context
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

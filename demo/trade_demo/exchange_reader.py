@@ -16,6 +16,7 @@ from trade_core.bybit.signing import sign_request
 from trade_core.clock import NS_PER_MS, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.secrets import Secret
+from trade_core.tls import tls_context
 from trade_demo.view import Fill
 
 RECV_WINDOW_MS = 5000
@@ -36,7 +37,12 @@ class ApiKey:
 def http_client(base_url: str, *, headers: dict[str, str] | None = None) -> httpx.AsyncClient:
     """Return a client for one loopback service: short timeouts, no redirects, no proxy from the environment."""
     return httpx.AsyncClient(
-        base_url=base_url, headers=headers, timeout=TIMEOUT_S, follow_redirects=False, trust_env=False
+        base_url=base_url,
+        headers=headers,
+        verify=tls_context(),
+        timeout=TIMEOUT_S,
+        follow_redirects=False,
+        trust_env=False,
     )
 
 

@@ -11,6 +11,7 @@ import httpx
 
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.secrets import Secret
+from trade_core.tls import tls_context
 from trade_demo.exchange_reader import get_json
 
 TIMEOUT_S = 5.0
@@ -33,6 +34,7 @@ class FreqtradeControl:
         self._client = httpx.AsyncClient(
             base_url=access.url,
             auth=httpx.BasicAuth(access.username, access.password.reveal()),
+            verify=tls_context(),
             timeout=TIMEOUT_S,
             follow_redirects=False,
             trust_env=False,

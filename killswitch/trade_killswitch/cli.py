@@ -17,7 +17,6 @@ from trade_core.trust.keys import NotTrusted
 from trade_journal.errors import JournalRefused
 from trade_killswitch.identity import initialise
 from trade_killswitch.seal_command import seal_files
-from trade_killswitch.service import run
 from trade_killswitch.settings import ExecutorSettings
 
 EXIT_CLEAN: Final = 0
@@ -41,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for path in initialise(settings):
                 sys.stdout.write(f"wrote {path}\n")
             return EXIT_CLEAN
+        # A web server and a database take a second to import; init does without.
+        from trade_killswitch.service import run  # noqa: PLC0415
+
         asyncio.run(run(settings))
     except (ConfigurationError, NotTrusted, JournalRefused) as error:
         log.error("refused: %s", error)

@@ -86,6 +86,7 @@ def test_mutant_knows_the_outermost_function_that_it_is_in() -> None:
     assert functions == {1: None, 2: None, 4: "f", 7: None, 9: "C.h"}
 
 
+@pytest.mark.slow  # compiles each module some hundred times; who changes a module judges it anew with `make mutate`
 @pytest.mark.parametrize("module", PURE_CORE)
 def test_mutants_of_the_pure_core_are_programs(module: str) -> None:
     raw = (ROOT / module).read_bytes()
