@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trade_core.errors import TradeError
-from trade_core.trust.ring import read_ring, ring_hash
+from trade_core.trust.ring import ring_hash
 from trade_gateway.doctor.finding import Finding, Level, finding
 from trade_gateway.genesis import GENESIS_FILE
 from trade_gateway.identity import HANDOVER_FOLDER, identity_path, load_identity
@@ -16,6 +16,7 @@ from trade_gateway.limits_view import losses
 from trade_gateway.policy_file import read_policy
 from trade_gateway.settings import GatewaySettings
 
+CREDENTIALS_NEEDED = 2
 BOT_HANDOVER = "freqtrade.json"
 """The one file that the bot's user is meant to have."""
 
@@ -25,7 +26,7 @@ def check_files(settings: GatewaySettings, *, bot_user: str | None) -> Iterator[
     yield from _modes(settings)
     yield _bot_user(settings, bot_user)
     yield _policy(settings)
-    yield _ring(settings)
+    yield from _ring(settings)
 
 
 def secret_paths(settings: GatewaySettings) -> list[Path]:
@@ -89,15 +90,22 @@ def _policy(settings: GatewaySettings) -> Finding:
     return finding("policy", Level.GOOD, found)
 
 
-def _ring(settings: GatewaySettings) -> Finding:
+def _ring(settings: GatewaySettings) -> Iterator[Finding]:
     if not (settings.state_dir / GENESIS_FILE).exists() and not settings.ring_file.exists():
         advice = (
             "run the `init` of trade-watchdog, trade-journal-writer and trade-kill-executor, then `trade-gateway init`"
         )
-        return finding("key ring", Level.WRONG, "this deployment was not begun", advice)
+        yield finding("key ring", Level.WRONG, "this deployment was not begun", advice)
+        return
     try:
         _, ring = load_identity(settings)
-        read_ring(settings.ring_file)
     except TradeError as error:
-        return finding("key ring", Level.WRONG, str(error), "see docs/runbook.md, the gateway does not start")
-    return finding("key ring", Level.GOOD, f"version {ring.version}, {ring_hash(ring)[:16]}, pinned here")
+        yield finding("key ring", Level.WRONG, str(error), "see docs/runbook.md, the gateway does not start")
+        return
+    yield finding("key ring", Level.GOOD, f"version {ring.version}, {ring_hash(ring)[:16]}, pinned here")
+    labels = ", ".join(credential.label for credential in ring.credentials)
+    if len(ring.credentials) < CREDENTIALS_NEEDED:
+        advice = "enrol two, and keep them apart: a lost one must not be the only one"
+        yield finding("security keys", Level.WARNING, f"{len(ring.credentials)} enrolled {labels}".strip(), advice)
+    else:
+        yield finding("security keys", Level.GOOD, f"{len(ring.credentials)} enrolled: {labels}")

@@ -89,6 +89,7 @@ def test_whole_deployment_has_nothing_wrong(case: Case) -> None:
     assert "hostile bot can lose" in found["policy"][0][1]
     assert "127.0.0.1" in found["egress"][0][1]
     assert found["bot's user"][0][0] == "good"
+    assert found["security keys"][0][:2] == ("warning", "0 enrolled")
     assert (found["gateway"][0][0], found["journal writer"][0][0]) == ("warning", "warning")
     assert (found["kill"][0][0], found["alerts"][0][0]) == ("unknown", "unknown")
 
