@@ -52,11 +52,6 @@ def seal(content: Mapping[str, object], *, key: bytes, name: str) -> dict[str, o
     return {"sealed": SEALED_FORMAT, "salt": _text(salt), "nonce": _text(nonce), "content": _text(sealed)}
 
 
-def is_sealed(content: Mapping[str, object]) -> bool:
-    """Tell whether a secret file's content must be opened first."""
-    return "sealed" in content
-
-
 def open_sealed(content: Mapping[str, object], *, key: bytes, path: Path) -> dict[str, object]:
     """Decrypt what `seal` made for a file of this name. Raises ConfigurationError."""
     if set(content) != _FIELDS or content["sealed"] != SEALED_FORMAT:

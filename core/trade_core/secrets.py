@@ -10,17 +10,9 @@ from pathlib import Path
 from typing import cast
 
 from trade_core.errors import ConfigurationError
-from trade_core.sealing import (
-    CREDENTIAL_NAME,
-    KEY_FILE_VARIABLE,
-    is_sealed,
-    open_sealed,
-    read_seal_key,
-    seal,
-    seal_key_file,
-)
 
 MAX_SECRET_FILE_BYTES = 64 * 1024
+_SEALED = "sealed"
 
 
 class Secret:
@@ -53,10 +45,19 @@ def read_secret_file(path: Path) -> dict[str, object]:
     Raises ConfigurationError that names the file and never its contents.
     """
     content = _read_object(path)
-    return _opened(content, path) if is_sealed(content) else content
+    return _opened(content, path) if _SEALED in content else content
 
 
 def _opened(content: Mapping[str, object], path: Path) -> dict[str, object]:
+    # Who reads no sealed file does without the library that opens them.
+    from trade_core.sealing import (  # noqa: PLC0415
+        CREDENTIAL_NAME,
+        KEY_FILE_VARIABLE,
+        open_sealed,
+        read_seal_key,
+        seal_key_file,
+    )
+
     key_file = seal_key_file(os.environ)
     if key_file is None:
         raise ConfigurationError(
@@ -112,8 +113,10 @@ def write_secret_file(path: Path, content: Mapping[str, object]) -> None:
 
 def seal_secret_file(path: Path, *, key: bytes) -> None:
     """Replace a secret file by its sealed form, of the same owner. Raises ConfigurationError; also if it is sealed."""
+    from trade_core.sealing import seal  # noqa: PLC0415 - as above
+
     content = _read_object(path)
-    if is_sealed(content):
+    if _SEALED in content:
         raise ConfigurationError(f"{path}: is sealed already")
     owner = path.stat()
     sealed = json.dumps(seal(content, key=key, name=path.name), indent=1).encode() + b"\n"

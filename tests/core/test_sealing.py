@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +129,14 @@ def test_variable_goes_before_the_credential() -> None:
     assert seal_key_file({"CREDENTIALS_DIRECTORY": "/run/c"}) == Path("/run/c/trade-seal-key")
     both = {"CREDENTIALS_DIRECTORY": "/run/c", sealing.KEY_FILE_VARIABLE: "/etc/k"}
     assert seal_key_file(both) == Path("/etc/k")
+
+
+def test_reading_a_plain_file_needs_no_cryptography(tmp_path: Path) -> None:
+    write_secret_file(tmp_path / "plain.json", CONTENT)
+    script = (
+        "import sys; sys.modules['cryptography'] = None\n"
+        "from pathlib import Path; from trade_core.secrets import read_secret_file\n"
+        f"print(read_secret_file(Path({str(tmp_path / 'plain.json')!r})))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == str(CONTENT)
