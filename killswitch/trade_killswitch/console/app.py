@@ -9,29 +9,36 @@ Guarantees
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
+import httpx
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_fastapi_instrumentator import Instrumentator
 from pydantic import BaseModel, ConfigDict, Field
 
-from trade_killswitch.console.ledger import Ledger, Person
-from trade_killswitch.console.metrics import Action, ActionResult, ConsoleMetrics, SignIn
-from trade_killswitch.console.pages import rendered, static_file
+from trade_core.logs import neutralise
+from trade_killswitch.console.ceremony import add_ceremony
+from trade_killswitch.console.ledger import Person
+from trade_killswitch.console.metrics import Action, ActionResult, SignIn
+from trade_killswitch.console.pages import TEXT_CHARACTERS_MAX, rendered, static_file
 from trade_killswitch.console.panels import page_of
-from trade_killswitch.console.sign_in import SESSION_LIFETIME_S, CodeBook, Session, Sessions, Spent
+from trade_killswitch.console.parts import (
+    ACTED,
+    REFUSED,
+    SIGNED_IN,
+    Parts,
+    cookie_name,
+    person_of,
+    session_check,
+    session_of,
+)
+from trade_killswitch.console.sign_in import SESSION_LIFETIME_S, Session, Spent
 from trade_killswitch.console.sources import Answer, Asked, Unreadable
-from trade_killswitch.console.watch import Watch
 
-SIGNED_IN: Final = "console:signed_in"
-REFUSED: Final = "console:refused"
-ACTED: Final = "console:acted"
 _REASON = Annotated[str, Field(min_length=1, max_length=150)]
 
 
@@ -57,21 +64,6 @@ class Acknowledged(BaseModel):
     subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:@-]{1,80}$")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the application works with."""
-
-    watch: Watch
-    gateway: Asked
-    watchdog: Asked
-    executor: Asked
-    codes: CodeBook
-    sessions: Sessions
-    ledger: Ledger
-    metrics: ConsoleMetrics
-    origin: str
-
-
 def console_app(parts: Parts) -> FastAPI:
     """Build the application; `Guard` goes in front of it."""
     app = FastAPI(title="trade-console", docs_url=None, redoc_url=None, openapi_url=None)
@@ -91,36 +83,8 @@ def console_app(parts: Parts) -> FastAPI:
     _add_reading(app, parts)
     _add_sessions(app, parts)
     _add_actions(app, parts)
+    add_ceremony(app, parts)
     return app
-
-
-def cookie_name(origin: str) -> str:
-    """Name the cookie after the port, since cookies know no ports and two consoles may share a machine."""
-    return f"trade_console_{origin.rpartition(':')[2]}"
-
-
-def session_check(parts: Parts) -> Callable[[Request], Awaitable[Session]]:
-    """Return the dependency that turns away whoever has no session."""
-
-    async def check(request: Request) -> Session:
-        session = session_of(request, parts)
-        if session is None:
-            raise HTTPException(401, "sign in first: trade-console code prints a code")
-        return session
-
-    return check
-
-
-def session_of(request: Request, parts: Parts) -> Session | None:
-    """Find the session of a request."""
-    token = request.cookies.get(cookie_name(parts.origin))
-    return None if token is None else parts.sessions.find(token)
-
-
-def person_of(request: Request, session_name: str) -> Person:
-    """Say who asks."""
-    address = request.client.host if request.client else "unknown"
-    return Person(session=session_name, address=address, browser=request.headers.get("user-agent", ""))
 
 
 def _add_probes(app: FastAPI, parts: Parts) -> None:
@@ -152,6 +116,21 @@ def _add_reading(app: FastAPI, parts: Parts) -> None:
     @app.get("/panels", dependencies=[signed_in])
     async def panels() -> Response:
         return HTMLResponse(rendered("panels.html", page=page_of(parts.watch.readings())))
+
+    @app.get("/report", dependencies=[signed_in])
+    async def report() -> Response:
+        try:
+            answer = await parts.executor.ask("GET", "/report")
+        except Unreadable as error:
+            raise HTTPException(502, str(error)) from None
+        if answer.status != httpx.codes.OK:
+            raise HTTPException(404, "the kill executor gives no report")
+        lines = answer.body.decode("utf-8", "replace").split("\n")
+        return PlainTextResponse("\n".join(neutralise(line, limit=TEXT_CHARACTERS_MAX) for line in lines))
+
+    @app.get("/report.json", dependencies=[signed_in])
+    async def report_data() -> dict[str, Any]:
+        return {"kill": parts.watch.kill_document()}
 
     @app.get("/static/{name}")
     async def static(name: str) -> Response:

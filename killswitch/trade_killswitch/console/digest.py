@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
+from trade_killswitch.console.ring_chain import CHANGES_MAX, RingProof, proof_of_row
+
 DENIALS_SHOWN: Final = 12
 INCIDENTS_SHOWN: Final = 12
 CHANGES_SHOWN: Final = 8
@@ -60,6 +62,7 @@ class Digest:
         self._changes: _Newest[Note] = _Newest(most=CHANGES_SHOWN)
         self._closed: dict[str, Note] = {}
         self._with_lesson: set[str] = set()
+        self.ring_changes: list[RingProof] = []
 
     def take(self, row: Mapping[str, Any]) -> None:
         """Take in one row; what is not of a row's form is passed over, since nothing here decides anything."""
@@ -85,6 +88,8 @@ class Digest:
         elif kind == "state:changed":
             subject = f"{fields.get('holder', '')}: {fields.get('ceiling', '')}"
             self._changes.take(Note(seq=seq, at_ns=at_ns, subject=subject, detail=str(fields.get("reason") or "")))
+        elif kind == "ring:changed":
+            self._take_ring(fields)
         elif kind == "swing_trade:closed":
             self._take_closed(fields, seq=seq, at_ns=at_ns)
         elif kind == "swing_trade:lesson":
@@ -95,6 +100,11 @@ class Digest:
         if len(self._closed) < TRADES_KEPT:
             detail = _flat(fields, {"trade_id", "closed_at_ns", "exit_fee"})
             self._closed[trade_id] = Note(seq=seq, at_ns=at_ns, subject=f"trade {trade_id}", detail=detail)
+
+    def _take_ring(self, fields: Mapping[str, Any]) -> None:
+        proof = proof_of_row(fields)
+        if proof is not None and len(self.ring_changes) < CHANGES_MAX and proof not in self.ring_changes:
+            self.ring_changes.append(proof)
 
     @property
     def denials(self) -> tuple[Note, ...]:

@@ -74,6 +74,8 @@ class GatewayFacts:
     is_journal_writable: bool | None
     policy_hash: str
     ring_hash: str
+    waiting_ring: str
+    waiting_ring_in_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,31 @@ class WatchdogFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KillStep:
+    """One step of a kill, in words; `ended_s` counts from the kill's beginning."""
+
+    words: str
+    status: str
+    ended_s: float | None
+    why: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillFacts:
+    """A kill that goes on, or the last one."""
+
+    kill_id: str
+    is_running: bool
+    is_drill: bool
+    words: str
+    verdict: str
+    began_at_ns: int | None
+    reason: str
+    steps: tuple[KillStep, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorFacts:
     """What the kill executor is ready for, and what it does."""
 
@@ -124,7 +151,7 @@ class ExecutorFacts:
     armed_reason: str
     armed_until_ms: int | None
     sweep: str
-    kill: Document
+    kill: KillFacts | None
     unacknowledged: tuple[str, ...]
     journal_size: int | None
     is_journal_writable: bool | None
@@ -132,6 +159,7 @@ class ExecutorFacts:
 
 def gateway_facts(document: Document) -> GatewayFacts:
     """Read GET /state of the gateway."""
+    waiting = _part(_part(document, "ring"), "waiting")
     lease, journal, view = _part(document, "lease"), _part(document, "journal"), _part(document, "account_view")
     return GatewayFacts(
         environment=_text(document, "environment"),
@@ -173,6 +201,8 @@ def gateway_facts(document: Document) -> GatewayFacts:
         is_journal_writable=_flag(journal, "is_writable"),
         policy_hash=_text(document, "policy_hash"),
         ring_hash=_text(document, "ring_hash"),
+        waiting_ring=_text(waiting, "change"),
+        waiting_ring_in_s=_seconds(waiting, "in_s"),
     )
 
 
@@ -232,10 +262,37 @@ def executor_facts(document: Document) -> ExecutorFacts:
         armed_reason=_text(armed, "reason"),
         armed_until_ms=_whole(armed, "expires_at_ms"),
         sweep=_sweep_words(_part(document, "sweep")),
-        kill=_part(document, "kill"),
+        kill=_kill(_part(document, "kill")),
         unacknowledged=tuple(subject for subject in _list(document, "unacknowledged") if isinstance(subject, str)),
         journal_size=_whole(journal, "size"),
         is_journal_writable=_flag(journal, "is_writable"),
+    )
+
+
+def _kill(document: Document) -> KillFacts | None:
+    running, last = _part(document, "running"), _part(document, "last")
+    found = running or last
+    if not found:
+        return None
+    return KillFacts(
+        kill_id=_text(found, "kill_id"),
+        is_running=bool(running),
+        is_drill=_flag(found, "is_drill") is True,
+        words=_text(found, "in_words"),
+        verdict=_text(found, "verdict"),
+        began_at_ns=_whole(found, "began_at_ns"),
+        reason=_text(found, "reason"),
+        steps=tuple(
+            KillStep(
+                words=_text(step, "words"),
+                status=_text(step, "status"),
+                ended_s=_seconds(step, "ended_s"),
+                why=_text(step, "why"),
+                evidence=", ".join(f"{name} {value}" for name, value in list(_part(step, "evidence").items())[:12]),
+            )
+            for step in _list(found, "steps")[:ITEMS_MAX]
+            if isinstance(step, Mapping)
+        ),
     )
 
 

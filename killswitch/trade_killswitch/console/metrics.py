@@ -22,6 +22,10 @@ class Action(StrEnum):
     HALT = "halt"
     SWEEP = "sweep"
     ACKNOWLEDGE = "acknowledge"
+    KILL = "kill"
+    DRILL = "drill"
+    RELEASE = "release"
+    RING = "ring"
 
 
 @unique

@@ -11,12 +11,16 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 
 from trade_core.clock import NS_PER_MS, NS_PER_S
+from trade_core.trust.credential import Credential
+from trade_core.trust.release_subject import RELEASABLE_RUNGS
 from trade_core.trust.ring import KeyRing
+from trade_killswitch.console.checklist import Condition, conditions
 from trade_killswitch.console.curve import Drawing, RungLine, Sample, draw
 from trade_killswitch.console.digest import Digest, Note
 from trade_killswitch.console.facts import (
     ExecutorFacts,
     GatewayFacts,
+    KillFacts,
     LimitUse,
     RungFacts,
     WatchdogFacts,
@@ -137,6 +141,12 @@ class Page:
     denials: Panel
     journal: Panel
     keys: Panel
+    kill: KillFacts | None
+    conditions: tuple[Condition, ...]
+    credentials: tuple[Credential, ...]
+    rungs_named: tuple[tuple[str, str], ...]
+    has_latch: bool
+    waits_ring: str
 
 
 def page_of(readings: Readings) -> Page:
@@ -166,7 +176,19 @@ def page_of(readings: Readings) -> Page:
         denials=_denials(readings),
         journal=_journal(readings, gateway, executor),
         keys=_keys(readings, executor),
+        kill=executor.kill if executor else None,
+        conditions=conditions(gateway, executor),
+        credentials=readings.ring.credentials if readings.ring else (),
+        rungs_named=tuple((name, _RUNGS[name]) for name in RELEASABLE_RUNGS),
+        has_latch=bool(gateway and gateway.latch_subject),
+        waits_ring=_waiting(gateway),
     )
+
+
+def _waiting(gateway: GatewayFacts | None) -> str:
+    if gateway is None or not gateway.waiting_ring:
+        return ""
+    return f"Another key ring counts in {duration(gateway.waiting_ring_in_s)} unless a security key cancels it."
 
 
 def notice_of(reading: Reading, *, now_ns: int) -> str:
@@ -377,4 +399,14 @@ def _keys(readings: Readings, executor: ExecutorFacts | None) -> Panel:
         lines.append(("Key ring", f"version {ring.version}, deployment {ring.deployment}"))
         age_s = (now_ns // NS_PER_MS - ring.baseline.taken_at_ms) / 1000
         lines.append(("Baseline of the account", f"taken {duration(age_s)} ago"))
-    return Panel(notice=notice_of(readings.executor, now_ns=now_ns), lines=tuple(lines))
+    items = tuple(
+        Item(
+            at="",
+            title=credential.label,
+            detail=f"enrolled {duration((now_ns // NS_PER_MS - credential.added_at_ms) / 1000)} ago, "
+            f"model {credential.aaguid}{', can be copied' if credential.is_backup_eligible else ''}",
+        )
+        for credential in (ring.credentials if ring else ())
+    )
+    remark = "" if items or ring is None else "No security key is enrolled: nothing can be released until two are."
+    return Panel(notice=notice_of(readings.executor, now_ns=now_ns), lines=tuple(lines), items=items, remark=remark)

@@ -14,10 +14,11 @@ from trade_core.guarded_protocol import guarded_protocol
 from trade_core.logs import RefusalLog
 from trade_core.serving import Listener, serve
 from trade_core.trust.ring import read_ring
-from trade_killswitch.console.app import Parts, console_app
+from trade_killswitch.console.app import console_app
 from trade_killswitch.console.guard import Guard
 from trade_killswitch.console.ledger import Ledger
 from trade_killswitch.console.metrics import SOURCES, ConsoleMetrics
+from trade_killswitch.console.parts import Parts
 from trade_killswitch.console.settings import ConsoleSettings
 from trade_killswitch.console.sign_in import CODE_LIFETIME_S, CodeBook, Sessions
 from trade_killswitch.console.sources import HandoverService, SocketService
@@ -56,6 +57,7 @@ async def run(settings: ConsoleSettings, *, clock: Clock | None = None, stop: as
         ledger=Ledger(executor, metrics=metrics),
         metrics=metrics,
         origin=settings.origin,
+        clock=clock,
     )
     looking = asyncio.create_task(watch.run())
     try:

@@ -8,6 +8,8 @@ waits for it.
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,13 +17,13 @@ from typing import Any, Final
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.secrets import write_atomically
-from trade_core.trust.keys import NotTrusted
-from trade_core.trust.ring import KeyRing, read_ring
+from trade_core.trust.ring import KeyRing
 from trade_killswitch.console.curve import SAMPLES_MAX, Curve, Sample, parse_samples, sample_line
 from trade_killswitch.console.digest import Digest, rows_of
-from trade_killswitch.console.facts import gateway_facts, watchdog_facts
+from trade_killswitch.console.facts import ExecutorFacts, executor_facts, gateway_facts, watchdog_facts
 from trade_killswitch.console.metrics import ConsoleMetrics
 from trade_killswitch.console.panels import Readings
+from trade_killswitch.console.ring_chain import RingChain, is_of
 from trade_killswitch.console.sources import Asked, Reading, Source, Unreadable
 
 LOOK_EVERY_S: Final = 1.0
@@ -29,7 +31,6 @@ LOOK_SELDOM_S: Final = 5.0
 SOMEBODY_LOOKS_S: Final = 15
 BATCH_ROWS: Final = 512
 BACKFILL_ROWS_MAX: Final = 262_144
-RING_EVERY_S: Final = 10
 CURVE_FILE: Final = "curve.txt"
 CURVE_BYTES_MAX: Final = 4 * 1024 * 1024
 DENY_WORDS_MAX: Final = 1000
@@ -53,22 +54,39 @@ class Watch:
         self._gateway = Source(gateway, "/state", clock=clock)
         self._watchdog = Source(watchdog, "/state", clock=clock)
         self._executor = Source(executor, "/status", clock=clock)
-        self._ring_file = ring_file
+        self.chain = RingChain(ring_file=ring_file, folder=state_dir)
         self._curve_file = state_dir / CURVE_FILE
         self._metrics = metrics
         self._clock = clock
         self._journal = JournalReader(gateway)
         self._deny_words: dict[str, tuple[str, str]] = {}
         self._curve = Curve(_kept(self._curve_file))
-        self._ring: KeyRing | None = None
-        self._ring_read_at_ns: int | None = None
         self._looked_at_page_ns: int | None = None
         self._wake = asyncio.Event()
 
     @property
     def ring(self) -> KeyRing | None:
-        """Return the key ring as it stands on disk, None while it cannot be read."""
-        return self._ring
+        """Return the key ring that counts, None while it cannot be read."""
+        return self.chain.ring
+
+    def executor_facts(self) -> ExecutorFacts | None:
+        """Return what the executor said last, None when it cannot be read now."""
+        reading = self._executor.reading
+        return None if reading.failure or reading.document is None else executor_facts(reading.document)
+
+    def kill_document(self) -> Any:
+        """Return what the executor says of the kill that goes on, or of the last one, as it says it."""
+        document = self._executor.reading.document
+        return None if document is None else document.get("kill")
+
+    def waiting_change(self) -> bytes | None:
+        """Return the change of the ring that waits at the gateway, as the gateway says it; None when none does."""
+        document = self._gateway.reading.document
+        facts = None if document is None else gateway_facts(document)
+        try:
+            return None if facts is None or not facts.waiting_ring else base64.b64decode(facts.waiting_ring)
+        except (ValueError, binascii.Error):
+            return None
 
     def readings(self) -> Readings:
         """Return everything that is known, for a page that somebody looks at."""
@@ -83,7 +101,7 @@ class Watch:
             digest_from=self._journal.oldest,
             deny_words=self._deny_words,
             samples=self._curve.samples,
-            ring=self._ring,
+            ring=self.chain.ring,
             now_ns=self._clock.wall_ns(),
         )
 
@@ -116,7 +134,7 @@ class Watch:
         gateway, watchdog, _ = await asyncio.gather(*(source.read() for source in sources))
         for source in sources:
             self._metrics.note_source(source.service.name, is_read=not source.reading.failure)
-        self._read_ring()
+        self.chain.begin()
         if not watchdog.failure:
             self._sample(watchdog)
         if not gateway.failure and gateway.document is not None:
@@ -128,6 +146,8 @@ class Watch:
                 self._deny_words = _deny_words((await self._gateway.service.ask("GET", "/deny-codes")).document("it"))
             facts = gateway_facts(document)
             await self._journal.read(size=facts.journal_size or 0, deployment=facts.deployment)
+            if facts.ring_hash and not is_of(self.chain.ring, facts.ring_hash):
+                self.chain.follow(self._journal.digest.ring_changes)
         except Unreadable as error:
             log.debug("the gateway's journal is not read: %s", error)
 
@@ -142,17 +162,6 @@ class Watch:
     def _rewrite_curve(self) -> None:
         text = "".join(sample_line(sample) for sample in self._curve.samples)
         write_atomically(self._curve_file, text.encode(), mode=0o600)
-
-    def _read_ring(self) -> None:
-        now_ns = self._clock.monotonic_ns()
-        if self._ring_read_at_ns is not None and now_ns - self._ring_read_at_ns < RING_EVERY_S * NS_PER_S:
-            return
-        self._ring_read_at_ns = now_ns
-        try:
-            self._ring = read_ring(self._ring_file)
-        except NotTrusted as error:
-            log.debug("%s", error)
-            self._ring = None
 
     def _is_looked_at(self) -> bool:
         at_ns = self._looked_at_page_ns

@@ -60,6 +60,14 @@ class Headline:
 
 def headline(gateway: Reading, facts: GatewayFacts | None, executor: ExecutorFacts | None, *, now_ns: int) -> Headline:
     """Say how things stand, in one sentence, from what could be read."""
+    kill = executor.kill if executor is not None else None
+    if kill is not None and kill.is_running:
+        return Headline(
+            state="DRILL" if kill.is_drill else "KILL",
+            sentence=f"{kill.words[:1].upper()}{kill.words[1:]}.",
+            tone=Tone.STOPPED,
+            since=moment(kill.began_at_ns, now_ns=now_ns),
+        )
     if facts is None or gateway.failure:
         return _unread(gateway, facts, executor, now_ns=now_ns)
     state = facts.trading_state

@@ -97,18 +97,6 @@ async def test_curve_that_cannot_be_kept_costs_nothing_else(world: World, tmp_pa
     assert len(world.watch.readings().samples) == 1
 
 
-async def test_ring_is_read_again_after_a_while(world: World) -> None:
-    await world.watch.look()
-    ring = world.watch.ring
-    assert ring is not None
-    world.ring_file.write_text("{}")
-    await world.watch.look()
-    assert world.watch.ring is ring
-    world.clock.advance(watch_module.RING_EVERY_S * NS_PER_S)
-    await world.watch.look()
-    assert world.watch.ring is None
-
-
 async def test_look_that_fails_is_followed_by_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "LOOK_SELDOM_S", 0.01)
     looks = 0

@@ -10,13 +10,14 @@ from typing import Any
 import httpx
 from trust_parts import ring_of
 
-from trade_core.clock import ManualClock
+from trade_core.clock import Clock, ManualClock
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.ring import ring_bytes
-from trade_killswitch.console.app import Parts, console_app
+from trade_killswitch.console.app import console_app
 from trade_killswitch.console.guard import Guard
 from trade_killswitch.console.ledger import Ledger
 from trade_killswitch.console.metrics import ConsoleMetrics
+from trade_killswitch.console.parts import Parts
 from trade_killswitch.console.sign_in import CodeBook, Sessions
 from trade_killswitch.console.sources import Answer, Unreadable
 from trade_killswitch.console.watch import Watch
@@ -151,6 +152,8 @@ class Service:
         found = self.answers.get(f"{method} {route}", self.answers.get(route))
         if found is None:
             return Answer(status=404, body=b'{"detail":"Not Found"}')
+        if callable(found):
+            found = found(content or b"")
         if isinstance(found, Answer):
             return found
         return Answer(status=201 if route == "/console/rows" else 200, body=json.dumps(found).encode())
@@ -163,9 +166,10 @@ class Service:
 class World:
     """A console in this process, with its three services."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, origin: str = ORIGIN, clock: Clock | None = None) -> None:
         self.folder = folder
         self.clock = ManualClock(wall_ns=1_700_000_100_000_000_000)
+        used = clock or self.clock
         self.gateway = Service(
             "the gateway",
             {
@@ -195,22 +199,25 @@ class World:
             ring_file=self.ring_file,
             state_dir=folder,
             metrics=self.metrics,
-            clock=self.clock,
+            clock=used,
         )
-        self.codes = CodeBook(folder, clock=self.clock)
+        self.codes = CodeBook(folder, clock=used)
         self.parts = Parts(
             watch=self.watch,
             gateway=self.gateway,
             watchdog=self.watchdog,
             executor=self.executor,
             codes=self.codes,
-            sessions=Sessions(clock=self.clock),
+            sessions=Sessions(clock=used),
             ledger=Ledger(self.executor, metrics=self.metrics),
             metrics=self.metrics,
-            origin=ORIGIN,
+            origin=origin,
+            clock=used,
         )
-        app = Guard(console_app(self.parts), origin=ORIGIN, address=ADDRESS)
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN)
+        self.app = Guard(
+            console_app(self.parts), origin=origin, address=origin.replace("//localhost", "//127.0.0.1")[7:]
+        )
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=self.app), base_url=origin)
 
     async def post(self, path: str, content: Any, **headers: str) -> httpx.Response:
         """Send what the page's script sends."""

@@ -1,0 +1,422 @@
+"""The console in Debian's Chromium, with security keys that the browser simulates: enrol, kill, release, and its looks.
+
+The console is the real one; the services behind it are doubles that verify what they are handed with the real library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from killswitch.console.world import HOSTILE, World, executor_status, held, row, watchdog_state
+from playwright.async_api import Browser, CDPSession, ConsoleMessage, Page, async_playwright, expect
+from ports import free_port
+from trust_parts import ring_of
+
+from trade_core.clock import NS_PER_MS, SystemClock
+from trade_core.guarded_protocol import guarded_protocol
+from trade_core.serving import Listener, serve
+from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
+from trade_core.trust.printed_key import new_code, printed_key
+from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
+from trade_core.trust.sign_counters import SignCounters
+from trade_core.trust.signed_warrant import check_order, open_warrant, require_two_keys
+from trade_core.trust.succession import open_ring_offer
+from trade_core.trust.warrant import WarrantPurpose, check_in_time
+from trade_killswitch.console.sources import Answer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SUBJECT = "kill:spot=flatten,linear=flatten,inverse=hold"
+PICTURES = Path(os.environ.get("TRADE_PICTURES", "build/pictures"))
+STEPS = ("the gateway refuses what adds risk", "the bot runs nowhere", "no order works that could add risk",
+         "the account's keys are deleted", "the exchange refuses the old keys", "people are told")  # fmt: skip
+
+
+def kill_status(*, is_running: bool) -> dict[str, Any]:
+    """What an executor says of a kill."""
+    steps = [
+        {
+            "step": "x",
+            "words": words,
+            "status": "done" if number < 4 or not is_running else "running",
+            "tries": 1,
+            "ended_s": 0.2 + number if number < 4 or not is_running else None,
+            "why": "",
+            "evidence": {"orders": 0} if number == 2 else {},
+        }
+        for number, words in enumerate(STEPS)
+    ]
+    content = {
+        "kill_id": "0123456789abcdef",
+        "is_drill": False,
+        "reason": "by a touch of blue",
+        "verdict": "pending" if is_running else "complete",
+        "in_words": "the kill goes on" if is_running else "the kill is complete and proved after 5.2 s",
+        "began_at_ns": SystemClock().wall_ns() - 3_000_000_000,
+        "steps": steps,
+    }
+    return {"running": content if is_running else None, "last": None if is_running else content}
+
+
+@dataclass
+class Verifiers:
+    """The three services, each of which verifies by itself as the real ones do."""
+
+    world: World
+    ring: KeyRing
+    counters: SignCounters = field(default_factory=SignCounters)
+    kills: int = 0
+
+    def __post_init__(self) -> None:
+        world = self.world
+        world.executor.answers["/draft"] = lambda _: {
+            "purpose": "kill",
+            "subject": SUBJECT,
+            "ring_hash": ring_hash(self.ring),
+            "words": "KILL account 1002 (simulated): gateway halted, bot ended, every order cancelled but stops, "
+            "positions: spot CLOSED, linear CLOSED, inverse kept open; all 3 API keys of the account deleted.",
+        }
+        world.executor.answers["/kill"] = self.kill
+        world.gateway.answers["/release"] = self.release
+        world.gateway.answers["/ring"] = self.take_ring
+        for service in (world.watchdog, world.executor):
+            service.answers["/ring"] = {"takes_effect_in_s": 0}
+
+    def kill(self, raw: bytes) -> Any:
+        """Take a kill warrant."""
+        try:
+            signed = open_warrant(raw, ring=self.ring)
+            check_order(signed, purpose=WarrantPurpose.KILL, audience="executor", subject=SUBJECT)
+            check_in_time(signed.warrant, now_ms=SystemClock().wall_ns() // NS_PER_MS)
+            self.counters.check(signed)
+        except NotTrusted as error:
+            return Answer(status=403, body=f'{{"detail":"{error}"}}'.encode())
+        self.counters = self.counters.after(signed)
+        self.kills += 1
+        self.world.executor.answers["/status"] = executor_status(kill=kill_status(is_running=True))
+        self.world.gateway.answers["/state"] = {**held("KILLED", "killed by a touch"), "latch_subject": "latch:9"}
+        return Answer(status=202, body=b'{"kill":"begun","kill_id":"0123456789abcdef"}')
+
+    def release(self, raw: bytes) -> Any:
+        """Take a release of the kill, by two keys."""
+        try:
+            signed = open_warrant(raw, ring=self.ring)
+            check_order(signed, purpose=WarrantPurpose.RELEASE, audience="gateway", subject="latch:9+daily")
+            require_two_keys(signed)
+            self.counters.check(signed)
+        except NotTrusted as error:
+            return Answer(status=409, body=f'{{"detail":"{error}"}}'.encode())
+        self.world.gateway.answers["/state"] = {
+            **held("KILLED", "killed by a touch"),
+            "release_pending": {"words": signed.warrant.words, "in_s": 59.0},
+        }
+        return {"takes_effect_in_s": 60}
+
+    def take_ring(self, raw: bytes) -> Any:
+        """Take a next ring."""
+        try:
+            now_ms = SystemClock().wall_ns() // NS_PER_MS
+            offer = open_ring_offer(raw, pinned=self.ring, now_ms=now_ms, is_clock_trusted=True)
+        except NotTrusted as error:
+            return Answer(status=409, body=f'{{"detail":"{error}"}}'.encode())
+        if not offer.wait_ms:
+            self.ring = offer.ring
+        return {"takes_effect_in_s": offer.wait_ms // 1000}
+
+
+@dataclass
+class Seat:
+    """A person at a browser in front of a console."""
+
+    world: World
+    verifiers: Verifiers
+    page: Page
+    devtools: CDPSession
+    origin: str
+    code: str
+    keys: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+    async def sign_in(self) -> None:
+        await self.page.goto(f"{self.origin}/")
+        await self.page.fill("#code", self.world.codes.issue())
+        await self.page.keyboard.press("Enter")
+        await self.page.wait_for_selector("#p-head")
+
+    async def plug_in(self) -> str:
+        """Plug a security key in; it verifies its person and is touched when it is asked."""
+        options = {
+            "protocol": "ctap2",
+            "transport": "usb",
+            "hasResidentKey": False,
+            "hasUserVerification": True,
+            "isUserVerified": True,
+            "automaticPresenceSimulation": True,
+        }
+        made = await self.devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+        self.keys.append(made["authenticatorId"])
+        return str(made["authenticatorId"])
+
+    async def touch_only(self, key: str | None) -> None:
+        """Let one key be touched, and no other."""
+        for one in self.keys:
+            content = {"authenticatorId": one, "enabled": one == key}
+            await self.devtools.send("WebAuthn.setAutomaticPresenceSimulation", content)
+
+    async def merge(self) -> None:
+        """Put all credentials into the first key: a simulated key is touched at once, the wrong one too."""
+        first, *others = self.keys
+        for key in others:
+            found = await self.devtools.send("WebAuthn.getCredentials", {"authenticatorId": key})
+            await self.devtools.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": key})
+            for credential in found["credentials"]:
+                content = {"authenticatorId": first, "credential": credential}
+                await self.devtools.send("WebAuthn.addCredential", content)
+        self.keys = [first]
+        await self.touch_only(first)
+
+    async def said(self, selector: str, words: str) -> None:
+        await expect(self.page.locator(f"{selector} > .said")).to_contain_text(words, timeout=15_000)
+
+    async def enrol(self, label: str) -> None:
+        await self.page.fill("#key-label", label)
+        await self.page.click("form[data-enrol] button")
+        await self.said("form[data-enrol]", f"{label} was made")
+
+    async def enrol_two(self) -> None:
+        await self.page.click("#act-keys summary")
+        for label in ("blue", "drawer"):
+            await self.touch_only(await self.plug_in())
+            await self.enrol(label)
+        await self.page.click("form[data-ceremony=ring] button[type=submit]")
+        await expect(self.page.locator("form[data-ceremony=ring] .words")).to_contain_text("add blue, drawer")
+        await self.page.fill("form[data-ceremony=ring] .bootstrap", self.code)
+        await self.page.click("form[data-ceremony=ring] .sign")
+        await self.said("form[data-ceremony=ring]", "the gateway: taken")
+        await self.merge()
+
+    async def picture(self, name: str) -> None:
+        await asyncio.to_thread(PICTURES.mkdir, parents=True, exist_ok=True)
+        await self.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        made = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield made
+        await made.close()
+
+
+@asynccontextmanager
+async def seated(browser: Browser, folder: Path, **context: Any) -> AsyncIterator[Seat]:
+    port = free_port()
+    origin = f"http://localhost:{port}"
+    code = new_code()
+    world = World(folder, origin=origin, clock=SystemClock())
+    ring = ring_of(
+        load_private_key(new_private_key()),
+        origins=(origin,),
+        credentials=(),
+        bootstrap_key=public_text(printed_key(code, purpose="bootstrap")),
+        bootstrap_expires_at_ms=SystemClock().wall_ns() // NS_PER_MS + 600_000,
+    )
+    world.ring_file.write_bytes(ring_bytes(ring))
+    stop = asyncio.Event()
+    http = guarded_protocol(lambda _: None, max_connections=32)
+    listener = Listener(app=world.app, host="127.0.0.1", port=port, setting="port", http=http, options={"ws": "none"})
+    serving = asyncio.create_task(serve([listener], stop=stop))
+    looking = asyncio.create_task(world.watch.run())
+    opened = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+    page = await opened.new_page()
+    devtools = await opened.new_cdp_session(page)
+    await devtools.send("WebAuthn.enable")
+    seat = Seat(world=world, verifiers=Verifiers(world, ring), page=page, devtools=devtools, origin=origin, code=code)
+
+    def note(message: ConsoleMessage) -> None:
+        seat.messages.append(f"{message.type}: {message.text}")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: seat.messages.append(f"pageerror: {error}"))
+    try:
+        yield seat
+    finally:
+        await opened.close()
+        stop.set()
+        looking.cancel()
+        await asyncio.gather(serving, looking, return_exceptions=True)
+        await world.client.aclose()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_enrol_kill_and_release_by_keyboard_and_touch(browser: Browser, tmp_path: Path) -> None:
+    async with seated(browser, tmp_path) as seat:
+        page, world = seat.page, seat.world
+        await seat.sign_in()
+        await seat.enrol_two()
+        assert [one.label for one in seat.verifiers.ring.credentials] == ["blue", "drawer"]
+        await page.click("#act-kill summary")
+        await page.click("#act-kill button[type=submit]")
+        await expect(page.locator("#act-kill .words")).to_contain_text("all 3 API keys of the account deleted")
+        await seat.picture("kill-words")
+        twenty = "(button) => { for (let count = 0; count < 20; count += 1) button.click(); }"
+        await page.locator("#act-kill .sign").evaluate(twenty)
+        await seat.said("#act-kill form", "begun: kill 0123456789abcdef")
+        assert seat.verifiers.kills == 1
+        await expect(page.locator("#p-head .state")).to_have_text("KILL", timeout=15_000)
+        await expect(page.locator("#p-kill")).to_contain_text("the account's keys are deleted")
+        await seat.picture("kill-under-way")
+        world.executor.answers["/status"] = executor_status(kill=kill_status(is_running=False))
+        await expect(page.locator("#p-head .state")).to_have_text("KILLED", timeout=15_000)
+        await page.click("#act-release summary")
+        await page.fill("#release-cause", "a rogue strategy, removed")
+        await page.check("input[name=rungs][value=daily]")
+        await page.click("#act-release button[type=submit]")
+        await seat.said("#act-release form", "not yet: the keys are new")
+        for name in ("keys_new", "ladder", "drill"):
+            await page.check(f"#p-conditions input[value={name}]")
+        await page.click("#act-release button[type=submit]")
+        await expect(page.locator("#act-release .sign")).to_have_text("Touch 2 keys")
+        await page.click("#act-release .sign")
+        await seat.said("#act-release form", "announced, takes effect in 60 s")
+        await expect(page.locator("#p-pending")).to_contain_text("release KILLED and re-base the rungs daily")
+        actions = [written["action"] for written in world.rows()]
+        assert actions == ["sign_in", "draft_ring", "ring", "draft_kill", "kill", "draft_release", "release"]
+        # Chromium would like RS256 too, which no service takes; and "not yet" is a 409.
+        assert [one for one in seat.messages if "pubKeyCredParams" not in one and "409" not in one] == []
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_key_that_is_not_touched_or_not_enrolled_does_nothing(browser: Browser, tmp_path: Path) -> None:
+    async with seated(browser, tmp_path) as seat:
+        page = seat.page
+        await seat.sign_in()
+        await seat.enrol_two()
+        for key in seat.keys:
+            await seat.devtools.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": key})
+        seat.keys.clear()
+        await seat.plug_in()
+        await page.click("#act-kill summary")
+        await page.click("#act-kill button[type=submit]")
+        await page.click("#act-kill .sign")
+        await seat.said("#act-kill form", "nothing was done")
+        assert seat.verifiers.kills == 0
+        assert seat.world.executor.told("/kill") == []
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_page_is_interactive_within_a_second_and_works_by_keyboard(browser: Browser, tmp_path: Path) -> None:
+    async with seated(browser, tmp_path) as seat:
+        page = seat.page
+        await seat.sign_in()
+        await page.reload(wait_until="load")
+        timing = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
+        took_ms = await page.evaluate(timing)
+        assert took_ms < 1000, took_ms
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")  # the link to the actions
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")  # opens Halt
+        await page.keyboard.press("Tab")
+        await page.keyboard.type(" at night")
+        await page.keyboard.press("Enter")
+        await seat.said("#act-halt form", "the gateway is HALTED")
+        assert seat.world.gateway.told("/halt")[0]["reason"].endswith(" at night")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_page_turns_unknown_when_the_console_is_gone_and_back(browser: Browser, tmp_path: Path) -> None:
+    async with seated(browser, tmp_path) as seat:
+        await seat.sign_in()
+        await seat.page.route("**/panels", lambda route: route.abort())
+        await expect(seat.page.locator("#p-head .state")).to_have_text("unknown", timeout=10_000)
+        await expect(seat.page).to_have_title("unknown - Trade")
+        await seat.page.unroute("**/panels")
+        await expect(seat.page.locator("#p-head .state")).to_have_text("ACTIVE", timeout=10_000)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_hostile_texts_run_nothing_and_break_no_policy(browser: Browser, tmp_path: Path) -> None:
+    async with seated(browser, tmp_path) as seat:
+        gateway = seat.world.gateway
+        gateway.rows = [row(seq, "order:denied", code=text, symbol=text) for seq, text in enumerate(HOSTILE)]
+        state = held("HALTED", " ".join(HOSTILE[:8]))
+        gateway.answers["/state"] = {**state, "journal": {**state["journal"], "size": len(HOSTILE)}}
+        asked: list[str] = []
+        seat.page.on("request", lambda request: asked.append(request.url))
+        await seat.sign_in()
+        await expect(seat.page.locator("#p-denials")).to_contain_text("<script>alert(1)</script>")
+        await asyncio.sleep(1.5)  # some rounds of the live panels
+        assert (
+            await seat.page.evaluate("document.querySelectorAll('#live script, #live img, #live iframe').length") == 0
+        )
+        assert all(url.startswith(seat.origin) for url in asked)
+        assert seat.messages == []
+        width = await seat.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert width <= 0
+        await seat.picture("hostile")
+
+
+def busy_world(world: World) -> None:
+    """Let something have happened, for pictures."""
+    world.gateway.rows = [
+        row(0, "order:denied", code="LIMIT_TURNOVER", symbol="BTCUSDT", side="Buy"),
+        row(1, "incident:opened", type="stop_denied", severity="high", symbol="ETHUSDT"),
+        row(2, "swing_trade:closed", trade_id="7", pair="BTC/USDT", profit="-3.1"),
+        row(3, "state:changed", holder="operator_latch", ceiling="HALTED", reason="the monthly rung fired"),
+        row(4, "request:counted", code="AUTH_KEY_UNKNOWN", count=812),
+    ]
+    state = held("HALTED", "the monthly rung fired: 15.2 % below the highest point of 30 days")
+    world.gateway.answers["/state"] = {**state, "journal": {**state["journal"], "size": 5}, "latch_subject": "latch:3"}
+    rungs = watchdog_state()["rungs"]
+    for name, drawdown, stage in (
+        ("daily", "0.081", "fired"),
+        ("weekly", "0.121", "fired"),
+        ("monthly", "0.152", "fired"),
+    ):
+        rungs[name] = {**rungs[name], "drawdown": drawdown, "stage": stage, "since_ms": 1_700_000_000_000}
+    world.watchdog.answers["/state"] = watchdog_state(ceiling="HALTED", reason="the monthly rung fired", rungs=rungs)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("light", {"color_scheme": "light"}),
+        ("dark", {"color_scheme": "dark"}),
+        ("phone", {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}}),
+    ],
+)
+async def test_page_fits_its_screen(browser: Browser, tmp_path: Path, name: str, context: dict[str, Any]) -> None:
+    async with seated(browser, tmp_path, **context) as seat:
+        await seat.sign_in()
+        await seat.picture(f"active-{name}")
+        busy_world(seat.world)
+        await expect(seat.page.locator("#p-head .state")).to_have_text("HALTED", timeout=15_000)
+        await expect(seat.page.locator("#p-duties")).to_contain_text("Lesson owed")
+        await seat.picture(f"halted-{name}")
+        assert await seat.page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+        for summary in await seat.page.locator(".act summary").all():
+            box = await summary.bounding_box()
+            assert box is not None
+            assert box["height"] >= 40
+        assert seat.messages == []
