@@ -12,7 +12,7 @@ ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check lint fast-tests coverage mutate redteam hostile days crash grow bench bench-setup bench-clients load format locks clean
+.PHONY: help setup demo test check lint fast-tests coverage mutate redteam hostile days simulate year crash grow bench bench-setup bench-clients load format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -25,6 +25,8 @@ help:
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make hostile  thousands of attacks on the published loss, each under a policy of its own (ARGS=\"--count N --seed N\")"
 	@echo "make days      a thousand synthetic account-days: does the ladder miss a breach or kill anybody? (ARGS=\"--days N --seed S\")"
+	@echo "make simulate  gateway, watchdog and exchange in one process on one clock, with everything that can break (SEEDS=A..B, ARGS=\"--market FILE.csv --twice\")"
+	@echo "make year      a simulated year of one account: does the memory of the services grow? (ARGS=\"--days N\")"
 	@echo "make crash  fails every system call of the journal once, and kills gateway and journal writer under load (ARGS=\"--kills N --seed N\")"
 	@echo "make grow   lets a journal grow to a million rows and more, and sees that nothing grows faster (ARGS=\"--rows N --folder DIR\")"
 	@echo "make locks  resolve requirements/*.txt again"
@@ -119,6 +121,13 @@ hostile: setup
 
 days: .venv/tests/.ready
 	PYTHONPATH=tests $(TESTS)/python -m simulation.ladder_days $(ARGS)
+
+SEEDS ?= 1..20
+simulate: .venv/tests/.ready
+	PYTHONPATH=tests PYTHONHASHSEED=0 $(TESTS)/python -m simulation.simulate --seeds $(SEEDS) $(ARGS)
+
+year: .venv/tests/.ready
+	PYTHONPATH=tests $(TESTS)/python -m simulation.year $(ARGS)
 
 crash: setup
 	tests/system-packages
