@@ -167,7 +167,7 @@ class Stack:
         write_watchdog_settings(files, ports=ports, exchange=exchange, has_bot=has_bot)
         write_gateway_settings(files, ports=ports, exchange=exchange, options=self._options)
         write_journal_writer_settings(files, exchange=exchange)
-        write_executor_settings(files, exchange=exchange)
+        write_executor_settings(files, exchange=exchange, has_bot=has_bot)
         self._step("watchdog, journal writer, gateway and kill executor make their keys and the key ring")
         await self._run("watchdog", init_watchdog_command(files))
         await self._run(JOURNAL_WRITER, init_journal_writer_command(files))

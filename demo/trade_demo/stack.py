@@ -114,6 +114,11 @@ class Files:
         """Return the file with the watchdog's reading key of the master account."""
         return self.root / "watchdog" / "master.secrets.json"
 
+    @property
+    def revoker_secrets(self) -> Path:
+        """Return the file with the executor's key of the master account, which can delete keys."""
+        return self.root / EXECUTOR / "revoker.secrets.json"
+
     def state(self, service: str) -> Path:
         """Return the folder that a service keeps its own state in."""
         return self.root / service / "state"
@@ -171,6 +176,7 @@ class ExchangeCredentials:
     master_read: ApiKey
     master: ApiKey
     exit: ApiKey
+    revoker: ApiKey
     client: ApiKey
 
 
@@ -202,6 +208,7 @@ def read_exchange_credentials(file: Path) -> ExchangeCredentials:
         master_read=key("master_read"),
         master=key("master"),
         exit=key("exit"),
+        revoker=key("revoker"),
         client=key("client"),
     )
 
@@ -324,9 +331,10 @@ def write_journal_writer_settings(files: Files, *, exchange: ExchangeCredentials
     )
 
 
-def write_executor_settings(files: Files, *, exchange: ExchangeCredentials) -> None:
-    """Write executor.toml and its secrets: the exit key, which can trade and so cancel."""
+def write_executor_settings(files: Files, *, exchange: ExchangeCredentials, has_bot: bool = False) -> None:
+    """Write executor.toml and its secrets: the exit key, which can trade, and the revoker key, which deletes keys."""
     write_secret_file(files.secrets(EXECUTOR), _key_file(exchange.exit))
+    write_secret_file(files.revoker_secrets, _key_file(exchange.revoker))
     _write_toml(
         files.settings(EXECUTOR),
         {
@@ -337,8 +345,14 @@ def write_executor_settings(files: Files, *, exchange: ExchangeCredentials) -> N
             "state_dir": str(files.state(EXECUTOR)),
             "journal_url": files.journal(EXECUTOR),
             "secrets_file": str(files.secrets(EXECUTOR)),
+            "revoker_file": str(files.revoker_secrets),
+            "gateway_handover": str(files.handover("gateway", "operator")),
+            "kill_spot": "hold",
+            "kill_linear": "flatten",
+            "kill_inverse": "flatten",
             "ring_file": str(files.ring),
             "socket": str(files.executor_socket),
+            **({"bot_host": "process", "bot_pid_file": str(files.bot_pid)} if has_bot else {}),
         },
     )
 

@@ -1,40 +1,37 @@
-"""The executor: checks its exit key, sweeps on request, and says what it is ready for.
+"""The executor: proves that it is ready, sweeps and kills on request, and says how it stands.
 
 Guarantees
-- A key with more power than it needs ends the process, whenever the exchange says so.
+- A key with more power than it needs ends the process, whenever the exchange says so; see `readiness`.
 - An exchange that does not answer delays nothing but that: the executor takes requests from its first moment, and a
-  sweep is begun with a key that could not be asked about yet. It can only take risk away.
+  sweep or a kill is begun with keys that could not be asked about yet. They can only take risk away.
+- A kill takes a warrant that was verified here, whoever brought it. What takes none only tightens.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import Any, Final
 
 from trade_core.alerts.model import TEXT_CHARACTERS_MAX, Alert, Severity
 from trade_core.alerts.outbox import Outbox
 from trade_core.clock import Clock
-from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.settings import shown_settings
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_journal.log.rendering import rendered_row
 from trade_journal.log.rows import RowKind
 from trade_journal.writer.writer import JournalWriter
-from trade_killswitch.exchange import ExitExchange
-from trade_killswitch.key_check import excess_power
+from trade_killswitch.authorised import AUDIENCE, Authorise
+from trade_killswitch.kill_order import kill_subject
+from trade_killswitch.kill_report import printed
+from trade_killswitch.kill_steps import Parts
+from trade_killswitch.kill_words import kill_words
+from trade_killswitch.killer import Killer
 from trade_killswitch.metrics import ExecutorMetrics
+from trade_killswitch.readiness import Readiness
 from trade_killswitch.recorder import Recorder
 from trade_killswitch.settings import ExecutorSettings
 from trade_killswitch.socket_app import KillRequest
-from trade_killswitch.sweeper import Sweeper
 
-KEY_ASK_FIRST_S: Final = 0.5
-KEY_ASK_LAST_S: Final = 5.0
-KEY_ASK_AGAIN_S: Final = 300.0
-"""Readiness is proved every five minutes: a key may have been changed meanwhile."""
 NOT_ARMED: Final = "this version keeps no standing warrant: a kill is a sweep, and a person is called"
-log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -46,7 +43,9 @@ class Executor:
         settings: ExecutorSettings,
         ring: KeyRing,
         journal: JournalWriter,
-        exchange: ExitExchange,
+        parts: Parts,
+        readiness: Readiness,
+        authorise: Authorise,
         outbox: Outbox,
         metrics: ExecutorMetrics,
         clock: Clock,
@@ -54,54 +53,30 @@ class Executor:
         self._settings = settings
         self._ring = ring
         self._journal = journal
-        self._exchange = exchange
-        self._metrics = metrics
-        self._recorder = Recorder(journal=journal, metrics=metrics, clock=clock)
+        self._recorder = parts.recorder
+        self._readiness = readiness
+        self._authorise = authorise
         self._outbox = outbox
-        self._sweeper = Sweeper(exchange=exchange, recorder=self._recorder, outbox=outbox, metrics=metrics, clock=clock)
-        self._key = "not verified yet"
+        self._clock = clock
+        self._sweeper = parts.sweeper
+        self._secret_names = () if parts.secrets is None else tuple(parts.secrets.names)
+        self._killer = Killer(parts=parts, outbox=outbox, metrics=metrics)
         self._kill_requests: dict[str, str] = {}
 
     async def start(self) -> None:
-        """Say in the journal that it began, and go on with a sweep that was not proved. Raises JournalError."""
+        """Say in the journal that it began, and go on with a kill or a sweep that was not over. Raises JournalError."""
         await self._recorder.record(
             RowKind.PROCESS_STARTED, {"process": "executor", "ring_hash": ring_hash(self._ring)}
         )
         await self._recorder.record(RowKind.CONFIG_LOADED, shown_settings(self._settings))
-        await self._sweeper.resume(self._journal)
+        if not await self._killer.resume(self._journal):
+            await self._sweeper.resume(self._journal)
 
     async def stop(self) -> None:
-        """End in order; a sweep under way goes on at the next start."""
+        """End in order; a kill or a sweep under way goes on at the next start."""
+        await self._killer.stop()
         await self._sweeper.stop()
         await self._recorder.record(RowKind.PROCESS_STOPPED, {"process": "executor"})
-
-    async def keep_verifying_key(self) -> None:
-        """Ask the exchange about the exit key now and every five minutes. Raises ConfigurationError for a wrong one."""
-        pause_s = KEY_ASK_FIRST_S
-        while True:
-            try:
-                await self._verify_key()
-                pause_s = KEY_ASK_AGAIN_S
-            except (ExchangeUnavailable, ExchangeAnswerInvalid) as error:
-                self._note_key(f"not verified: {error}")
-                self._metrics.key_verified.set(0)
-                pause_s = min(pause_s * 2, KEY_ASK_LAST_S)
-            await asyncio.sleep(pause_s)
-
-    async def _verify_key(self) -> None:
-        wrong = excess_power(await self._exchange.key_information(), account=self._settings.account)
-        if wrong:
-            await self._recorder.record(RowKind.KEY_REFUSED, {"why": "; ".join(wrong)[:500]})
-            raise ConfigurationError("the exit key is refused: " + "; ".join(wrong))
-        if self._key != "verified":
-            await self._recorder.record(RowKind.KEY_VERIFIED, {"account": self._settings.account})
-        self._note_key("verified")
-        self._metrics.key_verified.set(1)
-
-    def _note_key(self, words: str) -> None:
-        if words != self._key:
-            log.log(logging.INFO if words == "verified" else logging.WARNING, "exit key %s", words)
-        self._key = words
 
     @property
     def recorder(self) -> Recorder:
@@ -116,8 +91,10 @@ class Executor:
             "deployment": self._ring.deployment,
             "account": self._settings.account,
             "ring_hash": ring_hash(self._ring),
-            "exit_key": self._key,
+            "exit_key": self._readiness.exit_key_words,
+            "ready": self._readiness.status(),
             "armed": {"is_armed": False, "reason": NOT_ARMED},
+            "kill": self._killer.status(),
             "sweep": self._sweeper.status(),
             "kill_requests": dict(self._kill_requests),
             "unacknowledged": list(self._outbox.unacknowledged),
@@ -133,21 +110,53 @@ class Executor:
         begun = await self._sweeper.begin(reason, by=by)
         return {"sweep_id": begun.sweep_id, "is_new": begun.is_new}
 
-    async def kill(self, request: KillRequest, *, by: str) -> dict[str, Any]:
-        """Take a request to kill: record it once with its evidence, and sweep."""
+    async def kill(self, raw: bytes, *, by: str) -> dict[str, Any]:
+        """Begin the kill that a warrant orders, or join the one that goes on. Raises NotTrusted, KillRefused."""
+        authorised = self._authorise(raw)
+        for alarm in authorised.alarms:
+            self._alarm("kill:alarm", alarm)
+        begun = self._killer.begin(authorised.order, authorisation=authorised.fields, by=by)
+        return {"kill": "begun" if begun.is_new else "joined", "kill_id": begun.kill_id}
+
+    def take_up_again(self) -> dict[str, Any]:
+        """Try again at once what of the last kill has not succeeded. Raises KillRefused without one."""
+        return {"kill": "taken up again", "kill_id": self._killer.take_up_again()}
+
+    def report_text(self) -> str:
+        """Write the report of the kill that goes on, or of the last one, for a person."""
+        status = self._killer.status()
+        content = status["running"] or status["last"]
+        return "There has been no kill.\n" if content is None else printed(content)
+
+    def kill_draft(self, *, is_drill: bool) -> dict[str, Any]:
+        """Say what a warrant for a kill must name, and the words in which a person is shown what it does."""
+        endings = self._settings.endings
+        return {
+            "purpose": "drill" if is_drill else "kill",
+            "audience": AUDIENCE,
+            "subject": kill_subject(endings),
+            "deployment": self._ring.deployment,
+            "environment": self._settings.environment,
+            "account": self._settings.account,
+            "ring_hash": ring_hash(self._ring),
+            "words": kill_words(
+                account=self._settings.account,
+                environment=self._settings.environment,
+                endings=endings,
+                keys=len(self._readiness.keys),
+                secrets=self._secret_names,
+                is_drill=is_drill,
+            ),
+        }
+
+    async def ask_for_kill(self, request: KillRequest, *, by: str) -> dict[str, Any]:
+        """Take a request to kill without a touch: record it once with its evidence, and sweep."""
         if self._kill_requests.get(request.request_id) is None:
             while len(self._kill_requests) >= MAX_KILL_REQUESTS:
                 del self._kill_requests[next(iter(self._kill_requests))]
             self._kill_requests[request.request_id] = request.condition
             text = f"a kill was asked for ({request.condition}): {request.reason}; {NOT_ARMED}"
-            self._outbox.alert(
-                Alert(
-                    subject=f"kill:{request.condition}",
-                    severity=Severity.CRITICAL,
-                    text=text[:TEXT_CHARACTERS_MAX],
-                    needs_acknowledgement=True,
-                )
-            )
+            self._alarm(f"kill:{request.condition}", text)
             await self._recorder.record(
                 RowKind.KILL_REQUESTED,
                 {
@@ -160,6 +169,16 @@ class Executor:
             )
         begun = await self._sweeper.begin(f"a kill was asked for: {request.condition}", by=by)
         return {"kill": "not_armed", "reason": NOT_ARMED, "sweep_id": begun.sweep_id}
+
+    def _alarm(self, subject: str, text: str) -> None:
+        self._outbox.alert(
+            Alert(
+                subject=subject,
+                severity=Severity.CRITICAL,
+                text=text[:TEXT_CHARACTERS_MAX],
+                needs_acknowledgement=True,
+            )
+        )
 
     def acknowledge(self, subject: str) -> None:
         """Stop repeating the alerts of a subject."""

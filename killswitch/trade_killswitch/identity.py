@@ -27,8 +27,8 @@ PINNED_RING_FILE: Final = "ring.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExitKey:
-    """The credential of the sub-account that the executor cancels and reduces with."""
+class ExchangeKey:
+    """A credential: the sub-account's that cancels and reduces, or the master's that deletes keys."""
 
     key: Secret
     secret: Secret
@@ -92,11 +92,11 @@ def load_pinned_ring(settings: ExecutorSettings) -> KeyRing:
     return ring
 
 
-def load_exit_key(path: Path) -> ExitKey:
-    """Read the exit key. Raises ConfigurationError."""
+def load_exchange_key(path: Path, *, name: str) -> ExchangeKey:
+    """Read the exit or the revoker key. Raises ConfigurationError."""
     if not path.exists():
-        raise ConfigurationError(f"{path}: not there; it is written by whoever hands over the exit key")
+        raise ConfigurationError(f"{path}: not there; it is written by whoever hands over the {name} key")
     content = read_secret_file(path)
-    return ExitKey(
+    return ExchangeKey(
         key=secret_text(content, "exchange_key", path=path), secret=secret_text(content, "exchange_secret", path=path)
     )

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from trade_core.alerts.channels import ChannelKind
 from trade_core.alerts.outbox import Fate
+from trade_killswitch.procedure import Verdict
 
 
 @unique
@@ -16,6 +17,8 @@ class RequestKind(StrEnum):
 
     READ = "read"
     CANCEL = "cancel"
+    REDUCE = "reduce"
+    REVOKE = "revoke"
 
 
 @unique
@@ -49,6 +52,20 @@ class ExecutorMetrics:
         self.key_verified = self._gauge(
             "trade_executor_key_verified", "1 once the exit key was found to have no more power than it needs"
         )
+        self.ready = self._gauge("trade_executor_ready", "1 when the last look showed every part that a kill needs")
+        self.kill_running = self._gauge("trade_executor_kill_running", "1 while a kill is not complete and goes on")
+        self.kill_steps_pending = self._gauge(
+            "trade_executor_kill_steps_pending", "Steps of a kill that are out of their time and tried again"
+        )
+        self.kill_seconds = self._gauge("trade_executor_kill_seconds", "How long the last complete kill or drill took")
+        self._kills = Counter(
+            "trade_executor_kills",
+            "Kills and drills, by what was reported of them",
+            ["verdict"],
+            registry=self.registry,
+        )
+        for verdict in Verdict:
+            self._kills.labels(verdict.value)
         self.rows_lost = Counter(
             "trade_executor_rows_lost", "Rows that could not be written while a sweep went on", registry=self.registry
         )
@@ -70,6 +87,10 @@ class ExecutorMetrics:
     def count(self, kind: RequestKind, result: RequestResult) -> None:
         """Count one request."""
         self._requests.labels(kind.value, result.value).inc()
+
+    def count_kill(self, verdict: Verdict) -> None:
+        """Count one report of a kill."""
+        self._kills.labels(verdict.value).inc()
 
     def count_alert(self, channel: ChannelKind, fate: Fate) -> None:
         """Count what became of a message on a channel."""

@@ -6,25 +6,38 @@ import asyncio
 import contextlib
 import logging
 import os
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from trade_core.alerts.model import Sender
 from trade_core.alerts.outbox import Outbox
 from trade_core.alerts.setup import read_channels
+from trade_core.bot_hosts.selection import bot_host_of
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import Clock, SystemClock
 from trade_core.logs import RefusalLog
 from trade_core.peer_protocol import peer_protocol
+from trade_core.secrets import Secret
 from trade_core.serving import UnixListener, serve
+from trade_core.trust.keys import NotTrusted
 from trade_journal.errors import JournalError
 from trade_journal.writer.writer import JournalWriter
+from trade_killswitch.authorised import AuthorisedKill
 from trade_killswitch.console_rows import add_console_rows
 from trade_killswitch.exchange import ExitExchange
+from trade_killswitch.exchange_calls import ExchangeCalls
 from trade_killswitch.executor import Executor
-from trade_killswitch.identity import load_exit_key, load_pinned_ring, load_signer
+from trade_killswitch.gateway_halt import load_gateway
+from trade_killswitch.identity import load_exchange_key, load_pinned_ring, load_signer
+from trade_killswitch.kill_steps import Parts
 from trade_killswitch.metrics import ExecutorMetrics
+from trade_killswitch.readiness import Readiness
+from trade_killswitch.recorder import Recorder
+from trade_killswitch.revoker import ClientOf, RevokerExchange
+from trade_killswitch.secret_store.selection import secret_store_of
 from trade_killswitch.settings import ExecutorSettings
 from trade_killswitch.socket_app import socket_app
+from trade_killswitch.sweeper import Sweeper
 
 CONNECTIONS_MAX: Final = 32
 CHECKPOINT_EVERY_S: Final = 60.0
@@ -39,48 +52,115 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
     clock = clock or SystemClock()
     ring = load_pinned_ring(settings)
     signer = load_signer(settings, ring)
-    exit_key = load_exit_key(settings.secrets_file)
+    exit_key = load_exchange_key(settings.secrets_file, name="exit")
+    revoker_key = None if settings.revoker_file is None else load_exchange_key(settings.revoker_file, name="revoker")
+    secrets = secret_store_of(settings)
+    gateway = None if settings.gateway_handover is None else load_gateway(settings.gateway_handover)
     channels = [] if settings.alerts_file is None else read_channels(settings.alerts_file)
     # The journal's lock is what makes this executor the only one; the socket comes after it.
     journal = await JournalWriter.open(settings.journal_url, origin=signer.origin, clock=clock, signer=signer)
     metrics = ExecutorMetrics()
-    client = BybitClient(
-        base_url=settings.exchange_url,
-        clock=clock,
-        is_simulated=True,
-        key=exit_key.key,
-        secret=exit_key.secret,
-        user_agent="trade-kill-executor",
-    )
-    exchange = ExitExchange(client=client, requests_per_s=settings.requests_per_s, metrics=metrics, clock=clock)
+    recorder = Recorder(journal=journal, metrics=metrics, clock=clock)
     outbox = Outbox(
         sender=Sender(service="kill executor", environment=settings.environment, account=settings.account),
         channels=channels,
         clock=clock,
         count=metrics.count_alert,
     )
+    client_of = _client_maker(settings, clock)
+    exchange = ExitExchange(
+        client=client_of(exit_key.key, exit_key.secret),
+        requests_per_s=settings.requests_per_s,
+        metrics=metrics,
+        clock=clock,
+    )
+    revoker = None
+    if revoker_key is not None:
+        calls = ExchangeCalls(
+            client=client_of(revoker_key.key, revoker_key.secret),
+            requests_per_s=settings.requests_per_s,
+            metrics=metrics,
+            clock=clock,
+        )
+        revoker = RevokerExchange(calls=calls, account=settings.account, client_of=client_of)
+    parts = Parts(
+        exchange=exchange,
+        exit_key=exit_key.key.reveal(),
+        sweeper=Sweeper(exchange=exchange, recorder=recorder, outbox=outbox, metrics=metrics, clock=clock),
+        recorder=recorder,
+        clock=clock,
+        gateway=gateway,
+        bot=bot_host_of(settings, lists_pods=True),
+        secrets=secrets,
+        revoker=revoker,
+        baseline={holding.coin: holding.amount for holding in ring.baseline.holdings},
+        quote_coin=settings.quote_coin,
+        slippage=settings.flatten_slippage,
+    )
+    readiness = Readiness(
+        account=settings.account,
+        exit_key=parts.exit_key,
+        exchange=exchange,
+        revoker=revoker,
+        gateway=gateway,
+        bot=parts.bot,
+        secrets=secrets,
+        recorder=recorder,
+        metrics=metrics,
+    )
     executor = Executor(
         settings=settings,
         ring=ring,
         journal=journal,
-        exchange=exchange,
+        parts=parts,
+        readiness=readiness,
+        authorise=_no_warrants,
         outbox=outbox,
         metrics=metrics,
         clock=clock,
     )
     try:
         await executor.start()
-        await _serve(settings, executor, outbox, metrics, stop=stop or asyncio.Event())
+        loops = (readiness.keep_proving(), _keep_signing(executor), outbox.run())
+        await _serve(settings, executor, loops, metrics, stop=stop or asyncio.Event())
     finally:
         await executor.stop()
         await exchange.close()
+        if revoker is not None:
+            await revoker.close()
+        if gateway is not None:
+            await gateway.close()
+        if secrets is not None:
+            await secrets.close()
         await journal.close()
 
 
+def _client_maker(settings: ExecutorSettings, clock: Clock) -> ClientOf:
+    def client_of(key: Secret, secret: Secret) -> BybitClient:
+        return BybitClient(
+            base_url=settings.exchange_url,
+            clock=clock,
+            is_simulated=True,
+            key=key,
+            secret=secret,
+            user_agent="trade-kill-executor",
+        )
+
+    return client_of
+
+
+def _no_warrants(_: bytes) -> AuthorisedKill:
+    raise NotTrusted("this version cannot verify a touch yet")
+
+
 async def _serve(
-    settings: ExecutorSettings, executor: Executor, outbox: Outbox, metrics: ExecutorMetrics, *, stop: asyncio.Event
+    settings: ExecutorSettings,
+    executor: Executor,
+    loops: Sequence[Coroutine[Any, Any, None]],
+    metrics: ExecutorMetrics,
+    *,
+    stop: asyncio.Event,
 ) -> None:
-    loops = (executor.keep_verifying_key(), _keep_signing(executor), outbox.run())
     tasks = [asyncio.create_task(loop) for loop in loops]
     for task in tasks:
         task.add_done_callback(lambda _: stop.set())

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from trade_core.bot_hosts.selection import BotHostSettings
+from trade_core.errors import InvalidNumber
+from trade_core.money import parse_decimal
 from trade_core.setting_types import AccountId, LogLevel, LoopbackHttpUrl, SettingPath, Simulated
+from trade_killswitch.kill_order import Ending
 from trade_killswitch.secret_store.selection import SecretStoreSettings
+from trade_killswitch.working_orders import Category
 
 UserId = Annotated[int, Field(ge=0, lt=2**32 - 1)]
 REQUESTS_PER_S_DEFAULT = 20
 REQUESTS_PER_S_MAX = 40
 """A third of what gets an address banned, which gateway and watchdog may share."""
+SLIPPAGE_DEFAULT = Decimal("0.02")
+
+
+def _fraction(value: object) -> Decimal:
+    try:
+        return parse_decimal(value if isinstance(value, str) else "")
+    except InvalidNumber:
+        raise ValueError('must be a decimal in quotes, such as "0.02"') from None
+
+
+def _ending(value: object) -> Ending:
+    if value not in {ending.value for ending in Ending}:
+        raise ValueError('must be "hold" or "flatten"')
+    return Ending(str(value))
+
+
+EndingChoice = Annotated[Ending, BeforeValidator(_ending)]
 
 
 class ExecutorSettings(BotHostSettings, SecretStoreSettings):
-    """One account, one exit key, one socket. A user that is not set is the executor's own."""
+    """One account, its keys, one socket. A user that is not set is the executor's own."""
 
     environment: Simulated
     exchange: Simulated
@@ -27,6 +49,18 @@ class ExecutorSettings(BotHostSettings, SecretStoreSettings):
     journal_url: Annotated[str, Field(pattern=r"^sqlite:////.+")]
     # JSON {"exchange_key", "exchange_secret"} of the exit key.
     secrets_file: SettingPath
+    # JSON, mode 0600, the same names: the master's key that can delete keys. Without it nothing is revoked.
+    revoker_file: SettingPath | None = None
+    # The gateway's handover with its admin address and a token that may halt.
+    gateway_handover: SettingPath | None = None
+    # What a kill does to what is open; required, since neither choice is safe for everybody.
+    kill_spot: EndingChoice
+    kill_linear: EndingChoice
+    kill_inverse: EndingChoice
+    flatten_slippage: Annotated[Decimal, BeforeValidator(_fraction), Field(ge=Decimal("0.001"), le=Decimal("0.1"))] = (
+        SLIPPAGE_DEFAULT
+    )
+    quote_coin: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$")] = "USDT"
     ring_file: SettingPath
     socket: SettingPath
     # JSON, mode 0600: channels of alerts.
@@ -35,3 +69,8 @@ class ExecutorSettings(BotHostSettings, SecretStoreSettings):
     console_uid: UserId | None = None
     requests_per_s: Annotated[int, Field(ge=5, le=REQUESTS_PER_S_MAX)] = REQUESTS_PER_S_DEFAULT
     log_level: LogLevel = "INFO"
+
+    @property
+    def endings(self) -> dict[Category, Ending]:
+        """Return what a kill does to what is open, by category."""
+        return {Category.SPOT: self.kill_spot, Category.LINEAR: self.kill_linear, Category.INVERSE: self.kill_inverse}

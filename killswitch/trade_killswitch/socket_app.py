@@ -1,22 +1,25 @@
 """What the executor's socket serves. Whoever reaches it is a user that was named; see `peer_protocol` of the core.
 
-Everything here tightens or reads. `/sweep` needs no warrant for that reason. `/kill` takes the request and the evidence
-into the journal, and does what needs no warrant: this version holds none, so a kill is a sweep and a call for a person.
+Everything here tightens or reads, but for `/kill`, which destroys: it takes a warrant, a JSON object with `warrant` in
+it, which the executor verifies itself. Without one it takes a request with evidence, and does what needs no warrant.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trade_core.peer_protocol import PEER_UID_KEY
+from trade_core.trust.keys import NotTrusted
 from trade_journal.errors import JournalError
 from trade_journal.log.rows import INTEGER_MAX
+from trade_killswitch.kill_order import KillRefused
 
 BODY_BYTES_MAX: Final = 16 * 1024
 ROWS_MAX: Final = 512
@@ -62,8 +65,24 @@ class Controlled(Protocol):
         """Begin a sweep or join one."""
         ...
 
-    async def kill(self, request: KillRequest, *, by: str) -> dict[str, Any]:
-        """Take a request to kill."""
+    async def kill(self, raw: bytes, *, by: str) -> dict[str, Any]:
+        """Begin or join the kill that a warrant orders. Raises NotTrusted, KillRefused."""
+        ...
+
+    async def ask_for_kill(self, request: KillRequest, *, by: str) -> dict[str, Any]:
+        """Take a request to kill without a touch."""
+        ...
+
+    def take_up_again(self) -> dict[str, Any]:
+        """Try again at once what of the last kill has not succeeded. Raises KillRefused without one."""
+        ...
+
+    def report_text(self) -> str:
+        """Write the report of the last kill for a person."""
+        ...
+
+    def kill_draft(self, *, is_drill: bool) -> dict[str, Any]:
+        """Say what a warrant for a kill must name."""
         ...
 
     def acknowledge(self, subject: str) -> None:
@@ -103,8 +122,32 @@ def socket_app(executor: Controlled, *, registry: CollectorRegistry) -> FastAPI:
         return await executor.sweep(asked.reason, by=_caller(request))
 
     @app.post("/kill", status_code=202)
-    async def kill(asked: KillRequest, request: Request) -> dict[str, Any]:
-        return await executor.kill(asked, by=_caller(request))
+    async def kill(request: Request) -> dict[str, Any]:
+        raw = await request.body()
+        try:
+            if _is_warrant(raw):
+                return await executor.kill(raw, by=_caller(request))
+            return await executor.ask_for_kill(KillRequest.model_validate_json(raw), by=_caller(request))
+        except (NotTrusted, KillRefused) as error:
+            raise HTTPException(403, f"no kill: {error}") from None
+        except ValidationError as error:
+            found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            raise HTTPException(422, f"neither a warrant nor a request to kill: {found}"[:500]) from None
+
+    @app.post("/resume", status_code=202)
+    async def resume() -> dict[str, Any]:
+        try:
+            return executor.take_up_again()
+        except KillRefused as error:
+            raise HTTPException(409, str(error)) from None
+
+    @app.get("/report")
+    async def report() -> Response:
+        return Response(executor.report_text(), media_type="text/plain; charset=utf-8")
+
+    @app.get("/draft")
+    async def draft(purpose: Literal["kill", "drill"]) -> dict[str, Any]:
+        return executor.kill_draft(is_drill=purpose == "drill")
 
     @app.post("/ack")
     async def ack(asked: AckRequest) -> dict[str, Any]:
@@ -138,6 +181,15 @@ def _add_journal(app: FastAPI, executor: Controlled) -> None:
     @app.get("/journal/checkpoint")
     async def checkpoint() -> Response:
         return Response(await _given(executor.checkpoint()), media_type="text/plain")
+
+
+def _is_warrant(raw: bytes) -> bool:
+    """Tell whether a body means to be a warrant; whether it is one, the executor says."""
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and "warrant" in content
 
 
 async def _given(answer: Awaitable[Any]) -> Any:

@@ -83,6 +83,13 @@ class Sweeper:
         self._start(sweep_id, {"reason": "not proved before the executor's start", "asked_by": "executor"})
         return True
 
+    async def proof(self) -> dict[str, Any]:
+        """Wait until the sweep that goes on is proved; gives its report. Raises RuntimeError when there is none."""
+        if self._running is None:
+            raise RuntimeError("no sweep was begun")
+        await asyncio.shield(self._running)
+        return dict(self._last or {})
+
     def status(self) -> dict[str, Any]:
         """Say what goes on and how the last sweep ended."""
         is_running = self._running is not None and not self._running.done()

@@ -97,6 +97,9 @@ class Scene:
             "secrets_file": "executor.secrets.json",
             "ring_file": "ring.json",
             "socket": "executor.sock",
+            "kill_spot": "hold",
+            "kill_linear": "hold",
+            "kill_inverse": "hold",
             **changed,
         }
         self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))

@@ -17,6 +17,7 @@ from trade_core.clock import SystemClock
 from trade_core.errors import ExchangeUnavailable
 from trade_core.secrets import Secret
 from trade_killswitch import exchange as exchange_module
+from trade_killswitch import exchange_calls
 from trade_killswitch.commands import Cancelled
 from trade_killswitch.exchange import ExitExchange
 from trade_killswitch.metrics import ExecutorMetrics
@@ -127,7 +128,7 @@ async def test_page_that_fails_once_is_asked_for_again() -> None:
 
 
 async def test_hanging_list_is_unread_within_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_module, "REQUEST_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(exchange_calls, "REQUEST_TIMEOUT_S", 0.1)
     async with exchange(lambda _: HANG) as (made, _):
         async with asyncio.timeout(5):
             readings = await made.read_shelves()

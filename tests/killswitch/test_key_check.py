@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trade_killswitch.key_check import excess_power
+from trade_killswitch.key_check import excess_of_revoker, excess_power
 
 
 def key(**changed: Any) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def test_name_of_a_long_group_is_cut() -> None:
 @pytest.mark.parametrize(("group", "rest"), [("ContractTrade", ["Order"]), ("ContractTrade", []), ("Spot", [])])
 def test_key_that_cannot_sweep_everything_is_refused(group: str, rest: list[str]) -> None:
     assert faults(permissions=permissions(**{group: rest})) == [
-        f"it lacks a permission of {group}: a sweep would stop short there"
+        f"it lacks a permission of {group}, without which it cannot trade everywhere"
     ]
 
 
@@ -98,7 +98,7 @@ def test_key_that_cannot_sweep_everything_is_refused(group: str, rest: list[str]
 def test_key_that_does_not_name_a_group_is_refused(group: str) -> None:
     shown = permissions()
     del shown[group]
-    assert faults(permissions=shown) == [f"it may not trade {group}"]
+    assert faults(permissions=shown) == [f"it has no permission of {group}"]
 
 
 def test_permissions_that_are_no_list_are_refused() -> None:
@@ -122,3 +122,45 @@ def test_permissions_that_are_not_shown_are_refused(value: object) -> None:
 
 def test_every_fault_is_named() -> None:
     assert len(excess_power({}, account="1002")) == 5
+
+
+REVOKER = {
+    "userID": 1001,
+    "readOnly": 0,
+    "isMaster": True,
+    "ips": ["127.0.0.1"],
+    "permissions": {"Wallet": ["AccountTransfer"], "Spot": [], "ContractTrade": []},
+}
+
+
+def revoker_faults(**changed: Any) -> list[str]:
+    return excess_of_revoker({**REVOKER, **changed}, account="1002")
+
+
+def test_master_key_that_may_transfer_and_nothing_else_revokes() -> None:
+    assert revoker_faults() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"userID": 1002}, "it belongs to the sub-account: only its master's key can delete keys"),
+        ({"readOnly": 1}, "it is read-only or does not say: it could delete nothing"),
+        ({"readOnly": False}, "it is read-only or does not say: it could delete nothing"),
+        ({"isMaster": False}, "it is not a master account's key"),
+        ({"isMaster": 1}, "it is not a master account's key"),
+        ({"ips": ["*"]}, "it is bound to any address"),
+        ({"permissions": {"Wallet": ["AccountTransfer", "Withdraw"]}}, "it may do more than revoke: Wallet Withdraw"),
+        (
+            {"permissions": {"Wallet": ["AccountTransfer"], "Spot": ["SpotTrade"]}},
+            "it may do more than revoke: Spot SpotTrade",
+        ),
+        (
+            {"permissions": {"Wallet": []}},
+            "it lacks a permission of Wallet, without which it cannot revoke everywhere",
+        ),
+        ({"permissions": {}}, "it has no permission of Wallet"),
+    ],
+)
+def test_revoker_key_with_more_or_less_power_is_refused(changed: dict[str, Any], told: str) -> None:
+    assert revoker_faults(**changed) == [told]

@@ -48,6 +48,9 @@ def written(folder: Path, url: str, **changed: Any) -> Path:
         "secrets_file": "secrets.json",
         "ring_file": "ring.json",
         "socket": "run/executor.sock",
+        "kill_spot": "hold",
+        "kill_linear": "flatten",
+        "kill_inverse": "flatten",
         **changed,
     }
     file = folder / "executor.toml"

@@ -42,6 +42,14 @@ class WrongEnvironment(ExchangeUnavailable):
     """The other end is not the environment that this process belongs to; nothing it says is believed."""
 
 
+class HttpStatus(ExchangeUnavailable):
+    """A read that was answered with another HTTP status than 200."""
+
+    def __init__(self, path: str, status: int) -> None:
+        super().__init__(f"{path}: HTTP {status}")
+        self.status = status
+
+
 class BybitClient:
     """Sends requests to one exchange with at most one credential."""
 
@@ -76,7 +84,7 @@ class BybitClient:
         )
 
     async def get_public(self, path: str, query: str = "", *, timeout_s: float = 5.0) -> Answer:
-        """Read without a signature. Raises ExchangeUnavailable, ExchangeAnswerInvalid."""
+        """Read without a signature. Raises ExchangeUnavailable (HttpStatus), ExchangeAnswerInvalid."""
         return await self._read(path, query, headers={}, timeout_s=timeout_s)
 
     async def get(self, path: str, query: str = "", *, timeout_s: float = 5.0) -> Answer:
@@ -128,7 +136,7 @@ class BybitClient:
         except (httpx.HTTPError, TimeoutError) as error:
             raise ExchangeUnavailable(f"{path}: {type(error).__name__}") from error
         if status != httpx.codes.OK:
-            raise ExchangeUnavailable(f"{path}: HTTP {status}")
+            raise HttpStatus(path, status)
         return self._without_credential(parse_answer(raw))
 
     async def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:

@@ -122,6 +122,11 @@ class RowKind(Enum):
     CONSOLE_SIGNED_IN = "console:signed_in"
     CONSOLE_REFUSED = "console:refused"
     CONSOLE_ACTED = "console:acted"
+    # `kill_id` holds the rows of one kill together; what was ordered stands in the first, with what authorised it.
+    KILL_ORDERED = "kill:ordered"
+    KILL_STEP = "kill:step"
+    KILL_KEYS_LISTED = "kill:keys_listed"  # written before the first of them is deleted
+    KILL_REPORTED = "kill:reported"
     # Written by the watchdog into its own journal: what it must remember of the account, and what it did.
     EQUITY_SAMPLED = "equity:sampled"  # the whole memory of equity and ladder, about once a minute
     EQUITY_FLOWED = "equity:flowed"

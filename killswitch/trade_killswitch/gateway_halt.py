@@ -1,0 +1,107 @@
+"""The gateway's admin listener as the executor uses it: halt, and be told that it is so. Bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from trade_core.errors import ConfigurationError, TradeError
+from trade_core.secrets import Secret, read_secret_file, secret_text
+from trade_core.setting_types import loopback_url
+from trade_core.tls import tls_context
+
+REQUEST_TIMEOUT_S: Final = 0.8
+ANSWER_BYTES_MAX: Final = 256 * 1024
+REASON_CHARACTERS: Final = 200
+_REFUSING: Final = frozenset({"HALTED", "KILLED"})
+
+
+class GatewayNotHalted(TradeError):
+    """The gateway is not known to refuse; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halted:
+    """What the gateway answered: its state, and how many orders were still on the wire."""
+
+    trading_state: str
+    in_flight: int
+
+
+class GatewayHalt:
+    """One gateway."""
+
+    def __init__(self, *, url: str, token: Secret) -> None:
+        """Prepare; nothing is sent yet."""
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            verify=tls_context(),
+            headers={
+                "authorization": f"Bearer {token.reveal()}",
+                "accept-encoding": "identity",
+                "content-type": "application/json",
+            },
+            timeout=REQUEST_TIMEOUT_S,
+            limits=httpx.Limits(max_connections=2),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def halt(self, reason: str) -> Halted:
+        """Have the gateway latch HALTED; returns when it says that it is. Raises GatewayNotHalted."""
+        body = json.dumps({"reason": reason[:REASON_CHARACTERS]}).encode()
+        status, raw = await self._ask("POST", "/halt", body)
+        if status != httpx.codes.OK:
+            raise GatewayNotHalted(f"the gateway refuses to halt: HTTP {status}")
+        return _parsed(raw)
+
+    async def look(self) -> None:
+        """See that the gateway answers and knows us. Raises GatewayNotHalted."""
+        status, _ = await self._ask("GET", "/state", b"")
+        if status != httpx.codes.OK:
+            raise GatewayNotHalted(f"the gateway does not let us read its state: HTTP {status}")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                async with self._client.stream(method, path, content=body) as response:
+                    raw = bytearray()
+                    async for part in response.aiter_raw():
+                        raw += part
+                        if len(raw) > ANSWER_BYTES_MAX:
+                            raise GatewayNotHalted("the gateway's answer has no end")
+                    return response.status_code, bytes(raw)
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            raise GatewayNotHalted(f"the gateway does not answer: {type(error).__name__}") from None
+
+
+def _parsed(raw: bytes) -> Halted:
+    try:
+        content = json.loads(raw)
+        state, in_flight = content["trading_state"], len(content["in_flight"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise GatewayNotHalted("the gateway answers something else than its state") from None
+    if state not in _REFUSING:
+        raise GatewayNotHalted("the gateway answers, and is not halted")
+    return Halted(trading_state=state, in_flight=in_flight)
+
+
+def load_gateway(path: Path) -> GatewayHalt:
+    """Read the file that the gateway's `init` hands over. Raises ConfigurationError."""
+    if not path.exists():
+        raise ConfigurationError(f"{path}: not there; it is written by trade-gateway init")
+    content = read_secret_file(path)
+    try:
+        url = loopback_url(secret_text(content, "admin_url", path=path).reveal(), scheme="http")
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: admin_url: {error}") from error
+    return GatewayHalt(url=url, token=secret_text(content, "admin_token", path=path))

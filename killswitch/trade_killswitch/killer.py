@@ -1,0 +1,324 @@
+"""Runs kills: one at a time, each until nothing more is to be tried. The only place where the plan meets the world.
+
+Guarantees
+- Who asks while a kill goes on joins it; asking twenty times is asking once, and so is asking again with the same
+  touch after it.
+- Nothing waits for the disk, for people or for a step that hangs: rows go out in order in the background, a try that
+  does not end within its time is cut off, and what nobody foresaw fails that try alone.
+- A kill that was not over before a crash, or a stop, goes on at the next start from its rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from trade_core.alerts.model import TEXT_CHARACTERS_MAX, Alert, Severity
+from trade_core.alerts.outbox import Outbox
+from trade_core.clock import NS_PER_S
+from trade_core.errors import TradeError
+from trade_journal.log.rows import Fields, Row, RowKind
+from trade_journal.writer.writer import JournalWriter
+from trade_killswitch.kill_order import KillOrder, KillRefused, order_of
+from trade_killswitch.kill_report import report, report_fields, sentence, unfinished
+from trade_killswitch.kill_steps import KillMemory, KillSteps, Parts
+from trade_killswitch.metrics import ExecutorMetrics
+from trade_killswitch.procedure import (
+    RULES,
+    Outcome,
+    Progress,
+    Status,
+    Step,
+    Tried,
+    Verdict,
+    decide,
+    fresh,
+    is_over,
+    noted,
+    pushed,
+    restored,
+    step_fields,
+    verdict_of,
+)
+
+DEFECT_PAUSE_S: Final = 1.0
+BEGUN_SUBJECT: Final = "kill:begun"
+PENDING_SUBJECT: Final = "kill:pending"
+ENDED_SUBJECT: Final = "kill:ended"
+_PAGE: Final = 500
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Kill:
+    """One kill and where it stands."""
+
+    order: KillOrder
+    progress: Progress
+    began_at_ns: int
+    origin_ns: int
+    memory: KillMemory = field(default_factory=KillMemory)
+    push: asyncio.Event = field(default_factory=asyncio.Event)
+    told: dict[Step, tuple[Status, str]] = field(default_factory=dict)
+    reported: tuple[Verdict, tuple[Step, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillBegun:
+    """A kill that goes on or is over, and whether this request began it."""
+
+    kill_id: str
+    is_new: bool
+
+
+class Killer:
+    """The kills of one account."""
+
+    def __init__(self, *, parts: Parts, outbox: Outbox, metrics: ExecutorMetrics) -> None:
+        self._parts = parts
+        self._clock = parts.clock
+        self._outbox = outbox
+        self._metrics = metrics
+        self._kill: _Kill | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._rows: asyncio.Queue[tuple[RowKind, Fields]] = asyncio.Queue()
+        self._writing: asyncio.Task[None] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether a kill goes on."""
+        return self._running is not None and not self._running.done()
+
+    def begin(self, order: KillOrder, *, authorisation: Fields, by: str) -> KillBegun:
+        """Begin a kill, or join the one that goes on. `authorisation` is what the journal keeps of who allowed it."""
+        kill = self._kill
+        if kill is not None and (self.is_running or kill.order.kill_id == order.kill_id):
+            return KillBegun(kill_id=kill.order.kill_id, is_new=False)
+        self._record(RowKind.KILL_ORDERED, {**order.fields(), **authorisation, "asked_by": by})
+        self._start(order, fresh())
+        return KillBegun(kill_id=order.kill_id, is_new=True)
+
+    def take_up_again(self) -> str:
+        """Try again at once what of the last kill has not succeeded; gives its id. Raises KillRefused without one."""
+        kill = self._kill
+        if kill is None:
+            raise KillRefused("there is no kill to go on with")
+        if self.is_running:
+            kill.push.set()
+        elif any(not state.has_succeeded for state in kill.progress.values()):
+            self._start(kill.order, pushed(kill.progress), memory=kill.memory)
+        return kill.order.kill_id
+
+    async def resume(self, journal: JournalWriter) -> bool:
+        """Go on with a kill that the journal does not show as over; True when there was one. Raises JournalError."""
+        found = await _last_kill(journal)
+        if found is None:
+            return False
+        order, rows, keys = found
+        progress, memory = restored(rows), KillMemory(keys=set(keys))
+        begun = any(state.tries for state in progress.values())
+        if begun and is_over({**progress, Step.TELL: noted(progress, Step.TELL, _TOLD, now_s=0)[Step.TELL]}):
+            self._kill = self._made(order, progress, memory)
+            return False
+        log.warning("kill %s was not over before this start; it goes on", order.kill_id)
+        self._start(order, progress, memory=memory)
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """Say how the kill that goes on, or the last one, stands."""
+        kill = self._kill
+        content = None if kill is None else self._report(kill)
+        return {"running": content if self.is_running else None, "last": None if self.is_running else content}
+
+    async def stop(self) -> None:
+        """Stop where it is; the next start goes on with it."""
+        for task in (self._running, self._writing):
+            if task is not None:
+                if task is self._writing:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._rows.join(), 2)
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    def _made(self, order: KillOrder, progress: Progress, memory: KillMemory | None) -> _Kill:
+        return _Kill(
+            order=order,
+            progress=progress,
+            began_at_ns=self._clock.wall_ns(),
+            origin_ns=self._clock.monotonic_ns(),
+            memory=memory or KillMemory(),
+        )
+
+    def _start(self, order: KillOrder, progress: Progress, *, memory: KillMemory | None = None) -> None:
+        self._kill = kill = self._made(order, progress, memory)
+        self._metrics.kill_running.set(1)
+        what = "a kill drill" if order.is_drill else "a KILL"
+        self._tell(BEGUN_SUBJECT, Severity.CRITICAL, f"{what} has begun: {order.reason}")
+        self._running = asyncio.create_task(self._until_over(kill))
+
+    async def _until_over(self, kill: _Kill) -> None:
+        while True:
+            try:
+                await self._run(kill)
+                return
+            except Exception:
+                log.exception("kill %s failed; it goes on", kill.order.kill_id)
+                kill.progress = _untried(kill.progress)
+                await asyncio.sleep(DEFECT_PAUSE_S)
+
+    async def _run(self, kill: _Kill) -> None:
+        tasks: dict[asyncio.Task[Tried], Step] = {}
+        wake = asyncio.create_task(kill.push.wait())
+        try:
+            while True:
+                now_s = self._age_s(kill)
+                decision = decide(kill.progress, now_s=now_s)
+                kill.progress = decision.progress
+                for step in decision.begin:
+                    tasks[asyncio.create_task(self._try(kill, step))] = step
+                self._say(kill)
+                if not tasks and is_over(kill.progress):
+                    return
+                pause_s = max(0.0, decision.look_again_s - now_s)
+                waited: set[asyncio.Task[Any]] = {*tasks, wake}
+                await asyncio.wait(waited, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in [task for task in tasks if task.done()]:
+                    kill.progress = noted(kill.progress, tasks.pop(task), task.result(), now_s=self._age_s(kill))
+                if wake.done():
+                    kill.push.clear()
+                    kill.progress, kill.origin_ns = pushed(kill.progress), self._clock.monotonic_ns()
+                    wake = asyncio.create_task(kill.push.wait())
+        finally:
+            for left in (*tasks, wake):
+                left.cancel()
+            await asyncio.gather(*tasks, wake, return_exceptions=True)
+            self._metrics.kill_running.set(0)
+
+    async def _try(self, kill: _Kill, step: Step) -> Tried:
+        steps = KillSteps(
+            parts=self._parts, order=kill.order, memory=kill.memory, tell=lambda: self._tell_how_it_stands(kill)
+        )
+        return await _bounded(steps.attempt(step, kill.progress), step)
+
+    def _say(self, kill: _Kill) -> None:
+        """Write what changed since the last look: steps by name, and the report once everything is settled."""
+        for step, state in kill.progress.items():
+            shown = (state.status, state.why)
+            if state.is_trying or state.status is Status.WAITING or kill.told.get(step) == shown:
+                continue
+            kill.told[step] = shown
+            self._record(RowKind.KILL_STEP, {"kill_id": kill.order.kill_id, **step_fields(step, state)})
+            level = logging.INFO if state.has_succeeded else logging.WARNING
+            log.log(level, "kill %s: %s %s %s", kill.order.kill_id, step.value, state.status.value, state.why)
+        pending = sum(state.status is Status.PENDING for state in kill.progress.values())
+        self._metrics.kill_steps_pending.set(pending)
+        stands = (verdict_of(kill.progress), tuple(unfinished(kill.progress)))
+        if not kill.progress[Step.TELL].has_succeeded or kill.reported == stands:
+            return
+        if kill.reported is not None:
+            self._tell_how_it_stands(kill)
+        kill.reported = stands
+        self._record(RowKind.KILL_REPORTED, report_fields(kill.order, kill.progress, now_s=self._age_s(kill)))
+        self._metrics.count_kill(stands[0])
+        if stands[0] is Verdict.COMPLETE:
+            self._metrics.kill_seconds.set(self._report(kill)["took_s"])
+
+    def _tell_how_it_stands(self, kill: _Kill) -> None:
+        told = noted(kill.progress, Step.TELL, _TOLD, now_s=self._age_s(kill))
+        is_complete = verdict_of(told) is Verdict.COMPLETE
+        words = sentence(kill.order, told, took_s=self._age_s(kill))
+        if is_complete:
+            self._outbox.acknowledge(PENDING_SUBJECT)
+        subject = ENDED_SUBJECT if is_complete else PENDING_SUBJECT
+        self._tell(subject, Severity.CRITICAL, words, needs_acknowledgement=not is_complete)
+
+    def _tell(self, subject: str, severity: Severity, text: str, *, needs_acknowledgement: bool = False) -> None:
+        log.warning("%s", text)
+        self._outbox.alert(
+            Alert(
+                subject=subject,
+                severity=severity,
+                text=text[:TEXT_CHARACTERS_MAX],
+                needs_acknowledgement=needs_acknowledgement,
+            )
+        )
+
+    def _report(self, kill: _Kill) -> dict[str, Any]:
+        return report(kill.order, kill.progress, began_at_ns=kill.began_at_ns, now_s=self._age_s(kill))
+
+    def _age_s(self, kill: _Kill) -> float:
+        return (self._clock.monotonic_ns() - kill.origin_ns) / NS_PER_S
+
+    def _record(self, kind: RowKind, fields: Fields) -> None:
+        self._rows.put_nowait((kind, fields))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        """Write rows in their order; the disk holds up nothing else."""
+        while True:
+            kind, fields = await self._rows.get()
+            try:
+                await self._parts.recorder.record(kind, fields)
+            except Exception:
+                log.exception("a row of a kill could not be made")
+            finally:
+                self._rows.task_done()
+
+
+_TOLD: Final = Tried(outcome=Outcome.DONE, evidence={"handed_over": True})
+
+
+async def _bounded(attempt: Awaitable[Tried], step: Step) -> Tried:
+    """Turn everything that can become of a try into what came of it."""
+    try:
+        async with asyncio.timeout(RULES[step].try_s):
+            return await attempt
+    except TimeoutError:
+        return Tried(outcome=Outcome.FAILED, why=f"it did not end within {RULES[step].try_s:g} s")
+    except TradeError as error:
+        return Tried(outcome=Outcome.FAILED, why=str(error))
+    except Exception as error:
+        log.exception("step %s failed in an unforeseen way", step.value)
+        return Tried(outcome=Outcome.FAILED, why=f"unforeseen: {type(error).__name__}")
+
+
+def _untried(progress: Progress) -> Progress:
+    """Return a progress in which no try is under way any more."""
+    cut = Tried(outcome=Outcome.FAILED, why="cut off")
+    trying: Sequence[Step] = [step for step, state in progress.items() if state.is_trying]
+    for step in trying:
+        progress = noted(progress, step, cut, now_s=0)
+    return progress
+
+
+async def _last_kill(journal: JournalWriter) -> tuple[KillOrder, list[Fields], list[str]] | None:
+    """Read the last kill that was ordered, its steps in order and the keys that it listed. Raises JournalError."""
+    steps: list[Row] = []
+    end = journal.end
+    while end > 0:
+        first = max(0, end - _PAGE)
+        for row in reversed(await journal.read(first, end - first)):
+            if row.kind in (RowKind.KILL_STEP, RowKind.KILL_KEYS_LISTED):
+                steps.append(row)
+            if row.kind is RowKind.KILL_ORDERED:
+                return _read(row, steps[::-1])
+        end = first
+    return None
+
+
+def _read(ordered: Row, rows: Sequence[Row]) -> tuple[KillOrder, list[Fields], list[str]] | None:
+    try:
+        order = order_of(ordered.fields)
+    except KillRefused as error:
+        log.error("the journal's last kill cannot be gone on with: %s", error)
+        return None
+    own = [row for row in rows if row.fields.get("kill_id") == order.kill_id]
+    listed = [row.fields.get("keys") for row in own if row.kind is RowKind.KILL_KEYS_LISTED]
+    keys = [key for names in listed if isinstance(names, list | tuple) for key in names if isinstance(key, str)]
+    return order, [row.fields for row in own if row.kind is RowKind.KILL_STEP], keys

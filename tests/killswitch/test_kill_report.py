@@ -1,0 +1,111 @@
+"""What is said of a kill."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from killswitch.test_kill_order import order
+from killswitch.test_procedure import FAILED, SHORT, Run
+
+from trade_killswitch.kill_order import Ending
+from trade_killswitch.kill_report import STEP_WORDS, printed, report, report_fields, sentence, unfinished
+from trade_killswitch.kill_words import WORDS_CHARACTERS_MAX, kill_words
+from trade_killswitch.procedure import Progress, Step, StepState, fresh
+from trade_killswitch.working_orders import Category
+
+
+def report_of(run: Run, **changed: Any) -> dict[str, Any]:
+    return report(order(**changed), run.progress, began_at_ns=5, now_s=run.now_s)
+
+
+def test_complete_kill_says_so_with_the_time_of_its_last_step() -> None:
+    run = Run().to(0)
+    late: Progress = {**run.progress, Step.FREEZE: StepState(status=run.status(Step.FREEZE), ended_s=4.25)}
+    content = report(order(), late, began_at_ns=5, now_s=99)
+    assert content["verdict"] == "complete"
+    assert content["took_s"] == 4.25
+    assert content["in_words"] == "the kill is complete and proved after 4.2 s"
+    assert content["unfinished"] == []
+    assert content["began_at_ns"] == 5
+    assert content["kill_id"] == "0123456789abcdef"
+    assert [step["step"] for step in content["steps"]] == [step.value for step in Step]
+    json.dumps(content)
+
+
+def test_complete_kill_whose_times_are_not_known_takes_as_long_as_it_is_old() -> None:
+    timeless = {step: StepState(status=state.status) for step, state in Run().to(0).progress.items()}
+    assert report(order(), timeless, began_at_ns=5, now_s=7)["took_s"] == 7
+
+
+def test_pending_kill_names_its_steps() -> None:
+    run = Run({Step.BOT: FAILED, Step.SECRETS: FAILED}).to(60)
+    content = report_of(run)
+    assert content["verdict"] == "pending"
+    assert content["unfinished"] == ["bot", "secrets"]
+    assert "PENDING after 60.0 s: bot, secrets; the rest is done" in content["in_words"] or run.now_s > 60
+    assert content["took_s"] == round(run.now_s, 3)
+
+
+def test_kill_of_which_only_the_message_is_missing_says_that() -> None:
+    progress = {**Run().to(0).progress, Step.TELL: StepState()}
+    assert sentence(order(), progress, took_s=3) == "the kill is proved after 3.0 s; people are being told"
+    assert unfinished(progress) == [Step.TELL]
+
+
+def test_account_that_is_not_flat_comes_first() -> None:
+    run = Run({Step.FLATTEN: SHORT, Step.PROVE: SHORT}).to(60)
+    assert report_of(run)["in_words"].startswith("the kill is NOT FLAT after")
+    assert report_of(run)["in_words"].endswith("NOT FLAT: XRPUSDT")
+    assert report_of(run, is_drill=True)["in_words"].startswith("the kill drill is NOT FLAT")
+
+
+def test_row_of_the_report_has_the_times_of_every_step() -> None:
+    fields = report_fields(order(), Run({Step.BOT: FAILED}).to(1).progress, now_s=1)
+    assert fields["verdict"] == "pending"
+    assert fields["took_ms"] == 1000
+    assert fields["unfinished"] == ["bot", "tell"]
+    assert fields["ended_ms"]["refuse"] == 0
+    assert fields["ended_ms"]["bot"] is None
+    assert fields["is_drill"] is False
+
+
+def test_printed_report_has_a_line_a_step_with_reasons_and_evidence() -> None:
+    run = Run({Step.BOT: FAILED}).to(60)
+    lines = printed(report_of(run, is_drill=True)).splitlines()
+    assert lines[0].startswith("Kill 0123456789abcdef (drill): the kill drill is PENDING")
+    assert lines[1] == "Ordered by touch: a person said so"
+    assert lines[2] == "Positions: spot hold, linear flatten, inverse hold"
+    assert any(line.split() == [*STEP_WORDS[Step.REFUSE].split(), "done", "0.00", "s"] for line in lines)
+    assert "      it does not answer" in lines
+    assert "      proved: True" in lines
+    assert any("the bot runs nowhere" in line and line.endswith("PENDING") for line in lines)
+    assert printed(report_of(run)).startswith("Kill 0123456789abcdef: the kill is PENDING")
+
+
+def test_every_status_is_printed() -> None:
+    assert "not begun" in printed(report(order(), fresh(), began_at_ns=0, now_s=0))
+
+
+@pytest.mark.parametrize("is_drill", [False, True])
+def test_words_say_what_is_stopped_closed_and_destroyed(is_drill: bool) -> None:
+    endings = {Category.SPOT: Ending.HOLD, Category.LINEAR: Ending.FLATTEN, Category.INVERSE: Ending.HOLD}
+    words = kill_words(
+        account="1002", environment="simulated", endings=endings, keys=3, secrets=("gateway", "bot"), is_drill=is_drill
+    )
+    assert words.startswith("DRILL" if is_drill else "KILL account 1002 (simulated)")
+    assert "spot kept open, linear CLOSED, inverse kept open" in words
+    assert "all 3 API keys" in words
+    assert "2 secrets destroyed (gateway, bot)" in words
+    assert words.isprintable()
+
+
+def test_words_stay_within_what_a_warrant_takes_and_hide_no_unknown() -> None:
+    endings = dict.fromkeys(Category, Ending.HOLD)
+    many = tuple(f"secret-{number}" for number in range(100))
+    words = kill_words(account="1", environment="e", endings=endings, keys=0, secrets=many, is_drill=False)
+    assert len(words) == WORDS_CHARACTERS_MAX
+    words = kill_words(account="1", environment="e", endings=endings, keys=0, secrets=(), is_drill=False)
+    assert "every API key" in words
+    assert "no secrets destroyed" in words
