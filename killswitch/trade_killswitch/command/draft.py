@@ -14,7 +14,14 @@ from typing import Any, Final
 from trade_core.logs import neutralise
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.ring import KeyRing, ring_hash
-from trade_core.trust.warrant import MAX_LIFETIME_MS, WARRANT_VERSION, Warrant, parse_warrant, warrant_bytes
+from trade_core.trust.warrant import (
+    MAX_LIFETIME_MS,
+    MAX_WARRANT_BYTES,
+    WARRANT_VERSION,
+    Warrant,
+    parse_warrant,
+    warrant_bytes,
+)
 
 CLOCK_MARGIN_MS: Final = 10_000
 """The executor's clock may be behind ours, and a warrant for more than five minutes is refused."""
@@ -76,4 +83,4 @@ def shown(warrant: Warrant, *, now_ms: int) -> str:
         f"  valid until  {until}" + (f", for {left_s} s" if left_s > 0 else ", which is OVER"),
         f"  nonce        {warrant.nonce}",
     ]
-    return "\n".join(neutralise(line, limit=600) for line in lines)
+    return "\n".join(neutralise(line, limit=MAX_WARRANT_BYTES) for line in lines)
