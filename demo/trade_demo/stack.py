@@ -311,6 +311,7 @@ def write_gateway_settings(files: Files, *, ports: Ports, exchange: ExchangeCred
             "policy_file": str(options.policy_file or files.policy),
             "secrets_file": str(files.secrets("gateway")),
             "ring_file": str(files.ring),
+            "origins": [console_url(ports)],
         },
     )
 
@@ -506,7 +507,7 @@ def _object(content: Mapping[str, object], name: str, file: Path) -> dict[str, A
     return cast("dict[str, Any]", value)
 
 
-def _write_toml(file: Path, content: Mapping[str, str | int | Decimal | Mapping[str, str]]) -> None:
+def _write_toml(file: Path, content: Mapping[str, str | int | Decimal | list[str] | Mapping[str, str]]) -> None:
     """Write plain keys first and then one table for each mapping, as TOML wants it."""
     plain = [f"{name} = {_toml(value)}" for name, value in content.items() if not isinstance(value, Mapping)]
     for name, value in content.items():
@@ -515,6 +516,8 @@ def _write_toml(file: Path, content: Mapping[str, str | int | Decimal | Mapping[
     file.write_text("\n".join(plain) + "\n", encoding="utf-8")
 
 
-def _toml(value: str | int | Decimal) -> str:
+def _toml(value: str | int | Decimal | list[str]) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
     # A TOML basic string escapes as JSON does, but for characters outside the basic plane, which stay themselves.
     return json.dumps(str(value), ensure_ascii=False) if not isinstance(value, int) else str(value)

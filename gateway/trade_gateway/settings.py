@@ -40,7 +40,8 @@ class GatewaySettings(Settings):
     secrets_file: SettingPath
     ring_file: SettingPath
     rp_id: Annotated[str, Field(max_length=253)] = "localhost"
-    origins: Annotated[tuple[str, ...], Field(max_length=4)] = ("http://localhost:8650",)
+    # A TOML array is a list; what stands in it is judged as strictly as everything else.
+    origins: Annotated[tuple[str, ...], Field(max_length=4, strict=False)] = ("http://localhost:8650",)
     log_level: LogLevel = "INFO"
     orders_per_s: Annotated[int, Field(ge=1, le=LOAD_TEST_ORDERS_PER_S)] = ORDERS_PER_S
 

@@ -73,6 +73,7 @@ def test_gateway_settings_are_what_the_gateway_reads_with_the_order_key(
     settings = load_settings(files.settings("gateway"), GatewaySettings)
     assert (settings.listen_port, settings.admin_port) == (ports.gateway, ports.gateway_admin)
     assert (settings.account, settings.policy_file) == ("1002", files.policy)
+    assert settings.origins == (console_url(ports),)
     assert json.loads(settings.secrets_file.read_text()) == {
         "exchange_key": "order-key",
         "exchange_secret": "order-secret",

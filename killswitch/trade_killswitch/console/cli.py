@@ -15,7 +15,6 @@ from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
-from trade_killswitch.console.service import run
 from trade_killswitch.console.settings import ConsoleSettings
 from trade_killswitch.console.sign_in import CODE_LIFETIME_S, CODE_TRIES, CodeBook
 
@@ -34,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging("console", level=settings.log_level)
         if options.command == "code":
             return _print_code(settings)
+        # Whoever wants a code at night waits for no web framework.
+        from trade_killswitch.console.service import run  # noqa: PLC0415
+
         asyncio.run(run(settings))
     except (ConfigurationError, NotTrusted) as error:
         log.error("refused: %s", error)
