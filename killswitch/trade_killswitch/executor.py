@@ -20,6 +20,7 @@ from trade_journal.log.rendering import rendered_row
 from trade_journal.log.rows import RowKind
 from trade_journal.writer.writer import JournalWriter
 from trade_killswitch.authorised import AUDIENCE, Authorise
+from trade_killswitch.drill_watch import DrillWatch
 from trade_killswitch.kill_order import kill_subject
 from trade_killswitch.kill_report import printed
 from trade_killswitch.kill_steps import Parts
@@ -45,6 +46,7 @@ class Executor:
         journal: JournalWriter,
         parts: Parts,
         readiness: Readiness,
+        drills: DrillWatch,
         authorise: Authorise,
         outbox: Outbox,
         metrics: ExecutorMetrics,
@@ -55,6 +57,7 @@ class Executor:
         self._journal = journal
         self._recorder = parts.recorder
         self._readiness = readiness
+        self._drills = drills
         self._authorise = authorise
         self._outbox = outbox
         self._clock = clock
@@ -95,6 +98,7 @@ class Executor:
             "ready": self._readiness.status(),
             "armed": {"is_armed": False, "reason": NOT_ARMED},
             "kill": self._killer.status(),
+            "drill": self._drills.status(),
             "sweep": self._sweeper.status(),
             "kill_requests": dict(self._kill_requests),
             "unacknowledged": list(self._outbox.unacknowledged),

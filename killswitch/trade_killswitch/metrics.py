@@ -69,6 +69,7 @@ class ExecutorMetrics:
         self.rows_lost = Counter(
             "trade_executor_rows_lost", "Rows that could not be written while a sweep went on", registry=self.registry
         )
+        self.drill_overdue = self._gauge("trade_executor_drill_overdue", "1 while a kill drill is overdue")
         self.journal_rows = self._gauge("trade_executor_journal_rows", "Durable rows of the executor's journal")
         self.journal_writable = self._gauge("trade_executor_journal_writable", "1 while rows can be written")
         self._alerts = Counter(

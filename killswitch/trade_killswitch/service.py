@@ -24,6 +24,7 @@ from trade_journal.errors import JournalError
 from trade_journal.writer.writer import JournalWriter
 from trade_killswitch.authorised import AuthorisedKill
 from trade_killswitch.console_rows import add_console_rows
+from trade_killswitch.drill_watch import DrillWatch
 from trade_killswitch.exchange import ExitExchange
 from trade_killswitch.exchange_calls import ExchangeCalls
 from trade_killswitch.executor import Executor
@@ -108,12 +109,20 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         recorder=recorder,
         metrics=metrics,
     )
+    drills = DrillWatch(
+        rows=journal,
+        every_days=settings.drill_every_days,
+        tell=outbox.alert,
+        overdue=metrics.drill_overdue,
+        clock=clock,
+    )
     executor = Executor(
         settings=settings,
         ring=ring,
         journal=journal,
         parts=parts,
         readiness=readiness,
+        drills=drills,
         authorise=_no_warrants,
         outbox=outbox,
         metrics=metrics,
@@ -121,7 +130,7 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
     )
     try:
         await executor.start()
-        loops = (readiness.keep_proving(), _keep_signing(executor), outbox.run())
+        loops = (readiness.keep_proving(), _keep_signing(executor), drills.run(), outbox.run())
         await _serve(settings, executor, loops, metrics, stop=stop or asyncio.Event())
     finally:
         await executor.stop()

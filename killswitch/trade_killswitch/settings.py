@@ -17,6 +17,8 @@ from trade_killswitch.working_orders import Category
 
 UserId = Annotated[int, Field(ge=0, lt=2**32 - 1)]
 REQUESTS_PER_S_DEFAULT = 20
+DRILL_EVERY_DAYS_DEFAULT = 92
+"""A quarter. Keys, rights and addresses change unseen, and a kill that was never tried is not known to work."""
 REQUESTS_PER_S_MAX = 40
 """A third of what gets an address banned, which gateway and watchdog may share."""
 SLIPPAGE_DEFAULT = Decimal("0.02")
@@ -65,6 +67,8 @@ class ExecutorSettings(BotHostSettings, SecretStoreSettings):
     socket: SettingPath
     # JSON, mode 0600: channels of alerts.
     alerts_file: SettingPath | None = None
+    # After how many days without a complete drill people are told that one is overdue.
+    drill_every_days: Annotated[int, Field(ge=1, le=365)] = DRILL_EVERY_DAYS_DEFAULT
     watchdog_uid: UserId | None = None
     console_uid: UserId | None = None
     requests_per_s: Annotated[int, Field(ge=5, le=REQUESTS_PER_S_MAX)] = REQUESTS_PER_S_DEFAULT

@@ -98,6 +98,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_CORE}/trust/signed_warrant.py": _tests("core/trust", "signed_warrant"),
     f"{_CORE}/trust/warrant.py": _tests("core/trust", "warrant"),
     f"{_KILLSWITCH}/command/draft.py": _tests("killswitch/command", "draft"),
+    f"{_KILLSWITCH}/drill_schedule.py": _tests("killswitch", "drill_schedule"),
     f"{_KILLSWITCH}/working_orders.py": _tests("killswitch", "working_orders"),
     f"{_KILLSWITCH}/sweep_plan.py": _tests("killswitch", "sweep_plan"),
     f"{_KILLSWITCH}/sweep_flow.py": _tests("killswitch", "sweep_flow"),
