@@ -172,6 +172,6 @@ async def test_live_host_without_tls_is_refused(monkeypatch: pytest.MonkeyPatch)
         def describe(self) -> Any:
             return self.deep_extend(super().describe(), {"urls": {"api": {"public": {"rest": "http://api.example"}}}})
 
-    monkeypatch.setattr(ccxt, "bybit", Plain)
+    monkeypatch.setattr(second_venue, "exchange_class", {"bybit": Plain}.__getitem__)
     with pytest.raises(ConfigurationError, match="not asked over TLS"):
         SecondVenue(name="bybit", url=None, clock=SystemClock())

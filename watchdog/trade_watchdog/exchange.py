@@ -14,18 +14,18 @@ from collections.abc import Awaitable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-import ccxt.async_support as ccxt
-
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
 from trade_core.money import parse_decimal, parse_exchange_decimal
 from trade_core.tls import tls_context
 from trade_core.trust.lease import COIN
+from trade_watchdog.ccxt_parts import errors, exchange_class
 from trade_watchdog.ceiling import CoinBalance, EquitySample
 from trade_watchdog.equity import LogEntry, LogMark
 from trade_watchdog.http_session import bounded_session
 from trade_watchdog.identity import ExchangeKey
 
+_CLIENT: Final = exchange_class("bybit")
 REQUEST_TIMEOUT_S: Final = 4
 RECEIVE_WINDOW_MS: Final = 5000
 CONNECTIONS_MAX: Final = 4
@@ -63,7 +63,7 @@ class WatchedExchange:
         self._session = bounded_session(
             timeout_s=REQUEST_TIMEOUT_S, connections_max=CONNECTIONS_MAX, answer_bytes_max=ANSWER_BYTES_MAX
         )
-        self._client = ccxt.bybit(
+        self._client = _CLIENT(
             {
                 "apiKey": key.key.reveal(),
                 "secret": key.secret.reveal(),
@@ -146,12 +146,12 @@ class WatchedExchange:
     async def _answer(self, request: Awaitable[Any]) -> Mapping[str, Any]:
         try:
             answer = await request
-        except (ccxt.AuthenticationError, ccxt.PermissionDenied) as error:
+        except (errors.AuthenticationError, errors.PermissionDenied) as error:
             self._check_mark()
             raise KeyRefusedByExchange(f"the exchange refuses the key: {type(error).__name__}") from None
-        except (ccxt.NetworkError, TimeoutError) as error:
+        except (errors.NetworkError, TimeoutError) as error:
             raise ExchangeUnavailable(f"the exchange does not answer: {type(error).__name__}") from None
-        except ccxt.BaseError as error:
+        except errors.BaseError as error:
             # Its text holds the exchange's whole answer, which is foreign; its type says enough.
             raise ExchangeAnswerInvalid(f"the exchange answers an error: {type(error).__name__}") from None
         except (TypeError, ValueError, AttributeError, KeyError) as error:

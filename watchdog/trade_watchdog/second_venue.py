@@ -20,11 +20,10 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-import ccxt.async_support as ccxt
-
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError
 from trade_core.tls import tls_context
+from trade_watchdog.ccxt_parts import errors, exchange_class
 from trade_watchdog.exchange import MARK, MARK_HEADER, NotSimulated
 from trade_watchdog.http_session import bounded_session
 from trade_watchdog.quotes import Quote, QuoteFinding
@@ -71,7 +70,7 @@ class SecondVenue:
         self.name = name
         self._venue = VENUES[name]
         self._clock = clock
-        client_class = getattr(ccxt, name)
+        client_class = exchange_class(name)
         if url is None and not all(
             address.startswith("https://") for address in _addresses(client_class().urls["api"])
         ):
@@ -111,9 +110,9 @@ class SecondVenue:
             )
         except NotSimulated:
             return QuoteFinding.NOT_SIMULATED
-        except ccxt.BadRequest:  # BadSymbol is one
+        except errors.BadRequest:  # BadSymbol is one
             return QuoteFinding.PAIR_REFUSED
-        except (ccxt.NetworkError, TimeoutError):
+        except (errors.NetworkError, TimeoutError):
             return QuoteFinding.UNAVAILABLE
         except Exception as error:  # noqa: BLE001 - foreign data through a foreign library; what it says is no price
             _log.debug("quote of %s at %s: %s", coin, self.name, type(error).__name__)

@@ -21,8 +21,6 @@ from trade_core.trust.ring import read_ring
 from trade_journal.log.checkpoint import LogSigner
 from trade_journal.log.ring_keys import gateway_journal_name, gateway_log_keys, gateway_log_signer
 from trade_journal.log.verify import PublicKeys
-from trade_journal.store.database import is_yet_to_be_made
-from trade_journal.store.store import JournalReader, kept_log_number
 from trade_journal.writer.writer_settings import JournalWriterSettings
 
 KEY_FILE: Final = "log-key.json"
@@ -83,6 +81,10 @@ def number_of_log(settings: JournalWriterSettings) -> int:
 
     Raises ConfigurationError, NotTrusted, JournalError.
     """
+    # The library of the database takes a third of a second to import; `init` does without.
+    from trade_journal.store.database import is_yet_to_be_made  # noqa: PLC0415
+    from trade_journal.store.store import JournalReader, kept_log_number  # noqa: PLC0415
+
     if is_yet_to_be_made(settings.journal_url):
         return FIRST_LOG
     reader = JournalReader(settings.journal_url)
