@@ -190,6 +190,12 @@ def _add_actions(app: FastAPI, parts: Parts) -> None:
         person = person_of(request, session.name)
         return await _do(parts, parts.executor, "/sweep", content, action=Action.SWEEP, person=person)
 
+    @app.post("/act/resume")
+    async def resume(request: Request, session: Session = signed_in) -> dict[str, Any]:
+        person = person_of(request, session.name)
+        content = {"reason": "try again at once what of the kill has not succeeded"}
+        return await _do(parts, parts.executor, "/resume", content, action=Action.RESUME, person=person)
+
     @app.post("/act/acknowledge")
     async def acknowledge(body: Acknowledged, request: Request, session: Session = signed_in) -> dict[str, Any]:
         person = person_of(request, session.name)
@@ -237,6 +243,8 @@ def _sentence(answer: Answer) -> str:
         count = len(in_flight) if isinstance(in_flight, list) else 0
         on_the_wire = f"; {count} requests were on the wire already" if count else ""
         return f"the gateway is {content['trading_state']}{on_the_wire}"
+    if "kill_id" in content:
+        return f"kill {content['kill_id']} is taken up again"
     if "sweep_id" in content:
         return "a sweep has begun; its proof appears here" if content.get("is_new") else "a sweep goes on already"
     return "acknowledged"

@@ -14,6 +14,7 @@ from trade_killswitch.console.facts import ExecutorFacts, GatewayFacts
 
 KILLED: Final = "KILLED"
 VERIFIED: Final = "verified"
+COMPLETE: Final = "complete"
 
 
 @unique
@@ -60,8 +61,18 @@ def conditions(gateway: GatewayFacts | None, executor: ExecutorFacts | None) -> 
             words="a decision is written down that re-bases the ladder, its highest point too",
             standing=Standing.TO_CONFIRM,
         ),
-        Condition(name="drill", words="a drill has passed since the kill", standing=Standing.TO_CONFIRM),
+        Condition(
+            name="drill",
+            words="a drill has passed since the kill",
+            standing=Standing.MET if _has_drilled(executor) else Standing.TO_CONFIRM,
+        ),
     )
+
+
+def _has_drilled(executor: ExecutorFacts | None) -> bool:
+    """Tell whether the last thing that the executor carried out is a drill that was proved."""
+    last = executor.kill if executor is not None else None
+    return last is not None and last.is_drill and not last.is_running and last.verdict == COMPLETE
 
 
 def open_conditions(found: tuple[Condition, ...], confirmed: frozenset[str]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 Document: TypeAlias = Mapping[str, Any]
 ITEMS_MAX: Final = 200
 _EMPTY: Final[Document] = {}
+READY: Final = "ready"
 _SECONDS_MAX: Final = 1e12
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,40})?", re.ASCII)
 
@@ -147,6 +148,8 @@ class ExecutorFacts:
     """What the kill executor is ready for, and what it does."""
 
     exit_key: str
+    is_ready: bool | None
+    not_ready: tuple[str, ...]
     is_armed: bool | None
     armed_reason: str
     armed_until_ms: int | None
@@ -255,9 +258,15 @@ def _alarms(audit: Document) -> Iterator[str]:
 
 def executor_facts(document: Document) -> ExecutorFacts:
     """Read GET /status of the executor."""
-    armed, journal = _part(document, "armed"), _part(document, "journal")
+    armed, journal, ready = _part(document, "armed"), _part(document, "journal"), _part(document, "ready")
     return ExecutorFacts(
         exit_key=_text(document, "exit_key"),
+        is_ready=_flag(ready, "is_ready"),
+        not_ready=tuple(
+            f"{name.replace('_', ' ')}: {words}"
+            for name, words in list(_part(ready, "parts").items())[:ITEMS_MAX]
+            if words != READY
+        ),
         is_armed=_flag(armed, "is_armed"),
         armed_reason=_text(armed, "reason"),
         armed_until_ms=_whole(armed, "expires_at_ms"),

@@ -21,6 +21,7 @@ class Action(StrEnum):
 
     HALT = "halt"
     SWEEP = "sweep"
+    RESUME = "resume"
     ACKNOWLEDGE = "acknowledge"
     KILL = "kill"
     DRILL = "drill"

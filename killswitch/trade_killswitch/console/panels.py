@@ -388,6 +388,8 @@ def _keys(readings: Readings, executor: ExecutorFacts | None) -> Panel:
     now_ns = readings.now_ns
     if executor is not None:
         lines.append(("Exit key of the executor", executor.exit_key or "unknown"))
+        ready = {True: "yes, looked at within five minutes", False: "NO", None: "unknown"}[executor.is_ready]
+        lines.append(("Ready to kill", "; ".join((ready, *executor.not_ready))))
         until = "" if executor.armed_until_ms is None else f" until {moment_ms(executor.armed_until_ms, now_ns=now_ns)}"
         lines.append(
             ("Automatic kill", f"armed{until}" if executor.is_armed else f"not armed: {executor.armed_reason}")

@@ -182,6 +182,28 @@ async def test_condition_that_is_known_to_be_unmet_cannot_be_confirmed(ceremony:
     assert answer.json()["detail"] == "not yet: the executor's exit key is there and verified"
 
 
+async def test_drill_that_was_proved_since_needs_no_confirmation(ceremony: Ceremony) -> None:
+    ceremony.world.gateway.answers["/state"] = {**held("KILLED", "x"), "latch_subject": "latch:7"}
+    last = {
+        "kill_id": "1",
+        "is_drill": True,
+        "verdict": "complete",
+        "in_words": "the kill drill is complete",
+        "steps": [],
+    }
+    ceremony.world.executor.answers["/status"] = executor_status(kill={"running": None, "last": last})
+    await ceremony.world.watch.look()
+    shown = await ceremony.draft("release", cause="found", confirmed=["keys_new", "ladder"])
+    assert shown["keys"] == 2
+
+
+async def test_kill_that_is_not_over_can_be_taken_up_again(ceremony: Ceremony) -> None:
+    ceremony.world.executor.answers["/resume"] = {"kill": "taken up again", "kill_id": "0" * 16}
+    answer = await ceremony.world.post("/act/resume", {})
+    assert answer.json()["said"] == f"kill {'0' * 16} is taken up again"
+    assert ceremony.world.rows()[-1]["action"] == "resume"
+
+
 @pytest.mark.parametrize(
     ("asked", "why"),
     [

@@ -52,6 +52,12 @@ def test_alarms_of_the_audit_are_told_in_its_words() -> None:
     )
 
 
+def test_parts_that_are_not_ready_are_named() -> None:
+    ready = {"is_ready": False, "parts": {"exit_key": "ready", "revoker_key": "not set up"}}
+    facts = executor_facts(executor_status(ready=ready))
+    assert (facts.is_ready, facts.not_ready) == (False, ("revoker key: not set up",))
+
+
 @pytest.mark.parametrize(
     ("sweep", "words"),
     [
