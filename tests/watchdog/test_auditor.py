@@ -168,6 +168,7 @@ async def test_rogue_key_halts_and_asks_for_a_kill(world: World) -> None:
     await world.auditor.read_keys()
     await world.auditor.read_keys()
     await world.auditor.do_duties()
+    assert [seen.listed.key for seen in world.auditor.state.keys][-1] == "thief"
     assert world.done == ["halt", "kill"]
     assert world.kills[0].condition is KillCondition.ROGUE_KEY
     assert world.incidents == [

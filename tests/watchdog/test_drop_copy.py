@@ -341,8 +341,19 @@ async def test_page_that_is_none_is_refused(
 
 async def test_keys_are_read_to_the_last_page(exchange: Exchange) -> None:
     exchange.keys = [key(n) for n in range(5)]
-    assert [found.key for found in await all_keys(exchange, account="1002")] == [f"k-{n}" for n in range(5)]
+    assert [found.listed.key for found in await all_keys(exchange, account="1002")] == [f"k-{n}" for n in range(5)]
     assert all(asked["subMemberId"] == "1002" for asked in exchange.asked)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z"), (None, ""), (5, ""), ("x" * 41, ""), ("a\u202eb", "")],
+)
+async def test_key_has_the_time_at_which_it_was_made_when_the_exchange_says_one(
+    exchange: Exchange, written: object, kept: str
+) -> None:
+    exchange.keys = [{**key(1), "createdAt": written}]
+    assert [found.created_at for found in await all_keys(exchange, account="1002")] == [kept]
 
 
 async def test_keys_without_end_are_refused(exchange: Exchange) -> None:

@@ -163,6 +163,7 @@ def _equity_document(status: Status, clock: Clock) -> dict[str, Any]:
 
 def _audit_document(auditor: Auditor, clock: Clock) -> dict[str, Any]:
     state, verdict = auditor.state, auditor.verdict()
+    roles = {known.key: known.role.value for known in auditor.expected_keys}
     return {
         "ceiling": verdict.ceiling.value,
         "reason": verdict.reason,
@@ -175,6 +176,16 @@ def _audit_document(auditor: Auditor, clock: Clock) -> dict[str, Any]:
         "pending_orders": state.pending,
         "keys_age_s": None if state.keys_read_at_ns is None else _age_s(state.keys_read_at_ns, clock),
         "keys_detail": state.keys_detail,
+        "keys": [
+            {
+                "key": seen.listed.key,
+                "role": roles.get(seen.listed.key, "unexpected"),
+                "is_read_only": seen.listed.is_read_only,
+                "created_at": seen.created_at or None,
+                "days_left": seen.listed.days_left,
+            }
+            for seen in state.keys
+        ],
         "key_alarms": [
             {"alarm": finding.alarm.value, "key": finding.key, "detail": finding.detail} for finding in state.key_alarms
         ],

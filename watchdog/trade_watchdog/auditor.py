@@ -33,7 +33,7 @@ from trade_watchdog.audit.posture import HALTING, PostureAlarm, PostureFinding, 
 from trade_watchdog.audit.provenance import Provenance
 from trade_watchdog.audit.sightings import WORKING_STATUSES, SeenOrder
 from trade_watchdog.ceiling import Ceiling, Verdict
-from trade_watchdog.drop_copy import DropCopy, KeyReading, all_keys
+from trade_watchdog.drop_copy import DatedKey, DropCopy, KeyReading, all_keys
 from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
 from trade_watchdog.posture_reading import PostureReading, Standing, read_posture
 from trade_watchdog.recheck import Recheck
@@ -103,6 +103,7 @@ class AuditState:
     unproven: int = 0
     pending: int = 0
     key_alarms: tuple[KeyFinding, ...] = ()
+    keys: tuple[DatedKey, ...] = ()
     posture_alarms: tuple[PostureFinding, ...] = ()
     limit_alarms: tuple[LimitFinding, ...] = ()
     posture_read_at_ns: int | None = None
@@ -208,13 +209,14 @@ class Auditor:
         """Read and examine the keys of the account once."""
         began_ns = self.clock.monotonic_ns()
         try:
-            listed = await all_keys(self.keys, account=self.account)
+            seen = await all_keys(self.keys, account=self.account)
         except TradeError as error:
             if str(error) != self.state.keys_detail:
                 _log.warning("the keys cannot be read: %s", error)
             self.state.keys_detail = str(error)
             return
-        findings = examine_keys(listed, self.expected_keys)
+        findings = examine_keys([one.listed for one in seen], self.expected_keys)
+        self.state.keys = tuple(seen)
         for finding in findings:
             if finding not in self._told_keys:
                 self._found_key(finding)

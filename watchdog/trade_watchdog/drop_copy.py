@@ -39,6 +39,7 @@ ENDED_LISTED: Final = 500
 """So many ended orders the exchange lists beside the working ones, of each category. Source: Bybit V5 `openOnly`."""
 ENDED_REMEMBERED: Final = 4000
 """More than all lists of ended orders hold, so that none is forgotten while it is still listed."""
+TIME_CHARACTERS_MAX: Final = 40
 CURSOR_CHARACTERS_MAX: Final = 1024
 DAY_MS: Final = 86_400_000
 WINDOW_MS: Final = 7 * DAY_MS - 2 * OVERLAP_MS
@@ -254,17 +255,36 @@ class KeyReading(Protocol):
         ...
 
 
-async def all_keys(reading: KeyReading, *, account: str) -> list[ListedKey]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatedKey:
+    """A key as it is listed, and when it was made, as the exchange writes it; empty when it does not say so."""
+
+    listed: ListedKey
+    created_at: str
+
+
+async def all_keys(reading: KeyReading, *, account: str) -> list[DatedKey]:
     """Read every key of the sub-account. Raises as the reading does, and ExchangeAnswerInvalid for an endless list."""
-    found: list[ListedKey] = []
+    found: list[DatedKey] = []
     cursor = ""
     for _ in range(PAGES_MAX):
         result = await reading.sub_account_keys({"subMemberId": account, "limit": 20, **_cursor(cursor)})
-        found += [listed_key(entry) for entry in entries(result, name="result")]
+        found += [
+            DatedKey(listed=listed_key(entry), created_at=_created_at(entry))
+            for entry in entries(result, name="result")
+        ]
         cursor = next_cursor(result)
         if not cursor:
             return found
     raise ExchangeAnswerInvalid(f"more than {PAGES_MAX} pages of keys")
+
+
+def _created_at(entry: Mapping[str, Any]) -> str:
+    """Read a time that is shown to people and judged by nobody."""
+    value = entry.get("createdAt")
+    if isinstance(value, str) and len(value) <= TIME_CHARACTERS_MAX and value.isprintable():
+        return value
+    return ""
 
 
 def entries(result: Mapping[str, Any], *, name: str = "list") -> list[Mapping[str, Any]]:

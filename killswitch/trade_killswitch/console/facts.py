@@ -101,6 +101,17 @@ class RungFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeKey:
+    """A key of the account, as the watchdog has it from the exchange's list."""
+
+    key: str
+    role: str
+    is_read_only: bool
+    created_at: str
+    days_left: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchdogFacts:
     """What the watchdog sees and does."""
 
@@ -113,6 +124,7 @@ class WatchdogFacts:
     rungs: tuple[RungFacts, ...]
     audit_reason: str
     alarms: tuple[str, ...]
+    keys: tuple[ExchangeKey, ...]
     failures: tuple[str, ...]
     lease_result: str
     lease_detail: str
@@ -234,6 +246,17 @@ def watchdog_facts(document: Document) -> WatchdogFacts:
         ),
         audit_reason=_text(audit, "reason"),
         alarms=tuple(_alarms(audit)),
+        keys=tuple(
+            ExchangeKey(
+                key=_text(key, "key"),
+                role=_text(key, "role"),
+                is_read_only=_flag(key, "is_read_only") is True,
+                created_at=_text(key, "created_at"),
+                days_left=_whole(key, "days_left"),
+            )
+            for key in _list(audit, "keys")[:ITEMS_MAX]
+            if isinstance(key, Mapping)
+        ),
         failures=tuple(
             f"{name}: {_text(action, 'failure')}"
             for name, action in _parts(document, "actions")

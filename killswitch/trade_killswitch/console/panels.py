@@ -18,6 +18,7 @@ from trade_killswitch.console.checklist import Condition, conditions
 from trade_killswitch.console.curve import Drawing, RungLine, Sample, draw
 from trade_killswitch.console.digest import Digest, Note
 from trade_killswitch.console.facts import (
+    ExchangeKey,
     ExecutorFacts,
     GatewayFacts,
     KillFacts,
@@ -29,7 +30,18 @@ from trade_killswitch.console.facts import (
     watchdog_facts,
 )
 from trade_killswitch.console.sources import Reading
-from trade_killswitch.console.words import Headline, Tone, duration, headline, moment, moment_ms, percent, usdt, whole
+from trade_killswitch.console.words import (
+    Headline,
+    Tone,
+    duration,
+    headline,
+    moment,
+    moment_ms,
+    percent,
+    since_text,
+    usdt,
+    whole,
+)
 
 Line: TypeAlias = tuple[str, str]
 """A name and what is said of it."""
@@ -175,7 +187,7 @@ def page_of(readings: Readings) -> Page:
         duties=_duties(readings, watchdog, executor),
         denials=_denials(readings),
         journal=_journal(readings, gateway, executor),
-        keys=_keys(readings, executor),
+        keys=_keys(readings, watchdog, executor),
         kill=executor.kill if executor else None,
         conditions=conditions(gateway, executor),
         credentials=readings.ring.credentials if readings.ring else (),
@@ -383,7 +395,18 @@ def _journal(readings: Readings, gateway: GatewayFacts | None, executor: Executo
     return Panel(notice=notice_of(readings.gateway, now_ns=readings.now_ns), lines=tuple(lines), items=changes)
 
 
-def _keys(readings: Readings, executor: ExecutorFacts | None) -> Panel:
+def _exchange_key(key: ExchangeKey, *, now_ns: int) -> Line:
+    """Say of a key what it is for, how old it is and when it ends; its id is cut, since a name is enough."""
+    power = "reads" if key.is_read_only else "trades"
+    made = since_text(key.created_at, now_ns=now_ns) if key.created_at else ""
+    ends = "" if key.days_left is None else f", ends in {key.days_left} days"
+    return (
+        f"Exchange key, {key.role or 'unknown'}",
+        f"{key.key[:6]}..., {power}, made {made or 'at an unknown time'}{ends}",
+    )
+
+
+def _keys(readings: Readings, watchdog: WatchdogFacts | None, executor: ExecutorFacts | None) -> Panel:
     lines: list[Line] = []
     now_ns = readings.now_ns
     if executor is not None:
@@ -394,6 +417,7 @@ def _keys(readings: Readings, executor: ExecutorFacts | None) -> Panel:
         lines.append(
             ("Automatic kill", f"armed{until}" if executor.is_armed else f"not armed: {executor.armed_reason}")
         )
+    lines += [_exchange_key(key, now_ns=now_ns) for key in (watchdog.keys if watchdog else ())]
     ring = readings.ring
     if ring is None:
         lines.append(("Key ring", "cannot be read"))

@@ -122,6 +122,16 @@ def moment_ms(at_ms: int | None, *, now_ns: int) -> str:
     return moment(None if at_ms is None else at_ms * NS_PER_MS, now_ns=now_ns)
 
 
+def since_text(text: str, *, now_ns: int) -> str:
+    """Say how long ago a time was that an exchange wrote (ISO 8601, UTC); empty for one that cannot be read."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return f"{duration(now_ns / NS_PER_S - at.timestamp())} ago"
+
+
 def duration(seconds: float | None) -> str:
     """Write how long: seconds, minutes, hours or days, whatever reads best."""
     if seconds is None:

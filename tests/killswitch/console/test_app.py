@@ -199,6 +199,8 @@ async def test_page_shows_everything_that_a_tired_person_needs(world: World) -> 
         "2 rows, 1 wait for the witness",
         "not armed: nobody armed it",
         "123.40 USDT (3.1 %)",
+        "orderk..., trades, made 10 days ago, ends in 80 days",
+        "watchk..., reads, made at an unknown time",
     ):
         assert words in shown, words
     assert 'class="curve"' in shown

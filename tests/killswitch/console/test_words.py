@@ -7,7 +7,7 @@ from killswitch.console.world import executor_status, gateway_state, held
 
 from trade_killswitch.console.facts import executor_facts, gateway_facts
 from trade_killswitch.console.sources import Reading
-from trade_killswitch.console.words import Headline, Tone, duration, headline, moment, percent, usdt, whole
+from trade_killswitch.console.words import Headline, Tone, duration, headline, moment, percent, since_text, usdt, whole
 
 NOW = 1_700_000_100_000_000_000
 READ = Reading(document={}, read_at_ns=NOW)
@@ -98,6 +98,20 @@ def test_times_have_their_date_when_it_is_another_day() -> None:
 )
 def test_duration_reads_best(seconds: float | None, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("2023-11-14T22:14:00Z", "60 s ago"),
+        ("2023-11-14T22:14:00", "60 s ago"),
+        ("2023-11-04T22:15:00.000Z", "10 days ago"),
+        ("yesterday", ""),
+        ("", ""),
+    ],
+)
+def test_age_of_a_time_that_an_exchange_wrote(text: str, words: str) -> None:
+    assert since_text(text, now_ns=NOW) == words
 
 
 def test_numbers_are_written_for_people() -> None:

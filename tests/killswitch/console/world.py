@@ -106,7 +106,22 @@ def watchdog_state(**changed: Any) -> dict[str, Any]:
             for name, effect, threshold in rungs
         },
         "actions": {},
-        "audit": {"reason": "", "key_alarms": [], "posture_alarms": [], "limit_alarms": []},
+        "audit": {
+            "reason": "",
+            "keys": [
+                {
+                    "key": "orderkey123",
+                    "role": "order",
+                    "is_read_only": False,
+                    "created_at": "2023-11-04T22:15:00Z",
+                    "days_left": 80,
+                },
+                {"key": "watchkey123", "role": "read", "is_read_only": True, "created_at": None, "days_left": None},
+            ],
+            "key_alarms": [],
+            "posture_alarms": [],
+            "limit_alarms": [],
+        },
         "lease": {"result": "accepted", "detail": ""},
         **changed,
     }
