@@ -57,6 +57,7 @@ class UnixListener:
     setting: str
     http: Any
     max_connections: int = 64
+    has_own_thread: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -156,7 +157,7 @@ async def serve(
 
 async def _served(listener: Listener | UnixListener, server: _Server, sock: socket.socket) -> None:
     """Serve here, or in a thread with an event loop of the kind of this one."""
-    if isinstance(listener, UnixListener) or not listener.has_own_thread:
+    if not listener.has_own_thread:
         await server.serve(sockets=[sock])
         return
     new_loop = type(asyncio.get_running_loop())

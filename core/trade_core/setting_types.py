@@ -1,4 +1,4 @@
-"""Types of settings that services share: paths, ports, loopback addresses, and the one environment there is."""
+"""Types of settings that services share: paths, ports, loopback addresses, environments."""
 
 from __future__ import annotations
 
@@ -11,22 +11,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from trade_core.settings import resolve_path
 
-UNAVAILABLE_EXCHANGES = ("testnet", "live")
 RETENTION_DAYS_MAX = 3650
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder", Path.cwd())
     return resolve_path(value, folder)
-
-
-def _simulated_only(value: object) -> object:
-    if value in UNAVAILABLE_EXCHANGES:
-        raise ValueError(
-            f"{value!r} is refused by this version: it knows the simulated exchange only, "
-            "until the kill switch and its keys are in place"
-        )
-    return value
 
 
 def is_loopback_host(host: str) -> bool:
@@ -63,8 +53,10 @@ def _loopback_websocket(value: str) -> str:
 SettingPath = Annotated[Path, BeforeValidator(_path)]
 """An absolute path; a relative one is taken from the settings file's own folder."""
 Port = Annotated[int, Field(ge=1, le=65535)]
-Simulated = Annotated[Literal["simulated"], BeforeValidator(_simulated_only)]
-"""The environment; the words for real money are refused with a reason of their own."""
+Environment = Literal["simulated", "testnet", "live"]
+"""What a deployment belongs to. It stands in key ring, leases, warrants and logs; nothing of one counts in another."""
+Simulated = Literal["simulated"]
+"""Of what this version serves on a loopback port alone."""
 LoopbackHost = Annotated[str, AfterValidator(_loopback_host)]
 LoopbackHttpUrl = Annotated[str, AfterValidator(_loopback_http)]
 LoopbackWebSocketUrl = Annotated[str, AfterValidator(_loopback_websocket)]

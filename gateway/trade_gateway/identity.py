@@ -130,9 +130,8 @@ def _new_identity() -> dict[str, Any]:
 
 def _hand_over(settings: GatewaySettings, content: Mapping[str, Any]) -> None:
     folder = settings.state_dir / HANDOVER_FOLDER
-    admin_url = f"http://{settings.admin_host}:{settings.admin_port}"
     for role in Role:
-        handed = {"admin_url": admin_url, "admin_token": content["admin_tokens"][role.value]}
+        handed = {"admin_url": settings.admin_url, "admin_token": content["admin_tokens"][role.value]}
         # The watchdog's audit tells our orders from others by the tag key; nobody else needs it.
         more = {"tag_key": content["tag_key"]} if role is Role.WATCHDOG else {}
         write_secret_file(folder / f"{role.value}.json", {**handed, **more})
@@ -151,6 +150,8 @@ def load_identity(settings: GatewaySettings) -> tuple[Identity, KeyRing]:
         raise ConfigurationError(f"{path}: not there; run `trade-gateway init` first")
     identity = _parse_identity(read_secret_file(path), path)
     ring = read_ring(settings.ring_file)
+    if ring.operator_key and not settings.is_simulated:
+        raise ConfigurationError(f"{settings.ring_file}: has an operator key, which is for simulated ones")
     expected = {
         "deployment": identity.deployment,
         "environment": settings.environment,

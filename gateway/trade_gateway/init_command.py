@@ -73,9 +73,9 @@ def _public_keys(path: Path, *names: str, of: str) -> list[str]:
 async def _take_baseline(settings: GatewaySettings, policy: Policy) -> Baseline:
     key, secret = load_order_key(settings)
     client = BybitClient(
-        base_url=settings.exchange_url,
+        base_url=settings.exchange_http,
         clock=SystemClock(),
-        is_simulated=settings.environment == "simulated",
+        is_simulated=settings.is_simulated,
         key=key,
         secret=secret,
     )
@@ -85,7 +85,7 @@ async def _take_baseline(settings: GatewaySettings, policy: Policy) -> Baseline:
             return await read_baseline(client, account=settings.account, categories=categories)
     except (TimeoutError, ExchangeUnavailable, ExchangeAnswerInvalid, UnknownOutcome, InvalidNumber) as error:
         raise BaselineUnavailable(
-            f"the exchange at {settings.exchange_url} did not tell what the account has ({str(error) or 'in time'}); "
+            f"the exchange at {settings.exchange_http} did not tell what the account has ({str(error) or 'in time'}); "
             "init needs it, so that what is there now is not taken for a stranger's later"
         ) from error
     finally:

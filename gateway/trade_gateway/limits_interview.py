@@ -82,7 +82,7 @@ def _nobody_there(path: Path) -> Ask:
 def _proposal(settings: GatewaySettings, options: Namespace, ask: Ask) -> Proposal:
     capital = _answer(options.capital, "capital in USDT that the bot may use: ", parse_capital, ask)
     symbols = _answer(options.symbols, "symbols, such as spot:BTCUSDT,linear:ETHUSDT: ", parse_symbols, ask)
-    prices = asyncio.run(_prices(settings.exchange_url, settings.environment == "simulated", symbols))
+    prices = asyncio.run(_prices(settings.exchange_http, settings.is_simulated, symbols))
     stops = ProtectiveStops.DENY
     if any(category is Category.LINEAR for category, _ in symbols) or options.protective_stops is not None:
         question = "may the bot leave stops at the exchange? a triggered one takes (deny, reduce_only): "

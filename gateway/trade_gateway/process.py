@@ -6,11 +6,12 @@ import asyncio
 import logging
 import sys
 
+from trade_core.administration import admin_listener
 from trade_core.clock import SystemClock
 from trade_core.guarded_protocol import MAX_CONNECTIONS, guarded_protocol
 from trade_core.logs import RefusalLog
 from trade_core.open_files import connections_within_limit
-from trade_core.serving import Listener, serve
+from trade_core.serving import Listener, UnixListener, serve
 from trade_core.trust.ring import ring_hash
 from trade_gateway.admin import admin_app
 from trade_gateway.admin_thread import FromAnotherThread, HaltFirst
@@ -62,7 +63,7 @@ async def run(settings: GatewaySettings) -> None:
         raise gateway.fatal
 
 
-def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener]:
+def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener | UnixListener]:
     bot = Listener(
         app=BotListener(judge=gateway.judge, relay=gateway.relay),
         host=settings.listen_host,
@@ -73,19 +74,17 @@ def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener]:
         options={"limit_concurrency": None, "ws_max_size": MAX_FRAME_CHARACTERS * 4, "interface": "asgi3"},
     )
     asked = FromAnotherThread(gateway)
-    admin = Listener(
+    admin = admin_listener(
+        settings,
         app=HaltFirst(
             admin_app(asked, tokens=gateway.admin_tokens, registry=gateway.metrics.registry),
             tokens=gateway.admin_tokens,
             stop_orders=lambda reason, role: asked.stop_orders(reason, by=role.value),
         ),
         has_own_thread=True,
-        host=settings.admin_host,
-        port=settings.admin_port,
-        setting="admin_port",
-        # For its bounds: strangers, idle or slow, must not use up the few connections.
-        http=guarded_protocol(RefusalLog("admin listener").note, max_connections=ADMIN_CONNECTIONS),
-        options={"limit_concurrency": None},
+        on_refusal=RefusalLog("admin listener").note,
+        max_connections=ADMIN_CONNECTIONS,
+        options={},
     )
     return [admin, bot]
 
@@ -93,5 +92,5 @@ def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener]:
 def _where(settings: GatewaySettings) -> str:
     return (
         f"listening for the bot on {settings.listen_host}:{settings.listen_port}, "
-        f"for administration on {settings.admin_host}:{settings.admin_port}"
+        f"for administration on {settings.admin_url}"
     )

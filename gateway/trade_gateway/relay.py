@@ -18,6 +18,7 @@ from websockets.exceptions import WebSocketException
 
 from trade_core.bybit.client import ENVIRONMENT_HEADER, SIMULATED_MARK
 from trade_core.clock import Clock
+from trade_core.tls import tls_context
 from trade_core.token_bucket import TokenBucket
 from trade_gateway.metrics import Metrics
 from trade_gateway.policy.deny_codes import DenyCode
@@ -111,6 +112,7 @@ class Relay:
     async def _connect(self, raw_path: str) -> ClientConnection:
         upstream = await connect(
             self._exchange_ws_url + raw_path,
+            ssl=tls_context() if self._exchange_ws_url.startswith("wss:") else None,
             proxy=None,
             compression=None,
             max_size=_MAX_MESSAGE_BYTES,

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from trade_core.administration import admin_address
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_core.secrets import read_secret_file, secret_text
@@ -81,7 +82,7 @@ def _operator_key(settings: GatewaySettings, key_file: Path | None) -> Ed25519Pr
 def _admin(settings: GatewaySettings) -> httpx.Client:
     access = read_secret_file(settings.state_dir / HANDOVER_FOLDER / "operator.json")
     headers = {"Authorization": f"Bearer {access['admin_token']}"}
-    return httpx.Client(base_url=str(access["admin_url"]), headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+    return admin_address(str(access["admin_url"])).client(headers=headers, timeout=_TIMEOUT_S)
 
 
 def _words(state: dict[str, Any], reason: str, *, rebased: Sequence[str]) -> str:

@@ -122,17 +122,17 @@ class Gateway:
         self._cosigned = b""
         self._ledger = OrderLedger()
         key, secret = order_key
-        is_simulated = settings.environment == "simulated"
+        is_simulated = settings.is_simulated
         self._private = BybitClient(
-            base_url=settings.exchange_url, clock=clock, is_simulated=is_simulated, key=key, secret=secret
+            base_url=settings.exchange_http, clock=clock, is_simulated=is_simulated, key=key, secret=secret
         )
-        self._public = BybitClient(base_url=settings.exchange_url, clock=clock, is_simulated=is_simulated)
+        self._public = BybitClient(base_url=settings.exchange_http, clock=clock, is_simulated=is_simulated)
         upstream = Upstream(client=self._private, clock=clock)
         self._conductor = Conductor(recorder=self.recorder, upstream=upstream, clock=clock, permits=self.states.permits)
         self._activity = Activity(limits=ActivityLimits.of(policy))
         self._keeper = AccountKeeper(ledger=self._ledger, activity=self._activity, recorder=self.recorder, clock=clock)
         self._private_stream = private_stream(
-            exchange_ws_url=settings.exchange_ws_url,
+            exchange_ws_url=settings.exchange_streams,
             is_simulated=is_simulated,
             clock=clock,
             key=key,
@@ -148,7 +148,7 @@ class Gateway:
             second_prices=lambda: self.states.lease.second.prices,
         )
         self._ticker_stream = self._references.stream(
-            exchange_ws_url=settings.exchange_ws_url, is_simulated=is_simulated
+            exchange_ws_url=settings.exchange_streams, is_simulated=is_simulated
         )
         self._account = AccountSync(
             client=self._private,
@@ -189,7 +189,7 @@ class Gateway:
             halt=lambda reason: self.states.latch(TradingState.HALTED, reason=reason, by="gateway"),
         )
         self.relay = Relay(
-            exchange_ws_url=settings.exchange_ws_url,
+            exchange_ws_url=settings.exchange_streams,
             is_simulated=is_simulated,
             hosts=hosts_of(settings.listen_host),
             recorder=self.recorder,

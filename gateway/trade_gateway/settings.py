@@ -7,33 +7,24 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from trade_core.administration import AdministeredSettings
 from trade_core.setting_types import (
     AccountId,
     LogLevel,
     LoopbackHost,
-    LoopbackHttpUrl,
-    LoopbackWebSocketUrl,
     Port,
     SettingPath,
-    Simulated,
 )
-from trade_core.settings import Settings
 from trade_gateway.egress import LOAD_TEST_ORDERS_PER_S, ORDERS_PER_S, check_pace
 from trade_gateway.policy.bounds import counts_at
 
 
-class GatewaySettings(Settings):
+class GatewaySettings(AdministeredSettings):
     """Where the gateway listens, whom it talks to, and where its files are. Limits stand in the policy file."""
 
-    environment: Simulated
-    exchange: Simulated
-    exchange_url: LoopbackHttpUrl
-    exchange_ws_url: LoopbackWebSocketUrl
     account: AccountId
     listen_host: LoopbackHost = "127.0.0.1"
     listen_port: Port
-    admin_host: LoopbackHost = "127.0.0.1"
-    admin_port: Port
     state_dir: SettingPath
     journal_socket: SettingPath
     policy_file: SettingPath
@@ -52,7 +43,7 @@ class GatewaySettings(Settings):
 
     @model_validator(mode="after")
     def _pace_fits_the_exchange(self) -> Self:
-        check_pace(self.orders_per_s, is_simulated=self.environment == "simulated" and self.exchange == "simulated")
+        check_pace(self.orders_per_s, is_simulated=self.is_simulated)
         return self
 
     @model_validator(mode="after")

@@ -23,7 +23,8 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import parse_release_subject, release_subject
-from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.ring import SIMULATED, KeyRing, ring_hash
+from trade_core.trust.succession import MIN_CREDENTIALS
 from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time, check_warrant, open_warrant
 from trade_gateway.clock_watch import ClockWatch
 from trade_gateway.lease_keeper import LeaseKeeper
@@ -251,6 +252,9 @@ class StateKeeper:
         """Do what time alone brings: lapsed leases, leaps of the clock, rows owed, a release that is due."""
         self.set_fault(Fault.CLOCK_LEAPT, is_there=not self._clock_watch.is_trusted())
         self.set_fault(Fault.JOURNAL_UNWRITABLE, is_there=not is_journal_writable)
+        # Whoever cannot be stopped by a touch must not trade with real money.
+        has_too_few = self._ring.environment != SIMULATED and len(self._ring.credentials) < MIN_CREDENTIALS
+        self.set_fault(Fault.SECURITY_KEYS_FEW, is_there=has_too_few)
         if is_journal_writable:
             await self._record_latch()
         pending = self._pending

@@ -37,6 +37,7 @@ class Fault(Enum):
     JOURNAL_UNWRITABLE = "the journal cannot be written"
     POLICY_FILE = "the policy file is missing or cannot be used"
     CLOCK_LEAPT = "the machine's clock leapt and is not trusted yet"
+    SECURITY_KEYS_FEW = "fewer than two security keys are enrolled, so that nobody could release or kill"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

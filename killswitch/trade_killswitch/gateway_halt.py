@@ -10,10 +10,9 @@ from typing import Final
 
 import httpx
 
+from trade_core.administration import AdminAddress, admin_address
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.secrets import Secret, read_secret_file, secret_text
-from trade_core.setting_types import loopback_url
-from trade_core.tls import tls_context
 
 REQUEST_TIMEOUT_S: Final = 0.8
 ANSWER_BYTES_MAX: Final = 256 * 1024
@@ -36,11 +35,9 @@ class Halted:
 class GatewayHalt:
     """One gateway."""
 
-    def __init__(self, *, url: str, token: Secret) -> None:
+    def __init__(self, *, admin: AdminAddress, token: Secret) -> None:
         """Prepare; nothing is sent yet."""
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            verify=tls_context(),
+        self._client = admin.async_client(
             headers={
                 "authorization": f"Bearer {token.reveal()}",
                 "accept-encoding": "identity",
@@ -48,8 +45,6 @@ class GatewayHalt:
             },
             timeout=REQUEST_TIMEOUT_S,
             limits=httpx.Limits(max_connections=2),
-            follow_redirects=False,
-            trust_env=False,
         )
 
     async def halt(self, reason: str) -> Halted:
@@ -101,7 +96,7 @@ def load_gateway(path: Path) -> GatewayHalt:
         raise ConfigurationError(f"{path}: not there; it is written by trade-gateway init")
     content = read_secret_file(path)
     try:
-        url = loopback_url(secret_text(content, "admin_url", path=path).reveal(), scheme="http")
+        admin = admin_address(secret_text(content, "admin_url", path=path).reveal())
     except ValueError as error:
         raise ConfigurationError(f"{path}: admin_url: {error}") from error
-    return GatewayHalt(url=url, token=secret_text(content, "admin_token", path=path))
+    return GatewayHalt(admin=admin, token=secret_text(content, "admin_token", path=path))

@@ -147,9 +147,9 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
 def _client_maker(settings: ExecutorSettings, clock: Clock) -> ClientOf:
     def client_of(key: Secret, secret: Secret) -> BybitClient:
         return BybitClient(
-            base_url=settings.exchange_url,
+            base_url=settings.exchange_http,
             clock=clock,
-            is_simulated=True,
+            is_simulated=settings.is_simulated,
             key=key,
             secret=secret,
             user_agent="trade-kill-executor",

@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from trade_core.bot_hosts.selection import BotHostSettings
 from trade_core.errors import InvalidNumber
+from trade_core.exchange_settings import ExchangeSettings
 from trade_core.money import parse_decimal
-from trade_core.setting_types import AccountId, LogLevel, LoopbackHttpUrl, SettingPath, Simulated
+from trade_core.setting_types import AccountId, LogLevel, SettingPath
 from trade_killswitch.kill_order import Ending
 from trade_killswitch.secret_store.selection import SecretStoreSettings
 from trade_killswitch.working_orders import Category
@@ -40,12 +41,9 @@ def _ending(value: object) -> Ending:
 EndingChoice = Annotated[Ending, BeforeValidator(_ending)]
 
 
-class ExecutorSettings(BotHostSettings, SecretStoreSettings):
+class ExecutorSettings(ExchangeSettings, BotHostSettings, SecretStoreSettings):
     """One account, its keys, one socket. A user that is not set is the executor's own."""
 
-    environment: Simulated
-    exchange: Simulated
-    exchange_url: LoopbackHttpUrl
     account: AccountId
     state_dir: SettingPath
     journal_url: Annotated[str, Field(pattern=r"^sqlite:////.+")]

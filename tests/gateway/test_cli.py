@@ -172,7 +172,7 @@ def test_cli_init_with_another_file_than_the_watchdogs_is_refused(
     ("changed", "said"),
     [
         ({"listen_port": 0}, "listen_port"),
-        ({"exchange": "live"}, "'live' is refused by this version"),
+        ({"exchange": "live"}, 'exchange: is "live"'),
         ({"surprise": 1}, "surprise: is not a known setting"),
         ({"account": None}, "account: is missing"),
     ],

@@ -34,10 +34,10 @@ def test_settings_unknown_key_is_named(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["environment", "exchange"])
 @pytest.mark.parametrize("value", ["testnet", "live"])
-def test_settings_real_exchange_is_refused_with_the_reason(tmp_path: Path, name: str, value: str) -> None:
+def test_settings_real_exchange_in_a_simulated_environment_is_refused(tmp_path: Path, name: str, value: str) -> None:
     message = refusal(tmp_path, **{name: value})
-    assert f"{name}: " in message
-    assert f"'{value}' is refused by this version" in message
+    assert "exchange: is " in message
+    assert f'"{value}"' in message
 
 
 @pytest.mark.parametrize("name", ["environment", "exchange"])
@@ -90,6 +90,32 @@ def test_settings_exchange_may_end_in_a_slash(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [0, -1, 65536, "22000", True])
 def test_settings_absurd_port_is_refused(tmp_path: Path, name: str, value: object) -> None:
     assert f"{name}: " in refusal(tmp_path, **{name: value})
+
+
+def test_settings_real_exchange_has_constant_hosts_over_tls(tmp_path: Path) -> None:
+    real = {"environment": "live", "exchange": "live", "exchange_url": None, "exchange_ws_url": None}
+    real |= {"admin_port": None, "admin_socket": "admin.sock"}
+    settings = deployment(tmp_path, **real)
+    assert settings.exchange_http == "https://api.bybit.com"
+    assert settings.exchange_streams == "wss://stream.bybit.com"
+    assert "exchange_url: is given" in refusal(tmp_path, **real | {"exchange_url": "http://127.0.0.1:1"})
+    assert "exchange_ws_url: is given" in refusal(tmp_path, **real | {"exchange_ws_url": "ws://127.0.0.1:1"})
+    assert "admin_port: is for the simulated environment" in refusal(
+        tmp_path, **real | {"admin_port": 22001, "admin_socket": None}
+    )
+    assert "of the simulated exchange only" in refusal(tmp_path, **real | {"orders_per_s": 11})
+
+
+def test_settings_admin_listener_has_one_place(tmp_path: Path) -> None:
+    assert "admin_port: is given beside admin_socket" in refusal(tmp_path, admin_socket="admin.sock")
+    assert "admin_uids: are given without admin_socket" in refusal(tmp_path, admin_uids=[1000])
+    settings = deployment(tmp_path, admin_port=None, admin_socket="admin.sock", admin_uids=[1000])
+    assert settings.admin_url == f"unix:{tmp_path.resolve()}/admin.sock"
+
+
+@pytest.mark.parametrize("uids", [[-1], ["root"], [True], list(range(9))])
+def test_settings_absurd_users_are_refused(tmp_path: Path, uids: list[object]) -> None:
+    assert "admin_uids" in refusal(tmp_path, admin_port=None, admin_socket="admin.sock", admin_uids=uids)
 
 
 def test_settings_one_port_for_bot_and_admin_is_refused(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from trust_parts import cosigned, ring_of, signed_checkpoint
+from trust_parts import KEYS, cosigned, ring_of, signed_checkpoint
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
 from trade_core.trust.lease import Lease, Peak, open_lease, sign_lease
-from trade_core.trust.ring import ring_hash
+from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.warrant import Warrant, open_warrant, sign_warrant
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
@@ -32,7 +32,11 @@ OWN_SIZE = 2  # of a checkpoint that the journal gave out before this run
 
 @pytest.fixture
 def keeper(recorder: Recorder, clock: ManualClock) -> StateKeeper:
-    keys = gateway_log_keys(RING)
+    return keeper_of(RING, recorder, clock)
+
+
+def keeper_of(ring: KeyRing, recorder: Recorder, clock: ManualClock) -> StateKeeper:
+    keys = gateway_log_keys(ring)
     assert keys.witness is not None
 
     async def has_signed(checkpoint: Checkpoint) -> bool:
@@ -41,7 +45,7 @@ def keeper(recorder: Recorder, clock: ManualClock) -> StateKeeper:
         return checkpoint.size == OWN_SIZE
 
     return StateKeeper(
-        ring=RING,
+        ring=ring,
         policy_hash="a" * 64,
         boot_nonce="b",
         clock=clock,
@@ -105,6 +109,20 @@ async def test_keeper_halt_while_a_release_is_pending_voids_it_and_its_warrant(
     with pytest.raises(NotTrusted, match="subject"):
         await keeper.accept_release(raw)
     assert RowKind.RELEASE_VOIDED in await kinds(journal, recorder)
+
+
+@pytest.mark.parametrize(
+    ("environment", "keys", "is_reduced"),
+    [("simulated", 0, False), ("testnet", 0, True), ("live", 1, True), ("live", 2, False)],
+)
+async def test_keeper_adds_no_risk_for_real_without_two_security_keys(
+    recorder: Recorder, clock: ManualClock, environment: str, keys: int, is_reduced: bool
+) -> None:
+    ring = replace(RING, environment=environment, credentials=tuple(key.credential for key in KEYS[:keys]))
+    keeper = keeper_of(ring, recorder, clock)
+    await keeper.work(is_journal_writable=True)
+    held = keeper.describe()["holders"]["own_faults"]
+    assert (held["ceiling"] == "REDUCE_ONLY", "security keys" in held["reason"]) == (is_reduced, is_reduced)
 
 
 @pytest.mark.parametrize(

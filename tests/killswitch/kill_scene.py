@@ -15,6 +15,7 @@ import httpx
 from http_double import HttpDouble, http_double, reply
 from killswitch.scene import Scene, scene, until
 
+from trade_core.administration import admin_address
 from trade_core.alerts.model import Sender
 from trade_core.alerts.outbox import Outbox
 from trade_core.bot_hosts.port import BotHostFailed, BotSight
@@ -176,7 +177,7 @@ async def kill_scene(made: Scene, *, slippage: str = "0.02") -> AsyncIterator[Ki
         calls=calls, account=made.account, client_of=lambda key, secret: client_of(url, key, secret)
     )
     async with http_double(lambda _: reply(HALTED)) as gateway:
-        halt = GatewayHalt(url=gateway.url, token=Secret("t" * 32))
+        halt = GatewayHalt(admin=admin_address(gateway.url), token=Secret("t" * 32))
         bot, store = Bot(), Store()
         parts = Parts(
             exchange=exchange,

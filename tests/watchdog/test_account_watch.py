@@ -21,7 +21,7 @@ from trade_watchdog.identity import ExchangeKey
 async def watch(exchange: Any) -> AsyncIterator[AccountWatch]:
     """Watch the double's account, with nothing remembered."""
     key = ExchangeKey(key=Secret("watchkey"), secret=Secret("watchsecret"))
-    connection = WatchedExchange(url=exchange.url, key=key, clock=SystemClock())
+    connection = WatchedExchange(url=exchange.url, is_simulated=True, key=key, clock=SystemClock())
     yield AccountWatch(exchange=connection, clock=SystemClock())
     await connection.close()
 

@@ -58,12 +58,12 @@ def test_init_twice_answers_2(config: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("command", [["init"], ["run"], []])
 @pytest.mark.parametrize("exchange", ["testnet", "live"])
-def test_testnet_and_live_answer_2(
+def test_exchange_of_another_environment_answers_2(
     config: Path, capsys: pytest.CaptureFixture[str], command: list[str], exchange: str
 ) -> None:
     config.write_text(SETTINGS.format(exchange=exchange))
     assert main([*command, "--config", str(config)]) == 2
-    assert f"'{exchange}' is refused by this version" in capsys.readouterr().err
+    assert f'exchange: is "{exchange}"' in capsys.readouterr().err
     assert not (config.parent / "watchdog").exists()
 
 

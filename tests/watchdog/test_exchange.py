@@ -15,7 +15,7 @@ from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.secrets import Secret
 from trade_watchdog import exchange as exchange_module
 from trade_watchdog.equity import LogMark
-from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
+from trade_watchdog.exchange import KeyRefusedByExchange, OtherEnvironment, WatchedExchange
 from trade_watchdog.identity import ExchangeKey
 
 MARK = {"content-type": "application/json", "X-Trade-Environment": "SIMULATED"}
@@ -23,7 +23,7 @@ MARK = {"content-type": "application/json", "X-Trade-Environment": "SIMULATED"}
 
 def connection(url: str, *, secret: str = "watchsecret") -> WatchedExchange:
     key = ExchangeKey(key=Secret("watchkey"), secret=Secret(secret))
-    return WatchedExchange(url=url, key=key, clock=SystemClock())
+    return WatchedExchange(url=url, is_simulated=True, key=key, clock=SystemClock())
 
 
 @pytest_asyncio.fixture
@@ -220,7 +220,7 @@ async def test_exchange_without_the_mark_is_refused(
 ) -> None:
     exchange.mark = mark
     for read in (watched.check_environment, watched.key_information, watched.equity):
-        with pytest.raises(NotSimulated):
+        with pytest.raises(OtherEnvironment):
             await read()
 
 

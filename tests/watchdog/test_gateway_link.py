@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from trade_core.administration import admin_address
 from trade_core.secrets import Secret
 from trade_watchdog import gateway_link
 from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayLink, GatewayRefused, GatewayUnavailable
@@ -17,7 +18,9 @@ from trade_watchdog.identity import GENERATION_MAX, GatewayAddress
 @pytest_asyncio.fixture
 async def link(deployment: Any) -> AsyncIterator[GatewayLink]:
     """Connect to the double."""
-    made = GatewayLink(GatewayAddress(url=deployment.gateway.url, token=Secret("lease-token"), tag_key=Secret("00")))
+    made = GatewayLink(
+        GatewayAddress(admin=admin_address(deployment.gateway.url), token=Secret("lease-token"), tag_key=Secret("00"))
+    )
     yield made
     await made.close()
 

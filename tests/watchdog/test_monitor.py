@@ -28,7 +28,7 @@ from trade_watchdog import second_prices as second_prices_module
 from trade_watchdog.account_watch import AccountWatch
 from trade_watchdog.audited_exchange import AuditedExchange
 from trade_watchdog.auditor_service import make_auditor
-from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
+from trade_watchdog.exchange import KeyRefusedByExchange, OtherEnvironment, WatchedExchange
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.history import History
 from trade_watchdog.identity import GenerationStore, load_exchange_key, load_gateway_address
@@ -83,9 +83,9 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
     witness.open(has_vouched=False, clock=SystemClock())
     policies = PolicyChain(settings.state_dir, ring=deployment.ring)
     read_key = load_exchange_key(settings.secrets_file)
-    audited = AuditedExchange(url=settings.exchange_url, key=read_key, clock=clock)
+    audited = AuditedExchange(url=settings.exchange_url, is_simulated=True, key=read_key, clock=clock)
     master = AuditedExchange(
-        url=settings.exchange_url, key=load_exchange_key(settings.master_secrets_file), clock=clock
+        url=settings.exchange_url, is_simulated=True, key=load_exchange_key(settings.master_secrets_file), clock=clock
     )
     auditor = make_auditor(
         settings,
@@ -104,7 +104,7 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
     second = SecondPrices(
         venue=SecondVenue(name="bybit", url=venue.url, clock=clock), status=status, metrics=metrics, clock=clock
     )
-    exchange = WatchedExchange(url=settings.exchange_url, key=read_key, clock=clock)
+    exchange = WatchedExchange(url=settings.exchange_url, is_simulated=True, key=read_key, clock=clock)
     yield Monitor(
         exchange=exchange,
         watch=AccountWatch(exchange=exchange, clock=clock),
@@ -233,7 +233,7 @@ async def test_unknown_key_ends_the_watchdog(monitor: Monitor, deployment: Any) 
 
 async def test_exchange_not_simulated_gets_no_key_and_ends_the_watchdog(monitor: Monitor, deployment: Any) -> None:
     deployment.exchange.mark = {}
-    with pytest.raises(NotSimulated):
+    with pytest.raises(OtherEnvironment):
         await asyncio.wait_for(monitor.run(), 20)
     assert [path for _method, path, _headers, _body in deployment.exchange.requests] == ["/v5/market/time"]
 

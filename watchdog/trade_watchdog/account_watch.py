@@ -10,7 +10,7 @@ from trade_core.clock import Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_watchdog.ceiling import EquitySample, Finding, examine
 from trade_watchdog.equity import Book, Flow, needs_log, open_book, step
-from trade_watchdog.exchange import KeyRefusedByExchange, NotSimulated, WatchedExchange
+from trade_watchdog.exchange import KeyRefusedByExchange, OtherEnvironment, WatchedExchange
 
 LOG_AHEAD_MS: Final = 60_000
 """The exchange may have booked more by the time that its log is asked for."""
@@ -50,7 +50,7 @@ class AccountWatch:
             return Look(finding=Finding.UNAVAILABLE, detail=str(error))
         except (ExchangeAnswerInvalid, KeyRefusedByExchange) as error:
             return Look(finding=Finding.UNREADABLE, detail=str(error))
-        except NotSimulated as error:
+        except OtherEnvironment as error:
             return Look(finding=Finding.NOT_SIMULATED, detail=str(error))
 
     async def _look(self) -> Look:

@@ -18,7 +18,7 @@ from trade_watchdog.exchange import WatchedExchange, answer_time_ms
 class AuditedExchange(WatchedExchange):
     """A reading connection to the lists of one account; with a master's key, to the keys of its sub-account.
 
-    Each reading raises NotSimulated, ExchangeUnavailable, ExchangeAnswerInvalid and KeyRefusedByExchange.
+    Each reading raises OtherEnvironment, ExchangeUnavailable, ExchangeAnswerInvalid and KeyRefusedByExchange.
     """
 
     async def working_or_ended_orders(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 Guarantees
 - It only reads: three private and one public GET, by name; nothing here can place, cancel or move anything.
-- Every answer must carry the mark of the simulated exchange, and no redirect is followed.
+- Every answer must carry the mark of the simulated exchange, or must not when the exchange is none; no redirect is
+  followed.
 - Every request ends within REQUEST_TIMEOUT_S, and no answer is longer than ANSWER_BYTES_MAX.
 - A long log is read at PAGES_PER_S at most: a sixth of what the exchange allows one address (600 requests in 5 s).
 """
@@ -46,8 +47,8 @@ LOG_WINDOW_MS: Final = 7 * 24 * 3600 * 1000
 """The longest time that one question may cover. Source: Bybit V5 "Get Transaction Log"."""
 
 
-class NotSimulated(ConfigurationError):
-    """The exchange answers, but not as a simulated one: nothing is read from it."""
+class OtherEnvironment(ConfigurationError):
+    """The exchange answers, but is of another environment than this process: nothing is read from it."""
 
 
 class KeyRefusedByExchange(ConfigurationError):
@@ -57,9 +58,10 @@ class KeyRefusedByExchange(ConfigurationError):
 class WatchedExchange:
     """A reading connection to one account."""
 
-    def __init__(self, *, url: str, key: ExchangeKey, clock: Clock) -> None:
+    def __init__(self, *, url: str, is_simulated: bool, key: ExchangeKey, clock: Clock) -> None:
         """Prepare the client; must be called inside the event loop that uses it."""
         self._clock = clock
+        self._is_simulated = is_simulated
         self._session = bounded_session(
             timeout_s=REQUEST_TIMEOUT_S, connections_max=CONNECTIONS_MAX, answer_bytes_max=ANSWER_BYTES_MAX
         )
@@ -77,7 +79,7 @@ class WatchedExchange:
         self._client.urls["api"] = dict.fromkeys(self._client.urls["api"], url)
 
     async def check_environment(self) -> None:
-        """Ask for the time without the key. Raises NotSimulated, ExchangeUnavailable, ExchangeAnswerInvalid."""
+        """Ask for the time without the key. Raises OtherEnvironment, ExchangeUnavailable, ExchangeAnswerInvalid."""
         await self._answer(self._client.publicGetV5MarketTime())
 
     async def key_information(self) -> Mapping[str, Any]:
@@ -164,11 +166,13 @@ class WatchedExchange:
     def _check_mark(self) -> None:
         headers = self._client.last_response_headers
         values = [value for name, value in (headers or {}).items() if str(name).lower() == MARK_HEADER]
-        if values != [MARK]:
-            raise NotSimulated(
+        if self._is_simulated and values != [MARK]:
+            raise OtherEnvironment(
                 "the exchange does not say that it is simulated (no header X-Trade-Environment: SIMULATED); "
                 "check the setting exchange_url"
             )
+        if not self._is_simulated and values:
+            raise OtherEnvironment("the exchange says that it is simulated, which this environment is not")
 
 
 def _result(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,7 +12,6 @@ import httpx
 
 from trade_core.errors import TradeError
 from trade_core.logs import neutralise
-from trade_core.tls import tls_context
 from trade_core.trust.lease import COIN, MAX_SECOND_PRICES
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, MAX_POLICY_WARRANTS
 from trade_journal.log.rows import leaf_hash
@@ -61,14 +60,10 @@ class GatewayLink:
     def __init__(self, address: GatewayAddress) -> None:
         """Prepare the client; nothing is sent yet. `on_heard` is called for each whole answer, whatever it says."""
         self.on_heard: Callable[[], None] = lambda: None
-        self._client = httpx.AsyncClient(
-            base_url=address.url,
-            verify=tls_context(),
+        self._client = address.admin.async_client(
             headers={"authorization": f"Bearer {address.token.reveal()}", "accept-encoding": "identity"},
             timeout=REQUEST_TIMEOUT_S,
             limits=httpx.Limits(max_connections=2),
-            follow_redirects=False,
-            trust_env=False,
         )
 
     async def state(self) -> GatewayState:

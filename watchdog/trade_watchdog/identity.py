@@ -18,9 +18,9 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from trade_core.administration import AdminAddress, admin_address
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
-from trade_core.setting_types import loopback_url
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes, ring_hash
 from trade_core.trust.succession import difference
@@ -50,7 +50,7 @@ class Identity:
 class GatewayAddress:
     """Where the gateway's admin listener is, the token that may send it leases, and the key that makes its tags."""
 
-    url: str
+    admin: AdminAddress
     token: Secret
     tag_key: Secret
 
@@ -90,8 +90,7 @@ def initialise(settings: WatchdogSettings) -> list[Path]:
         "environment": settings.environment,
         **{name: public_text(load_private_key(key)) for name, key in private.items()},
     }
-    admin_url = f"http://{settings.admin_host}:{settings.admin_port}"
-    write_secret_file(operator_file, {"admin_url": admin_url, "admin_token": token})
+    write_secret_file(operator_file, {"admin_url": settings.admin_url, "admin_token": token})
     write_atomically(public_file, json.dumps(public, indent=1).encode() + b"\n", mode=0o644)
     write_secret_file(identity_file, {**private, "admin_token": token})
     return [public_file, operator_file, identity_file]
@@ -147,11 +146,11 @@ def load_gateway_address(path: Path) -> GatewayAddress:
     """Read the handover that the gateway's `init` wrote. Raises ConfigurationError."""
     content = _read_existing(path, maker="trade-gateway init")
     try:
-        url = loopback_url(str(content.get("admin_url", "")), scheme="http")
+        admin = admin_address(str(content.get("admin_url", "")))
     except ValueError as error:
         raise ConfigurationError(f"{path}: admin_url: {error}") from error
     return GatewayAddress(
-        url=url,
+        admin=admin,
         token=secret_text(content, "admin_token", path=path),
         tag_key=secret_text(content, "tag_key", path=path),
     )

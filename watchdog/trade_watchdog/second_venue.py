@@ -24,7 +24,7 @@ from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError
 from trade_core.tls import tls_context
 from trade_watchdog.ccxt_parts import errors, exchange_class
-from trade_watchdog.exchange import MARK, MARK_HEADER, NotSimulated
+from trade_watchdog.exchange import MARK, MARK_HEADER, OtherEnvironment
 from trade_watchdog.http_session import bounded_session
 from trade_watchdog.quotes import Quote, QuoteFinding
 
@@ -108,7 +108,7 @@ class SecondVenue:
                 asked_monotonic_ns=asked_monotonic_ns,
                 answered_wall_ns=self._clock.wall_ns(),
             )
-        except NotSimulated:
+        except OtherEnvironment:
             return QuoteFinding.NOT_SIMULATED
         except errors.BadRequest:  # BadSymbol is one
             return QuoteFinding.PAIR_REFUSED
@@ -159,7 +159,7 @@ def _exact_level(level: Any, price_key: int = 0, _amount_key: int = 1, _count_ke
 
 def _check_mark(headers: CIMultiDictProxy[str]) -> None:
     if headers.getall(MARK_HEADER, []) != [MARK]:
-        raise NotSimulated("the second venue does not say that it is simulated; check the setting second_venue_url")
+        raise OtherEnvironment("the second venue does not say that it is simulated; check the setting second_venue_url")
 
 
 def _addresses(urls: object) -> Iterator[str]:

@@ -9,10 +9,10 @@ import logging
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from trade_core.administration import admin_listener
 from trade_core.clock import Clock, SystemClock
-from trade_core.guarded_protocol import guarded_protocol
 from trade_core.logs import RefusalLog
-from trade_core.serving import Listener, serve
+from trade_core.serving import Listener, UnixListener, serve
 from trade_core.trust.lease import NO_VENUE
 from trade_watchdog.account_watch import AccountWatch
 from trade_watchdog.actions.setup import Actions, run_beside, set_up
@@ -84,9 +84,15 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         releases = Releases(ring=ring, open_copy=witness.reading, position=position)
         keeper.position = lambda: releases.position
         keeper.began_with_rows = history.journal.size
-        exchange = WatchedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
-        audited = AuditedExchange(url=settings.exchange_url, key=exchange_key, clock=clock)
-        master = AuditedExchange(url=settings.exchange_url, key=master_key, clock=clock)
+        exchange = WatchedExchange(
+            url=settings.exchange_http, is_simulated=settings.is_simulated, key=exchange_key, clock=clock
+        )
+        audited = AuditedExchange(
+            url=settings.exchange_http, is_simulated=settings.is_simulated, key=exchange_key, clock=clock
+        )
+        master = AuditedExchange(
+            url=settings.exchange_http, is_simulated=settings.is_simulated, key=master_key, clock=clock
+        )
         for connection in (exchange, audited, master):
             closing.push_async_callback(connection.close)
         auditor = make_auditor(
@@ -145,7 +151,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             account=settings.account,
             clock=clock,
         )
-        await _serve_and_watch(_listener(settings, app), monitor, actions)
+        await _serve_and_watch(_listener(settings, app), monitor, actions, where=settings.admin_url)
 
 
 async def _remembering(
@@ -169,15 +175,13 @@ async def _remembering(
     return keeper, remembered.position
 
 
-def _listener(settings: WatchdogSettings, app: FastAPI) -> Listener:
-    return Listener(
+def _listener(settings: WatchdogSettings, app: FastAPI) -> Listener | UnixListener:
+    return admin_listener(
+        settings,
         app=app,
-        host=settings.admin_host,
-        port=settings.admin_port,
-        setting="admin_port",
-        http=guarded_protocol(RefusalLog("admin listener").note, max_connections=ADMIN_CONNECTIONS_MAX),
-        # The protocol itself bounds connections. No WebSocket is served here, nor is there a library for it.
-        options={"limit_concurrency": None, "ws": "none"},
+        on_refusal=RefusalLog("admin listener").note,
+        max_connections=ADMIN_CONNECTIONS_MAX,
+        options={"ws": "none"},  # no WebSocket is served here, nor is there a library for it
     )
 
 
@@ -187,13 +191,15 @@ def _second_venue(settings: WatchdogSettings, clock: Clock) -> SecondVenue | Non
     return SecondVenue(name=settings.second_venue, url=settings.second_venue_url, clock=clock)
 
 
-async def _serve_and_watch(listener: Listener, monitor: Monitor, actions: Actions) -> None:
-    """Watch once the listener stands, so that a second watchdog fails on the port before it sends anything."""
+async def _serve_and_watch(
+    listener: Listener | UnixListener, monitor: Monitor, actions: Actions, *, where: str
+) -> None:
+    """Watch once the listener stands."""
     stop = asyncio.Event()
     watching: list[asyncio.Task[None]] = []
 
     def start() -> None:
-        _log.info("watching account %s; admin on http://%s:%d", monitor.account, listener.host, listener.port)
+        _log.info("watching account %s; admin on %s", monitor.account, where)
         task = asyncio.create_task(run_beside(monitor.run(), actions.loops()))
         task.add_done_callback(lambda _task: stop.set())
         watching.append(task)

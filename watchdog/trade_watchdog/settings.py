@@ -8,19 +8,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from trade_core.administration import AdministeredSettings
 from trade_core.bot_hosts.selection import BotHostSettings
 from trade_core.errors import InvalidNumber
 from trade_core.money import parse_decimal
 from trade_core.setting_types import (
     AccountId,
     LogLevel,
-    LoopbackHost,
     LoopbackHttpUrl,
-    LoopbackWebSocketUrl,
-    Port,
     RetentionDays,
     SettingPath,
-    Simulated,
 )
 from trade_watchdog.ladder import Rung, Thresholds
 
@@ -37,17 +34,10 @@ ExchangeKeyId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{6,64}$")]
 Fraction = Annotated[Decimal, BeforeValidator(_fraction)]
 
 
-class WatchdogSettings(BotHostSettings):
+class WatchdogSettings(AdministeredSettings, BotHostSettings):
     """Which account on which exchange, where the gateway's handover stands, and where the watchdog listens."""
 
-    environment: Simulated
-    exchange: Simulated
-    exchange_url: LoopbackHttpUrl
-    # Named now so that a settings file stays valid; this version reads over REST alone.
-    exchange_ws_url: LoopbackWebSocketUrl
     account: AccountId
-    admin_host: LoopbackHost = "127.0.0.1"
-    admin_port: Port
     state_dir: SettingPath
     # JSON {"exchange_key", "exchange_secret"} of a read-only key of the account.
     secrets_file: SettingPath
@@ -98,12 +88,16 @@ class WatchdogSettings(BotHostSettings):
         return self
 
     @model_validator(mode="after")
-    def _second_venue_is_simulated_too(self) -> Self:
-        # What a real venue says of a coin means nothing on a simulated exchange; live venues have constant hosts.
+    def _second_venue_is_of_the_environment(self) -> Self:
+        # What a real venue says of a coin means nothing on a simulated exchange; real venues have constant hosts.
         if self.second_venue == "none" and self.second_venue_url is not None:
             raise ValueError('second_venue_url: is given although second_venue = "none"')
-        if self.second_venue != "none" and self.second_venue_url is None:
+        if not self.is_simulated and self.second_venue_url is not None:
+            raise ValueError("second_venue_url: is given; the hosts of a real venue are constants")
+        if self.is_simulated and self.second_venue != "none" and self.second_venue_url is None:
             raise ValueError("second_venue_url: is missing; a simulated exchange needs a simulated second venue")
-        if self.second_venue_url == self.exchange_url:
+        if not self.is_simulated and self.second_venue == "bybit":
+            raise ValueError('second_venue: "bybit" is the exchange itself, which cannot vouch for its own prices')
+        if self.second_venue_url is not None and self.second_venue_url == self.exchange_url:
             raise ValueError("second_venue_url: is the exchange itself, which cannot vouch for its own prices")
         return self

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import httpx
 
+from trade_core.administration import admin_address
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_core.secrets import read_secret_file, secret_text
-from trade_core.setting_types import loopback_url
 from trade_watchdog.identity import OPERATOR_FILE
 from trade_watchdog.settings import WatchdogSettings
 
@@ -44,16 +44,18 @@ def _tell(settings: WatchdogSettings, path: str, content: Mapping[str, str]) -> 
     access = read_secret_file(file)
     token = secret_text(access, "admin_token", path=file)
     try:
-        url = loopback_url(secret_text(access, "admin_url", path=file).reveal(), scheme="http")
+        address = admin_address(secret_text(access, "admin_url", path=file).reveal())
     except ValueError as error:
         raise ConfigurationError(f"{file}: admin_url: {error}") from error
     headers = {"authorization": f"Bearer {token.reveal()}", "content-type": "application/json"}
     try:
-        with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
+        with address.client(headers=headers, timeout=TIMEOUT_S) as http:
             answer = http.post(path, content=json.dumps(content))
         said = answer.json() if answer.status_code == httpx.codes.OK else None
     except (httpx.HTTPError, ValueError) as error:
-        raise NotTaken(f"the watchdog does not answer at {url}: {type(error).__name__}") from error
+        raise NotTaken(
+            f"the watchdog does not answer at {address.socket or address.url}: {type(error).__name__}"
+        ) from error
     if not isinstance(said, dict):
         raise NotTaken(f"not taken: HTTP {answer.status_code} {neutralise(answer.text, limit=_SHOWN_CHARACTERS)}")
     return said

@@ -22,6 +22,7 @@ from websockets.exceptions import WebSocketException
 
 from trade_core.bybit.client import ENVIRONMENT_HEADER, SIMULATED_MARK
 from trade_core.clock import NS_PER_S, Clock
+from trade_core.tls import tls_context
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_QUEUED_MESSAGES = 64  # beyond it the peer is made to wait, by TCP
@@ -122,6 +123,7 @@ class Stream:
     async def _connect(self) -> ClientConnection:
         connection = await connect(
             self._url,
+            ssl=tls_context() if self._url.startswith("wss:") else None,
             proxy=None,
             compression=None,
             max_size=MAX_MESSAGE_BYTES,

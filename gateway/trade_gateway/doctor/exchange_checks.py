@@ -23,8 +23,8 @@ _KEY_UNKNOWN: Final = frozenset({10003, 10004, 10005, 33004})
 
 async def check_exchange(settings: GatewaySettings) -> list[Finding]:
     """Ask for the time, then about the key."""
-    is_simulated = settings.environment == "simulated"
-    client = BybitClient(base_url=settings.exchange_url, clock=SystemClock(), is_simulated=is_simulated)
+    is_simulated = settings.is_simulated
+    client = BybitClient(base_url=settings.exchange_http, clock=SystemClock(), is_simulated=is_simulated)
     try:
         findings = await _reachable(client)
     finally:
@@ -63,9 +63,9 @@ def _clock(*, offset_ms: int) -> Finding:
 async def _key(settings: GatewaySettings) -> list[Finding]:
     try:
         key, secret = load_order_key(settings)
-        is_simulated = settings.environment == "simulated"
+        is_simulated = settings.is_simulated
         client = BybitClient(
-            base_url=settings.exchange_url, clock=SystemClock(), is_simulated=is_simulated, key=key, secret=secret
+            base_url=settings.exchange_http, clock=SystemClock(), is_simulated=is_simulated, key=key, secret=secret
         )
     except ConfigurationError as error:
         return [finding("order key", Level.WRONG, str(error), "write the key of the sub-account there, mode 0600")]

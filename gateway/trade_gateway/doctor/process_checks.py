@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx
 
+from trade_core.administration import admin_address
 from trade_core.alerts.channels import Channel, Sent
 from trade_core.alerts.model import Alert, Message, Sender, Severity
 from trade_core.alerts.setup import read_channels
@@ -39,9 +40,7 @@ def check_gateway(settings: GatewaySettings) -> list[Finding]:
     try:
         access = read_secret_file(settings.state_dir / HANDOVER_FOLDER / OPERATOR_HANDOVER)
         headers = {"authorization": f"Bearer {access['admin_token']}"}
-        with httpx.Client(
-            base_url=str(access["admin_url"]), headers=headers, timeout=TIMEOUT_S, trust_env=False, verify=tls_context()
-        ) as http:
+        with admin_address(str(access["admin_url"])).client(headers=headers, timeout=TIMEOUT_S) as http:
             state = _object(http.get("/state"))
     except (TradeError, KeyError, httpx.HTTPError, ValueError) as error:
         return [finding("gateway", Level.WARNING, f"does not run, or does not say: {type(error).__name__}", "start it")]

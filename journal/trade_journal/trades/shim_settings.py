@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from trade_core.setting_types import AccountId, LogLevel, SettingPath, Simulated
+from trade_core.setting_types import AccountId, Environment, LogLevel, SettingPath
 from trade_core.settings import Settings
 from trade_journal.log.checkpoint import signer_name
 
@@ -14,7 +14,7 @@ from trade_journal.log.checkpoint import signer_name
 class ShimSettings(Settings):
     """One bot, and the journal of the gateway that it trades through."""
 
-    environment: Simulated
+    environment: Environment
     account: AccountId
     state_dir: SettingPath
     journal_socket: SettingPath

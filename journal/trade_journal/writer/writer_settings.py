@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from trade_core.setting_types import AccountId, LogLevel, RetentionDays, SettingPath, Simulated
+from trade_core.setting_types import AccountId, Environment, LogLevel, RetentionDays, SettingPath
 from trade_core.settings import Settings
 
 UserId = Annotated[int, Field(ge=0, lt=2**32 - 1)]
@@ -15,7 +15,7 @@ UserId = Annotated[int, Field(ge=0, lt=2**32 - 1)]
 class JournalWriterSettings(Settings):
     """One journal, its key, and a socket for each peer. A user that is not set is the writer's own."""
 
-    environment: Simulated
+    environment: Environment
     account: AccountId
     state_dir: SettingPath
     journal_url: Annotated[str, Field(pattern=r"^(sqlite:////|postgresql://).+")]

@@ -17,11 +17,11 @@ from typing import Any, Final, Protocol
 
 import httpx
 
+from trade_core.administration import admin_address
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_core.secrets import read_secret_file, secret_text
-from trade_core.setting_types import loopback_url
 from trade_core.tls import tls_context
 from trade_core.unix_sockets import short_path
 
@@ -104,18 +104,14 @@ class HandoverService:
             raise Unreadable(f"{self.name} is not named in the console's settings")
         try:
             content = read_secret_file(self._handover)
-            url = loopback_url(secret_text(content, "admin_url", path=self._handover).reveal(), scheme="http")
+            address = admin_address(secret_text(content, "admin_url", path=self._handover).reveal())
             token = secret_text(content, "admin_token", path=self._handover)
         except (ConfigurationError, ValueError) as error:
             raise Unreadable(f"{self.name}: {error}") from None
-        return httpx.AsyncClient(
-            base_url=url,
+        return address.async_client(
             headers={"authorization": f"Bearer {token.reveal()}", "accept-encoding": "identity"},
             timeout=REQUEST_TIMEOUT_S,
             limits=httpx.Limits(max_connections=2),
-            verify=tls_context(),
-            follow_redirects=False,
-            trust_env=False,
         )
 
 

@@ -44,7 +44,7 @@ def test_settings_missing_key_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"environment": "live"},
+        {"environment": "mainnet"},
         {"trade_prefix": "1"},
         {"trade_prefix": "a b"},
         {"trade_prefix": "a" * 17},

@@ -68,9 +68,9 @@ def test_settings_one_socket_for_two_peers_is_refused(tmp_path: Path) -> None:
     assert "gateway_socket and shim_socket are one path" in refusal(tmp_path, shim_socket="gateway.sock")
 
 
-@pytest.mark.parametrize("value", ["testnet", "live"])
-def test_settings_real_money_is_refused(tmp_path: Path, value: str) -> None:
-    assert f"environment: Value error, {value!r} is refused" in refusal(tmp_path, environment=value)
+@pytest.mark.parametrize("value", ["LIVE", "", "mainnet"])
+def test_settings_unknown_environment_is_refused(tmp_path: Path, value: str) -> None:
+    assert "environment: " in refusal(tmp_path, environment=value)
 
 
 @pytest.mark.parametrize("value", [0, -1, 3651, "30", 1.5, True])
