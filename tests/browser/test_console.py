@@ -6,8 +6,6 @@ The console is the real one; the services behind it are doubles that verify what
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
+from browser.seat import Seat, seated_at
 from killswitch.console.world import HOSTILE, World, executor_status, held, row, watchdog_state
-from playwright.async_api import Browser, CDPSession, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, expect
 from ports import free_port
 from trust_parts import ring_of
 
@@ -34,19 +32,7 @@ from trade_core.trust.warrant import WarrantPurpose, check_in_time
 from trade_killswitch.console.sources import Answer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SUBJECT = "kill:spot=flatten,linear=flatten,inverse=hold"
-PICTURES = Path(os.environ.get("TRADE_PICTURES", "build/pictures"))
 STEPS = ("the gateway refuses what adds risk", "the bot runs nowhere", "no order works that could add risk",
          "the account's keys are deleted", "the exchange refuses the old keys", "people are told")  # fmt: skip
 
@@ -143,92 +129,17 @@ class Verifiers:
         return {"takes_effect_in_s": offer.wait_ms // 1000}
 
 
-@dataclass
-class Seat:
-    """A person at a browser in front of a console."""
+@dataclass(frozen=True)
+class Place:
+    """A console with its services, and a person in front of it."""
 
     world: World
     verifiers: Verifiers
-    page: Page
-    devtools: CDPSession
-    origin: str
-    code: str
-    keys: list[str] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-
-    async def sign_in(self) -> None:
-        await self.page.goto(f"{self.origin}/")
-        await self.page.fill("#code", self.world.codes.issue())
-        await self.page.keyboard.press("Enter")
-        await self.page.wait_for_selector("#p-head")
-
-    async def plug_in(self) -> str:
-        """Plug a security key in; it verifies its person and is touched when it is asked."""
-        options = {
-            "protocol": "ctap2",
-            "transport": "usb",
-            "hasResidentKey": False,
-            "hasUserVerification": True,
-            "isUserVerified": True,
-            "automaticPresenceSimulation": True,
-        }
-        made = await self.devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
-        self.keys.append(made["authenticatorId"])
-        return str(made["authenticatorId"])
-
-    async def touch_only(self, key: str | None) -> None:
-        """Let one key be touched, and no other."""
-        for one in self.keys:
-            content = {"authenticatorId": one, "enabled": one == key}
-            await self.devtools.send("WebAuthn.setAutomaticPresenceSimulation", content)
-
-    async def merge(self) -> None:
-        """Put all credentials into the first key: a simulated key is touched at once, the wrong one too."""
-        first, *others = self.keys
-        for key in others:
-            found = await self.devtools.send("WebAuthn.getCredentials", {"authenticatorId": key})
-            await self.devtools.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": key})
-            for credential in found["credentials"]:
-                content = {"authenticatorId": first, "credential": credential}
-                await self.devtools.send("WebAuthn.addCredential", content)
-        self.keys = [first]
-        await self.touch_only(first)
-
-    async def said(self, selector: str, words: str) -> None:
-        await expect(self.page.locator(f"{selector} > .said")).to_contain_text(words, timeout=15_000)
-
-    async def enrol(self, label: str) -> None:
-        await self.page.fill("#key-label", label)
-        await self.page.click("form[data-enrol] button")
-        await self.said("form[data-enrol]", f"{label} was made")
-
-    async def enrol_two(self) -> None:
-        await self.page.click("#act-keys summary")
-        for label in ("blue", "drawer"):
-            await self.touch_only(await self.plug_in())
-            await self.enrol(label)
-        await self.page.click("form[data-ceremony=ring] button[type=submit]")
-        await expect(self.page.locator("form[data-ceremony=ring] .words")).to_contain_text("add blue, drawer")
-        await self.page.fill("form[data-ceremony=ring] .bootstrap", self.code)
-        await self.page.click("form[data-ceremony=ring] .sign")
-        await self.said("form[data-ceremony=ring]", "the gateway: taken")
-        await self.merge()
-
-    async def picture(self, name: str) -> None:
-        await asyncio.to_thread(PICTURES.mkdir, parents=True, exist_ok=True)
-        await self.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        made = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield made
-        await made.close()
+    seat: Seat
 
 
 @asynccontextmanager
-async def seated(browser: Browser, folder: Path, **context: Any) -> AsyncIterator[Seat]:
+async def seated(browser: Browser, folder: Path, **context: Any) -> AsyncIterator[Place]:
     port = free_port()
     origin = f"http://localhost:{port}"
     code = new_code()
@@ -246,21 +157,11 @@ async def seated(browser: Browser, folder: Path, **context: Any) -> AsyncIterato
     listener = Listener(app=world.app, host="127.0.0.1", port=port, setting="port", http=http, options={"ws": "none"})
     serving = asyncio.create_task(serve([listener], stop=stop))
     looking = asyncio.create_task(world.watch.run())
-    opened = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-    page = await opened.new_page()
-    devtools = await opened.new_cdp_session(page)
-    await devtools.send("WebAuthn.enable")
-    seat = Seat(world=world, verifiers=Verifiers(world, ring), page=page, devtools=devtools, origin=origin, code=code)
-
-    def note(message: ConsoleMessage) -> None:
-        seat.messages.append(f"{message.type}: {message.text}")
-
-    page.on("console", note)
-    page.on("pageerror", lambda error: seat.messages.append(f"pageerror: {error}"))
+    verifiers = Verifiers(world, ring)
     try:
-        yield seat
+        async with seated_at(browser, origin, new_code=world.codes.issue, bootstrap_code=code, **context) as seat:
+            yield Place(world=world, verifiers=verifiers, seat=seat)
     finally:
-        await opened.close()
         stop.set()
         looking.cancel()
         await asyncio.gather(serving, looking, return_exceptions=True)
@@ -269,11 +170,12 @@ async def seated(browser: Browser, folder: Path, **context: Any) -> AsyncIterato
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_enrol_kill_and_release_by_keyboard_and_touch(browser: Browser, tmp_path: Path) -> None:
-    async with seated(browser, tmp_path) as seat:
-        page, world = seat.page, seat.world
+    async with seated(browser, tmp_path) as place:
+        seat = place.seat
+        page, world = seat.page, place.world
         await seat.sign_in()
         await seat.enrol_two()
-        assert [one.label for one in seat.verifiers.ring.credentials] == ["blue", "drawer"]
+        assert [one.label for one in place.verifiers.ring.credentials] == ["blue", "drawer"]
         await page.click("#act-kill summary")
         await page.click("#act-kill button[type=submit]")
         await expect(page.locator("#act-kill .words")).to_contain_text("all 3 API keys of the account deleted")
@@ -281,7 +183,7 @@ async def test_enrol_kill_and_release_by_keyboard_and_touch(browser: Browser, tm
         twenty = "(button) => { for (let count = 0; count < 20; count += 1) button.click(); }"
         await page.locator("#act-kill .sign").evaluate(twenty)
         await seat.said("#act-kill form", "begun: kill 0123456789abcdef")
-        assert seat.verifiers.kills == 1
+        assert place.verifiers.kills == 1
         await expect(page.locator("#p-head .state")).to_have_text("KILL", timeout=15_000)
         await expect(page.locator("#p-kill")).to_contain_text("the account's keys are deleted")
         await seat.picture("kill-under-way")
@@ -307,7 +209,8 @@ async def test_enrol_kill_and_release_by_keyboard_and_touch(browser: Browser, tm
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_key_that_is_not_touched_or_not_enrolled_does_nothing(browser: Browser, tmp_path: Path) -> None:
-    async with seated(browser, tmp_path) as seat:
+    async with seated(browser, tmp_path) as place:
+        seat = place.seat
         page = seat.page
         await seat.sign_in()
         await seat.enrol_two()
@@ -319,13 +222,14 @@ async def test_key_that_is_not_touched_or_not_enrolled_does_nothing(browser: Bro
         await page.click("#act-kill button[type=submit]")
         await page.click("#act-kill .sign")
         await seat.said("#act-kill form", "nothing was done")
-        assert seat.verifiers.kills == 0
-        assert seat.world.executor.told("/kill") == []
+        assert place.verifiers.kills == 0
+        assert place.world.executor.told("/kill") == []
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_page_is_interactive_within_a_second_and_works_by_keyboard(browser: Browser, tmp_path: Path) -> None:
-    async with seated(browser, tmp_path) as seat:
+    async with seated(browser, tmp_path) as place:
+        seat = place.seat
         page = seat.page
         await seat.sign_in()
         await page.reload(wait_until="load")
@@ -340,12 +244,13 @@ async def test_page_is_interactive_within_a_second_and_works_by_keyboard(browser
         await page.keyboard.type(" at night")
         await page.keyboard.press("Enter")
         await seat.said("#act-halt form", "the gateway is HALTED")
-        assert seat.world.gateway.told("/halt")[0]["reason"].endswith(" at night")
+        assert place.world.gateway.told("/halt")[0]["reason"].endswith(" at night")
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_page_turns_unknown_when_the_console_is_gone_and_back(browser: Browser, tmp_path: Path) -> None:
-    async with seated(browser, tmp_path) as seat:
+    async with seated(browser, tmp_path) as place:
+        seat = place.seat
         await seat.sign_in()
         await seat.page.route("**/panels", lambda route: route.abort())
         await expect(seat.page.locator("#p-head .state")).to_have_text("unknown", timeout=10_000)
@@ -356,8 +261,9 @@ async def test_page_turns_unknown_when_the_console_is_gone_and_back(browser: Bro
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_hostile_texts_run_nothing_and_break_no_policy(browser: Browser, tmp_path: Path) -> None:
-    async with seated(browser, tmp_path) as seat:
-        gateway = seat.world.gateway
+    async with seated(browser, tmp_path) as place:
+        seat = place.seat
+        gateway = place.world.gateway
         gateway.rows = [row(seq, "order:denied", code=text, symbol=text) for seq, text in enumerate(HOSTILE)]
         state = held("HALTED", " ".join(HOSTILE[:8]))
         gateway.answers["/state"] = {**state, "journal": {**state["journal"], "size": len(HOSTILE)}}
@@ -407,10 +313,11 @@ def busy_world(world: World) -> None:
     ],
 )
 async def test_page_fits_its_screen(browser: Browser, tmp_path: Path, name: str, context: dict[str, Any]) -> None:
-    async with seated(browser, tmp_path, **context) as seat:
+    async with seated(browser, tmp_path, **context) as place:
+        seat = place.seat
         await seat.sign_in()
         await seat.picture(f"active-{name}")
-        busy_world(seat.world)
+        busy_world(place.world)
         await expect(seat.page.locator("#p-head .state")).to_have_text("HALTED", timeout=15_000)
         await expect(seat.page.locator("#p-duties")).to_contain_text("Lesson owed")
         await seat.picture(f"halted-{name}")

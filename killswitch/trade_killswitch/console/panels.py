@@ -47,6 +47,8 @@ Line: TypeAlias = tuple[str, str]
 """A name and what is said of it."""
 STALE_AFTER_S: Final = 15
 LEASE_WARNING_S: Final = 15
+ARMED_WARNING_S: Final = 7 * 86_400
+"""An automatic kill that lapses within a week is armed anew while there is time."""
 HASH_CHARACTERS: Final = 12
 _RUNGS: Final = {
     "daily": "24 hours",
@@ -234,8 +236,14 @@ def _vitals(
         fall = Vital(name="Deepest fall", words=percent(deepest), tone=Tone.GOOD if is_good else Tone.STOPPED)
     kill = Vital(name="Automatic kill", words="unknown", tone=Tone.UNKNOWN)
     if executor and not readings.executor.failure:
-        words = "armed" if executor.is_armed else "not armed"
-        kill = Vital(name="Automatic kill", words=words, tone=Tone.GOOD if executor.is_armed else Tone.WARNING)
+        left_s = (
+            None if executor.armed_until_ms is None else executor.armed_until_ms / 1000 - readings.now_ns / NS_PER_S
+        )
+        is_lapsing = left_s is not None and left_s < ARMED_WARNING_S
+        armed = "armed" if left_s is None else f"armed, {duration(left_s)} left"
+        is_good = executor.is_armed is True and not is_lapsing
+        words = armed if executor.is_armed else "not armed"
+        kill = Vital(name="Automatic kill", words=words, tone=Tone.GOOD if is_good else Tone.WARNING)
     return (lease, equity, fall, kill)
 
 

@@ -89,9 +89,11 @@ def headline(gateway: Reading, facts: GatewayFacts | None, executor: ExecutorFac
 def _unread(gateway: Reading, facts: GatewayFacts | None, executor: ExecutorFacts | None, *, now_ns: int) -> Headline:
     known = f" It was {facts.trading_state} then." if facts is not None else ""
     swept = f" At the exchange, {executor.sweep}." if executor is not None and executor.sweep else ""
+    kill = executor.kill if executor is not None else None
+    killed = f" {kill.words[:1].upper()}{kill.words[1:]}." if kill is not None and kill.words else ""
     return Headline(
         state="unknown",
-        sentence=f"Nobody can say how the gateway stands: {gateway.failure}.{known}{swept}",
+        sentence=f"Nobody can say how the gateway stands: {gateway.failure}.{known}{killed or swept}",
         tone=Tone.UNKNOWN,
         since=moment(gateway.failing_since_ns, now_ns=now_ns),
     )

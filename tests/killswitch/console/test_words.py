@@ -77,6 +77,13 @@ def test_gateway_that_cannot_be_read_is_unknown_whatever_it_was() -> None:
     assert known.sentence.endswith("It was ACTIVE then. At the exchange, a sweep goes on.")
 
 
+def test_kill_is_told_although_the_gateway_is_gone() -> None:
+    failed = Reading(failure="the gateway does not answer", failing_since_ns=NOW)
+    last = {"kill_id": "1", "in_words": "the kill is complete and proved after 5.2 s", "steps": []}
+    found = headline(failed, None, executor_facts(executor_status(kill={"running": None, "last": last})), now_ns=NOW)
+    assert found.sentence.endswith("does not answer. The kill is complete and proved after 5.2 s.")
+
+
 def test_times_have_their_date_when_it_is_another_day() -> None:
     assert moment(NOW, now_ns=NOW) == "22:15:00 UTC"
     assert moment(NOW - 86_400 * 10**9, now_ns=NOW) == "2023-11-13 22:15:00 UTC"
