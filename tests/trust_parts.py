@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import secrets
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,8 +19,11 @@ from trade_core.trust.assertion import Assertion, challenge_of
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.credential import Credential
 from trade_core.trust.keys import public_text
-from trade_core.trust.ring import KeyRing
-from trade_core.trust.signed_warrant import touched_envelope
+from trade_core.trust.printed_key import printed_key
+from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.ring_book import Change, RingBook
+from trade_core.trust.signed_warrant import Signer, printed_envelope, touched_envelope
+from trade_core.trust.succession import next_ring, open_ring_offer, ring_change, ring_offer, ring_subject
 from trade_core.trust.warrant import Warrant, warrant_bytes
 from trade_journal.log.checkpoint import Checkpoint, cosign, sign_checkpoint
 from trade_journal.log.note import parse_note
@@ -99,7 +104,6 @@ def ring_of(key: Ed25519PrivateKey, **changed: Any) -> KeyRing:
         "lease_key": public,
         "witness_key": public,
         "executor_key": public,
-        "operator_key": public,
         "tag_key_id": "t",
         "policy_hash": "a" * 64,
         "rp_id": RP_ID,
@@ -112,6 +116,37 @@ def ring_of(key: Ed25519PrivateKey, **changed: Any) -> KeyRing:
         "baseline": baseline_of(taken_at_ms=1),
     }
     return KeyRing(**{**content, **changed})
+
+
+def enrolled(ring: KeyRing, code: str, *, keys: Sequence[FastKey] = KEYS) -> bytes:
+    """Make the offer that enrols two keys by the bootstrap code: the body of POST /ring, where a deployment began."""
+    change = ring_change(ring, credentials=[key.credential for key in keys])
+    order = Warrant(
+        purpose="ring",
+        version=1,
+        deployment=ring.deployment,
+        environment=ring.environment,
+        audience="deployment",
+        account=ring.account,
+        ring_hash=ring_hash(ring),
+        subject=ring_subject(ring, next_ring(ring, change)),
+        nonce=secrets.token_hex(16),
+        words="enrol the first two security keys",
+        expires_at_ms=time.time_ns() // 1_000_000 + 120_000,
+    )
+    private = printed_key(code, purpose="bootstrap")
+    return ring_offer(
+        change=change, warrant=printed_envelope(warrant_bytes(order), private, signer=Signer.BOOTSTRAP_KEY)
+    )
+
+
+def keep_enrolled(ring: KeyRing, code: str, *, folder: Path) -> KeyRing:
+    """Write the book of a process that has taken `enrolled` already; answers the ring that counts."""
+    now_ms = time.time_ns() // 1_000_000
+    offer = open_ring_offer(enrolled(ring, code), pinned=ring, now_ms=now_ms, is_clock_trusted=True)
+    book = RingBook(rings=(ring,)).taking(offer.ring, Change(change=offer.change, warrant=offer.warrant))
+    (folder / "rings.json").write_text(json.dumps(book.content()))
+    return offer.ring
 
 
 def signed_checkpoint(ring: KeyRing, key: Ed25519PrivateKey, *, size: int = 3, root: bytes = b"r" * 32) -> bytes:

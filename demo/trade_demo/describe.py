@@ -74,7 +74,7 @@ async def describe(
         "processes": {name: _process(processes.get(name)) for name in PROCESS_NAMES},
         "ring": str(files.ring),
         "public_keys": str(files.public_keys),
-        "enrol_code": None,
+        "enrol_code": read_secret_file(files.codes)["bootstrap_code"],
         "logs": str(files.logs),
     }
 

@@ -171,8 +171,9 @@ class Stack:
         self._step("watchdog, journal writer, gateway and kill executor make their keys and the key ring")
         await self._run("watchdog", init_watchdog_command(files))
         await self._run(JOURNAL_WRITER, init_journal_writer_command(files))
-        await self._run("gateway", init_gateway_command(files))
         await self._run(EXECUTOR, init_executor_command(files))
+        await self._run("gateway", init_gateway_command(files))
+        self._step(f"no security key is enrolled, so nothing can be released; the code that enrols two: {files.codes}")
 
     async def _start_services(self, exchange: ExchangeCredentials) -> None:
         writer = await self._launch(service_spec(self._files, JOURNAL_WRITER))

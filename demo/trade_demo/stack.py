@@ -82,6 +82,16 @@ class Files:
         return self.root / "watchdog" / "state" / "public.json"
 
     @property
+    def executor_public(self) -> Path:
+        """The public halves of the kill executor's keys."""
+        return self.root / EXECUTOR / "state" / "public.json"
+
+    @property
+    def codes(self) -> Path:
+        """The codes that enrol the first security keys, and recover."""
+        return self.root / "codes.json"
+
+    @property
     def journal_public(self) -> Path:
         """Return the public half of the log's key."""
         return self.root / JOURNAL_WRITER / "state" / "public.json"
@@ -470,13 +480,15 @@ def init_executor_command(files: Files) -> list[str]:
     return [_command(EXECUTOR), "init", "--config", str(files.settings(EXECUTOR))]
 
 
-def init_gateway_command(files: Files) -> list[str]:
+def init_gateway_command(files: Files, *, has_executor: bool = True) -> list[str]:
     """Return the command that makes the gateway's keys, the ring and the handover files."""
     command = [_command("gateway"), "init", "--config", str(files.settings("gateway"))]
     return [
         *command,
         *("--watchdog-public", str(files.watchdog_public)),
         *("--journal-public", str(files.journal_public)),
+        *(("--executor-public", str(files.executor_public)) if has_executor else ()),
+        *("--codes", str(files.codes)),
     ]
 
 

@@ -28,6 +28,7 @@ from trade_journal.log.rows import INTEGER_MAX
 MAX_ROWS = 512
 READERS = frozenset({Role.WATCHDOG, Role.OPERATOR})
 """Who may read, and halt."""
+_Accept = Callable[[bytes], Awaitable[dict[str, Any]]]
 _HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -59,6 +60,14 @@ class Controlled(Protocol):
 
     async def accept_release(self, raw: bytes) -> dict[str, Any]:
         """Verify and announce a release warrant. Raises NotTrusted."""
+        ...
+
+    async def accept_kill(self, raw: bytes) -> dict[str, Any]:
+        """Latch KILLED by a kill warrant. Raises NotTrusted."""
+        ...
+
+    async def accept_ring(self, raw: bytes) -> dict[str, Any]:
+        """Take the next key ring, or the warrant that cancels one that waits. Raises NotTrusted."""
         ...
 
     async def rows(self, from_seq: int, limit: int) -> list[dict[str, Any]]:
@@ -160,15 +169,30 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
         except NotTrusted as error:
             raise HTTPException(409, str(error)) from error
 
-    @app.post("/release", dependencies=[Depends(allow(frozenset({Role.OPERATOR})))])
-    async def release(request: Request) -> dict[str, Any]:
+    _add_warrants(app, gateway, may_hand_in=[Depends(allow(frozenset({Role.OPERATOR})))], readers=readers)
+
+    return app
+
+
+def _add_warrants(app: FastAPI, gateway: Controlled, *, may_hand_in: list[Any], readers: list[Any]) -> None:
+    """Add what carries its own authority: a token only says who may bring it."""
+    for path, accept, dependencies in (
+        ("/release", lambda: gateway.accept_release, may_hand_in),
+        ("/ring", lambda: gateway.accept_ring, may_hand_in),
+        ("/kill", lambda: gateway.accept_kill, readers),
+    ):
+        app.add_api_route(path, _taking(accept), methods=["POST"], dependencies=dependencies, response_model=None)
+
+
+def _taking(accept: Callable[[], _Accept]) -> Callable[[Request], Awaitable[dict[str, Any]]]:
+    async def take(request: Request) -> dict[str, Any]:
         raw = await _bounded_body(request)
         try:
-            return await gateway.accept_release(raw)
+            return await accept()(raw)
         except NotTrusted as error:
             raise HTTPException(409, str(error)) from error
 
-    return app
+    return take
 
 
 def refusal_of(headers: Mapping[str, str]) -> Response | None:

@@ -26,7 +26,7 @@ from trade_gateway.limits_interview import add_flags, write_missing_policy
 from trade_gateway.policy.explain import explain_request
 from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.policy_file import read_policy
-from trade_gateway.release_command import release, release_policy
+from trade_gateway.release_command import draft_policy, draft_release, hand_over
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.wire.intents import Category
 
@@ -90,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         help="public.json of the journal writer's own init",
     )
     add_flags(init)
+    init.add_argument(
+        "--executor-public", type=Path, metavar="FILE", help="public.json of the kill executor's own init"
+    )
+    init.add_argument(
+        "--codes", type=Path, metavar="FILE", help="write the two codes here and show none; simulated exchange only"
+    )
     printing = commands.add_parser("freqtrade-config", help="print a complete, safe freqtrade configuration")
     printing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     printing.add_argument("--mode", choices=[mode.value for mode in Mode], required=True)
@@ -101,10 +107,15 @@ def _parser() -> argparse.ArgumentParser:
     explaining.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     explaining.add_argument("request", type=Path, metavar="REQUEST.json", help='{"body": {...}, "assume": {...}}')
     releasing = commands.add_parser(
-        "release", help="lift the HALTED latch, or put a looser policy in force, with the operator's key"
+        "release", help="draft what lifts the latch or puts a looser policy in force, or hand it over signed"
     )
     releasing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
-    releasing.add_argument("--reason", required=True, help="why it is safe; journaled")
+    what = releasing.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--draft", type=Path, metavar="FILE", help="write the warrant's bytes, for a security key to sign"
+    )
+    what.add_argument("--warrant", type=Path, metavar="FILE", help="hand a signed warrant over to the gateway")
+    releasing.add_argument("--reason", help="why it is safe; stands in the warrant and the journal")
     releasing.add_argument("--policy", action="store_true", help="the policy file's looser policy, and no latch")
     releasing.add_argument(
         "--rebase",
@@ -113,8 +124,6 @@ def _parser() -> argparse.ArgumentParser:
         choices=RELEASABLE_RUNGS,
         help="a rung of the watchdog's ladder whose window begins anew at the equity of the release; may be repeated",
     )
-    releasing.add_argument("--key", type=Path, metavar="FILE", help="the operator's key, when it is kept elsewhere")
-    releasing.add_argument("--yes", action="store_true", help="sign without asking at the terminal")
     return parser
 
 
@@ -122,17 +131,26 @@ def _initialise(settings: GatewaySettings, options: argparse.Namespace) -> str:
     require_uninitialised(settings)
     write_missing_policy(settings, options)
     return initialise_deployment(
-        settings, watchdog_public=options.watchdog_public, journal_public=options.journal_public
+        settings,
+        watchdog_public=options.watchdog_public,
+        journal_public=options.journal_public,
+        executor_public=options.executor_public,
+        codes_file=options.codes,
     )
 
 
 def _release(settings: GatewaySettings, options: argparse.Namespace) -> str:
-    asked = {"key_file": options.key, "reason": options.reason, "is_confirmed": options.yes}
+    if options.warrant is not None:
+        if options.reason or options.policy or options.rebase:
+            raise ConfigurationError("--warrant: it says itself what it releases and why")
+        return hand_over(settings, options.warrant)
+    if not options.reason:
+        raise ConfigurationError("--draft: a release needs its --reason")
     if not options.policy:
-        return release(settings, **asked, rebased=options.rebase)
+        return draft_release(settings, options.draft, reason=options.reason, rebased=options.rebase)
     if options.rebase:
         raise ConfigurationError("--rebase: a policy's release re-bases no rung")
-    return release_policy(settings, **asked)
+    return draft_policy(settings, options.draft, reason=options.reason)
 
 
 def _explain(settings: GatewaySettings, request: Path) -> int:

@@ -17,17 +17,17 @@ from typing import Any
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
 from trade_core.trust.baseline import Baseline
-from trade_core.trust.keys import key_id, load_private_key, new_private_key, public_text
+from trade_core.trust.keys import key_id
 from trade_core.trust.ring import FIRST_VERSION, KeyRing, parse_origins, read_ring, ring_bytes, ring_hash
 from trade_core.trust.succession import difference
 from trade_core.trust.tag import tag_key_id
+from trade_gateway.codes import Codes
 from trade_gateway.genesis import GENESIS_FILE, permit_genesis
 from trade_gateway.settings import GatewaySettings
 from trade_journal.log.ring_keys import public_keys_text
 
 IDENTITY_FILE = "identity.json"
 HANDOVER_FOLDER = "handover"
-OPERATOR_KEY_FILE = "operator-key.json"
 PUBLIC_KEYS_FILE = "public-keys.txt"
 
 
@@ -72,6 +72,7 @@ def initialise(
     policy_hash: str,
     baseline: Baseline,
     executor_key: str = "",
+    codes: Codes | None = None,
 ) -> KeyRing:
     """Make the identity, the ring and the handover files. Raises ConfigurationError when an identity exists."""
     require_uninitialised(settings)
@@ -79,7 +80,6 @@ def initialise(
     for key in (log_key, lease_key, witness_key):
         key_id(key)
     content = _new_identity()
-    operator_key = new_private_key()
     ring = KeyRing(
         version=FIRST_VERSION,
         previous_hash="",
@@ -90,23 +90,20 @@ def initialise(
         lease_key=lease_key,
         witness_key=witness_key,
         executor_key=executor_key,
-        operator_key=public_text(load_private_key(operator_key)),
         tag_key_id=tag_key_id(bytes.fromhex(str(content["tag_key"]))),
         policy_hash=policy_hash,
         rp_id=settings.rp_id,
         origins=parse_origins(list(settings.origins), rp_id=settings.rp_id, environment=settings.environment),
         attestation_roots=(),
         credentials=(),
-        recovery_key="",
-        bootstrap_key="",
-        bootstrap_expires_at_ms=0,
+        recovery_key="" if codes is None else codes.public("recovery"),
+        bootstrap_key="" if codes is None else codes.public("bootstrap"),
+        bootstrap_expires_at_ms=0 if codes is None else codes.expires_at_ms,
         baseline=baseline,
     )
     write_secret_file(path, {**content, "ring_hash": ring_hash(ring), "ring_version": ring.version})
     permit_genesis(settings.state_dir)
     _hand_over(settings, content)
-    # The operator's private half is not the gateway's: whoever keeps this file offline keeps releases in his hand.
-    write_secret_file(settings.state_dir / HANDOVER_FOLDER / OPERATOR_KEY_FILE, {"operator_key": operator_key})
     settings.ring_file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.ring_file, ring_bytes(ring), mode=0o644)
     _publish_log_keys(settings, ring)
@@ -150,8 +147,6 @@ def load_identity(settings: GatewaySettings) -> tuple[Identity, KeyRing]:
         raise ConfigurationError(f"{path}: not there; run `trade-gateway init` first")
     identity = _parse_identity(read_secret_file(path), path)
     ring = read_ring(settings.ring_file)
-    if ring.operator_key and not settings.is_simulated:
-        raise ConfigurationError(f"{settings.ring_file}: has an operator key, which is for simulated ones")
     expected = {
         "deployment": identity.deployment,
         "environment": settings.environment,

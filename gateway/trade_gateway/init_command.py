@@ -19,6 +19,7 @@ from trade_core.errors import (
 from trade_core.trust.baseline import Baseline
 from trade_core.trust.keys import key_id
 from trade_gateway.baseline import read_baseline
+from trade_gateway.codes import new_codes, said
 from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_order_key, require_uninitialised
 from trade_gateway.policy.limits import Policy, policy_hash
 from trade_gateway.policy_file import read_policy
@@ -31,14 +32,23 @@ class BaselineUnavailable(TradeError):
     """The exchange could not be asked what the account has; nothing was written."""
 
 
-def initialise_deployment(settings: GatewaySettings, *, watchdog_public: Path, journal_public: Path) -> str:
+def initialise_deployment(
+    settings: GatewaySettings,
+    *,
+    watchdog_public: Path,
+    journal_public: Path,
+    executor_public: Path | None = None,
+    codes_file: Path | None = None,
+) -> str:
     """Make keys, ring and handover files of a new deployment; answers what to tell the person at the terminal.
 
     Raises ConfigurationError, NotTrusted, BaselineUnavailable; nothing has been written then.
     """
     lease_key, witness_key = _public_keys(watchdog_public, "lease_key", "witness_key", of="a watchdog")
     (log_key,) = _public_keys(journal_public, "log_key", of="a journal writer")
+    executor_key = "" if executor_public is None else _public_keys(executor_public, "executor_key", of="an executor")[0]
     require_uninitialised(settings)
+    codes = new_codes(settings, codes_file=codes_file)
     for key in (log_key, lease_key, witness_key):
         key_id(key)  # before the exchange is asked: a wrong file is known at once
     policy = read_policy(settings.policy_file, counts=settings.policy_counts)
@@ -50,7 +60,11 @@ def initialise_deployment(settings: GatewaySettings, *, watchdog_public: Path, j
         witness_key=witness_key,
         policy_hash=policy_hash(policy),
         baseline=baseline,
+        executor_key=executor_key,
+        codes=codes,
     )
+    if codes is not None and codes_file is not None:
+        codes.write(codes_file)
     return "\n".join(
         [
             f"deployment {ring.deployment} for account {ring.account} ({ring.environment})",
@@ -58,6 +72,7 @@ def initialise_deployment(settings: GatewaySettings, *, watchdog_public: Path, j
             " coins were there before; orders that appear later without the gateway's tag are a stranger's",
             f"key ring: {settings.ring_file}",
             f"handover files for watchdog, operator and freqtrade: {settings.state_dir / HANDOVER_FOLDER}",
+            *(said(codes, codes_file=codes_file)),
         ]
     )
 

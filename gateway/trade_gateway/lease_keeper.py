@@ -11,7 +11,7 @@ Guarantees
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
@@ -67,6 +67,12 @@ class LeaseKeeper:
         self.witnessed.take(checkpoint)
         self.second.take(lease, wall_ns=wall_ns, monotonic_ns=now_ns)
         return lease
+
+    def adopt_ring(self, ring: KeyRing) -> None:
+        """Believe leases under another ring; the held one was given under the one before, and counts no more."""
+        self._ring, self._ring_hash = ring, ring_hash(ring)
+        if self.held is not None:
+            self.held = replace(self.held, dies_at_ns=self._clock.monotonic_ns())
 
     @property
     def generation(self) -> int:

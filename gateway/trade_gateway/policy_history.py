@@ -101,6 +101,10 @@ class PolicyHistory:
             case _:
                 return False
 
+    def adopt_ring(self, ring: KeyRing) -> None:
+        """Believe warrants under another ring from now on; the policy in force stays."""
+        self._ring = ring
+
     def announce(self, nonce: str) -> None:
         """Remember that a warrant was announced: whatever becomes of it, it is not announced again."""
         self._announced_nonces.add(nonce)

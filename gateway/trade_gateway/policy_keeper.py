@@ -2,7 +2,7 @@
 
 Guarantees
 - A file that only tightens is in force within two looks: its row is durable first, then every part has it in one step.
-- A file that loosens anything changes nothing. A warrant of the operator for exactly this step, announced in words,
+- A file that loosens anything changes nothing. A warrant of a person for exactly this step, announced in words,
   puts it in force after RELEASE_DELAY_S; a halt or another change of the file in between voids it.
 - A file that is missing, unreadable, contradictory or beyond the rungs raises a fault until it is good again; the
   policy in force stays, and no risk is added.
@@ -26,6 +26,7 @@ from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import PolicyStep, open_policy_warrant
 from trade_core.trust.ring import KeyRing
+from trade_core.trust.signed_warrant import SignedWarrant
 from trade_core.trust.warrant import check_in_time
 from trade_gateway.limits_view import losses, shown_loss
 from trade_gateway.policy.content import policy_text
@@ -78,6 +79,7 @@ class PolicyKeeper:
         self._is_clock_trusted = is_clock_trusted
         self._on_fault = on_fault
         self._on_change = on_change
+        self.check_counters: Callable[[SignedWarrant], object] = lambda _: None  # refuses what a copied key signed
         self._settling = Settling()
         self._settled = NOT_READ
         self._judged: tuple[str, str, FileVerdict] | None = None
@@ -98,6 +100,12 @@ class PolicyKeeper:
     def is_file_in_force(self) -> bool:
         """Whether the file says what is in force."""
         return self._settled.status is FileStatus.IN_FORCE
+
+    def adopt_ring(self, ring: KeyRing) -> None:
+        """Believe warrants under another ring from now on."""
+        self._ring = ring
+        self._history.adopt_ring(ring)
+        self.void(reason="the key ring changed", by="ring")
 
     async def anchor(self) -> bool:
         """Make sure that the journal holds the policy that the ring names; without it no change could be judged."""
@@ -219,6 +227,7 @@ class PolicyKeeper:
         if not self._is_clock_trusted():
             raise NotTrusted("policy warrant: the clock is not trusted, so its time cannot be judged")
         check_in_time(step.warrant, now_ms=self._clock.wall_ns() // NS_PER_MS)
+        self.check_counters(step.signed)
         return step, verdict.policy
 
     def _announcement(self, step: PolicyStep, policy: Policy) -> Fields:

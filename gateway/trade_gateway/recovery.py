@@ -52,7 +52,7 @@ class Recovered:
 class ReleaseJudge(Protocol):
     """Who tells whether a warrant in the journal really lifted the latch of a row."""
 
-    def __call__(self, raw: bytes, *, latch_sequence: int) -> bool:
+    def __call__(self, raw: bytes, *, latch_sequence: int, latch: TradingState) -> bool:
         """Verify the warrant again."""
         ...
 
@@ -138,7 +138,7 @@ def _apply_latch(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> No
     except ValueError:
         return
     # A row alone releases nothing: the warrant in it is verified again.
-    if is_release(raw, latch_sequence=recovered.latch_sequence):
+    if is_release(raw, latch_sequence=recovered.latch_sequence, latch=recovered.latch):
         recovered.latch, recovered.latch_reason, recovered.latch_sequence = TradingState.ACTIVE, "", None
         recovered.releases += 1
 

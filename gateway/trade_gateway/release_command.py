@@ -1,82 +1,85 @@
-"""`trade-gateway release`: a person reads what is held or loosened and why, signs, and hands the warrant over."""
+"""`trade-gateway release`: drafts what would lift a latch or loosen the policy, and hands it over once it is signed.
+
+A person reads what is held or loosened and why, and touches a security key over exactly these bytes; which program
+brings draft, key and person together is not the gateway's affair. It verifies what comes back by itself.
+"""
 
 from __future__ import annotations
 
 import secrets
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.administration import admin_address
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
-from trade_core.secrets import read_secret_file, secret_text
-from trade_core.trust.keys import load_private_key
+from trade_core.ring_keeper import current_ring
+from trade_core.secrets import read_secret_file
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import parse_release_subject, release_subject
-from trade_core.trust.ring import read_ring, ring_hash
-from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, sign_warrant
-from trade_gateway.identity import HANDOVER_FOLDER, OPERATOR_KEY_FILE
+from trade_core.trust.ring import ring_hash
+from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, warrant_bytes
+from trade_gateway.identity import HANDOVER_FOLDER
 from trade_gateway.policy_file import look_at
 from trade_gateway.policy_release import explained, requested_policy, subject_of, words_of
 from trade_gateway.settings import GatewaySettings
 
-WARRANT_LIFETIME_MS = 120_000
+WARRANT_LIFETIME_MS = 240_000
 _TIMEOUT_S = 5.0
-_CONFIRMATION = "release"
 
 
 class ReleaseFailed(TradeError):
     """The gateway could not be asked, or did not take the warrant; the message says why."""
 
 
-def release(
-    settings: GatewaySettings, *, key_file: Path | None, reason: str, is_confirmed: bool, rebased: Sequence[str] = ()
-) -> str:
-    """Release the gateway's HALTED latch and return what to tell the person. Raises ReleaseFailed, TradeError.
+def draft_release(settings: GatewaySettings, path: Path, *, reason: str, rebased: Sequence[str] = ()) -> str:
+    """Write the warrant that would lift the gateway's latch; answers what to tell the person.
 
     `rebased` names the rungs of the watchdog's ladder whose windows begin anew at the equity of the release.
+    Raises ReleaseFailed, TradeError.
     """
-    key = _operator_key(settings, key_file)
     with _admin(settings) as http:
         state = _ask(http, "GET", "/state", None)
-        subject = state.get("latch_subject")
-        if not isinstance(subject, str):
-            raise ReleaseFailed(f"nothing to release: the gateway is {state.get('trading_state')} and not latched")
-        subject = release_subject(parse_release_subject(subject).sequence, rungs=rebased)
-        words = _words(state, reason, rebased=parse_release_subject(subject).rungs)
-        if not is_confirmed and not _is_confirmed(words):
-            raise ReleaseFailed("not released: it was not confirmed")
-        warrant = _warrant(settings, subject, words, purpose=WarrantPurpose.RELEASE)
-        answer = _ask(http, "POST", "/release", sign_warrant(warrant, key))
-    return f"announced: {words}; it takes effect in {answer['takes_effect_in_s']} s unless the gateway halts again"
+    subject = state.get("latch_subject")
+    if not isinstance(subject, str):
+        raise ReleaseFailed(f"nothing to release: the gateway is {state.get('trading_state')} and not latched")
+    subject = release_subject(parse_release_subject(subject).sequence, rungs=rebased)
+    words = _words(state, reason, rebased=parse_release_subject(subject).rungs)
+    _write(path, _warrant(settings, subject, words, purpose=WarrantPurpose.RELEASE))
+    keys = "two different security keys sign" if state.get("trading_state") == "KILLED" else "a security key signs"
+    return f"{path}: drafted, {keys} it within {WARRANT_LIFETIME_MS // 1000} s: {words}"
 
 
-def release_policy(settings: GatewaySettings, *, key_file: Path | None, reason: str, is_confirmed: bool) -> str:
-    """Ask for the policy file's looser policy, and return what to tell the person. Raises ReleaseFailed, TradeError."""
-    key = _operator_key(settings, key_file)
+def draft_policy(settings: GatewaySettings, path: Path, *, reason: str) -> str:
+    """Write the warrant for the policy file's looser policy. Raises ReleaseFailed, TradeError."""
     with _admin(settings) as http:
         look, state = look_at(settings.policy_file), _ask(http, "GET", "/state", None)
-        old, new = requested_policy(look, state, counts=settings.policy_counts)
-        words = words_of(old, new, reason=reason)
-        if not is_confirmed and not _is_confirmed(f"{explained(old, new)}\n{words}"):
-            raise ReleaseFailed("not released: it was not confirmed")
-        warrant = _warrant(settings, subject_of(old, new), words, purpose=WarrantPurpose.POLICY)
-        answer = _ask(http, "POST", "/release", sign_warrant(warrant, key))
-    return (
-        f"announced: {words}\n{explained(old, new)}\n"
-        f"it takes effect in {answer['takes_effect_in_s']} s unless the gateway halts or the file changes"
-    )
+    old, new = requested_policy(look, state, counts=settings.policy_counts)
+    words = words_of(old, new, reason=reason)
+    _write(path, _warrant(settings, subject_of(old, new), words, purpose=WarrantPurpose.POLICY))
+    return f"{explained(old, new)}\n{path}: drafted, a security key signs it: {words}"
 
 
-def _operator_key(settings: GatewaySettings, key_file: Path | None) -> Ed25519PrivateKey:
-    path = key_file if key_file is not None else settings.state_dir / HANDOVER_FOLDER / OPERATOR_KEY_FILE
-    return load_private_key(secret_text(read_secret_file(path), "operator_key", path=path).reveal())
+def hand_over(settings: GatewaySettings, path: Path) -> str:
+    """Give a signed warrant to the gateway, which verifies it by itself. Raises ReleaseFailed, ConfigurationError."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    with _admin(settings) as http:
+        answer = _ask(http, "POST", "/release", raw)
+    return f"announced; it takes effect in {answer['takes_effect_in_s']} s unless the gateway halts before"
+
+
+def _write(path: Path, warrant: Warrant) -> None:
+    try:
+        path.write_bytes(warrant_bytes(warrant))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _admin(settings: GatewaySettings) -> httpx.Client:
@@ -92,15 +95,8 @@ def _words(state: dict[str, Any], reason: str, *, rebased: Sequence[str]) -> str
     return neutralise(text, limit=380)
 
 
-def _is_confirmed(words: str) -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigurationError("there is no terminal to confirm at; pass --yes to sign without asking")
-    print(words)
-    return input(f'type "{_CONFIRMATION}" to sign: ').strip() == _CONFIRMATION
-
-
 def _warrant(settings: GatewaySettings, subject: str, words: str, *, purpose: WarrantPurpose) -> Warrant:
-    ring = read_ring(settings.ring_file)
+    ring = current_ring(settings.ring_file)
     return Warrant(
         purpose=purpose.value,
         version=WARRANT_VERSION,

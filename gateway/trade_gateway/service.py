@@ -16,11 +16,14 @@ from typing import Any
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeUnavailable
+from trade_core.ring_keeper import RingKeeper, published_rings
 from trade_core.secrets import Secret
 from trade_core.settings import shown_settings
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.log_warrant import FIRST_LOG
 from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.ring_book import ring_named
+from trade_core.trust.signed_warrant import open_warrant
 from trade_gateway.account.activity import Activity, ActivityLimits
 from trade_gateway.account.keeper import AccountKeeper
 from trade_gateway.account.private_stream import private_stream
@@ -49,7 +52,7 @@ from trade_gateway.policy.model import NOTHING_PERMITTED
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy_file import look_at, usable_policy
-from trade_gateway.policy_history import InForce, PolicyHistory
+from trade_gateway.policy_history import InForce, PolicyHistory, warrant_of
 from trade_gateway.policy_keeper import LOOK_EVERY_S, PolicyKeeper, is_policy_warrant
 from trade_gateway.reads import Reads
 from trade_gateway.recorder import Recorder
@@ -245,6 +248,15 @@ class Gateway:
             on_fault=lambda is_there: self.states.set_fault(Fault.POLICY_FILE, is_there=is_there),
             on_change=self._put_in_force,
         )
+        self._rings = RingKeeper(
+            folder=settings.state_dir,
+            first=ring,
+            record=lambda kind, fields: self.recorder.append_durable(RowKind(kind), fields),
+            clock=clock,
+            is_clock_trusted=self.states.is_clock_trusted,
+            on_ring=self._adopt_new_ring,
+        )
+        self.states.check_counters = self._policies.check_counters = self._rings.check_counters
         self.states.on_latched = lambda reason, by: self._policies.void(reason=reason, by=by)
 
     async def start(self, *, stop: asyncio.Event) -> None:
@@ -261,6 +273,8 @@ class Gateway:
             is_release=self.states.is_release,
             on_row=self._replay,
         )
+        self._adopt_ring(self._rings.ring)
+        self._publish_rings()
         in_force = self._begin_policy()
         self.recorder.policy_hash = in_force.policy_hash
         self.states.restore(recovered)
@@ -349,14 +363,53 @@ class Gateway:
             return await self._policies.accept(raw)
         return await self.states.accept_release(raw)
 
+    async def accept_kill(self, raw: bytes) -> dict[str, Any]:
+        """Latch KILLED by a kill warrant. Raises NotTrusted."""
+        return await self.states.accept_kill(raw)
+
+    async def accept_ring(self, raw: bytes) -> dict[str, Any]:
+        """Take the next key ring, or the warrant that cancels one that waits. Raises NotTrusted."""
+        return await self._rings.accept(raw)
+
+    def _adopt_new_ring(self, ring: KeyRing) -> None:
+        self._adopt_ring(ring)
+        self._publish_rings()
+
+    def _adopt_ring(self, ring: KeyRing) -> None:
+        """Give a ring to every part that believes by one, in one step between two decisions."""
+        self._ring, self._ring_hash = ring, ring_hash(ring)
+        self.states.adopt_ring(ring)
+        self._policies.adopt_ring(ring)
+
+    def _publish_rings(self) -> None:
+        """Let commands that draft warrants know the ring that counts; nothing is believed by that file."""
+        try:
+            published_rings(self._rings.book, beside=self._settings.ring_file)
+        except OSError as error:
+            log.error("the key rings cannot be published beside %s: %s", self._settings.ring_file, error.strerror)
+
     def _replay(self, row: Row) -> None:
+        if "warrant" in row.fields:
+            self._adopt_ring_of(row)
         if row.kind is RowKind.LOG_SUCCEEDED:
             try:
                 self._log_number = check_succession(row, ring=self._ring, number=self._log_number).number
             except NotTrusted as error:
                 raise ConfigurationError(f"the journal goes on in a new log that nobody has ordered: {error}") from None
             self._witnessed.follow(gateway_log_keys(self._ring, number=self._log_number).log)
+        if row.kind is RowKind.RING_CHANGED:
+            ring = ring_named(self._rings.book, str(row.fields.get("new_hash"))) or self._rings.recover(row.fields)
+            if ring is not None:
+                self._adopt_ring(ring)  # what follows was ordered under it
         self._replay_policy(row)
+
+    def _adopt_ring_of(self, row: Row) -> None:
+        """Go on to the ring that a row's warrant names, where the row of that ring is among those that were lost."""
+        raw, rings = warrant_of(row.fields), self._rings.book.rings
+        for ring in rings[rings.index(self._ring) + 1 :]:
+            with suppress(NotTrusted):
+                open_warrant(raw, ring=ring)
+                self._adopt_ring(ring)
 
     def _replay_policy(self, row: Row) -> None:
         if self._history.take(row) and self._history.current is not None:
@@ -456,6 +509,7 @@ class Gateway:
             "policy_hash": self.recorder.policy_hash,
             "policy": self._policies.describe(),
             "ring_hash": self._ring_hash,
+            "ring": self._rings.describe(),
             "baseline": shown_baseline(self._ring.baseline),
             "account_view": self._keeper.describe(),
             "references": self._references.describe(),
@@ -493,6 +547,7 @@ class Gateway:
     async def _keep_policy(self) -> None:
         while not self._stop.is_set():
             await self._policies.work()
+            await self._rings.work()
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _keep_account(self) -> None:

@@ -2,10 +2,10 @@
 
 Guarantees
 - A latch counts from the moment it is set; its row follows and is tried again until it is durable.
-- Nothing but a warrant lifts the operator latch: signed by the ring's operator key, naming the latch row that it
+- Nothing but a warrant lifts the operator latch: touched by a security key of the ring, naming the latch row that it
   lifts, in time, by a trusted clock. It takes effect only RELEASE_DELAY_S after it was announced, and any halt in
   between voids it.
-- KILLED is not lifted here at all.
+- KILLED is set by a kill warrant alone, and lifted by two different security keys alone.
 - A release re-arms the throttles too: they wait for a person, and this is that person.
 """
 
@@ -19,14 +19,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
+from trade_core.clock_watch import ClockWatch
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import parse_release_subject, release_subject
-from trade_core.trust.ring import SIMULATED, KeyRing, ring_hash
+from trade_core.trust.ring import SIMULATED, KeyRing
+from trade_core.trust.signed_warrant import SignedWarrant, check_order, open_warrant, require_two_keys
 from trade_core.trust.succession import MIN_CREDENTIALS
-from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time, check_warrant, open_warrant
-from trade_gateway.clock_watch import ClockWatch
+from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time
 from trade_gateway.lease_keeper import LeaseKeeper
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
@@ -39,6 +40,8 @@ from trade_journal.log.rows import STRING_CHARACTERS_MAX, Fields, RowKind
 
 RELEASE_DELAY_S = 60
 MEMORY_EVERY_S = 60
+KILL_AUDIENCE = "executor"
+"""Who a kill is ordered of; the gateway reads the same warrant over the executor's shoulder."""
 log = logging.getLogger(__name__)
 
 
@@ -84,6 +87,7 @@ class StateKeeper:
         self._last_state: TradingState | None = None
         self._was_lease_fresh = False
         self._lease_lapsed_at_ns = clock.wall_ns()
+        self.check_counters: Callable[[SignedWarrant], object] = lambda _: None  # refuses what a copied key signed
         self.on_released: Callable[[], None] = lambda: None  # for what a person re-arms with the release
         self.on_latched: Callable[[str, str], None] = lambda *_: None  # for what any halt voids
         self.on_witnessed: Callable[[bytes], None] = lambda _: None  # for who keeps cosigned checkpoints
@@ -195,7 +199,7 @@ class StateKeeper:
     async def accept_release(self, raw: bytes) -> dict[str, Any]:
         """Verify a release warrant and announce it. Raises NotTrusted, after a row that says why."""
         try:
-            warrant = self._checked_release(raw)
+            warrant = self._checked_release(raw).warrant
         except NotTrusted as error:
             self._recorder.append_later(RowKind.RELEASE_REFUSED, {"reason": str(error)[:200]})
             log.warning("release refused: %s", error)
@@ -208,45 +212,66 @@ class StateKeeper:
         log.warning("release announced, in effect in %d s unless halted again: %s", RELEASE_DELAY_S, warrant.words)
         return {"trading_state": self.trading_state().name, "takes_effect_in_s": RELEASE_DELAY_S}
 
-    def _checked_release(self, raw: bytes) -> Warrant:
-        warrant = open_warrant(raw, operator_key=self._ring.operator_key)
-        if self.latched() is not TradingState.HALTED:
-            raise NotTrusted(f"release: the latch is {self.latched().name}, only HALTED can be released")
+    def _checked_release(self, raw: bytes) -> SignedWarrant:
+        signed = open_warrant(raw, ring=self._ring)
+        if self.latched() < TradingState.HALTED:
+            raise NotTrusted(f"release: the latch is {self.latched().name}, only HALTED or KILLED can be released")
         if self._latch_sequence is None:
             raise NotTrusted("release: the latch has no durable row yet")
-        self._check_names(warrant, self._latch_sequence)
-        if not self._clock_watch.is_trusted():
-            raise NotTrusted("release: the clock is not trusted, so the warrant's time cannot be judged")
-        check_in_time(warrant, now_ms=self._clock.wall_ns() // NS_PER_MS)
-        return warrant
+        self._check_names(signed, latch_sequence=self._latch_sequence, latch=self.latched())
+        check_in_time(
+            signed.warrant,
+            now_ms=self._clock.wall_ns() // NS_PER_MS,
+            is_clock_trusted=self._clock_watch.is_trusted(),
+        )
+        self.check_counters(signed)
+        return signed
+
+    async def accept_kill(self, raw: bytes) -> dict[str, Any]:
+        """Latch KILLED by the warrant that the executor was given. Raises NotTrusted, after a row that says why."""
+        try:
+            signed = open_warrant(raw, ring=self._ring)
+            check_order(signed, purpose=WarrantPurpose.KILL, audience=KILL_AUDIENCE, subject=signed.warrant.subject)
+            check_in_time(
+                signed.warrant,
+                now_ms=self._clock.wall_ns() // NS_PER_MS,
+                is_clock_trusted=self._clock_watch.is_trusted(),
+            )
+        except NotTrusted as error:
+            self._recorder.append_later(RowKind.RELEASE_REFUSED, {"reason": str(error)[:200]})
+            log.warning("kill refused: %s", error)
+            raise
+        await self.latch(TradingState.KILLED, reason=f"killed: {signed.warrant.words}"[:400], by="warrant")
+        return {"trading_state": self.trading_state().name}
+
+    def adopt_ring(self, ring: KeyRing) -> None:
+        """Believe the security keys of another ring from now on, and leases under it alone."""
+        self._ring = ring
+        self.lease.adopt_ring(ring)
+        if self._pending is not None:  # announced under keys that may be gone
+            self._pending = None
+            self._recorder.append_later(RowKind.RELEASE_VOIDED, {"reason": "the key ring changed", "by": "ring"})
 
     def is_clock_trusted(self) -> bool:
         """Tell whether a warrant's time can be judged."""
         return self._clock_watch.is_trusted()
 
-    def is_release(self, raw: bytes, *, latch_sequence: int) -> bool:
+    def is_release(self, raw: bytes, *, latch_sequence: int, latch: TradingState) -> bool:
         """Tell whether a warrant found in the journal really lifted the latch of a row; its time has been judged."""
         try:
-            self._check_names(open_warrant(raw, operator_key=self._ring.operator_key), latch_sequence)
+            self._check_names(open_warrant(raw, ring=self._ring), latch_sequence=latch_sequence, latch=latch)
         except NotTrusted as error:
             log.warning("a release in the journal is not believed: %s", error)
             return False
         return True
 
-    def _check_names(self, warrant: Warrant, latch_sequence: int) -> None:
+    def _check_names(self, signed: SignedWarrant, *, latch_sequence: int, latch: TradingState) -> None:
         """Check that a warrant is for us and this latch; which rungs it re-bases besides is the watchdog's affair."""
-        if parse_release_subject(warrant.subject).sequence != latch_sequence:
+        if parse_release_subject(signed.warrant.subject).sequence != latch_sequence:
             raise NotTrusted("warrant: subject is not what it must be here")
-        check_warrant(
-            warrant,
-            purpose=WarrantPurpose.RELEASE,
-            deployment=self._ring.deployment,
-            environment=self._ring.environment,
-            audience=AUDIENCE,
-            account=self._ring.account,
-            ring_hash=ring_hash(self._ring),
-            subject=warrant.subject,
-        )
+        check_order(signed, purpose=WarrantPurpose.RELEASE, audience=AUDIENCE, subject=signed.warrant.subject)
+        if latch >= TradingState.KILLED:
+            require_two_keys(signed)
 
     async def work(self, *, is_journal_writable: bool) -> None:
         """Do what time alone brings: lapsed leases, leaps of the clock, rows owed, a release that is due."""

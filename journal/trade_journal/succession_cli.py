@@ -1,14 +1,14 @@
 """`trade-journal succeed`: begins a new log behind the rows that the watchdog has seen, where the journal was lost.
 
 It reads the watchdog's copy, verifies all of it with the ring's keys, shows what would go on and what is lost, and
-signs a warrant with the operator's key. The journal that it makes begins HALTED: what the lost rows held is not known.
+drafts a warrant for a security key to sign. With the signed one it begins the new log. The journal that it makes begins
+HALTED: what the lost rows held is not known.
 """
 
 from __future__ import annotations
 
 import argparse
 import secrets
-import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ from typing import Final
 
 from trade_core.errors import ConfigurationError
 from trade_core.logs import neutralise
-from trade_core.secrets import read_secret_file, secret_text, write_atomically
+from trade_core.ring_keeper import current_ring
+from trade_core.secrets import write_atomically
 from trade_core.settings import load_settings
-from trade_core.trust.keys import load_private_key
-from trade_core.trust.log_warrant import AUDIENCE, log_subject
-from trade_core.trust.ring import KeyRing, read_ring, ring_hash
-from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, sign_warrant
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.log_warrant import AUDIENCE, log_subject, open_log_warrant
+from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, check_in_time, warrant_bytes
 from trade_journal.errors import JournalDamaged, JournalRefused
 from trade_journal.log.log_succession import check_succession, succession_entry
 from trade_journal.log.rendering import time_text
@@ -40,9 +41,8 @@ from trade_journal.writer.emergency_segment import SEGMENT_FILE, EmergencySegmen
 from trade_journal.writer.writer_identity import load_log_identity
 from trade_journal.writer.writer_settings import JournalWriterSettings
 
-WARRANT_LIFETIME_MS: Final = 120_000
+WARRANT_LIFETIME_MS: Final = 240_000
 PUBLIC_KEYS_FILE: Final = "public-keys.txt"
-_CONFIRMATION: Final = "succeed"
 _WORDS_MAX: Final = 380
 _REASON: Final = "the journal was lost; look at the account before this is released"
 
@@ -62,9 +62,12 @@ def add_succeed_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
     succeed = commands.add_parser("succeed", help=words, description=words, epilog=epilog)
     succeed.add_argument("--config", required=True, type=Path, metavar="FILE", help="the journal writer's settings")
     succeed.add_argument("--copy", required=True, type=Path, metavar="FILE", help="the watchdog's witnessed-gateway.db")
-    succeed.add_argument("--key", required=True, type=Path, metavar="FILE", help="the operator's key")
-    succeed.add_argument("--reason", required=True, help="what happened; journaled")
-    succeed.add_argument("--yes", action="store_true", help="sign without asking at the terminal")
+    what = succeed.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--draft", type=Path, metavar="FILE", help="write the warrant's bytes, for a security key to sign"
+    )
+    what.add_argument("--warrant", type=Path, metavar="FILE", help="begin the new log by a signed warrant")
+    succeed.add_argument("--reason", help="what happened; stands in the warrant and the journal")
     succeed.set_defaults(run=_succeed)
 
 
@@ -72,16 +75,15 @@ def _succeed(options: argparse.Namespace) -> int:
     settings = load_settings(options.config, JournalWriterSettings)
     path = _journal_path(settings)
     require_room(path)
-    ring = read_ring(settings.ring_file)
+    ring = current_ring(settings.ring_file)
     _require_no_emergency_rows(settings, ring)
     seen = _seen(options.copy.absolute(), ring)
+    if options.draft is not None:
+        return _draft(options, ring, seen)
+    warrant = _signed(options.warrant, ring, seen)
+    words = open_log_warrant(warrant, ring=ring).warrant.words
     identity = load_log_identity(settings, number=seen.number + 1)
-    words = neutralise(_words(seen, options.reason), limit=_WORDS_MAX)
-    if not options.yes and not _is_confirmed(words):
-        raise ConfigurationError("no new log: it was not confirmed")
-    key = load_private_key(secret_text(read_secret_file(options.key), "operator_key", path=options.key).reveal())
     note = identity.signer.sign(seen.copy.tree).rendered().encode()
-    warrant = sign_warrant(_warrant(ring, seen, words), key)
     entries = _first_rows(ring, seen, note=note, warrant=warrant)
     go_on_behind(seen.copy, path, note=note, entries=entries)
     public = settings.ring_file.with_name(PUBLIC_KEYS_FILE)
@@ -90,6 +92,32 @@ def _succeed(options: argparse.Namespace) -> int:
     print(f"{public}: has the name of the new log; hand it to who verifies")
     print("It begins HALTED. Start journal writer, gateway and watchdog, look at the account, then release.")
     return 0
+
+
+def _draft(options: argparse.Namespace, ring: KeyRing, seen: _Seen) -> int:
+    if not options.reason:
+        raise ConfigurationError("--draft: a new log needs its --reason")
+    words = neutralise(_words(seen, options.reason), limit=_WORDS_MAX)
+    write_atomically(options.draft, warrant_bytes(_warrant(ring, seen, words)), mode=0o600)
+    print(f"{options.draft}: drafted, a security key signs it within {WARRANT_LIFETIME_MS // 1000} s: {words}")
+    return 0
+
+
+def _signed(path: Path, ring: KeyRing, seen: _Seen) -> bytes:
+    """Read a signed warrant for just this new log, in time. Raises NotTrusted, ConfigurationError."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    ordered = open_log_warrant(raw, ring=ring)
+    if (ordered.number, ordered.size, ordered.root) != (
+        seen.number + 1,
+        seen.copy.tree.size,
+        seen.copy.tree.root().hex(),
+    ):
+        raise NotTrusted(f"{path}: is for another log than the one behind these {seen.copy.tree.size} rows")
+    check_in_time(ordered.warrant, now_ms=time.time_ns() // 1_000_000)
+    return raw
 
 
 def _journal_path(settings: JournalWriterSettings) -> Path:
@@ -141,13 +169,6 @@ def _words(seen: _Seen, reason: str) -> str:
         f"has seen, the last cosigned at {witnessed}; what came after them is lost; HALTED until released; "
         f"reason given: {reason}"
     )
-
-
-def _is_confirmed(words: str) -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigurationError("there is no terminal to confirm at; pass --yes to sign without asking")
-    print(words)
-    return input(f'type "{_CONFIRMATION}" to sign: ').strip() == _CONFIRMATION
 
 
 def _warrant(ring: KeyRing, seen: _Seen, words: str) -> Warrant:

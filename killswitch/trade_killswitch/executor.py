@@ -9,13 +9,15 @@ Guarantees
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from trade_core.alerts.model import TEXT_CHARACTERS_MAX, Alert, Severity
 from trade_core.alerts.outbox import Outbox
 from trade_core.clock import Clock
+from trade_core.ring_keeper import RingKeeper
 from trade_core.settings import shown_settings
-from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.ring import ring_hash
 from trade_journal.log.rendering import rendered_row
 from trade_journal.log.rows import RowKind
 from trade_journal.writer.writer import JournalWriter
@@ -42,7 +44,7 @@ class Executor:
         self,
         *,
         settings: ExecutorSettings,
-        ring: KeyRing,
+        rings: RingKeeper,
         journal: JournalWriter,
         parts: Parts,
         readiness: Readiness,
@@ -53,7 +55,7 @@ class Executor:
         clock: Clock,
     ) -> None:
         self._settings = settings
-        self._ring = ring
+        self.rings = rings
         self._journal = journal
         self._recorder = parts.recorder
         self._readiness = readiness
@@ -69,7 +71,7 @@ class Executor:
     async def start(self) -> None:
         """Say in the journal that it began, and go on with a kill or a sweep that was not over. Raises JournalError."""
         await self._recorder.record(
-            RowKind.PROCESS_STARTED, {"process": "executor", "ring_hash": ring_hash(self._ring)}
+            RowKind.PROCESS_STARTED, {"process": "executor", "ring_hash": ring_hash(self.rings.ring)}
         )
         await self._recorder.record(RowKind.CONFIG_LOADED, shown_settings(self._settings))
         if not await self._killer.resume(self._journal):
@@ -91,9 +93,10 @@ class Executor:
         self._recorder.update_gauges()
         return {
             "environment": self._settings.environment,
-            "deployment": self._ring.deployment,
+            "deployment": self.rings.ring.deployment,
             "account": self._settings.account,
-            "ring_hash": ring_hash(self._ring),
+            "ring_hash": ring_hash(self.rings.ring),
+            "ring": self.rings.describe(),
             "exit_key": self._readiness.exit_key_words,
             "ready": self._readiness.status(),
             "armed": {"is_armed": False, "reason": NOT_ARMED},
@@ -139,10 +142,10 @@ class Executor:
             "purpose": "drill" if is_drill else "kill",
             "audience": AUDIENCE,
             "subject": kill_subject(endings),
-            "deployment": self._ring.deployment,
+            "deployment": self.rings.ring.deployment,
             "environment": self._settings.environment,
             "account": self._settings.account,
-            "ring_hash": ring_hash(self._ring),
+            "ring_hash": ring_hash(self.rings.ring),
             "words": kill_words(
                 account=self._settings.account,
                 environment=self._settings.environment,
@@ -184,6 +187,16 @@ class Executor:
             )
         )
 
+    async def accept_ring(self, raw: bytes) -> dict[str, Any]:
+        """Take the next key ring, or the warrant that cancels one that waits. Raises NotTrusted."""
+        return await self.rings.accept(raw)
+
+    async def keep_ring(self) -> None:
+        """Let a ring that waits count when it is due."""
+        while True:
+            await self.rings.work()
+            await asyncio.sleep(RING_EVERY_S)
+
     def acknowledge(self, subject: str) -> None:
         """Stop repeating the alerts of a subject."""
         self._outbox.acknowledge(subject)
@@ -202,3 +215,4 @@ class Executor:
 
 
 MAX_KILL_REQUESTS: Final = 64
+RING_EVERY_S: Final = 0.5

@@ -15,12 +15,15 @@ from trade_core.alerts.setup import read_channels
 from trade_core.bot_hosts.selection import bot_host_of
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import Clock, SystemClock
+from trade_core.clock_watch import ClockWatch
 from trade_core.logs import RefusalLog
 from trade_core.peer_protocol import peer_protocol
+from trade_core.ring_keeper import RingKeeper
 from trade_core.secrets import Secret
 from trade_core.serving import UnixListener, serve
 from trade_core.trust.keys import NotTrusted
 from trade_journal.errors import JournalError
+from trade_journal.log.rows import RowKind
 from trade_journal.writer.writer import JournalWriter
 from trade_killswitch.authorised import AuthorisedKill
 from trade_killswitch.console_rows import add_console_rows
@@ -116,9 +119,17 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         overdue=metrics.drill_overdue,
         clock=clock,
     )
+    clock_watch = ClockWatch(clock=clock)
+    rings = RingKeeper(
+        folder=settings.state_dir,
+        first=ring,
+        record=lambda kind, fields: recorder.record(RowKind(kind), fields),
+        clock=clock,
+        is_clock_trusted=clock_watch.is_trusted,
+    )
     executor = Executor(
         settings=settings,
-        ring=ring,
+        rings=rings,
         journal=journal,
         parts=parts,
         readiness=readiness,
@@ -130,7 +141,13 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
     )
     try:
         await executor.start()
-        loops = (readiness.keep_proving(), _keep_signing(executor), drills.run(), outbox.run())
+        loops = (
+            readiness.keep_proving(),
+            executor.keep_ring(),
+            _keep_signing(executor),
+            drills.run(),
+            outbox.run(),
+        )
         await _serve(settings, executor, loops, metrics, stop=stop or asyncio.Event())
     finally:
         await executor.stop()

@@ -85,6 +85,10 @@ class Controlled(Protocol):
         """Say what a warrant for a kill must name."""
         ...
 
+    async def accept_ring(self, raw: bytes) -> dict[str, Any]:
+        """Take the next key ring, or the warrant that cancels one that waits. Raises NotTrusted."""
+        ...
+
     def acknowledge(self, subject: str) -> None:
         """Stop repeating the alerts of a subject."""
         ...
@@ -148,6 +152,13 @@ def socket_app(executor: Controlled, *, registry: CollectorRegistry) -> FastAPI:
     @app.get("/draft")
     async def draft(purpose: Literal["kill", "drill"]) -> dict[str, Any]:
         return executor.kill_draft(is_drill=purpose == "drill")
+
+    @app.post("/ring")
+    async def ring(request: Request) -> dict[str, Any]:
+        try:
+            return await executor.accept_ring(await request.body())
+        except NotTrusted as error:
+            raise HTTPException(409, str(error)) from error
 
     @app.post("/ack")
     async def ack(asked: AckRequest) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Halts a saturated gateway, again and again, and looks for orders that were sent after it acknowledged.
 
 The judge is the exchange's own log: an order may arrive after the acknowledgement only if the acknowledgement named it
-as in flight. Every process reads the same monotonic clock. Between two flips the operator's warrant releases the halt.
+as in flight. Every process reads the same monotonic clock. Between two flips a touch releases the halt.
 """
 
 from __future__ import annotations
@@ -17,11 +17,8 @@ from types import TracebackType
 from rig.children import LoadTestFailed
 from rig.deployment import Deployment
 from rig.loader import load
+from rig.security_keys import LoadKey
 from rig.signed_orders import Ladder, write_orders
-
-from trade_core.settings import load_settings
-from trade_gateway.release_command import release
-from trade_gateway.settings import GatewaySettings
 
 NS_PER_S = 1_000_000_000
 CONNECTIONS = 64
@@ -110,12 +107,12 @@ def flip_often(
 ) -> Flips:
     """Halt and release so many times under load. Raises LoadTestFailed when a state does not come about."""
     found = Flips()
-    settings = load_settings(deployment.files.settings("gateway"), GatewaySettings)
+    key = LoadKey(deployment)
     with Saturation(deployment, ladders, folder=folder) as load_on:
         for number in range(1, count + 1):
             _wait_for_orders(deployment, load_on)
             _halt(deployment, found, reason=f"flip {number} of the load test")
-            release(settings, key_file=None, reason="the load test goes on", is_confirmed=True)
+            key.release()
             _wait_for_state(deployment, "ACTIVE")
             advance(found)
     return found

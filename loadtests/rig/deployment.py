@@ -77,7 +77,7 @@ class Deployment:
         write_journal_writer_settings(files, exchange=exchange)
         _run_to_end(init_watchdog_command(files))
         _run_to_end(init_journal_writer_command(files))
-        _run_to_end(init_gateway_command(files))
+        _run_to_end(init_gateway_command(files, has_executor=False))
         writer = self._run(service_spec(files, JOURNAL_WRITER))
         writer.wait_until(files.journal_socket("gateway").exists)
         self.start_gateway()

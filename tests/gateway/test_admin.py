@@ -56,6 +56,20 @@ class Gateway:
         self.leases.append(raw)
         return {"generation": 1}
 
+    async def accept_release(self, raw: bytes) -> dict[str, Any]:
+        return self._handed("release", raw)
+
+    async def accept_kill(self, raw: bytes) -> dict[str, Any]:
+        return self._handed("kill", raw)
+
+    async def accept_ring(self, raw: bytes) -> dict[str, Any]:
+        return self._handed("ring", raw)
+
+    def _handed(self, what: str, raw: bytes) -> dict[str, Any]:
+        if raw == b"bad":
+            raise NotTrusted("nobody signed it")
+        return {"handed": what}
+
     async def rows(self, from_seq: int, limit: int) -> list[dict[str, Any]]:
         if self.rows_error is not None:
             raise self.rows_error
@@ -323,3 +337,33 @@ async def test_admin_tells_the_protocol_whose_token_is_good(path: str, role: Rol
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9", headers=headers) as client:
         await client.get(path)
     assert recognised == [True] * is_recognised
+
+
+@pytest.mark.parametrize("what", ["release", "ring", "kill"])
+async def test_warrant_is_handed_to_the_gateway_which_says_whether_it_counts(what: str) -> None:
+    async with admin() as (client, _):
+        good, bad = [await client.post(f"/{what}", content=raw) for raw in (b"good", b"bad")]
+        long = await client.post(f"/{what}", content=b"x" * 16_385)
+    assert (good.status_code, good.json()) == (200, {"handed": what})
+    assert (bad.status_code, bad.json()) == (409, {"detail": "nobody signed it"})
+    assert long.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("what", "role", "status"),
+    [
+        ("release", Role.WATCHDOG, 403),
+        ("ring", Role.WATCHDOG, 403),
+        ("kill", Role.WATCHDOG, 200),
+        ("release", Role.PROBE, 403),
+        ("ring", Role.PROBE, 403),
+        ("kill", Role.PROBE, 403),
+        ("release", None, 401),
+        ("ring", None, 401),
+        ("kill", None, 401),
+    ],
+)
+async def test_warrant_is_taken_from_who_may_bring_one(what: str, role: Role | None, status: int) -> None:
+    async with admin(role) as (client, _):
+        answer = await client.post(f"/{what}", content=b"good")
+    assert answer.status_code == status

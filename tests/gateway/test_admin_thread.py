@@ -60,6 +60,14 @@ class Gateway:
         self.note("release", raw)
         return {}
 
+    async def accept_kill(self, raw: bytes) -> dict[str, Any]:
+        self.note("kill", raw)
+        return {}
+
+    async def accept_ring(self, raw: bytes) -> dict[str, Any]:
+        self.note("accept_ring", raw)
+        return {}
+
     async def rows(self, from_seq: int, limit: int) -> list[dict[str, Any]]:
         self.note("rows", (from_seq, limit))
         return []
@@ -84,6 +92,8 @@ async def test_every_call_is_made_in_the_gateways_own_thread() -> None:
             await asked.cosigned(),
             await asked.halt("r", by="operator"),
             await asked.accept_release(b"w"),
+            await asked.accept_kill(b"k"),
+            await asked.accept_ring(b"g"),
             await asked.rows(1, 2),
             await asked.entries(3, 4),
             await asked.checkpoint(),
@@ -91,7 +101,7 @@ async def test_every_call_is_made_in_the_gateways_own_thread() -> None:
 
     given = await asyncio.to_thread(lambda: asyncio.run(ask_all()))
     halted = {"trading_state": "HALTED"}
-    assert given == [True, {"trading_state": "ACTIVE"}, b"cosigned", halted, {}, [], b"", b"note"]
+    assert given == [True, {"trading_state": "ACTIVE"}, b"cosigned", halted, {}, {}, {}, [], b"", b"note"]
     assert gateway.threads == {threading.get_ident()}
     assert dict(gateway.said)["rows"] == (1, 2)
     assert dict(gateway.said)["entries"] == (3, 4)

@@ -198,7 +198,6 @@ def ring_of(baseline: Baseline) -> KeyRing:
         lease_key=KEY,
         witness_key=KEY,
         executor_key=KEY,
-        operator_key=KEY,
         tag_key_id="t",
         policy_hash="a" * 64,
         rp_id="localhost",

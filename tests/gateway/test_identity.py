@@ -64,7 +64,6 @@ def test_init_keeps_every_secret_from_others(tmp_path: Path) -> None:
         "identity.json",
         "watchdog.json",
         "operator.json",
-        "operator-key.json",
         "probe.json",
         "freqtrade.json",
     }

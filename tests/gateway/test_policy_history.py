@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from gateway.policy.parts import LINEAR_ETH, POLICY, SPOT_BTC
 from gateway.policy_parts import LOOSER, MIXED, RING, TIGHTER, begun, changed, policy_warrant, recorded, ring_for, row
+from trust_parts import FastKey, touch
 
 from trade_core.errors import ConfigurationError
 from trade_core.trust import policy_warrant as policy_warrants
-from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
+from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import policy_subject
 from trade_core.trust.ring import ring_hash
-from trade_core.trust.warrant import open_warrant, sign_warrant
+from trade_core.trust.signed_warrant import open_warrant
 from trade_gateway import policy_history
 from trade_gateway.policy.bounds import counts_at
 from trade_gateway.policy.limits import policy_hash
@@ -99,10 +100,10 @@ def test_history_does_not_believe_a_warrant_of_something_else(change: dict[str, 
 
 
 def test_history_does_not_believe_a_warrant_of_another_key() -> None:
-    history, stranger = begun(), load_private_key(new_private_key())
+    history = begun()
     history.take(recorded(LOOSER))
-    genuine = open_warrant(policy_warrant(POLICY, LOOSER), operator_key=RING.operator_key)
-    assert not history.take(changed(POLICY, LOOSER, sign_warrant(genuine, stranger)))
+    genuine = open_warrant(policy_warrant(POLICY, LOOSER), ring=RING).warrant
+    assert not history.take(changed(POLICY, LOOSER, touch(genuine, by=[FastKey("stranger")])))
 
 
 def test_history_believes_a_warrant_once_also_when_its_row_is_copied() -> None:

@@ -42,7 +42,7 @@ async def recovered(journal: JournalWriter, rows: Rows) -> tuple[Recovered, Orde
     return found, ledger
 
 
-def is_believed(raw: bytes, *, latch_sequence: int) -> bool:
+def is_believed(raw: bytes, *, latch_sequence: int, latch: TradingState) -> bool:
     return raw == b"warrant for %d" % latch_sequence
 
 

@@ -15,17 +15,20 @@ import pytest
 from gateway.deployment import LEASE_KEY, LEASE_PRIVATE, LOG_KEY, LOG_PRIVATE, WITNESS_KEY, WITNESS_PRIVATE, deployment
 from gateway.parts import order_intent, tracked
 from http_double import Asked, HttpDouble, envelope, http_double, reply
-from trust_parts import cosigned, signed_checkpoint
+from trust_parts import cosigned, keep_enrolled, signed_checkpoint
 from ws_double import WsDouble, ws_double
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, SystemClock
+from trade_core.ring_keeper import current_ring
 from trade_core.secrets import Secret
 from trade_core.trust.baseline import Baseline, BaselineHolding, BaselineOrder, baseline_of
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease, SecondPrice, sign_lease
+from trade_core.trust.printed_key import new_code
 from trade_core.trust.ring import ring_hash
 from trade_gateway import exchange_proof
 from trade_gateway import service as service_module
+from trade_gateway.codes import Codes
 from trade_gateway.identity import PUBLIC_KEYS_FILE, identity_path, initialise, load_identity
 from trade_gateway.order_flow import intent_fields
 from trade_gateway.policy.limits import policy_hash
@@ -144,7 +147,7 @@ class Running:
     async def lease(
         self, *, generation: int = 1, ceiling: str = "ACTIVE", lives_ms: int = 15_000, **changed: Any
     ) -> bytes:
-        _, ring = load_identity(self.settings)
+        ring = current_ring(self.settings.ring_file)
         checkpoint = cosigned(await self.gateway.checkpoint(), ring, WITNESS_PRIVATE)
         now_ms = SystemClock().wall_ns() // NS_PER_MS
         lease = Lease(
@@ -179,6 +182,9 @@ class Running:
         await self.until(lambda: self.state["trading_state"] == name)
 
 
+CODE = new_code()
+
+
 def journal_url(settings: GatewaySettings) -> str:
     """Name the journal of a gateway whose writer is in this process too."""
     return f"sqlite:///{settings.state_dir.parent}/gateway.db"
@@ -200,6 +206,7 @@ async def running(
     policy_at_start: str | None = None,
     journal_at: str | None = None,
     log_number: int = 1,
+    has_security_keys: bool = False,
 ) -> AsyncIterator[Running]:
     """Run a gateway; the folder keeps its identity, journal and policy file from one run to the next."""
     there = exchange or Exchange()
@@ -216,7 +223,10 @@ async def running(
                 witness_key=WITNESS_KEY,
                 policy_hash=policy_hash(policy),
                 baseline=baseline,
+                codes=Codes(bootstrap=Secret(CODE), recovery=Secret(CODE), expires_at_ms=2**52),
             )
+            if has_security_keys:
+                keep_enrolled(load_identity(settings)[1], CODE, folder=settings.state_dir)
         elif before is None:
             file.unlink()
         else:

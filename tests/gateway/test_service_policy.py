@@ -5,24 +5,26 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gateway.deployment import POLICY_TOML
 from gateway.parts import order_intent
-from gateway.test_service import Exchange, Running, rows_in, running, short_waits
+from gateway.test_service import Exchange, Running, rows_in, short_waits
+from gateway.test_service import running as running_without_keys
+from trust_parts import touch
 
 from trade_core.clock import NS_PER_S
 from trade_core.errors import ConfigurationError
-from trade_core.secrets import read_secret_file, secret_text
-from trade_core.trust.keys import NotTrusted, load_private_key
+from trade_core.ring_keeper import current_ring
+from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import policy_subject
 from trade_core.trust.ring import ring_hash
-from trade_core.trust.warrant import Warrant, sign_warrant
+from trade_core.trust.warrant import Warrant
 from trade_gateway import policy_keeper
 from trade_gateway import service as service_module
-from trade_gateway.identity import HANDOVER_FOLDER, OPERATOR_KEY_FILE, load_identity
 from trade_gateway.ledger import TrackedOrder
 from trade_gateway.policy.limits import parse_policy, policy_hash
 from trade_gateway.policy.trading_state import TradingState
@@ -37,6 +39,9 @@ WITHOUT_BTC = POLICY_TOML.replace(
     "symbols = [",
     'symbols = [\n    {category = "linear", symbol = "BTCUSDT", max_order_quantity = "1", max_notional_usdt = "4000"},',
 ).replace('    {category = "spot", symbol = "BTCUSDT", max_order_quantity = "1", max_notional_usdt = "4000"},\n', "")
+
+
+running = partial(running_without_keys, has_security_keys=True)
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +66,7 @@ async def until_active(it: Running, *, generation: int = 1, **changed: Any) -> N
 
 
 def signed(it: Running, toml: str, **changed: Any) -> bytes:
-    _, ring = load_identity(it.settings)
-    path = it.settings.state_dir / HANDOVER_FOLDER / OPERATOR_KEY_FILE
-    key = load_private_key(secret_text(read_secret_file(path), "operator_key", path=path).reveal())
+    ring = current_ring(it.settings.ring_file)
     made = Warrant(
         purpose="policy",
         version=1,
@@ -77,7 +80,7 @@ def signed(it: Running, toml: str, **changed: Any) -> bytes:
         words="loosen it",
         expires_at_ms=time.time_ns() // 1_000_000 + 60_000,
     )
-    return sign_warrant(replace(made, **changed), key)
+    return touch(replace(made, **changed))
 
 
 async def test_gateway_first_start_records_the_policy_that_the_ring_names(tmp_path: Path) -> None:
@@ -199,7 +202,7 @@ async def test_gateway_halt_voids_a_policy_that_is_announced(tmp_path: Path) -> 
 async def test_gateway_release_of_the_latch_goes_its_own_way(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
         await it.gateway.halt("no", by="operator")
-        with pytest.raises(NotTrusted, match="subject does not name a latch"):
+        with pytest.raises(NotTrusted, match="ring_hash is not what it must be"):
             await it.gateway.accept_release(signed(it, LOOSER, ring_hash="other"))
         assert it.state["trading_state"] == "HALTED"
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gateway.deployment import LOG_PRIVATE
 from gateway.test_service import journal_url, running
+from trust_parts import KEYS, FastKey, touch
 
 from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
-from trade_core.secrets import read_secret_file
-from trade_core.trust.keys import load_private_key, new_private_key
+from trade_core.ring_keeper import current_ring
 from trade_core.trust.log_warrant import log_subject
 from trade_core.trust.ring import ring_hash
-from trade_core.trust.warrant import Warrant, sign_warrant
-from trade_gateway.identity import HANDOVER_FOLDER, OPERATOR_KEY_FILE, load_identity
+from trade_core.trust.warrant import Warrant
+from trade_gateway.identity import load_identity
 from trade_gateway.settings import GatewaySettings
 from trade_journal.log.checkpoint import open_checkpoint
 from trade_journal.log.log_succession import succession_entry
@@ -25,14 +24,11 @@ from trade_journal.log.rows import draft
 from trade_journal.store.store import JournalStore
 
 
-async def gone_on(folder: Path, *, key: Any = None) -> GatewaySettings:
+async def gone_on(folder: Path, *, key: FastKey = KEYS[0]) -> GatewaySettings:
     """Let a gateway begin, and write the first row of a new log behind what it wrote, ordered by a key."""
-    async with running(folder) as it:
+    async with running(folder, has_security_keys=True) as it:
         settings = it.settings
-    ring = load_identity(settings)[1]
-    if key is None:
-        kept = read_secret_file(settings.state_dir / HANDOVER_FOLDER / OPERATOR_KEY_FILE)
-        key = load_private_key(str(kept["operator_key"]))
+    ring = current_ring(settings.ring_file)
     store = JournalStore.open(journal_url(settings), origin=gateway_log_keys(ring).journal)
     tree = store.tree()
     warrant = Warrant(
@@ -53,7 +49,7 @@ async def gone_on(folder: Path, *, key: Any = None) -> GatewaySettings:
         size=tree.size,
         root=tree.root(),
         note=gateway_log_signer(ring, LOG_PRIVATE, number=2).sign(tree).rendered().encode(),
-        warrant=sign_warrant(warrant, key),
+        warrant=touch(warrant, by=[key]),
         at_ns=SystemClock().wall_ns(),
     )
     store.append([draft(entry)])
@@ -77,7 +73,7 @@ async def test_new_log_begins_halted_and_is_believed_from_its_row_on(tmp_path: P
 
 
 async def test_new_log_that_nobody_has_ordered_keeps_the_gateway_from_starting(tmp_path: Path) -> None:
-    await gone_on(tmp_path, key=load_private_key(new_private_key()))
-    with pytest.raises(ConfigurationError, match=r"goes on in a new log that nobody has ordered: .*signature"):
+    await gone_on(tmp_path, key=FastKey("stranger"))
+    with pytest.raises(ConfigurationError, match=r"goes on in a new log that nobody has ordered: .*no security key"):
         async with running(tmp_path, log_number=2):
             pass

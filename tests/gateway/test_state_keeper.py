@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from trust_parts import KEYS, cosigned, ring_of, signed_checkpoint
+from trust_parts import KEYS, FastKey, cosigned, ring_of, signed_checkpoint, touch
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
 from trade_core.trust.lease import Lease, Peak, open_lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
-from trade_core.trust.warrant import Warrant, open_warrant, sign_warrant
+from trade_core.trust.sign_counters import SignCounters
+from trade_core.trust.signed_warrant import SignedWarrant
+from trade_core.trust.warrant import Warrant
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import LATCH_HOLDER, Recovered
@@ -69,7 +72,8 @@ def warrant(keeper: StateKeeper, clock: ManualClock, **change: Any) -> bytes:
         words="release HALTED",
         expires_at_ms=clock.wall_ns() // NS_PER_MS + 60_000,
     )
-    return sign_warrant(replace(made, **change), OPERATOR)
+    by = change.pop("by", KEYS[:1])
+    return touch(replace(made, **change), by=by)
 
 
 async def work_after(keeper: StateKeeper, clock: ManualClock, seconds: float) -> None:
@@ -152,10 +156,8 @@ async def test_keeper_release_that_does_not_fit_is_refused_with_a_row(
 
 async def test_keeper_release_signed_by_another_key_is_refused(keeper: StateKeeper, clock: ManualClock) -> None:
     await keeper.latch(TradingState.HALTED, reason="x", by="operator")
-    stranger = load_private_key(new_private_key())
-    raw = warrant(keeper, clock)
-    with pytest.raises(NotTrusted, match="not by key"):
-        await keeper.accept_release(sign_warrant(open_warrant(raw, operator_key=RING.operator_key), stranger))
+    with pytest.raises(NotTrusted, match="no security key of the key ring"):
+        await keeper.accept_release(warrant(keeper, clock, by=[FastKey("stranger")]))
 
 
 async def test_keeper_release_with_an_untrusted_clock_is_refused(keeper: StateKeeper, clock: ManualClock) -> None:
@@ -182,14 +184,112 @@ async def test_keeper_release_that_names_other_rungs_is_refused(
         await keeper.accept_release(warrant(keeper, clock, subject=f"{keeper.describe()['latch_subject']}{rungs}"))
 
 
-@pytest.mark.parametrize("ceiling", [None, TradingState.KILLED])
+@pytest.mark.parametrize("ceiling", [None, TradingState.TRIMMED])
 async def test_keeper_release_of_what_is_not_halted_is_refused(
     keeper: StateKeeper, clock: ManualClock, ceiling: TradingState | None
 ) -> None:
     if ceiling is not None:
         await keeper.latch(ceiling, reason="x", by="operator")
-    with pytest.raises(NotTrusted, match="only HALTED"):
+    with pytest.raises(NotTrusted, match="only HALTED or KILLED"):
         await keeper.accept_release(warrant(keeper, clock))
+
+
+async def test_keeper_release_after_a_kill_takes_two_different_keys(keeper: StateKeeper, clock: ManualClock) -> None:
+    await keeper.accept_kill(killing(clock))
+    assert keeper.latched() is TradingState.KILLED
+    for by in (KEYS[:1], KEYS[1:], (KEYS[0], KEYS[0])):
+        with pytest.raises(NotTrusted, match=r"two different security keys|signed twice"):
+            await keeper.accept_release(warrant(keeper, clock, by=by))
+    raw, sequence = warrant(keeper, clock, by=KEYS), int(str(keeper.describe()["latch_subject"]).split(":")[1])
+    assert keeper.is_release(raw, latch_sequence=sequence, latch=TradingState.KILLED)
+    once = warrant(keeper, clock)
+    assert not keeper.is_release(once, latch_sequence=sequence, latch=TradingState.KILLED)
+    await keeper.accept_release(raw)
+    await work_after(keeper, clock, RELEASE_DELAY_S + 1)
+    assert keeper.latched() is TradingState.ACTIVE
+
+
+def killing(clock: ManualClock, *, by: Sequence[FastKey] = KEYS[:1], **change: Any) -> bytes:
+    made = Warrant(
+        purpose="kill",
+        version=1,
+        deployment="d1",
+        environment="simulated",
+        audience="executor",
+        account="1002",
+        ring_hash=ring_hash(RING),
+        subject="kill:1",
+        nonce="n",
+        words="stop everything",
+        expires_at_ms=clock.wall_ns() // NS_PER_MS + 60_000,
+    )
+    return touch(replace(made, **change), by=by)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"purpose": "release"},
+        {"purpose": "drill"},
+        {"audience": "gateway"},
+        {"account": "1003"},
+        {"ring_hash": "other"},
+        {"expires_at_ms": 1},
+        {"by": [FastKey("stranger")]},
+    ],
+)
+async def test_keeper_kill_that_nobody_ordered_is_refused(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder, change: dict[str, Any]
+) -> None:
+    with pytest.raises(NotTrusted):
+        await keeper.accept_kill(killing(clock, **change))
+    assert keeper.latched() is TradingState.ACTIVE
+    assert RowKind.RELEASE_REFUSED in await kinds(journal, recorder)
+
+
+async def test_keeper_kill_goes_on_with_an_untrusted_clock(keeper: StateKeeper, clock: ManualClock) -> None:
+    clock.leap_wall(5 * NS_PER_S)
+    await keeper.work(is_journal_writable=True)
+    await keeper.accept_kill(killing(clock, expires_at_ms=1))
+    assert keeper.latched() is TradingState.KILLED
+
+
+async def test_keeper_release_by_a_key_whose_counter_did_not_rise_is_refused(
+    keeper: StateKeeper, clock: ManualClock
+) -> None:
+    counters = SignCounters()
+
+    def check(signed: SignedWarrant) -> None:
+        nonlocal counters
+        counters.check(signed)
+        counters = counters.after(signed)
+
+    keeper.check_counters = check
+    await keeper.latch(TradingState.HALTED, reason="x", by="operator")
+    raw = warrant(keeper, clock)
+    await keeper.accept_release(raw)
+    with pytest.raises(NotTrusted, match="counter of 'first' did not rise"):
+        await keeper.accept_release(raw)
+
+
+async def test_keeper_believes_the_keys_of_another_ring_and_voids_what_the_old_ones_announced(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder
+) -> None:
+    await keeper.latch(TradingState.HALTED, reason="x", by="operator")
+    old = warrant(keeper, clock)
+    await keeper.accept_release(old)
+    new_key = FastKey("new")
+    ring = replace(RING, version=2, previous_hash=ring_hash(RING), credentials=(new_key.credential,))
+    keeper.adopt_ring(ring)
+    assert RowKind.RELEASE_VOIDED in await kinds(journal, recorder)
+    await work_after(keeper, clock, RELEASE_DELAY_S + 1)
+    assert keeper.latched() is TradingState.HALTED
+    with pytest.raises(NotTrusted, match="no security key"):
+        await keeper.accept_release(old)
+    await keeper.accept_release(warrant(keeper, clock, by=[new_key], ring_hash=ring_hash(ring)))
+    await work_after(keeper, clock, RELEASE_DELAY_S + 1)
+    assert keeper.latched() is TradingState.ACTIVE
+    keeper.adopt_ring(RING)
 
 
 async def test_keeper_release_of_a_recovered_latch_names_its_row(keeper: StateKeeper, clock: ManualClock) -> None:
@@ -205,9 +305,9 @@ async def test_keeper_release_in_the_journal_is_believed_only_for_its_own_row(
     await keeper.latch(TradingState.HALTED, reason="x", by="operator")
     sequence = int(str(keeper.describe()["latch_subject"]).removeprefix("latch:"))
     raw = warrant(keeper, clock, expires_at_ms=1)
-    assert keeper.is_release(raw, latch_sequence=sequence)
-    assert not keeper.is_release(raw, latch_sequence=sequence + 1)
-    assert not keeper.is_release(b"{}", latch_sequence=sequence)
+    assert keeper.is_release(raw, latch_sequence=sequence, latch=TradingState.HALTED)
+    assert not keeper.is_release(raw, latch_sequence=sequence + 1, latch=TradingState.HALTED)
+    assert not keeper.is_release(b"{}", latch_sequence=sequence, latch=TradingState.HALTED)
 
 
 async def test_keeper_reduced_is_set_exactly_while_no_risk_may_be_added(keeper: StateKeeper) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from typing import Any
 
 import pytest
 from integration.bot import Bot, resting_order
+from integration.security_keys import enrol, release
 from integration.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -102,20 +102,18 @@ def test_entering_reduce_only_cancels_what_adds_risk_within_a_second(own_stack: 
     bot.close()
 
 
-def test_release_by_the_operator_takes_effect_after_a_minute_and_is_remembered(own_stack: Stack) -> None:
+def test_release_by_a_touch_takes_effect_after_a_minute_and_is_remembered(own_stack: Stack) -> None:
     stack = own_stack
     stack.admin.post("/halt", json={"reason": "a test"})
-    command = stack.description["processes"]["gateway"]["command"]
-    config = command[command.index("--config") + 1]
-    release = [command[0], "release", "--config", config, "--reason", "the test is over", "--yes"]
-    announced = subprocess.run(release, capture_output=True, text=True, check=True)
-    assert "takes effect in 60 s" in announced.stdout
-    assert stack.state()["trading_state"] == "HALTED"
-    again = subprocess.run(release, capture_output=True, text=True, check=True)
-    assert "takes effect in 60 s" in again.stdout
+    assert "nothing to release" not in release(stack).stderr  # drafted, and by nobody who is enrolled
+    enrol(stack)
+    for _ in range(2):
+        announced = release(stack, reason="the test is over")
+        assert "takes effect in 60 s" in announced.stdout, announced.stderr
+        assert stack.state()["trading_state"] == "HALTED"
     stack.wait_for_state("ACTIVE", within_s=75)
     stack.kill("gateway")
     stack.restart("gateway")
     stack.wait_for_state("ACTIVE")
-    refused = subprocess.run(release, capture_output=True, text=True, check=False)
+    refused = release(stack)
     assert (refused.returncode, "nothing to release" in refused.stderr) == (1, True)

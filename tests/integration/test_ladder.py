@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from integration.security_keys import enrol, release
 from integration.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -130,14 +131,11 @@ def test_release_lets_the_account_go_on_and_money_that_leaves_unannounced_halts_
     deposit(stack, watchdog)
     Market(stack).fall("0.16")
     stack.wait_for_state("HALTED", within_s=20)
-    command = stack.description["processes"]["gateway"]["command"]
-    config = command[command.index("--config") + 1]
-    asked = [command[0], "release", "--config", config, "--reason", "a test", "--yes"]
-    for rung in ("daily", "weekly", "monthly"):
-        asked += ["--rebase", rung]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    enrol(stack)
+    said = release(stack, *(part for rung in ("daily", "weekly", "monthly") for part in ("--rebase", rung)))
     assert said.returncode == 0, said.stderr
-    assert "re-base the rungs daily, weekly, monthly" in said.stdout
+    (announced,) = [row for row in stack.rows() if row["kind"] == "release:announced"]
+    assert "re-base the rungs daily, weekly, monthly" in announced["fields"]["words"]
     stack.wait_for_state("ACTIVE", within_s=90)
     rungs = watchdog.state()["rungs"]
     assert {rungs[name]["stage"] for name in ("daily", "weekly", "monthly")} == {"armed"}

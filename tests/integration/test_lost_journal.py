@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from integration.bot import Bot, resting_order
+from integration.security_keys import enrol, release, sign
 from integration.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -38,6 +39,8 @@ def verified(stack: Stack, journal: str) -> dict[str, Any]:
 
 def test_journal_that_is_lost_goes_on_behind_the_watchdogs_copy(own_stack: Stack) -> None:
     stack, bot = own_stack, Bot(own_stack.gateway)
+    enrol(stack)
+    stack.wait_for_state("ACTIVE")
     order = resting_order(stack)
     placed = bot.post("/v5/order/create", order)
     assert placed["retCode"] == 0
@@ -52,13 +55,14 @@ def test_journal_that_is_lost_goes_on_behind_the_watchdogs_copy(own_stack: Stack
         lost.unlink()
     folder = Path(stack.folder / "state")
     (copy,) = folder.rglob("witnessed-gateway.db")
-    (key,) = folder.rglob("operator-key.json")
     succeed = [journal_command(stack), "succeed", "--config", setting(stack, "journal-writer"), "--copy", copy]
-    succeed += ["--key", key, "--reason", "the disk died", "--yes"]
-    told = subprocess.run(succeed, capture_output=True, text=True, check=False)
+    draft = stack.folder / "draft"
+    subprocess.run([*succeed, "--reason", "the disk died", "--draft", draft], capture_output=True, check=True)
+    begin = [*succeed, "--warrant", sign(stack, draft)]
+    told = subprocess.run(begin, capture_output=True, text=True, check=False)
     # The segment lay on another disk, and held nothing.
     assert (told.returncode, "It begins HALTED" in told.stdout) == (0, True), told.stdout + told.stderr
-    again = subprocess.run(succeed, capture_output=True, text=True, check=False)
+    again = subprocess.run(begin, capture_output=True, text=True, check=False)
     assert (again.returncode, "is there; a new log is for a journal that is lost" in again.stderr) == (3, True)
 
     stack.restart("journal-writer")
@@ -77,9 +81,7 @@ def test_journal_that_is_lost_goes_on_behind_the_watchdogs_copy(own_stack: Stack
     assert [row["fields"]["log"] for row in succeeded] == [2]
     assert bot.post("/v5/order/create", resting_order(stack))["retMsg"].startswith("STATE_HALTED")
 
-    gateway = stack.description["processes"]["gateway"]["command"][0]
-    release = [gateway, "release", "--config", setting(stack, "gateway"), "--reason", "looked at the account", "--yes"]
-    subprocess.run(release, capture_output=True, text=True, check=True)
+    assert release(stack, reason="looked at the account").returncode == 0
     stack.wait_for_state("ACTIVE", within_s=90)
     answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=64))
     assert answer["retCode"] == 0

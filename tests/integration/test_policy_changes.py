@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.bot import Bot, resting_order
+from integration.security_keys import enrol, release
 from integration.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -33,13 +33,6 @@ def write(stack: Stack, pattern: str, by: str, *, text: str | None = None) -> st
 def described(stack: Stack) -> dict[str, Any]:
     policy: dict[str, Any] = stack.state()["policy"]
     return policy
-
-
-def release(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = stack.description["processes"]["gateway"]["command"]
-    config = command[command.index("--config") + 1]
-    asked = [command[0], "release", "--policy", "--config", config, "--reason", "a test", "--yes", *arguments]
-    return subprocess.run(asked, capture_output=True, text=True, check=False)
 
 
 def kinds(stack: Stack) -> list[str]:
@@ -103,7 +96,9 @@ def test_loosening_takes_a_warrant_a_minute_and_the_watchdog_s_own_judgement(own
     answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=280))
     assert answer["retMsg"].startswith("ORDER_NOTIONAL_ABOVE_MAXIMUM"), answer
     assert (stack.state()["policy_hash"], stack.state()["trading_state"]) == (before, "ACTIVE")
-    announced = release(stack)
+    enrol(stack)
+    stack.wait_for_state("ACTIVE", within_s=40)
+    announced = release(stack, "--policy")
     assert announced.returncode == 0, announced.stderr
     assert "loosens max_order_notional_usdt: 250 -> 300" in announced.stdout
     assert "hostile loss 74.04 USDT (0.0185) -> 74.04 USDT (0.0185)" in announced.stdout
@@ -120,7 +115,7 @@ def test_loosening_takes_a_warrant_a_minute_and_the_watchdog_s_own_judgement(own
         stack.restart(name)
     stack.wait_for_state("ACTIVE", within_s=40)
     assert stack.state()["policy_hash"] == described(stack)["authorised_hash"] == loosened
-    refused = release(stack)
+    refused = release(stack, "--policy")
     assert (refused.returncode, "what is in force" in refused.stderr) == (2, True), refused.stderr
     bot.close()
 
@@ -130,7 +125,8 @@ def test_halt_voids_a_looser_policy_that_is_announced(own_stack: Stack) -> None:
     before = stack.state()["policy_hash"]
     write(stack, r"^max_open_orders = \d+", "max_open_orders = 40")
     wait_until(lambda: described(stack)["file"]["status"] == "needs_warrant", within_s=3, what="seen")
-    assert release(stack).returncode == 0
+    enrol(stack)
+    assert release(stack, "--policy").returncode == 0
     assert described(stack)["release_pending"]["in_s"] > 50
     stack.admin.post("/halt", json={"reason": "a test"})
     wait_until(lambda: "release:voided" in kinds(stack), within_s=3, what="voided")

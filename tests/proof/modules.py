@@ -94,6 +94,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_CORE}/trust/credential.py": _tests("core/trust", "credential"),
     f"{_CORE}/trust/one_form.py": _tests("core/trust", "one_form"),
     f"{_CORE}/trust/printed_key.py": _tests("core/trust", "printed_key"),
+    f"{_CORE}/trust/ring_book.py": _tests("core/trust", "ring_book"),
     f"{_CORE}/trust/sign_counters.py": _tests("core/trust", "sign_counters"),
     f"{_CORE}/trust/signed_warrant.py": _tests("core/trust", "signed_warrant"),
     f"{_CORE}/trust/warrant.py": _tests("core/trust", "warrant"),

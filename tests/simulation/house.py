@@ -29,7 +29,7 @@ from simulation.gateway_process import GatewayProcess
 from simulation.referee import Limits, Referee
 from simulation.watchdog_process import WatchdogProcess
 from simulation.wire import Link, Trace, cut_all
-from trust_parts import ring_of
+from trust_parts import ring_of, touch
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.trust.baseline import Baseline
@@ -37,7 +37,7 @@ from trade_core.trust.keys import NotTrusted, load_private_key
 from trade_core.trust.release_subject import RELEASABLE_RUNGS
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.tag import tag_key_id
-from trade_core.trust.warrant import Warrant, sign_warrant
+from trade_core.trust.warrant import Warrant
 from trade_gateway.policy.limits import parse_policy, policy_hash
 from trade_journal.log.ring_keys import gateway_log_signer
 from trade_simulator.instruments import Category
@@ -270,7 +270,7 @@ class House:
         )
         self.referee.release_rungs = RELEASABLE_RUNGS
         try:
-            await running.accept_release(sign_warrant(warrant, _PRIVATE))
+            await running.accept_release(touch(warrant))
         except NotTrusted:
             return False
         if self.gateway.running is running:

@@ -35,6 +35,7 @@ from trade_gateway.ledger import OrderLedger, Phase, TrackedOrder
 from trade_gateway.metrics import Metrics
 from trade_gateway.order_care import OrderCare
 from trade_gateway.order_flow import cancel_order, place_order
+from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import recover
 from trade_gateway.startup import EXPECTED_TROUBLE
@@ -358,7 +359,7 @@ def check_rows(it: Rig, truth: dict[str, Any], rows: list[Any]) -> None:
         assert filled.get(tag, Decimal(0)) == quantity, tag
 
 
-def is_believed(raw: bytes, *, latch_sequence: int) -> bool:
+def is_believed(raw: bytes, *, latch_sequence: int, latch: TradingState) -> bool:
     return False
 
 

@@ -448,7 +448,6 @@ def deployment(tmp_path: Path, exchange: ExchangeDouble, gateway: GatewayDouble)
         witness_key=public_text(identity.witness_key),
         account=ACCOUNT,
         lease_key=public_text(identity.lease_key),
-        operator_key=public_text(identity.lease_key),
         tag_key_id=tag_key_id(TAG_KEY),
         policy_hash="p" * 64,
     )

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
+from trust_parts import ring_of
 from watchdog.audit_world import AuditWorld
 from watchdog.keepers import keeper_of
 
 from trade_core.clock import ManualClock
 from trade_core.guarded_protocol import RECOGNISE_KEY
+from trade_core.ring_keeper import RingKeeper
 from trade_core.secrets import Secret
-from trade_core.trust.baseline import baseline_of
+from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.lease import Lease
-from trade_core.trust.ring import KeyRing
 from trade_watchdog.account_watch import Look
 from trade_watchdog.admin import admin_app
 from trade_watchdog.ceiling import Ceiling, EquitySample, Finding, Verdict
@@ -32,28 +34,15 @@ from trade_watchdog.status import LeaseResult, Phase, SecondCoin, Status
 
 NS_PER_S = 1_000_000_000
 BEARER = {"authorization": "Bearer token"}
-RING = KeyRing(
-    version=1,
-    previous_hash="",
-    deployment="d1",
-    environment="simulated",
-    account="1002",
-    gateway_key="g",
-    lease_key="l",
-    witness_key="w",
-    executor_key="l",
-    operator_key="l",
-    tag_key_id="t",
-    policy_hash="p",
-    rp_id="localhost",
-    origins=("http://localhost:8650",),
-    attestation_roots=(),
-    credentials=(),
-    recovery_key="",
-    bootstrap_key="",
-    bootstrap_expires_at_ms=0,
-    baseline=baseline_of(taken_at_ms=1),
-)
+KEY = load_private_key(new_private_key())
+RING = ring_of(KEY, credentials=())
+
+
+def rings_of(folder: Path, clock: ManualClock) -> RingKeeper:
+    async def record(kind: str, fields: Any) -> bool:
+        return True
+
+    return RingKeeper(folder=folder, first=RING, record=record, clock=clock, is_clock_trusted=lambda: True)
 
 
 @pytest.fixture
@@ -75,7 +64,9 @@ def keeper(clock: ManualClock) -> LadderKeeper:
 
 
 @pytest_asyncio.fixture
-async def client(status: Status, keeper: LadderKeeper, clock: ManualClock) -> AsyncIterator[httpx.AsyncClient]:
+async def client(
+    status: Status, keeper: LadderKeeper, clock: ManualClock, tmp_path: Path
+) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the application."""
     registry = CollectorRegistry()
     auditor = AuditWorld(clock=clock).auditor
@@ -84,7 +75,7 @@ async def client(status: Status, keeper: LadderKeeper, clock: ManualClock) -> As
         status=status,
         keeper=keeper,
         auditor=auditor,
-        ring=RING,
+        rings=rings_of(tmp_path, clock),
         token=Secret("token"),
         registry=registry,
         clock=clock,
@@ -360,14 +351,14 @@ async def test_acknowledgement_is_refused_to_strangers_and_for_nonsense(
     ("headers", "is_recognised"), [(BEARER, True), ({"authorization": "Bearer x"}, False), ({}, False)]
 )
 async def test_bearer_of_the_token_is_made_known_to_the_protocol(
-    status: Status, clock: ManualClock, headers: dict[str, str], is_recognised: bool
+    status: Status, clock: ManualClock, headers: dict[str, str], is_recognised: bool, tmp_path: Path
 ) -> None:
     recognised: list[bool] = []
     app = admin_app(
         status=status,
         keeper=keeper_of(clock=clock),
         auditor=AuditWorld(clock=clock).auditor,
-        ring=RING,
+        rings=rings_of(tmp_path, clock),
         token=Secret("token"),
         registry=CollectorRegistry(),
         clock=clock,
@@ -380,3 +371,15 @@ async def test_bearer_of_the_token_is_made_known_to_the_protocol(
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:21020", headers=headers) as made:
         await made.get("/state")
     assert recognised == [True] * is_recognised
+
+
+async def test_ring_is_handed_to_its_keeper_which_says_whether_it_counts(client: httpx.AsyncClient) -> None:
+    stranger = await client.post("/ring", content=b"{}")
+    assert stranger.status_code == 401
+    for raw in (b"{}", b"x" * 16_000):
+        refused = await client.post("/ring", content=raw, headers=BEARER)
+        assert (refused.status_code, "ring offer" in refused.json()["detail"]) == (409, True)
+    too_long = await client.post("/ring", content=b"x" * 16_385, headers=BEARER)
+    assert too_long.status_code == 413
+    document = (await client.get("/state", headers=BEARER)).json()
+    assert (document["ring"]["version"], document["ring"]["credentials"]) == (1, [])

@@ -57,7 +57,6 @@ def ring(settings: WatchdogSettings) -> KeyRing:
         load_private_key(new_private_key()),
         lease_key=public_text(load_identity(settings).lease_key),
         witness_key=public_text(load_identity(settings).witness_key),
-        operator_key=public_text(load_identity(settings).lease_key),
         tag_key_id="t1",
         policy_hash="p",
     )

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from trust_parts import KEYS, FastKey, touch
 from watchdog.conftest import row_numbered
 
 from trade_core.clock import SystemClock
-from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.log_warrant import log_subject
 from trade_core.trust.ring import ring_hash
-from trade_core.trust.warrant import Warrant, sign_warrant
+from trade_core.trust.warrant import Warrant
 from trade_journal.errors import Withheld
 from trade_journal.log.log_succession import succession_entry
 from trade_journal.log.ring_keys import gateway_log_keys
@@ -56,8 +56,8 @@ async def witness(deployment: Any, link: GatewayLink) -> AsyncIterator[LogWitnes
 
 
 def lose_and_go_on(deployment: Any, *, size: int = 3, number: int = 2, **changed: Any) -> None:
-    """Have the gateway go on in a new log behind its first rows; `changed` are fields of the warrant, or its `key`."""
-    gateway, key = deployment.gateway, changed.pop("key", deployment.identity.lease_key)
+    """Have the gateway go on in a new log behind its first rows; `changed` are fields of the warrant, or `by` whom."""
+    gateway, by = deployment.gateway, changed.pop("by", KEYS[:1])
     kept = gateway.rows[:size]
     tree = Frontier().extended(leaf_hash(row_bytes(row)) for row in kept)
     gateway.log_number = number
@@ -79,7 +79,7 @@ def lose_and_go_on(deployment: Any, *, size: int = 3, number: int = 2, **changed
         size=size,
         root=tree.root(),
         note=gateway.checkpoint(kept),
-        warrant=sign_warrant(replace(warrant, **changed), key),
+        warrant=touch(replace(warrant, **changed), by=by),
         at_ns=99,
     )
     first = parse_row(numbered(draft(entry).head, size))
@@ -152,7 +152,7 @@ async def test_new_log_behind_rows_that_are_all_sealed_is_followed(
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"key": load_private_key(new_private_key())}, r"nobody has ordered: .*signature"),
+        ({"by": [FastKey("stranger")]}, r"nobody has ordered: .*no security key"),
         ({"account": "9"}, "nobody has ordered: warrant: account"),
         ({"subject": f"log:3:3:{'ab' * 32}"}, "begins log 3 after log 1"),
         ({"subject": f"log:2:3:{'ab' * 32}"}, "over other rows than its warrant names"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from watchdog.warrants import policy_warrant
 from trade_core.errors import ConfigurationError
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANTS
+from trade_core.trust.ring import ring_hash
 from trade_watchdog.policy_chain import CHAIN_FILE, PolicyChain
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -45,6 +47,22 @@ def test_chain_that_is_shorter_or_another_is_refused_and_changes_nothing(chain: 
         with pytest.raises(NotTrusted, match="do not continue"):
             chain.extend(wrong)
     assert chain.extend(shown) == C
+
+
+def test_chain_believes_what_was_seen_under_an_earlier_ring_and_nothing_new_under_it(
+    chain: PolicyChain, deployment: Any
+) -> None:
+    first, shown = deployment.ring, [policy_warrant(deployment, A, B)]
+    chain.extend(shown)
+    ring = replace(first, version=2, previous_hash=ring_hash(first))
+    chain.adopt_ring(ring)
+    with pytest.raises(NotTrusted, match="ring_hash"):
+        chain.extend([*shown, policy_warrant(deployment, B, C)])
+    under_it = SimpleNamespace(ring=ring)
+    assert chain.extend([*shown, policy_warrant(under_it, B, C)]) == C
+    assert PolicyChain(deployment.state_dir, ring=ring, rings=(first, ring)).authorised_hash == C
+    with pytest.raises(ConfigurationError, match="ring_hash"):
+        PolicyChain(deployment.state_dir, ring=ring)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from trust_parts import ring_of
+from trust_parts import KEYS, FastKey, ring_of, touch
 
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.release_subject import RELEASABLE_RUNGS
 from trade_core.trust.ring import ring_hash
-from trade_core.trust.warrant import Warrant, sign_warrant
+from trade_core.trust.warrant import Warrant
 from trade_journal.log.rows import Row, RowKind, leaf_hash, row_bytes
 from trade_journal.log.verify import StoredRow
 from trade_watchdog import releases as module
@@ -72,8 +72,8 @@ def released(subject: str, /, **change: Any) -> dict[str, Any]:
         words="release HALTED",
         expires_at_ms=1,
     )
-    key = change.pop("key", OPERATOR)
-    text = base64.b64encode(sign_warrant(replace(made, **change), key)).decode()
+    by = change.pop("by", KEYS[:1])
+    text = base64.b64encode(touch(replace(made, **change), by=by)).decode()
     parts = [text[start : start + 400] for start in range(0, len(text), 400)]
     return {"holder": "operator_latch", "ceiling": "ACTIVE", "reason": "w", "by": "warrant", "warrant": parts}
 
@@ -115,6 +115,23 @@ async def test_release_counts_once(caplog: pytest.LogCaptureFixture) -> None:
     assert "releases another latch than 2" in caplog.text
 
 
+async def test_release_after_a_kill_takes_two_different_keys(caplog: pytest.LogCaptureFixture) -> None:
+    killed = halted(ceiling="KILLED")
+    assert await rungs_in(killed, released("latch:0+daily")) == ()
+    assert "two different security keys" in caplog.text
+    assert await rungs_in(killed, released("latch:0+daily", by=KEYS)) == (Rung.DAILY,)
+    assert await rungs_in(halted(), killed, released("latch:1+daily", by=KEYS)) == (Rung.DAILY,)
+    # The latch is read from the copy itself, so that a start that goes on behind it knows what it was.
+    it = reading(journal(killed, released("latch:0+daily")), Position(rows=1, latch=0))
+    assert await it.read_on() == ()
+
+
+async def test_release_is_believed_under_the_ring_that_counts() -> None:
+    it = reading(journal(halted(), released("latch:0+daily")))
+    it.adopt_ring(replace(RING, version=2, previous_hash=ring_hash(RING)))
+    assert await it.read_on() == ()
+
+
 async def test_warrant_of_before_any_halt_releases_nothing() -> None:
     assert await rungs_in(released("latch:0+daily"), released("latch:1+daily")) == ()
 
@@ -122,7 +139,7 @@ async def test_warrant_of_before_any_halt_releases_nothing() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"key": load_private_key(new_private_key())},
+        {"by": [FastKey("stranger")]},
         {"purpose": "policy"},
         {"deployment": "d2"},
         {"environment": "live"},

@@ -22,8 +22,11 @@ from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import InvalidNumber
 from trade_core.guarded_protocol import RECOGNISE_KEY
 from trade_core.money import format_decimal, parse_decimal
+from trade_core.ring_keeper import RingKeeper
 from trade_core.secrets import Secret
-from trade_core.trust.ring import KeyRing, ring_hash
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.ring import ring_hash
+from trade_core.trust.succession import MAX_OFFER_BYTES
 from trade_watchdog.auditor import Auditor
 from trade_watchdog.ladder import EFFECTS, WINDOW_MS, RungReading
 from trade_watchdog.ladder_keeper import LadderKeeper
@@ -56,7 +59,7 @@ def admin_app(
     status: Status,
     keeper: LadderKeeper,
     auditor: Auditor,
-    ring: KeyRing,
+    rings: RingKeeper,
     token: Secret,
     registry: CollectorRegistry,
     clock: Clock,
@@ -77,7 +80,14 @@ def admin_app(
 
     @app.get("/state", dependencies=may_read)
     async def state() -> dict[str, Any]:
-        return state_document(status, keeper=keeper, auditor=auditor, ring=ring, clock=clock)
+        return state_document(status, keeper=keeper, auditor=auditor, rings=rings, clock=clock)
+
+    @app.post("/ring", dependencies=may_read)
+    async def ring(request: Request) -> dict[str, Any]:
+        try:
+            return await rings.accept(await request.body())
+        except NotTrusted as error:
+            raise HTTPException(409, str(error)) from error
 
     @app.post("/ack", dependencies=may_read)
     async def acknowledge(body: Acknowledgement) -> dict[str, Any]:
@@ -109,8 +119,9 @@ def admin_app(
         if "origin" in request.headers:
             return Response("this listener is not for browsers\n", status_code=403)
         length = request.headers.get("content-length", "0")
-        if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > BODY_BYTES_MAX:
-            return Response(f"a body needs its length, at most {BODY_BYTES_MAX} bytes\n", status_code=413)
+        most = MAX_OFFER_BYTES if request.url.path == "/ring" else BODY_BYTES_MAX
+        if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > most:
+            return Response(f"a body needs its length, at most {most} bytes\n", status_code=413)
         return await call_next(request)
 
     Instrumentator(registry=registry).instrument(app)
@@ -119,14 +130,16 @@ def admin_app(
 
 
 def state_document(
-    status: Status, *, keeper: LadderKeeper, auditor: Auditor, ring: KeyRing, clock: Clock
+    status: Status, *, keeper: LadderKeeper, auditor: Auditor, rings: RingKeeper, clock: Clock
 ) -> dict[str, Any]:
     """Say what the watchdog sees and does, as plain values; ages in seconds, money as text."""
+    ring = rings.ring
     return {
         "environment": ring.environment,
         "deployment": ring.deployment,
         "account": ring.account,
         "ring_hash": ring_hash(ring),
+        "ring": rings.describe(),
         "policy_hash": status.lease.policy_hash if status.lease else ring.policy_hash,
         "phase": status.phase.value,
         "ceiling": status.verdict.ceiling.value,

@@ -61,6 +61,7 @@ _STAGES: Final = {
     RowKind.RUNG_ACKNOWLEDGED: Stage.ACKNOWLEDGED,
     RowKind.RUNG_REBASED: Stage.ARMED,
 }
+RING_ROW_WITHIN_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -227,6 +228,18 @@ class History:
         """Write an incident, as the audit finds them."""
         self.is_urgent.set()
         self._write(RowKind.INCIDENT_OPENED, {"type": kind, "severity": severity.value, **fields})
+
+    async def ring_row(self, kind: str, fields: Fields) -> bool:
+        """Write what became of a key ring; True once it is durable."""
+        self.is_urgent.set()
+        entry = Entry(at_ns=self._clock.wall_ns(), kind=RowKind(kind), actor=ACTOR, fields=fields)
+        try:
+            async with asyncio.timeout(RING_ROW_WITHIN_S):
+                await self.journal.append(entry)
+        except (JournalError, TimeoutError) as error:
+            _log.error("a row of %s is not known to be written: %s", kind, error or type(error).__name__)
+            return False
+        return True
 
     def _write(self, kind: RowKind, fields: Fields) -> None:
         try:

@@ -49,7 +49,7 @@ class GatewayForeign(TradeError):
     """The gateway is not the one that this watchdog's ring names; it gets no lease."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class LeaseSender:
     """What it takes to send a lease."""
 
@@ -86,6 +86,13 @@ class LeaseSender:
             return verdict
         waiting = Verdict(ceiling=Ceiling.REDUCE_ONLY, reason="the gateway's journal is still being read")
         return tightest(verdict, waiting)
+
+    def adopt_ring(self, ring: KeyRing) -> None:
+        """Vouch under another ring from now on, and believe what is ordered under it."""
+        self.ring = ring
+        self.witness.adopt_ring(ring)
+        self.releases.adopt_ring(ring)
+        self.policies.adopt_ring(ring)
 
     async def _cosigned(self) -> str:
         try:

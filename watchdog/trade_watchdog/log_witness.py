@@ -70,6 +70,10 @@ class LogWitness:
         self._feed = IntentFeed()
         self._read_through_ns: int | None = None
 
+    def adopt_ring(self, ring: KeyRing) -> None:
+        """Believe a new log that is ordered under another ring from now on."""
+        self._ring = ring
+
     def open(self, *, has_vouched: bool, clock: Clock) -> None:
         """Open the copy, or begin it when nothing was ever vouched for. Raises ConfigurationError, JournalError."""
         if has_vouched and not self._path.exists():

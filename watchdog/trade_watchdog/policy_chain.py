@@ -15,13 +15,19 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import write_atomically
 from trade_core.trust.keys import NotTrusted
-from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, MAX_POLICY_WARRANTS, open_policy_warrant
+from trade_core.trust.policy_warrant import (
+    MAX_POLICY_WARRANT_BYTES,
+    MAX_POLICY_WARRANTS,
+    PolicyStep,
+    open_policy_warrant,
+)
 from trade_core.trust.ring import KeyRing
 
 CHAIN_FILE: Final = "policy_warrants.json"
@@ -31,15 +37,18 @@ _FILE_BYTES_MAX: Final = 2 * MAX_POLICY_WARRANTS * MAX_POLICY_WARRANT_BYTES
 class PolicyChain:
     """The warrants that led to the authorised policy, base64, oldest first."""
 
-    __slots__ = ("_authorised_hash", "_path", "_ring", "_warrants")
+    __slots__ = ("_authorised_hash", "_path", "_rings", "_warrants")
 
-    def __init__(self, state_dir: Path, *, ring: KeyRing) -> None:
-        """Read what was kept; nothing when nothing was ever shown. Raises ConfigurationError for a damaged file."""
+    def __init__(self, state_dir: Path, *, ring: KeyRing, rings: Sequence[KeyRing] | None = None) -> None:
+        """Read what was kept; nothing when nothing was ever shown. Raises ConfigurationError for a damaged file.
+
+        `rings` are all that ever counted, oldest first, `ring` the last of them.
+        """
         self._path = state_dir / CHAIN_FILE
-        self._ring = ring
+        self._rings = (ring,) if rings is None else tuple(rings)
         self._warrants = self._stored()
         try:
-            self._authorised_hash = self._verified(self._warrants)
+            self._authorised_hash = self._verified(self._warrants, known=len(self._warrants))
         except NotTrusted as error:
             raise ConfigurationError(f"{self._path}: {error}") from error
 
@@ -47,6 +56,10 @@ class PolicyChain:
     def authorised_hash(self) -> str:
         """The hash of the policy that is authorised, as far as this watchdog has seen."""
         return self._authorised_hash
+
+    def adopt_ring(self, ring: KeyRing) -> None:
+        """Believe warrants under another ring from now on, and those seen before under theirs."""
+        self._rings = (*self._rings, ring)
 
     def extend(self, shown: Sequence[str]) -> str:
         """Take in the whole list that the gateway shows; answers the authorised hash.
@@ -58,19 +71,21 @@ class PolicyChain:
         if warrants[: len(self._warrants)] != self._warrants:
             raise NotTrusted("the gateway's policy warrants do not continue those that it showed before")
         if len(warrants) > len(self._warrants):
-            authorised_hash = self._verified(warrants)
+            authorised_hash = self._verified(warrants, known=len(self._warrants))
             content = json.dumps({"warrants": warrants}).encode() + b"\n"
             write_atomically(self._path, content, mode=0o600)
             self._warrants, self._authorised_hash = warrants, authorised_hash
         return self._authorised_hash
 
-    def _verified(self, warrants: Sequence[str]) -> str:
+    def _verified(self, warrants: Sequence[str], *, known: int) -> str:
         if len(warrants) > MAX_POLICY_WARRANTS:
             raise NotTrusted(f"{len(warrants)} policy warrants, at most {MAX_POLICY_WARRANTS}")
-        authorised_hash = self._ring.policy_hash
+        authorised_hash = self._rings[-1].policy_hash
         nonces: set[str] = set()
-        for text in warrants:
-            step = open_policy_warrant(_decoded(text), ring=self._ring)
+        for place, text in enumerate(warrants):
+            # What was seen before may be of an earlier ring; what is new was ordered under the one that counts.
+            rings = self._rings if place < known else self._rings[-1:]
+            step = _opened(_decoded(text), rings)
             if step.warrant.nonce in nonces:
                 raise NotTrusted("a policy warrant is shown twice")
             nonces.add(step.warrant.nonce)
@@ -90,6 +105,14 @@ class PolicyChain:
         if not isinstance(warrants, list) or not all(isinstance(text, str) for text in warrants):
             raise ConfigurationError(f"{self._path}: warrants is not a list of texts")
         return tuple(warrants)
+
+
+def _opened(raw: bytes, rings: Sequence[KeyRing]) -> PolicyStep:
+    """Open a policy warrant under the newest ring that it counts under. Raises NotTrusted as the newest would."""
+    for ring in reversed(rings[:-1]):
+        with suppress(NotTrusted):
+            return open_policy_warrant(raw, ring=ring)
+    return open_policy_warrant(raw, ring=rings[-1])
 
 
 def _decoded(text: str) -> bytes:

@@ -1,9 +1,9 @@
 """Reads in the gateway's journal what concerns the ladder: releases, and what the gateway was told of earlier peaks.
 
 Guarantees
-- A release counts when its row holds a warrant of the operator's key for this deployment, environment, account and
-  ring, whose subject names the last row before it that latched HALTED. So none counts twice, and none that was meant
-  for another halt.
+- A release counts when its row holds a warrant that a security key of the ring touched, for this deployment,
+  environment, account and ring, whose subject names the last row before it that latched HALTED or KILLED; after KILLED,
+  two different keys. So none counts twice, and none that was meant for another halt.
 - Rows are read from the witness's copy, in order and once: `position` outlives the process with the rest of the memory.
 - Of what the gateway was told, the last row read counts. It can only raise peaks, so that an owned gateway that writes
   false ones brings a halt nearer and never further away.
@@ -27,8 +27,9 @@ from trade_core.money import parse_decimal
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import parse_release_subject
-from trade_core.trust.ring import KeyRing, ring_hash
-from trade_core.trust.warrant import Warrant, WarrantPurpose, check_warrant, open_warrant
+from trade_core.trust.ring import KeyRing
+from trade_core.trust.signed_warrant import check_order, open_warrant, require_two_keys
+from trade_core.trust.warrant import WarrantPurpose
 from trade_journal.log.rows import Row, RowKind, parse_row
 from trade_journal.log.verify import StoredRow
 from trade_watchdog.intent_feed import CopyReading
@@ -39,6 +40,7 @@ PAGES_AT_ONCE: Final = 20
 LATCH_HOLDER: Final = "operator_latch"
 _MARKS: Final = (b'"kind":"state:changed"', b'"kind":"watchdog:remembered"')
 _HALTED: Final = "HALTED"
+_KILLED: Final = "KILLED"
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +71,10 @@ class Releases:
         self.told: Told | None = None
         self.is_at_end = False
 
+    def adopt_ring(self, ring: KeyRing) -> None:
+        """Believe releases under another ring from now on."""
+        self._ring = ring
+
     async def read_on(self) -> tuple[Rung, ...]:
         """Read what is new, a bounded stretch at a time; answers the rungs that releases in it re-base.
 
@@ -83,13 +89,13 @@ class Releases:
         with contextlib.closing(copy):
             for _ in range(PAGES_AT_ONCE):
                 page = copy.stored_rows(self.position.rows, PAGE_ROWS)
-                rungs += self._taken(page)
+                rungs += self._taken(page, copy)
                 if len(page) < PAGE_ROWS:
                     self.is_at_end = True
                     break
         return tuple(rungs)
 
-    def _taken(self, page: Sequence[StoredRow]) -> list[Rung]:
+    def _taken(self, page: Sequence[StoredRow], copy: CopyReading) -> list[Rung]:
         rungs: list[Rung] = []
         latch = self.position.latch
         for stored in page:
@@ -100,21 +106,23 @@ class Releases:
                 self.told = _told(row)
             if row.kind is not RowKind.STATE_CHANGED or row.fields.get("holder") != LATCH_HOLDER:
                 continue
-            if row.fields.get("ceiling") == _HALTED:
+            if row.fields.get("ceiling") in (_HALTED, _KILLED):
                 latch = row.seq
-            elif latch >= 0 and (released := self._released(row, latch)) is not None:
+            elif latch >= 0 and (released := self._released(row, latch, copy)) is not None:
                 rungs += released
                 latch = -1
         if page:
             self.position = Position(rows=page[-1].seq + 1, latch=latch)
         return rungs
 
-    def _released(self, row: Row, latch: int) -> list[Rung] | None:
+    def _released(self, row: Row, latch: int, copy: CopyReading) -> list[Rung] | None:
         """Return the rungs that a row's warrant re-bases; None when it releases nothing."""
         try:
-            warrant = open_warrant(_warrant_in(row), operator_key=self._ring.operator_key)
-            subject = parse_release_subject(warrant.subject)
-            self._check(warrant)
+            signed = open_warrant(_warrant_in(row), ring=self._ring)
+            subject = parse_release_subject(signed.warrant.subject)
+            check_order(signed, purpose=WarrantPurpose.RELEASE, audience=AUDIENCE, subject=signed.warrant.subject)
+            if _ceiling_at(copy, latch) == _KILLED:
+                require_two_keys(signed)
         except NotTrusted as error:
             _log.error("row %d of the gateway's journal says released, and is not believed: %s", row.seq, error)
             return None
@@ -123,17 +131,10 @@ class Releases:
             return None
         return [Rung(name) for name in subject.rungs]
 
-    def _check(self, warrant: Warrant) -> None:
-        check_warrant(
-            warrant,
-            purpose=WarrantPurpose.RELEASE,
-            deployment=self._ring.deployment,
-            environment=self._ring.environment,
-            audience=AUDIENCE,
-            account=self._ring.account,
-            ring_hash=ring_hash(self._ring),
-            subject=warrant.subject,
-        )
+
+def _ceiling_at(copy: CopyReading, sequence: int) -> object:
+    """Read what a row of the copy latched."""
+    return parse_row(copy.stored_rows(sequence, 1)[0].body).fields.get("ceiling")
 
 
 def _warrant_in(row: Row) -> bytes:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from trade_core.administration import admin_listener
 from trade_core.clock import Clock, SystemClock
+from trade_core.clock_watch import ClockWatch
 from trade_core.logs import RefusalLog
+from trade_core.ring_keeper import RingKeeper
 from trade_core.serving import Listener, UnixListener, serve
 from trade_core.trust.lease import NO_VENUE
 from trade_watchdog.account_watch import AccountWatch
-from trade_watchdog.actions.setup import Actions, run_beside, set_up
+from trade_watchdog.actions.setup import run_beside, set_up
 from trade_watchdog.admin import admin_app
 from trade_watchdog.audited_exchange import AuditedExchange
 from trade_watchdog.auditor_service import make_auditor
@@ -46,6 +50,7 @@ from trade_watchdog.settings import WatchdogSettings
 from trade_watchdog.status import Status
 
 ADMIN_CONNECTIONS_MAX = 64
+RING_EVERY_S = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +65,6 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
     master_key = load_exchange_key(settings.master_secrets_file)
     generations = GenerationStore(settings.state_dir)
     has_vouched = generations.value > 0
-    policies = PolicyChain(settings.state_dir, ring=ring)
     registry, status = CollectorRegistry(), Status()
     async with contextlib.AsyncExitStack() as closing:
         link = GatewayLink(address)
@@ -78,6 +82,17 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             settings.state_dir, ring=ring, log_key=identity.log_key, clock=clock, has_vouched=has_vouched
         )
         closing.push_async_callback(history.close)
+        clock_watch = ClockWatch(clock=clock)
+        rings = RingKeeper(
+            folder=settings.state_dir,
+            first=ring,
+            record=history.ring_row,
+            clock=clock,
+            is_clock_trusted=clock_watch.is_trusted,
+        )
+        ring = rings.ring
+        witness.adopt_ring(ring)
+        policies = PolicyChain(settings.state_dir, ring=ring, rings=rings.book.rings)
         actions = set_up(settings, link=link, status=status, record=history.acted, registry=registry, clock=clock)
         closing.push_async_callback(actions.close)
         keeper, position = await _remembering(settings, history=history, effects=actions.hands, clock=clock)
@@ -115,11 +130,24 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             status=status,
             keeper=keeper,
             auditor=auditor,
-            ring=ring,
+            rings=rings,
             token=identity.admin_token,
             registry=registry,
             clock=clock,
         )
+        sender = LeaseSender(
+            link=link,
+            ring=ring,
+            private_key=identity.lease_key,
+            generations=generations,
+            second=second,
+            policies=policies,
+            witness=witness,
+            releases=releases,
+            keeper=keeper,
+            clock=clock,
+        )
+        rings.on_ring = sender.adopt_ring
         monitor = Monitor(
             exchange=exchange,
             watch=AccountWatch(exchange=exchange, clock=clock, book=keeper.book),
@@ -134,24 +162,14 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
                 state_dir=settings.state_dir,
                 clock=clock,
             ),
-            sender=LeaseSender(
-                link=link,
-                ring=ring,
-                private_key=identity.lease_key,
-                generations=generations,
-                second=second,
-                policies=policies,
-                witness=witness,
-                releases=releases,
-                keeper=keeper,
-                clock=clock,
-            ),
+            sender=sender,
             status=status,
             metrics=metrics,
             account=settings.account,
             clock=clock,
         )
-        await _serve_and_watch(_listener(settings, app), monitor, actions, where=settings.admin_url)
+        beside = [*actions.loops(), _keep_ring(rings, clock_watch)]
+        await _serve_and_watch(_listener(settings, app), monitor, beside, where=settings.admin_url)
 
 
 async def _remembering(
@@ -175,6 +193,14 @@ async def _remembering(
     return keeper, remembered.position
 
 
+async def _keep_ring(rings: RingKeeper, clock_watch: ClockWatch) -> None:
+    """Watch the clock that a waiting ring is measured by, and let the ring count when it is due."""
+    while True:
+        clock_watch.is_trusted()
+        await rings.work()
+        await asyncio.sleep(RING_EVERY_S)
+
+
 def _listener(settings: WatchdogSettings, app: FastAPI) -> Listener | UnixListener:
     return admin_listener(
         settings,
@@ -192,7 +218,7 @@ def _second_venue(settings: WatchdogSettings, clock: Clock) -> SecondVenue | Non
 
 
 async def _serve_and_watch(
-    listener: Listener | UnixListener, monitor: Monitor, actions: Actions, *, where: str
+    listener: Listener | UnixListener, monitor: Monitor, beside: list[Coroutine[Any, Any, None]], *, where: str
 ) -> None:
     """Watch once the listener stands."""
     stop = asyncio.Event()
@@ -200,7 +226,7 @@ async def _serve_and_watch(
 
     def start() -> None:
         _log.info("watching account %s; admin on %s", monitor.account, where)
-        task = asyncio.create_task(run_beside(monitor.run(), actions.loops()))
+        task = asyncio.create_task(run_beside(monitor.run(), beside))
         task.add_done_callback(lambda _task: stop.set())
         watching.append(task)
 

@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 
 from trade_core.trust.keys import NotTrusted
-from trade_core.trust.ring import KeyRing, ring_hash
-from trade_core.trust.warrant import Warrant, WarrantPurpose, check_warrant, open_warrant
+from trade_core.trust.ring import KeyRing
+from trade_core.trust.signed_warrant import check_order, open_warrant
+from trade_core.trust.warrant import Warrant, WarrantPurpose
 
 AUDIENCE = "gateway"
 """Whose log it is; its witness and its writer read the same warrant over the gateway's shoulder."""
@@ -41,17 +42,9 @@ def open_log_warrant(raw: bytes, *, ring: KeyRing) -> LogSuccession:
     """Verify a warrant for a new log of a ring's deployment; time is not judged. Raises NotTrusted: what is wrong."""
     if len(raw) > MAX_LOG_WARRANT_BYTES:
         raise NotTrusted(f"log warrant: {len(raw)} bytes, at most {MAX_LOG_WARRANT_BYTES}")
-    warrant = open_warrant(raw, operator_key=ring.operator_key)
-    check_warrant(
-        warrant,
-        purpose=WarrantPurpose.LOG,
-        deployment=ring.deployment,
-        environment=ring.environment,
-        audience=AUDIENCE,
-        account=ring.account,
-        ring_hash=ring_hash(ring),
-        subject=warrant.subject,
-    )
+    signed = open_warrant(raw, ring=ring)
+    warrant = signed.warrant
+    check_order(signed, purpose=WarrantPurpose.LOG, audience=AUDIENCE, subject=warrant.subject)
     named = _SUBJECT.fullmatch(warrant.subject)
     if named is None:
         raise NotTrusted("log warrant: subject does not name a log, and the rows that it goes on from")

@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 
 from trade_core.trust.keys import NotTrusted
-from trade_core.trust.ring import KeyRing, ring_hash
-from trade_core.trust.warrant import Warrant, WarrantPurpose, check_warrant, open_warrant
+from trade_core.trust.ring import KeyRing
+from trade_core.trust.signed_warrant import SignedWarrant, check_order, open_warrant
+from trade_core.trust.warrant import Warrant, WarrantPurpose
 
 AUDIENCE = "gateway"
 """Who a policy warrant orders something of; the watchdog reads it over the gateway's shoulder."""
@@ -31,6 +32,7 @@ class PolicyStep:
     old_hash: str
     new_hash: str
     warrant: Warrant
+    signed: SignedWarrant
 
 
 def policy_subject(*, old_hash: str, new_hash: str) -> str:
@@ -42,20 +44,12 @@ def open_policy_warrant(raw: bytes, *, ring: KeyRing) -> PolicyStep:
     """Verify a policy warrant of a ring's deployment. Raises NotTrusted saying what is wrong. Time is not judged."""
     if len(raw) > MAX_POLICY_WARRANT_BYTES:
         raise NotTrusted(f"policy warrant: {len(raw)} bytes, at most {MAX_POLICY_WARRANT_BYTES}")
-    warrant = open_warrant(raw, operator_key=ring.operator_key)
-    check_warrant(
-        warrant,
-        purpose=WarrantPurpose.POLICY,
-        deployment=ring.deployment,
-        environment=ring.environment,
-        audience=AUDIENCE,
-        account=ring.account,
-        ring_hash=ring_hash(ring),
-        subject=warrant.subject,
-    )
+    signed = open_warrant(raw, ring=ring)
+    warrant = signed.warrant
+    check_order(signed, purpose=WarrantPurpose.POLICY, audience=AUDIENCE, subject=warrant.subject)
     if len(warrant.nonce) > _NONCE_CHARACTERS_MAX or not warrant.nonce.isprintable():
         raise NotTrusted("policy warrant: nonce is too long or not plain text")
     hashes = _SUBJECT.fullmatch(warrant.subject)
     if hashes is None:
         raise NotTrusted("policy warrant: subject does not name two policies")
-    return PolicyStep(old_hash=hashes[1], new_hash=hashes[2], warrant=warrant)
+    return PolicyStep(old_hash=hashes[1], new_hash=hashes[2], warrant=warrant, signed=signed)

@@ -50,7 +50,6 @@ class KeyRing:
     lease_key: str
     witness_key: str
     executor_key: str
-    operator_key: str
     tag_key_id: str
     policy_hash: str
     rp_id: str
@@ -137,7 +136,7 @@ def parse_roots(listed: list[Any]) -> tuple[str, ...]:
 def _check_keys(ring: KeyRing) -> None:
     if ring.version < FIRST_VERSION:
         raise NotTrusted(f"key ring: version {ring.version} is below {FIRST_VERSION}")
-    for key in (ring.gateway_key, ring.lease_key, ring.witness_key, ring.operator_key):
+    for key in (ring.gateway_key, ring.lease_key, ring.witness_key):
         key_id(key)
     for key in (ring.executor_key, ring.recovery_key, ring.bootstrap_key):
         if key:

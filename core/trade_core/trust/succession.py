@@ -38,6 +38,8 @@ MIN_CREDENTIALS = 2
 MAX_CHANGE_BYTES = 3072
 MAX_OFFER_BYTES = 16 * 1024
 """As much as an admin listener reads."""
+MAX_PROOF_BYTES = 5400
+"""Change and warrant together: one row of a journal holds both, as base64."""
 _CHANGEABLE = frozenset({"origins", "attestation_roots", "credentials", "recovery_key"})
 
 
@@ -130,6 +132,8 @@ def open_ring_offer(raw: bytes, *, pinned: KeyRing, now_ms: int, is_clock_truste
     if set(content) != {"change", "warrant", "attestations"}:
         raise NotTrusted("ring offer: its fields are not those of one")
     change, warrant = (_bytes(content, name) for name in ("change", "warrant"))
+    if len(change) + len(warrant) > MAX_PROOF_BYTES:
+        raise NotTrusted(f"ring offer: change and warrant have more than {MAX_PROOF_BYTES} bytes")
     offered = replayed_ring(pinned, change=change, warrant=warrant)
     signed = open_warrant(warrant, ring=pinned)
     check_in_time(signed.warrant, now_ms=now_ms, is_clock_trusted=is_clock_trusted)

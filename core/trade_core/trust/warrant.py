@@ -4,7 +4,6 @@ The subject makes a warrant single use without memory: a release names the seque
 a policy change the old and the new hash. The words are what the person was shown when signing.
 
 Its bytes are what a security key signs: `signed_warrant` verifies them as received, and parses them here afterwards.
-Until every part asks for that, an operator key can sign a warrant too, on the simulated exchange only.
 """
 
 from __future__ import annotations
@@ -13,14 +12,11 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from trade_core.canonical import canonical_json
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.one_form import canonical_object
-from trade_core.trust.statement import check_fields, open_statement, sign_statement
+from trade_core.trust.statement import check_fields
 
-SIGNATURE_PURPOSE = "warrant/v1"
 WARRANT_VERSION = 1
 MAX_LIFETIME_MS = 5 * 60 * 1000
 MAX_ARMED_MS = 90 * 24 * 60 * 60 * 1000
@@ -77,21 +73,6 @@ def parse_warrant(payload: bytes) -> Warrant:
     return _checked(content)
 
 
-def sign_warrant(warrant: Warrant, private_key: Ed25519PrivateKey) -> bytes:
-    """Serialise and sign a warrant."""
-    return sign_statement(warrant.content(), private_key, purpose=SIGNATURE_PURPOSE)
-
-
-def open_warrant(raw: bytes, *, operator_key: str) -> Warrant:
-    """Verify a signed warrant and return it; who it is for and whether it is in time is the caller's to check.
-
-    Raises NotTrusted saying what is wrong, before believing any field.
-    """
-    content = open_statement(raw, what="warrant", purpose=SIGNATURE_PURPOSE, public_key=operator_key)
-    check_fields(content, what="warrant", fields=Warrant.__slots__, integers=_INTEGERS)
-    return _checked(content)
-
-
 def _checked(content: dict[str, Any]) -> Warrant:
     if content["version"] != WARRANT_VERSION:
         raise NotTrusted(f"warrant: version {content['version']} is not {WARRANT_VERSION}")
@@ -103,32 +84,6 @@ def _checked(content: dict[str, Any]) -> Warrant:
         if len(content[name]) > MAX_NAME_CHARACTERS or not content[name].isprintable():
             raise NotTrusted(f"warrant: {name} is too long or not plain text")
     return Warrant(**content)
-
-
-def check_warrant(
-    warrant: Warrant,
-    *,
-    purpose: WarrantPurpose,
-    deployment: str,
-    environment: str,
-    audience: str,
-    account: str,
-    ring_hash: str,
-    subject: str,
-) -> None:
-    """Check that a warrant orders exactly this, here and of us. Raises NotTrusted naming what differs."""
-    expected = {
-        "purpose": purpose.value,
-        "deployment": deployment,
-        "environment": environment,
-        "audience": audience,
-        "account": account,
-        "ring_hash": ring_hash,
-        "subject": subject,
-    }
-    for name, wanted in expected.items():
-        if getattr(warrant, name) != wanted:
-            raise NotTrusted(f"warrant: {name} is not what it must be here")
 
 
 def check_in_time(warrant: Warrant, *, now_ms: int, is_clock_trusted: bool = True) -> None:

@@ -68,6 +68,11 @@ class RowKind(Enum):
     RELEASE_ANNOUNCED = "release:announced"
     RELEASE_VOIDED = "release:voided"
     RELEASE_REFUSED = "release:refused"
+    # Of the journal of each process that has pinned a ring: the change and its warrant prove the next one for ever.
+    RING_ANNOUNCED = "ring:announced"
+    RING_CHANGED = "ring:changed"
+    RING_VOIDED = "ring:voided"
+    RING_REFUSED = "ring:refused"
     POLICY_RECORDED = "policy:recorded"  # the content of one policy, by its hash
     POLICY_CHANGED = "policy:changed"
     POLICY_REFUSED = "policy:refused"

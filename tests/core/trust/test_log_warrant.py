@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from trust_parts import ring_of
+from trust_parts import FastKey, ring_of, touch
 
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
 from trade_core.trust.log_warrant import FIRST_LOG, MAX_LOG_WARRANT_BYTES, log_subject, open_log_warrant
 from trade_core.trust.ring import ring_hash
-from trade_core.trust.warrant import Warrant, sign_warrant
+from trade_core.trust.warrant import Warrant
 
 KEY = load_private_key(new_private_key())
 ROOT = "0123456789abcdef" * 4
@@ -32,7 +32,7 @@ WARRANT = Warrant(
 
 
 def test_log_warrant_opens_to_what_it_names_whenever_it_expired() -> None:
-    found = open_log_warrant(sign_warrant(WARRANT, KEY), ring=RING)
+    found = open_log_warrant(touch(WARRANT), ring=RING)
     assert (found.number, found.size, found.root, found.warrant) == (2, 1234, ROOT, WARRANT)
 
 
@@ -64,30 +64,29 @@ def test_subject_is_the_words_that_are_signed() -> None:
 )
 def test_log_warrant_that_names_something_else_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(NotTrusted):
-        open_log_warrant(sign_warrant(replace(WARRANT, **change), KEY), ring=RING)
+        open_log_warrant(touch(replace(WARRANT, **change)), ring=RING)
 
 
 @pytest.mark.parametrize("subject", [f"log:9999:1234567890123456:{ROOT}", f"log:1:1:{ROOT}"])
 def test_log_warrant_at_its_bounds_opens(subject: str) -> None:
-    assert open_log_warrant(sign_warrant(replace(WARRANT, subject=subject), KEY), ring=RING).root == ROOT
+    assert open_log_warrant(touch(replace(WARRANT, subject=subject)), ring=RING).root == ROOT
 
 
-def test_log_warrant_of_another_operator_is_refused() -> None:
-    with pytest.raises(NotTrusted, match="signature"):
-        open_log_warrant(sign_warrant(WARRANT, load_private_key(new_private_key())), ring=RING)
+def test_log_warrant_of_a_stranger_is_refused() -> None:
+    with pytest.raises(NotTrusted, match="no security key"):
+        open_log_warrant(touch(WARRANT, by=[FastKey("stranger")]), ring=RING)
 
 
 def test_log_warrant_is_bounded_before_it_is_read() -> None:
-    raw = sign_warrant(WARRANT, KEY)
-    padded = raw[:-1] + b" " * (MAX_LOG_WARRANT_BYTES - len(raw)) + raw[-1:]
-    assert len(padded) == MAX_LOG_WARRANT_BYTES
-    assert open_log_warrant(padded, ring=RING).number == 2
+    raw = touch(WARRANT)
+    with pytest.raises(NotTrusted, match="warrant envelope: not in its one canonical form"):
+        open_log_warrant(raw.ljust(MAX_LOG_WARRANT_BYTES), ring=RING)
     with pytest.raises(NotTrusted, match="log warrant: 3073 bytes, at most 3072"):
-        open_log_warrant(padded[:-1] + b" }", ring=RING)
+        open_log_warrant(raw.ljust(MAX_LOG_WARRANT_BYTES + 1), ring=RING)
 
 
 def test_log_warrant_says_what_is_wrong_with_its_subject() -> None:
-    raw = sign_warrant(replace(WARRANT, subject="log"), KEY)
+    raw = touch(replace(WARRANT, subject="log"))
     with pytest.raises(NotTrusted) as raised:
         open_log_warrant(raw, ring=RING)
     assert str(raised.value) == "log warrant: subject does not name a log, and the rows that it goes on from"

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from trust_parts import ring_of
+from trust_parts import FastKey, ring_of, touch
 
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANTS, open_policy_warrant, policy_subject
 from trade_core.trust.ring import ring_hash
-from trade_core.trust.warrant import Warrant, sign_warrant
+from trade_core.trust.warrant import Warrant
 
 KEY = load_private_key(new_private_key())
 OLD, NEW = "a" * 64, "b" * 64
@@ -32,7 +32,7 @@ WARRANT = Warrant(
 
 
 def test_policy_warrant_opens_to_its_step_whenever_it_expired() -> None:
-    step = open_policy_warrant(sign_warrant(WARRANT, KEY), ring=RING)
+    step = open_policy_warrant(touch(WARRANT), ring=RING)
     assert (step.old_hash, step.new_hash, step.warrant) == (OLD, NEW, WARRANT)
 
 
@@ -56,25 +56,25 @@ def test_policy_warrant_opens_to_its_step_whenever_it_expired() -> None:
 )
 def test_policy_warrant_that_names_something_else_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(NotTrusted):
-        open_policy_warrant(sign_warrant(replace(WARRANT, **change), KEY), ring=RING)
+        open_policy_warrant(touch(replace(WARRANT, **change)), ring=RING)
 
 
 def test_policy_warrant_of_another_key_is_refused() -> None:
-    stranger = load_private_key(new_private_key())
     with pytest.raises(NotTrusted):
-        open_policy_warrant(sign_warrant(WARRANT, stranger), ring=RING)
+        open_policy_warrant(touch(WARRANT, by=[FastKey("stranger")]), ring=RING)
 
 
 def test_policy_warrant_fills_a_row_and_a_longer_one_is_refused() -> None:
-    raw = sign_warrant(WARRANT, KEY)
-    assert open_policy_warrant(raw.ljust(4096), ring=RING).warrant == WARRANT
+    raw = touch(WARRANT)
+    with pytest.raises(NotTrusted, match="one canonical form"):
+        open_policy_warrant(raw.ljust(4096), ring=RING)
     with pytest.raises(NotTrusted, match="4097 bytes, at most 4096"):
         open_policy_warrant(raw.ljust(4097), ring=RING)
 
 
 def test_policy_warrant_may_have_a_nonce_of_128_characters() -> None:
     longest = replace(WARRANT, nonce="n" * 128)
-    assert open_policy_warrant(sign_warrant(longest, KEY), ring=RING).warrant == longest
+    assert open_policy_warrant(touch(longest), ring=RING).warrant == longest
 
 
 def test_policy_warrants_of_one_ring_are_few_enough_to_read() -> None:

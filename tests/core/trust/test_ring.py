@@ -34,7 +34,6 @@ RING = KeyRing(
     lease_key=some_key(),
     witness_key=some_key(),
     executor_key=some_key(),
-    operator_key=some_key(),
     tag_key_id="0123456789abcdef",
     policy_hash="a" * 64,
     rp_id="example.org",
@@ -56,7 +55,6 @@ OTHER = {
     "lease_key": some_key(),
     "witness_key": some_key(),
     "executor_key": some_key(),
-    "operator_key": some_key(),
     "tag_key_id": "f",
     "policy_hash": "b" * 64,
     "rp_id": "example.com",
@@ -112,7 +110,7 @@ def test_ring_of_a_version_before_the_first_is_refused(version: int) -> None:
         parse_ring(json.dumps({**RING.content(), "version": version}).encode())
 
 
-@pytest.mark.parametrize("name", ["gateway_key", "lease_key", "witness_key", "operator_key"])
+@pytest.mark.parametrize("name", ["gateway_key", "lease_key", "witness_key"])
 def test_ring_with_a_key_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(NotTrusted, match="public key"):
         parse_ring(json.dumps({**RING.content(), name: "AAAA"}).encode())

@@ -25,7 +25,8 @@ from trade_core.trust.signed_warrant import (
     require_two_keys,
     touched_envelope,
 )
-from trade_core.trust.warrant import Warrant, WarrantPurpose, sign_warrant, warrant_bytes
+from trade_core.trust.statement import sign_statement
+from trade_core.trust.warrant import Warrant, WarrantPurpose, warrant_bytes
 
 PROCESS = load_private_key(new_private_key())
 RECOVERY, BOOTSTRAP = load_private_key(new_private_key()), load_private_key(new_private_key())
@@ -172,7 +173,7 @@ def test_warrant_without_any_credential_in_the_ring_is_refused() -> None:
 
 def test_warrant_of_a_process_key_is_refused() -> None:
     with pytest.raises(NotTrusted, match="warrant envelope"):
-        opened(sign_warrant(warrant(), PROCESS))
+        opened(sign_statement(warrant().content(), PROCESS, purpose="warrant/v1"))
 
 
 def changed(**fields: Any) -> bytes:

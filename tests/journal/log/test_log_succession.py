@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from trust_parts import ring_of
+from trust_parts import ring_of, touch
 
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
 from trade_core.trust.log_warrant import log_subject
 from trade_core.trust.ring import ring_hash
-from trade_core.trust.warrant import Warrant, sign_warrant
+from trade_core.trust.warrant import Warrant
 from trade_journal.errors import NoteRefused
 from trade_journal.log.checkpoint import log_name, log_number
 from trade_journal.log.log_succession import check_succession, succession_entry
@@ -63,7 +63,7 @@ def succession(*, number: int = 2, size: int = SIZE, note: bytes | None = None, 
         size=size,
         root=root,
         note=signed(size, number=number) if note is None else note,
-        warrant=sign_warrant(replace(warrant, **changed), KEY),
+        warrant=touch(replace(warrant, **changed)),
         at_ns=9,
     )
     return parse_row(numbered(draft(entry).head, size))

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from journal.writer.test_writer_process import deployed
 from journal.writer.test_writer_settings import written
+from trust_parts import KEYS, FastKey
 
 from trade_core.clock import ManualClock
-from trade_core.secrets import read_secret_file, write_secret_file
+from trade_core.secrets import read_secret_file
 from trade_core.settings import load_settings
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.ring import KeyRing, read_ring
+from trade_core.trust.signed_warrant import touched_envelope
 from trade_journal.cli import EXIT_GOOD, EXIT_TAMPERED, EXIT_UNREADABLE, main
 from trade_journal.log.log_succession import check_succession
 from trade_journal.log.ring_keys import gateway_log_keys, gateway_log_signer
@@ -31,8 +33,7 @@ from trade_journal.writer.witness import Witness
 from trade_journal.writer.writer_identity import load_log_identity, number_of_log
 from trade_journal.writer.writer_settings import JournalWriterSettings
 
-OPERATOR_TEXT = new_private_key()
-OPERATOR = load_private_key(OPERATOR_TEXT)
+PROCESS = load_private_key(new_private_key())
 JOURNAL = "trade/simulated/1002/gateway"
 
 
@@ -54,8 +55,9 @@ class Lost:
         self.path = folder / "journal.db"
         self.copy = folder / "watchdog" / "witnessed-gateway.db"
         self.copy.parent.mkdir()
-        self.key = folder / "operator-key.json"
-        write_secret_file(self.key, {"operator_key": OPERATOR_TEXT})
+        self.key = KEYS[0]
+        self.papers = folder.with_name(folder.name + "-papers")
+        self.papers.mkdir(exist_ok=True)
         self.witness(5, 7)
 
     @property
@@ -67,7 +69,7 @@ class Lost:
         assert keys.witness is not None
         log_key = load_private_key(str(read_secret_file(self.settings.state_dir / "log-key.json")["log_key"]))
         signer = gateway_log_signer(self.ring, log_key)
-        witness = Witness.open(self.copy_url, log=keys.log, name=keys.witness.name, private_key=OPERATOR)
+        witness = Witness.open(self.copy_url, log=keys.log, name=keys.witness.name, private_key=PROCESS)
         if cosigned:
             witness.take(ROWS[:cosigned])
             tree = Frontier().extended(one.leaf_hash for one in ROWS[:cosigned])
@@ -79,14 +81,25 @@ class Lost:
     def copy_url(self) -> str:
         return f"sqlite:///{self.copy}"
 
-    def succeed(self, *more: str) -> int:
-        command = ["succeed", "--config", str(self.config), "--copy", str(self.copy), "--key", str(self.key)]
-        return main([*command, "--reason", "the disk died", *(more or ("--yes",))])
+    def asked(self, *more: str) -> int:
+        return main(["succeed", "--config", str(self.config), "--copy", str(self.copy), *more])
+
+    def drafted(self) -> Path:
+        return self.papers / "draft"
+
+    def succeed(self) -> int:
+        """Draft, sign, and begin."""
+        code = self.asked("--draft", str(self.drafted()), "--reason", "the disk died")
+        if code != EXIT_GOOD:
+            return code
+        payload, signed = self.drafted().read_bytes(), self.papers / "signed"
+        signed.write_bytes(touched_envelope(payload, [self.key.touch(payload)]))
+        return self.asked("--warrant", str(signed))
 
 
 @pytest.fixture
 def lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lost:
-    monkeypatch.setattr("journal.writer.test_writer_process.SOMEBODY", OPERATOR)
+    monkeypatch.setattr("journal.writer.test_writer_process.SOMEBODY", PROCESS)
     return Lost(tmp_path)
 
 
@@ -129,7 +142,7 @@ def test_journal_that_is_lost_again_goes_on_in_a_third_log(lost: Lost, capsys: p
     assert keys.witness is not None
     identity = load_log_identity(lost.settings, number=2)
     second = Witness.open(
-        lost.settings.journal_url, log=keys.log, name=keys.witness.name, private_key=OPERATOR, journal=JOURNAL
+        lost.settings.journal_url, log=keys.log, name=keys.witness.name, private_key=PROCESS, journal=JOURNAL
     )
     tree = Frontier(size=0)
     reader = JournalReader(lost.settings.journal_url)
@@ -205,9 +218,8 @@ def no_copy(lost: Lost) -> None:
     lost.copy.unlink()
 
 
-def another_operator(lost: Lost) -> None:
-    lost.key.unlink()
-    write_secret_file(lost.key, {"operator_key": new_private_key()})
+def a_stranger(lost: Lost) -> None:
+    lost.key = FastKey("stranger")
 
 
 def journal_is_there(lost: Lost) -> None:
@@ -235,7 +247,7 @@ def in_postgresql(lost: Lost) -> None:
         (another_journals, EXIT_UNREADABLE, "a copy of 'trade/simulated/9/gateway'"),
         (never_cosigned, EXIT_UNREADABLE, "no row of it was ever cosigned"),
         (no_copy, EXIT_UNREADABLE, "no journal there"),
-        (another_operator, EXIT_UNREADABLE, "signature"),
+        (a_stranger, EXIT_UNREADABLE, "no security key"),
         (journal_is_there, EXIT_UNREADABLE, "journal.db: is there; a new log is for a journal that is lost"),
         (segments_are_there, EXIT_UNREADABLE, "journal.db.segments: is there"),
         (emergency_rows, EXIT_UNREADABLE, "holds row 7 and more of the lost journal, which were acknowledged"),
@@ -252,18 +264,29 @@ def test_what_must_not_be_gone_on_from_is_named_and_nothing_is_made(
     assert [path for path in sorted(lost.path.parent.rglob("*")) if path not in before and path.suffix != ".lock"] == []
 
 
-def test_it_is_confirmed_at_a_terminal(
-    lost: Lost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_new_log_needs_a_reason_and_a_warrant_that_is_there(lost: Lost, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lost.asked("--draft", str(lost.drafted())) == EXIT_UNREADABLE
+    assert "a new log needs its --reason" in capsys.readouterr().err
+    assert lost.asked("--warrant", str(lost.papers / "missing")) == EXIT_UNREADABLE
+    assert "missing: cannot be read" in capsys.readouterr().err
+
+
+def test_warrant_for_other_rows_begins_nothing(lost: Lost, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lost.asked("--draft", str(lost.drafted()), "--reason", "the disk died") == EXIT_GOOD
+    payload, signed = lost.drafted().read_bytes(), lost.papers / "signed"
+    signed.write_bytes(touched_envelope(payload, [KEYS[0].touch(payload)]))
+    lost.copy.unlink()
+    lost.witness(3, 4)
+    assert lost.asked("--warrant", str(signed)) == EXIT_UNREADABLE
+    assert "is for another log than the one behind these 4 rows" in capsys.readouterr().err
+
+
+def test_warrant_that_has_expired_begins_nothing(
+    lost: Lost, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
-    assert lost.succeed("--reason", "again") == EXIT_UNREADABLE
-    assert "pass --yes" in capsys.readouterr().err
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("builtins.input", lambda _: "no")
-    assert lost.succeed("--reason", "again") == EXIT_UNREADABLE
-    assert "it was not confirmed" in capsys.readouterr().err
-    monkeypatch.setattr("builtins.input", lambda _: "succeed")
-    assert lost.succeed("--reason", "again") == EXIT_GOOD
+    monkeypatch.setattr("trade_journal.succession_cli.WARRANT_LIFETIME_MS", -1)
+    assert lost.succeed() == EXIT_UNREADABLE
+    assert "expired" in capsys.readouterr().err
 
 
 def test_attempt_that_failed_can_be_made_again(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trade_core.clock import NS_PER_S, ManualClock
-from trade_gateway.clock_watch import LEAP_NS, SETTLE_NS, ClockWatch
+from trade_core.clock_watch import LEAP_NS, SETTLE_NS, ClockWatch
 
 
 def ticks(watch: ClockWatch, clock: ManualClock, count: int, *, every_ns: int = NS_PER_S) -> list[bool]:

@@ -1,0 +1,62 @@
+"""Security keys for a running stack: enrolled by the bootstrap code, and touched for what a person orders."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+from integration.stack import Stack
+from trust_parts import KEYS, FastKey, enrolled
+
+from trade_core.ring_keeper import current_ring
+from trade_core.trust.ring import read_ring, ring_hash
+from trade_core.trust.signed_warrant import touched_envelope
+
+
+def enrol(stack: Stack) -> None:
+    """Enrol two keys at gateway, watchdog and executor, each of which checks the offer by itself."""
+    ring_file = Path(stack.description["ring"])
+    raw = enrolled(read_ring(ring_file), stack.description["enrol_code"])
+    watchdog = stack.description["watchdog"]
+    bearer = {"Authorization": f"Bearer {watchdog['admin_token']}"}
+    answers = [
+        stack.admin.post("/ring", content=raw),
+        httpx.post(f"{watchdog['admin']}/ring", content=raw, headers=bearer),
+    ]
+    transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
+    with httpx.Client(transport=transport, base_url="http://executor") as executor:
+        answers.append(executor.post("/ring", content=raw))
+    counting = ring_hash(current_ring(ring_file))
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        assert (answer.json()["version"], answer.json()["ring_hash"]) == (2, counting)
+
+
+def sign(stack: Stack, draft: Path, *, by: Sequence[FastKey] = KEYS[:1]) -> Path:
+    """Sign what a command drafted, beside it, as a browser on the console's page would have it signed."""
+    payload, envelope = draft.read_bytes(), draft.with_name("signed")
+    client = {"origin": read_ring(Path(stack.description["ring"])).origins[0]}
+    envelope.write_bytes(touched_envelope(payload, [key.touch(payload, client=client) for key in by]))
+    return envelope
+
+
+def release(
+    stack: Stack, *arguments: str, reason: str = "a test", by: Sequence[FastKey] = KEYS[:1]
+) -> subprocess.CompletedProcess[str]:
+    """Draft a release, touch it and hand it over; answers how drafting failed, or how all of it went."""
+    command = stack.description["processes"]["gateway"]["command"]
+    asked = [command[0], "release", "--config", command[command.index("--config") + 1]]
+    draft = stack.folder / "draft"
+    drafted = ran([*asked, "--reason", reason, "--draft", draft, *arguments])
+    if drafted.returncode:
+        return drafted
+    handed = ran([*asked, "--warrant", sign(stack, draft, by=by)])
+    handed.stdout = drafted.stdout + handed.stdout
+    return handed
+
+
+def ran(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(command, capture_output=True, text=True, check=False)
