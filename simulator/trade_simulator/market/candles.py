@@ -32,9 +32,9 @@ class Bar:
     turnover: int
 
     def fold(self, other: "Bar") -> None:
-        """Add a later bar."""
-        self.high = max(self.high, other.high)
-        self.low = min(self.low, other.low)
+        """Add a later bar. Every tick folds into every interval of every symbol."""
+        self.high = other.high if other.high > self.high else self.high
+        self.low = other.low if other.low < self.low else self.low
         self.close = other.close
         self.volume += other.volume
         self.turnover += other.turnover

@@ -63,7 +63,10 @@ class History:
             number = _LAYER_OF[interval]
             while len(self._known) <= number:
                 self._known.append(next(self._layers))
-            known = self._bars[interval] = aggregate(self._known[number], interval)[-KEPT_BARS_MAX:]
+            layer = self._known[number]
+            # A layer's own interval needs no joining, and that of minutes is made for every symbol at the start.
+            joined = layer if interval is _LAYERS[number].intervals[0] else aggregate(layer, interval)
+            known = self._bars[interval] = joined[-KEPT_BARS_MAX:]
         return known
 
     def _invent(self, chance: random.Random) -> Iterator[list[Bar]]:
@@ -85,10 +88,13 @@ class History:
         for start_ms in range(to_ms - layer.length_ms, from_ms - 1, -layer.length_ms):
             pull = 1e-3 * (anchor - close) / anchor
             # The sum of two uniform draws has a variance of 1/6; times the root of 6 it is one.
-            opened = max(2, round(close * (1 + 2.45 * sigma * (draw() + draw() - 1) + pull)))
+            opened = round(close * (1 + 2.45 * sigma * (draw() + draw() - 1) + pull))
+            opened = opened if opened > 2 else 2  # ten thousand bars a symbol: a call of max costs as much as a draw
             reach = sigma * close
-            high = max(opened, close) + int(reach * draw())
-            low = max(1, min(opened, close) - int(reach * draw()))
+            bottom, top = (opened, close) if opened < close else (close, opened)
+            high = top + int(reach * draw())
+            low = bottom - int(reach * draw())
+            low = low if low > 1 else 1
             volume = self._lots_scale * (1 + int(lots * (draw() + draw())))
             bars.append(Bar(start_ms, opened, high, low, close, volume, volume * ((high + low) // 2)))
             close = opened

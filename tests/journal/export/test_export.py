@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 import stat
 import sys
@@ -29,10 +30,18 @@ from trade_journal.sources import DatabaseSource
 Said = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write 30 rows: signed at 5, 12, 20 and 28, and cosigned at 12 and 20."""
-    return make_journal(tmp_path / "journal.db", rows=30, signed=[5, 12, 20, 28], cosigned=[12, 20])
+    path = tmp_path_factory.mktemp("made") / "journal.db"
+    return make_journal(path, rows=30, signed=[5, 12, 20, 28], cosigned=[12, 20])
+
+
+@pytest.fixture
+def journal(made: Path, tmp_path: Path) -> Path:
+    """A test's own copy of it."""
+    shutil.copytree(made.parent, tmp_path, dirs_exist_ok=True)
+    return tmp_path / made.name
 
 
 @pytest.fixture

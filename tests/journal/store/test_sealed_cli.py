@@ -14,16 +14,22 @@ from journal.writing import KEYS
 from trade_journal.cli import EXIT_GOOD, EXIT_TAMPERED, EXIT_UNREADABLE, main
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Sealable:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Sealable:
     """Three segments of three rows, and two rows in use, the last of which nobody cosigned."""
-    made = Sealable(path=tmp_path / "journal.db")
+    made = Sealable(path=tmp_path_factory.mktemp("made") / "journal.db")
     for _ in range(3):
         made.sealed(3)
     made.grow(1)
     made.vouch()
     made.grow(1)
     return made
+
+
+@pytest.fixture
+def journal(made: Sealable, tmp_path: Path) -> Sealable:
+    """A test's own copy of it."""
+    return made.copied_to(tmp_path)
 
 
 @pytest.fixture

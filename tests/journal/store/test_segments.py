@@ -19,14 +19,20 @@ from trade_journal.store.store import JournalReader, JournalStore
 Break = Callable[[list[Path]], None]
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Sealable:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Sealable:
     """Three segments of three rows, and two rows in use."""
-    made = Sealable(path=tmp_path / "journal.db")
+    made = Sealable(path=tmp_path_factory.mktemp("made") / "journal.db")
     for _ in range(3):
         made.sealed(3)
     made.grow(2)
     return made
+
+
+@pytest.fixture
+def journal(made: Sealable, tmp_path: Path) -> Sealable:
+    """A test's own copy of it."""
+    return made.copied_to(tmp_path)
 
 
 def writable(path: Path) -> sqlite3.Connection:
