@@ -162,7 +162,13 @@ def _add_sessions(app: FastAPI, parts: Parts) -> None:
         await parts.ledger.note(SIGNED_IN, person, action="sign_in", shown="none", result="signed in")
         answer = JSONResponse({"said": "signed in"})
         answer.set_cookie(
-            name, token, max_age=SESSION_LIFETIME_S, httponly=True, samesite="strict", path="/", secure=False
+            name,
+            token,
+            max_age=SESSION_LIFETIME_S,
+            httponly=True,
+            samesite="strict",
+            path="/",
+            secure=parts.origin.startswith("https:"),
         )
         return answer
 

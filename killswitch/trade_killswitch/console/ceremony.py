@@ -361,6 +361,8 @@ def _add_enrolment(app: FastAPI, parts: Parts, desk: Desk) -> None:
 def _ring(parts: Parts) -> KeyRing:
     if parts.watch.ring is None:
         raise HTTPException(409, "the key ring cannot be read, so nobody can say which keys to touch")
+    if parts.origin not in parts.watch.ring.origins:
+        raise HTTPException(409, f"the key ring does not name {parts.origin}, so no touch here would count")
     return parts.watch.ring
 
 

@@ -38,7 +38,11 @@ class Parts:
 
 def cookie_name(origin: str) -> str:
     """Name the cookie after the port, since cookies know no ports and two consoles may share a machine."""
-    return f"trade_console_{origin.rpartition(':')[2]}"
+    port = origin.rpartition(":")[2]
+    if origin.startswith("https:"):
+        # The browser itself sees that such a cookie came over TLS, from this host, for all of it.
+        return f"__Host-trade_console_{port if port.isdigit() else '443'}"
+    return f"trade_console_{port}"
 
 
 def session_check(parts: Parts) -> Callable[[Request], Awaitable[Session]]:

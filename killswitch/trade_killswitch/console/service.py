@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
+import stat
 import sys
 from typing import Final
 
@@ -88,8 +90,25 @@ def _listener(settings: ConsoleSettings, parts: Parts) -> Listener:
         port=settings.listen_port,
         setting="listen_port",
         http=guarded_protocol(RefusalLog("the console").note, max_connections=CONNECTIONS_MAX),
-        options={"limit_concurrency": None, "ws": "none"},
+        options={"limit_concurrency": None, "ws": "none", **_tls(settings)},
     )
+
+
+def _tls(settings: ConsoleSettings) -> dict[str, str]:
+    """Return what the server needs for https; empty for plain http on this machine. Raises ConfigurationError."""
+    certificate, key = settings.tls_certificate_file, settings.tls_key_file
+    if certificate is None or key is None:
+        return {}
+    try:
+        if stat.S_IMODE(key.stat().st_mode) & 0o077:
+            raise ConfigurationError(f"{key}: the key of TLS is open to others; chmod 600 it (setting tls_key_file)")
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        why = error.strerror or type(error).__name__
+        raise ConfigurationError(
+            f"{certificate}, {key}: no certificate with its key (settings tls_certificate_file, tls_key_file): {why}"
+        ) from None
+    return {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
 
 
 def _tell(settings: ConsoleSettings, codes: CodeBook) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killswitch.console.world import ORIGIN as CONSOLE
 from killswitch.console.world import World, executor_status, gateway_state, held, row
 from trust_parts import KEYS, ORIGIN, RP_ID, FastKey, ring_of
 
@@ -28,6 +29,7 @@ from trade_simulator.security_key.maker import new_maker
 
 MAKER = new_maker()
 CODE = new_code()
+ORIGINS = (ORIGIN, CONSOLE)
 SUBJECT = "kill:spot=flatten,linear=flatten,inverse=hold"
 
 
@@ -98,7 +100,7 @@ def canonical(content: Any) -> bytes:
 
 @pytest.fixture
 async def ceremony(tmp_path: Path) -> AsyncIterator[Ceremony]:
-    made = Ceremony(tmp_path, ring_of(load_private_key(new_private_key())))
+    made = Ceremony(tmp_path, ring_of(load_private_key(new_private_key()), origins=ORIGINS))
     await made.begin()
     yield made
     await made.world.client.aclose()
@@ -108,6 +110,7 @@ async def ceremony(tmp_path: Path) -> AsyncIterator[Ceremony]:
 async def unenrolled(tmp_path: Path) -> AsyncIterator[Ceremony]:
     ring = ring_of(
         load_private_key(new_private_key()),
+        origins=ORIGINS,
         credentials=(),
         bootstrap_key=public_text(printed_key(CODE, purpose="bootstrap")),
         bootstrap_expires_at_ms=1_700_000_600_000,
@@ -415,6 +418,14 @@ async def test_console_without_a_ring_drafts_nothing(tmp_path: Path) -> None:
     answer = await world.post("/draft", {"action": "kill"})
     assert answer.status_code == 409
     assert "nobody can say which keys to touch" in answer.json()["detail"]
+
+
+async def test_console_that_the_ring_does_not_name_drafts_nothing(tmp_path: Path) -> None:
+    made = Ceremony(tmp_path, ring_of(load_private_key(new_private_key())))
+    await made.begin()
+    answer = await made.world.post("/draft", {"action": "kill"})
+    assert answer.status_code == 409
+    assert answer.json()["detail"] == f"the key ring does not name {CONSOLE}, so no touch here would count"
 
 
 async def test_kill_under_way_is_the_headline_with_its_steps(ceremony: Ceremony) -> None:

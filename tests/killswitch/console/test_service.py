@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from ports import free_port
 from trust_parts import ring_of
 
+from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
 from trade_core.settings import load_settings
 from trade_core.trust.keys import load_private_key, new_private_key
@@ -20,6 +28,30 @@ from trade_core.trust.ring import ring_bytes
 from trade_killswitch.console.cli import main
 from trade_killswitch.console.service import run
 from trade_killswitch.console.settings import ConsoleSettings
+from trade_killswitch.console.sign_in import CodeBook
+
+SECURED = {"public_origin": "https://trade.example", "tls_certificate_file": "c.pem", "tls_key_file": "k.pem"}
+
+
+def certificate(folder: Path, name: str) -> None:
+    """Write a certificate of a name, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "c.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "k.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "k.pem").chmod(0o600)
 
 
 def written(folder: Path, **changed: Any) -> Path:
@@ -55,10 +87,49 @@ async def test_console_serves_without_the_others_and_ends_when_told_to(tmp_path:
     await task
 
 
+async def test_console_of_real_money_is_served_over_https_with_a_cookie_for_it_alone(tmp_path: Path) -> None:
+    certificate(tmp_path, "trade.example")
+    port = free_port()
+    file = written(tmp_path, environment="testnet", listen_port=port, **SECURED)
+    settings = load_settings(file, ConsoleSettings)
+    stop = asyncio.Event()
+    task = asyncio.create_task(run(settings, stop=stop))
+    context = ssl.create_default_context(cafile=tmp_path / "c.pem")
+    headers = {"host": "trade.example", "origin": settings.origin}
+    async with httpx.AsyncClient(base_url=f"https://127.0.0.1:{port}", verify=context, trust_env=False) as client:
+        more: dict[str, Any] = {"headers": headers, "extensions": {"sni_hostname": "trade.example"}}
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    assert (await client.get("/", **more)).headers["location"] == "/sign-in"
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.01)
+        code = CodeBook(settings.state_dir, clock=SystemClock()).issue()
+        cookie = (await client.post("/sign-in", json={"code": code}, **more)).headers["set-cookie"]
+        assert cookie.startswith("__Host-trade_console_443=")
+        assert "Secure" in cookie
+    stop.set()
+    await task
+
+
+def test_key_of_tls_that_is_open_to_others_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate(tmp_path, "trade.example")
+    (tmp_path / "k.pem").chmod(0o644)
+    assert main(["--config", str(written(tmp_path, environment="testnet", **SECURED))]) == 2
+    assert "open to others" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"environment": "live"}, "simulated"),
+        ({"environment": "practice"}, "environment"),
+        ({"environment": "live"}, "public_origin: is missing"),
+        ({"environment": "live", "public_origin": "https://trade.example"}, "tls_certificate_file: is missing"),
+        ({"public_origin": "https://trade.example"}, "public_origin: is given"),
+        ({"environment": "live", **SECURED, "public_origin": "http://trade.example"}, "must be https://"),
+        ({"environment": "live", **SECURED, "public_origin": "https://trade.example/"}, "must be https://"),
+        ({"environment": "live", **SECURED}, "no certificate with its key"),
         ({"listen_host": "0.0.0.0"}, "loopback"),
         ({"listen_port": 0}, "listen_port"),
         ({"exchange_key": "x"}, "exchange_key: is not a known setting"),
