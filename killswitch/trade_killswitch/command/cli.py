@@ -15,12 +15,13 @@ from typing import Final
 
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
+from trade_core.ring_keeper import current_ring
 from trade_core.secrets import write_atomically
 from trade_core.settings import load_settings
 from trade_core.trust.assertion import Assertion
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.printed_key import printed_key
-from trade_core.trust.ring import KeyRing, read_ring
+from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import MAX_ENVELOPE_BYTES, Signer, printed_envelope, touched_envelope
 from trade_core.trust.warrant import MAX_WARRANT_BYTES
 from trade_killswitch.command.draft import draft_warrant, read_draft, shown
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None, *, surroundings: Surroundings |
 def _run(options: argparse.Namespace, around: Surroundings) -> int:
     socket, ring_file = _places(options)
     if options.sign:
-        return _sign(options, around, read_ring(ring_file))
+        return _sign(options, around, current_ring(ring_file))
     client = ExecutorClient(socket)
     if options.status:
         return _status(client, as_json=options.json)
@@ -81,7 +82,7 @@ def _run(options: argparse.Namespace, around: Surroundings) -> int:
         client.post("/resume", b"{}")
         _say("taken up again: what is not done is tried at once")
         return follow(client, say=_say, wait_s=options.wait)
-    return _kill(options, around, client, read_ring(ring_file))
+    return _kill(options, around, client, current_ring(ring_file))
 
 
 def _places(options: argparse.Namespace) -> tuple[Path, Path]:

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from fido2.ctap import CtapDevice
 from killswitch.command.world import DONE, PIN, WORDS, ExecutorDouble, plugged, served, software_key, write_ring
+from trust_parts import keep_enrolled
 
 from trade_core.canonical import canonical_json
 from trade_core.trust.keys import public_text
 from trade_core.trust.printed_key import new_code, printed_key
+from trade_core.trust.ring import ring_hash
 from trade_core.trust.signed_warrant import open_warrant
 from trade_core.trust.warrant import parse_warrant
 from trade_killswitch.command import follow, security_key
@@ -94,6 +96,20 @@ def test_kill_that_is_not_over_in_time_goes_on(world: World, capsys: pytest.Capt
     world.executor.reports = [(RUNNING, None)]
     assert world.run("--revoke", "--wait", "0") == 3
     assert "it goes on by itself" in capsys.readouterr().err
+
+
+def test_ring_that_counts_now_is_signed_under(world: World, tmp_path: Path) -> None:
+    code = new_code()
+    first = write_ring(
+        tmp_path,
+        bootstrap_key=public_text(printed_key(code, purpose="bootstrap")),
+        bootstrap_expires_at_ms=time.time_ns() // 10**6 + 600_000,
+    )
+    world.executor.ring = keep_enrolled(first, code, folder=tmp_path)
+    assert world.run("--revoke", "--out", str(tmp_path / "w")) == 0
+    assert parse_warrant((tmp_path / "w").read_bytes()).ring_hash == ring_hash(world.executor.ring)
+    (tmp_path / "rings.json").unlink()
+    assert world.run("--revoke", "--out", str(tmp_path / "w")) == 2
 
 
 def test_second_key_signs_when_the_first_is_a_stranger(world: World, keys: Any) -> None:
