@@ -82,6 +82,7 @@ class Verifiers:
             "positions: spot CLOSED, linear CLOSED, inverse kept open; all 3 API keys of the account deleted.",
         }
         world.executor.answers["/kill"] = self.kill
+        world.gateway.answers["/kill"] = {"trading_state": "KILLED"}
         world.gateway.answers["/release"] = self.release
         world.gateway.answers["/ring"] = self.take_ring
         for service in (world.watchdog, world.executor):

@@ -250,15 +250,20 @@ def _add_hand_over(app: FastAPI, parts: Parts, desk: Desk) -> None:
             attestations = [proof for _, proof in desk.new_keys(session.name)]
             content = ring_offer(change=draft.change, warrant=envelope, attestations=attestations)
         person = person_of(request, session.name)
-        told = await _handed_in(parts, draft, content, person=person)
-        if draft.change:
+        said, results = await _handed_in(parts, draft, content, person=person)
+        if draft.change and ActionResult.DONE in results:
             if (
                 body.code or len(body.touches) == _KEYS_AT_ONCE
             ):  # by one key it waits, and the journal tells when it counts
                 parts.watch.chain.follow([RingProof(change=draft.change, warrant=envelope)])
             desk.made.pop(session.name, None)
         parts.watch.look_soon()
-        return told
+        # Whoever reads that it was done must be able to rely on all of it.
+        if ActionResult.UNANSWERED in results:
+            raise HTTPException(502, said)
+        if ActionResult.REFUSED in results:
+            raise HTTPException(409, said)
+        return {"said": said}
 
 
 def _envelope(draft: Draft, body: HandOver) -> bytes:
@@ -272,22 +277,23 @@ def _envelope(draft: Draft, body: HandOver) -> bytes:
     return touched_envelope(draft.payload, touches)
 
 
-async def _handed_in(parts: Parts, draft: Draft, content: bytes, *, person: Person) -> dict[str, Any]:
-    """Hand a warrant to whom it is for, tell how each answered, and write it down. Raises HTTPException."""
+async def _handed_in(
+    parts: Parts, draft: Draft, content: bytes, *, person: Person
+) -> tuple[str, tuple[ActionResult, ...]]:
+    """Hand a warrant to whom it is for, one after the other, whatever each answers; write down what they said."""
     receivers = {
         Receiver.EXECUTOR: (parts.executor,),
+        Receiver.EXECUTOR_AND_GATEWAY: (parts.executor, parts.gateway),
         Receiver.GATEWAY: (parts.gateway,),
         Receiver.EVERYBODY: (parts.gateway, parts.watchdog, parts.executor),
     }[draft.receiver]
     answers = [await _answer(service, draft.path, content) for service in receivers]
     said = neutralise("; ".join(words for _, words in answers), limit=1000)
-    results = [result for result, _ in answers]
+    results = tuple(result for result, _ in answers)
     worst = next((one for one in (ActionResult.UNANSWERED, ActionResult.REFUSED) if one in results), ActionResult.DONE)
     parts.metrics.note_action(_ACTIONS[draft.action], worst)
     await parts.ledger.note(ACTED, person, action=draft.action, shown=draft.words, result=said)
-    if ActionResult.DONE not in results:
-        raise HTTPException(409 if worst is ActionResult.REFUSED else 502, said)
-    return {"said": said}
+    return said, results
 
 
 async def _answer(service: Asked, path: str, content: bytes) -> tuple[ActionResult, str]:
@@ -303,6 +309,8 @@ async def _answer(service: Asked, path: str, content: bytes) -> tuple[ActionResu
         return ActionResult.DONE, f"{service.name}: taken"
     if "kill_id" in told:
         return ActionResult.DONE, f"{told.get('kill')}: kill {told['kill_id']}; its progress is shown here"
+    if "trading_state" in told:
+        return ActionResult.DONE, f"{service.name}: it is {told['trading_state']}"
     in_s = told.get("takes_effect_in_s")
     if isinstance(in_s, int | float) and in_s > 0:
         return ActionResult.DONE, f"{service.name}: announced, takes effect in {round(in_s)} s"

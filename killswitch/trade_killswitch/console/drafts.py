@@ -49,6 +49,7 @@ class Receiver(Enum):
     """Whom a signed warrant is handed to."""
 
     EXECUTOR = "executor"
+    EXECUTOR_AND_GATEWAY = "executor_and_gateway"
     GATEWAY = "gateway"
     EVERYBODY = "everybody"
 
@@ -83,7 +84,8 @@ def draft_executor(action: str, told: Mapping[str, Any], *, ring: KeyRing, nonce
         subject=subject,
         words=words,
         keys=1,
-        receiver=Receiver.EXECUTOR,
+        # A gateway that has seen the warrant itself stays KILLED, and takes two keys to release.
+        receiver=Receiver.EXECUTOR_AND_GATEWAY if action == WarrantPurpose.KILL.value else Receiver.EXECUTOR,
         path="/kill",
         ring=ring,
         nonce=nonce,

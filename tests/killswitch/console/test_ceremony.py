@@ -49,6 +49,7 @@ class Ceremony:
         self.world.ring_file.write_bytes(ring_bytes(ring))
         self.ring = ring
         self.world.executor.answers["/kill"] = {"kill": "begun", "kill_id": "0" * 16}
+        self.world.gateway.answers["/kill"] = {"trading_state": "KILLED"}
         self.world.gateway.answers["/release"] = {"takes_effect_in_s": 60}
         for service in (self.world.gateway, self.world.watchdog, self.world.executor):
             service.answers["/ring"] = {"ring_hash": "x", "version": 2, "takes_effect_in_s": 0}
@@ -129,7 +130,9 @@ async def test_touch_over_what_was_shown_is_a_warrant_that_the_executor_takes(ce
     assert shown["keys"] == 1
     assert [raw(identifier) for identifier in shown["allow"]] == [key.identifier for key in KEYS]
     answer = await ceremony.hand_over(shown, by=KEYS[:1])
-    assert answer.json()["said"] == f"begun: kill {'0' * 16}; its progress is shown here"
+    gateway = "; the gateway: it is KILLED" if purpose == "kill" else ""
+    assert answer.json()["said"] == f"begun: kill {'0' * 16}; its progress is shown here{gateway}"
+    assert ceremony.world.gateway.told("/kill") == (ceremony.world.executor.told("/kill") if gateway else [])
     signed = ceremony.opened(ceremony.world.executor, "/kill")
     check_order(signed, purpose=WarrantPurpose(purpose), audience="executor", subject=SUBJECT)
     check_in_time(signed.warrant, now_ms=ceremony.world.clock.wall_ns() // NS_PER_MS)
@@ -137,6 +140,22 @@ async def test_touch_over_what_was_shown_is_a_warrant_that_the_executor_takes(ce
     drafted, handed = ceremony.world.rows()
     assert (drafted["action"], drafted["shown"], drafted["result"]) == (f"draft_{purpose}", shown["words"], "shown")
     assert (handed["action"], handed["shown"]) == (purpose, shown["words"])
+
+
+async def test_kill_goes_on_with_whoever_answers(ceremony: Ceremony) -> None:
+    ceremony.drafts("kill")
+    shown = await ceremony.draft("kill")
+    ceremony.world.gateway.is_up = False
+    answer = await ceremony.hand_over(shown, by=KEYS[:1])
+    assert answer.status_code == 502
+    assert answer.json()["detail"].startswith("begun: kill")
+    assert "the gateway does not answer" in answer.json()["detail"]
+    shown = await ceremony.draft("kill")
+    ceremony.world.gateway.is_up, ceremony.world.executor.is_up = True, False
+    answer = await ceremony.hand_over(shown, by=KEYS[:1])
+    assert answer.status_code == 502
+    assert "the kill executor does not answer" in answer.json()["detail"]
+    assert "the gateway: it is KILLED" in answer.json()["detail"]
 
 
 async def test_challenge_is_the_hash_of_the_bytes_that_are_handed_in(ceremony: Ceremony) -> None:
@@ -270,7 +289,7 @@ async def test_nothing_signed_is_nothing_handed_in(ceremony: Ceremony, touches: 
 
 async def test_refusal_of_the_verifier_is_told_and_written_down(ceremony: Ceremony) -> None:
     refusal = Answer(status=403, body=b'{"detail":"no kill: assertion: no security key of the key ring made it"}')
-    ceremony.world.executor.answers["/kill"] = refusal
+    ceremony.world.executor.answers["/kill"] = ceremony.world.gateway.answers["/kill"] = refusal
     ceremony.drafts("kill")
     answer = await ceremony.hand_over(await ceremony.draft("kill"), by=[FastKey("stranger")])
     assert answer.status_code == 409
@@ -337,6 +356,16 @@ async def test_wrong_bootstrap_code_enrols_nothing(unenrolled: Ceremony, code: s
     answer = await unenrolled.hand_over(await unenrolled.draft("ring"), code=code)
     assert answer.status_code in {409, 422}
     assert unenrolled.world.watch.ring == unenrolled.ring
+
+
+async def test_ring_that_one_service_refuses_is_told_and_still_followed(ceremony: Ceremony) -> None:
+    ceremony.world.watchdog.answers["/ring"] = Answer(status=409, body=b'{"detail":"it has another ring"}')
+    await enrol(ceremony, "third")
+    answer = await ceremony.hand_over(await ceremony.draft("ring"), by=KEYS)
+    assert answer.status_code == 409
+    assert "the watchdog refuses: it has another ring" in answer.json()["detail"]
+    assert ceremony.world.watch.ring is not None
+    assert ceremony.world.watch.ring.version == 2
 
 
 async def test_key_is_added_by_two_keys_at_once_or_by_one_in_three_days(ceremony: Ceremony) -> None:
