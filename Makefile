@@ -12,7 +12,7 @@ ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check lint fast-tests coverage mutate redteam hostile days simulate year crash grow bench bench-setup bench-clients load format locks clean
+.PHONY: help setup demo test check lint fast-tests coverage mutate redteam hostile days simulate year crash grow drill bench bench-setup bench-clients load format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -29,6 +29,7 @@ help:
 	@echo "make year      a simulated year of one account: does the memory of the services grow? (ARGS=\"--days N\")"
 	@echo "make crash  fails every system call of the journal once, and kills gateway and journal writer under load (ARGS=\"--kills N --seed N\")"
 	@echo "make grow   lets a journal grow to a million rows and more, and sees that nothing grows faster (ARGS=\"--rows N --folder DIR\")"
+	@echo "make drill  a hundred whole kills of the simulated account without, and a hundred with open positions (ARGS=\"--kills N\")"
 	@echo "make locks  resolve requirements/*.txt again"
 
 .venv/uv/.ready: requirements/uv.txt
@@ -137,6 +138,9 @@ crash: setup
 
 grow: .venv/tests/.ready
 	PYTHONPATH=tests $(TESTS)/python -m growth.grow $(ARGS)
+
+drill: .venv/tests/.ready
+	PYTHONPATH=tests $(TESTS)/python -m killswitch.drill $(ARGS)
 
 format: .venv/tests/.ready
 	$(TESTS)/ruff format .

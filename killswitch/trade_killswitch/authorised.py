@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from trade_journal.log.rows import Fields
 from trade_killswitch.kill_order import KillOrder
@@ -20,7 +18,3 @@ class AuthorisedKill:
     order: KillOrder
     fields: Fields
     alarms: tuple[str, ...] = field(default=())
-
-
-Authorise: TypeAlias = Callable[[bytes], AuthorisedKill]
-"""Verifies an envelope as received. Raises NotTrusted, KillRefused."""

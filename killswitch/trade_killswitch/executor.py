@@ -17,13 +17,18 @@ from trade_core.alerts.outbox import Outbox
 from trade_core.clock import Clock
 from trade_core.ring_keeper import RingKeeper
 from trade_core.settings import shown_settings
+from trade_core.trust.keys import NotTrusted
 from trade_core.trust.ring import ring_hash
+from trade_core.trust.statement import open_statement
+from trade_core.trust.warrant import MAX_ARMED_MS, MAX_LIFETIME_MS
 from trade_journal.log.rendering import rendered_row
-from trade_journal.log.rows import RowKind
+from trade_journal.log.rows import RowKind, Value
 from trade_journal.writer.writer import JournalWriter
-from trade_killswitch.authorised import AUDIENCE, Authorise
+from trade_killswitch.authorisation import Authorisation
+from trade_killswitch.authorised import AUDIENCE
+from trade_killswitch.automatic import Automatic
 from trade_killswitch.drill_watch import DrillWatch
-from trade_killswitch.kill_order import kill_subject
+from trade_killswitch.kill_order import REASON_CHARACTERS_MAX, kill_subject
 from trade_killswitch.kill_report import printed
 from trade_killswitch.kill_steps import Parts
 from trade_killswitch.kill_words import kill_words
@@ -33,8 +38,9 @@ from trade_killswitch.readiness import Readiness
 from trade_killswitch.recorder import Recorder
 from trade_killswitch.settings import ExecutorSettings
 from trade_killswitch.socket_app import KillRequest
+from trade_killswitch.standing import Condition
 
-NOT_ARMED: Final = "this version keeps no standing warrant: a kill is a sweep, and a person is called"
+EVIDENCE_PURPOSE: Final = "kill-evidence/v1"
 
 
 class Executor:
@@ -49,7 +55,8 @@ class Executor:
         parts: Parts,
         readiness: Readiness,
         drills: DrillWatch,
-        authorise: Authorise,
+        authorisation: Authorisation,
+        automatic: Automatic,
         outbox: Outbox,
         metrics: ExecutorMetrics,
         clock: Clock,
@@ -60,12 +67,14 @@ class Executor:
         self._recorder = parts.recorder
         self._readiness = readiness
         self._drills = drills
-        self._authorise = authorise
+        self._authorisation = authorisation
+        self._automatic = automatic
         self._outbox = outbox
         self._clock = clock
         self._sweeper = parts.sweeper
         self._secret_names = () if parts.secrets is None else tuple(parts.secrets.names)
         self._killer = Killer(parts=parts, outbox=outbox, metrics=metrics)
+        authorisation.is_running = self._killer.is_known
         self._kill_requests: dict[str, str] = {}
 
     async def start(self) -> None:
@@ -99,7 +108,7 @@ class Executor:
             "ring": self.rings.describe(),
             "exit_key": self._readiness.exit_key_words,
             "ready": self._readiness.status(),
-            "armed": {"is_armed": False, "reason": NOT_ARMED},
+            "armed": self._automatic.status(),
             "kill": self._killer.status(),
             "drill": self._drills.status(),
             "sweep": self._sweeper.status(),
@@ -119,7 +128,7 @@ class Executor:
 
     async def kill(self, raw: bytes, *, by: str) -> dict[str, Any]:
         """Begin the kill that a warrant orders, or join the one that goes on. Raises NotTrusted, KillRefused."""
-        authorised = self._authorise(raw)
+        authorised = self._authorisation.kill(raw)
         for alarm in authorised.alarms:
             self._alarm("kill:alarm", alarm)
         begun = self._killer.begin(authorised.order, authorisation=authorised.fields, by=by)
@@ -156,13 +165,72 @@ class Executor:
             ),
         }
 
-    async def ask_for_kill(self, request: KillRequest, *, by: str) -> dict[str, Any]:
-        """Take a request to kill without a touch: record it once with its evidence, and sweep."""
+    def arm_draft(self, *, is_disarm: bool) -> dict[str, Any]:
+        """Say what a warrant to arm, or to disarm, must name. Raises NotTrusted when it cannot be."""
+        if is_disarm:
+            subject = self._automatic.disarm_subject()
+            words = f"DISARM: account {self._settings.account} is not killed without a touch any more."
+        else:
+            terms = self._automatic.draft()
+            subject, words = terms.subject(), terms.words(environment=self._settings.environment)
+        return {
+            "purpose": "disarm" if is_disarm else "arm",
+            "audience": AUDIENCE,
+            "subject": subject,
+            "deployment": self.rings.ring.deployment,
+            "environment": self._settings.environment,
+            "account": self._settings.account,
+            "ring_hash": ring_hash(self.rings.ring),
+            "words": words,
+            "lifetime_ms_max": MAX_LIFETIME_MS if is_disarm else MAX_ARMED_MS,
+        }
+
+    async def arm(self, raw: bytes) -> dict[str, Any]:
+        """Take a standing warrant. Raises NotTrusted."""
+        await self._automatic.arm(raw)
+        return {"armed": self._automatic.status()}
+
+    async def disarm(self, raw: bytes) -> dict[str, Any]:
+        """Give the standing warrant up. Raises NotTrusted."""
+        await self._automatic.disarm(raw)
+        return {"armed": self._automatic.status()}
+
+    def signed_request(self, raw: bytes) -> KillRequest:
+        """Read a request that the watchdog signed. Raises NotTrusted, ValidationError."""
+        content = open_statement(raw, what="evidence", purpose=EVIDENCE_PURPOSE, public_key=self.rings.ring.lease_key)
+        return KillRequest.model_validate(content)
+
+    async def ask_for_kill(self, request: KillRequest, *, by: str, is_signed: bool) -> dict[str, Any]:
+        """Take a request to kill without a touch: kill when it is armed for and confirmed, else sweep and call."""
+        why = "the request is not signed by the watchdog"
+        if is_signed:
+            try:
+                authorised = await self._automatic.judged(
+                    Condition(request.condition), dict(request.evidence), reason=request.reason
+                )
+            except NotTrusted as error:
+                why = str(error)
+            else:
+                await self._judge(request, authorised.fields["confirmed"], holds=True)
+                begun = self._killer.begin(authorised.order, authorisation=authorised.fields, by=by)
+                return {"kill": "begun" if begun.is_new else "joined", "kill_id": begun.kill_id}
+        return await self._fall_back(request, why, by=by)
+
+    async def _judge(self, request: KillRequest, why: Value, *, holds: bool) -> None:
+        fields: dict[str, Value] = {
+            "request_id": request.request_id,
+            "condition": request.condition,
+            "holds": holds,
+            "why": why,
+        }
+        await self._recorder.record(RowKind.KILL_JUDGED, fields)
+
+    async def _fall_back(self, request: KillRequest, why: str, *, by: str) -> dict[str, Any]:
         if self._kill_requests.get(request.request_id) is None:
             while len(self._kill_requests) >= MAX_KILL_REQUESTS:
                 del self._kill_requests[next(iter(self._kill_requests))]
             self._kill_requests[request.request_id] = request.condition
-            text = f"a kill was asked for ({request.condition}): {request.reason}; {NOT_ARMED}"
+            text = f"a kill was asked for ({request.condition}): {request.reason}; {why}"
             self._alarm(f"kill:{request.condition}", text)
             await self._recorder.record(
                 RowKind.KILL_REQUESTED,
@@ -174,8 +242,9 @@ class Executor:
                     "evidence": dict(request.evidence),
                 },
             )
+            await self._judge(request, why[:REASON_CHARACTERS_MAX], holds=False)
         begun = await self._sweeper.begin(f"a kill was asked for: {request.condition}", by=by)
-        return {"kill": "not_armed", "reason": NOT_ARMED, "sweep_id": begun.sweep_id}
+        return {"kill": "not_armed", "reason": why, "sweep_id": begun.sweep_id}
 
     def _alarm(self, subject: str, text: str) -> None:
         self._outbox.alert(

@@ -36,9 +36,9 @@ from trade_killswitch.sweep_plan import CALLS_A_ROUND, CancelOne
 from trade_killswitch.working_orders import Category
 
 POST_ONLY_S: Final = 10.0
-CLOSE_WITHIN_S: Final = 24.0
+CLOSE_WITHIN_S: Final = 20.0
 LOOK_EVERY_S: Final = 0.5
-STOP_LOOKS: Final = 6
+STOP_LOOKS: Final = 3
 ORDERS_A_ROUND: Final = 40
 
 

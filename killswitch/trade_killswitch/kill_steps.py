@@ -40,6 +40,7 @@ from trade_killswitch.sweeper import Sweeper
 GATEWAY_CANCELS_WITHIN_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.2
 NAMES_SHOWN: Final = 8
+NAME_CHARACTERS_MAX: Final = 64
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.:/-]+")
 
 
@@ -95,7 +96,7 @@ class KillSteps:
             case Step.REVOKE:
                 return await self._revoke()
             case Step.EXIT_KEY:
-                return await self._delete_exit_key()
+                return await self._delete_exit_key(is_frozen=progress[Step.FREEZE].has_succeeded)
             case Step.FREEZE:
                 return await self._freeze(is_flat=progress[Step.FLATTEN].evidence.get("is_flat") is True)
             case Step.PROVE:
@@ -234,12 +235,12 @@ class KillSteps:
             return _failed(f"{len(left)} keys are still listed: {', '.join(left[:NAMES_SHOWN])} (answers: {codes})")
         return _done(listed_besides_the_exit_key=0, deleted=len(self.memory.keys - {self.parts.exit_key}))
 
-    async def _delete_exit_key(self) -> Tried:
+    async def _delete_exit_key(self, *, is_frozen: bool) -> Tried:
+        """Delete the exit key after a last look with it, which a frozen account does not answer any more."""
         revoker, key = self._revoker(), self.parts.exit_key
         listed = {one.key for one in await self._listed()}
         if key in listed:
-            readings = await self.parts.exchange.read_shelves()
-            if not plan(readings).is_proved:
+            if not is_frozen and not plan(await self.parts.exchange.read_shelves()).is_proved:
                 await self.parts.sweeper.begin(f"kill {self.order.kill_id}: orders came back", by="kill")
                 return _failed("orders work again, or cannot be read: the exit key is still needed")
             self.memory.keys.add(key)
@@ -311,9 +312,15 @@ def _failed(why: str, evidence: Mapping[str, Scalar] | None = None) -> Tried:
     return Tried(outcome=Outcome.FAILED, why=why, evidence=_evidence(evidence or {}))
 
 
+def _plain(name: str) -> str:
+    """Make a name that a row takes: it begins with a letter, a digit or _, and of a long one the end tells more."""
+    plain = _NOT_IN_A_NAME.sub("_", name)[-NAME_CHARACTERS_MAX:].lstrip(".:/-")
+    return plain or "_"
+
+
 def _evidence(facts: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Return facts as a row takes them: plain names, texts of bounded length, nothing empty."""
-    named_facts = {_NOT_IN_A_NAME.sub("_", name)[:64] or "_": value for name, value in facts.items()}
+    named_facts = {_plain(name): value for name, value in facts.items()}
     return {
         name: value[:STRING_CHARACTERS_MAX] if isinstance(value, str) else value
         for name, value in list(named_facts.items())[:100]

@@ -93,6 +93,10 @@ class Killer:
         """Tell whether a kill goes on."""
         return self._running is not None and not self._running.done()
 
+    def is_known(self, kill_id: str) -> bool:
+        """Tell whether this kill goes on, or was the last one."""
+        return self._kill is not None and self._kill.order.kill_id == kill_id
+
     def begin(self, order: KillOrder, *, authorisation: Fields, by: str) -> KillBegun:
         """Begin a kill, or join the one that goes on. `authorisation` is what the journal keeps of who allowed it."""
         kill = self._kill

@@ -10,14 +10,14 @@ The steps, and what each waits for:
     flatten     what is open is closed, or kept as ordered                  cancel, algorithms
     revoke      every key of the account but the exit key is deleted        cancel
     exit_key    the exit key is deleted too                                 revoke; done: cancel, algorithms, flatten
-    freeze      the account is frozen                                       exit_key; done: cancel, flatten
+    freeze      the account is frozen                                       exit_key; done: cancel, algorithms, flatten
     prove       the exchange refuses every one of those keys                revoke, exit_key, freeze
     tell        people are told how it ended                                all others
 
 Guarantees
 - A step that fails, hangs or never ends stops no other: who waits for it goes on once its time is up. Only what could
   do harm waits for success: the exit key is deleted when nothing needs it any more, and a freeze comes when the account
-  is flat.
+  is flat, since a frozen account lets the exit key stop and close nothing any more.
 - A failed step is tried again: soon while its time lasts, and at longer and longer intervals after it, for as long as
   the kill is not complete. Nothing is given up but a closing that the market refused, which a person takes up again.
 - Every state in which a kill can be is made from its order and its rows: after a crash it goes on, and what was done
@@ -92,7 +92,12 @@ RULES: Final[Mapping[Step, Rule]] = {
         after=_steps(Step.REVOKE),
         needs=_steps(Step.CANCEL, Step.ALGORITHMS, Step.FLATTEN),
     ),
-    Step.FREEZE: Rule(due_s=54, try_s=5, after=_steps(Step.EXIT_KEY), needs=_steps(Step.CANCEL, Step.FLATTEN)),
+    Step.FREEZE: Rule(
+        due_s=54,
+        try_s=5,
+        after=_steps(Step.EXIT_KEY),
+        needs=_steps(Step.CANCEL, Step.ALGORITHMS, Step.FLATTEN),
+    ),
     Step.PROVE: Rule(due_s=58, try_s=8, after=_steps(Step.REVOKE, Step.EXIT_KEY, Step.FREEZE)),
     Step.TELL: Rule(due_s=60, try_s=2, after=frozenset(Step) - {Step.TELL}),
 }

@@ -9,7 +9,7 @@ import os
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from trade_core.alerts.model import Sender
+from trade_core.alerts.model import TEXT_CHARACTERS_MAX, Alert, Sender, Severity
 from trade_core.alerts.outbox import Outbox
 from trade_core.alerts.setup import read_channels
 from trade_core.bot_hosts.selection import bot_host_of
@@ -21,11 +21,11 @@ from trade_core.peer_protocol import peer_protocol
 from trade_core.ring_keeper import RingKeeper
 from trade_core.secrets import Secret
 from trade_core.serving import UnixListener, serve
-from trade_core.trust.keys import NotTrusted
 from trade_journal.errors import JournalError
 from trade_journal.log.rows import RowKind
 from trade_journal.writer.writer import JournalWriter
-from trade_killswitch.authorised import AuthorisedKill
+from trade_killswitch.authorisation import Authorisation
+from trade_killswitch.automatic import Automatic
 from trade_killswitch.console_rows import add_console_rows
 from trade_killswitch.drill_watch import DrillWatch
 from trade_killswitch.exchange import ExitExchange
@@ -41,6 +41,7 @@ from trade_killswitch.revoker import ClientOf, RevokerExchange
 from trade_killswitch.secret_store.selection import secret_store_of
 from trade_killswitch.settings import ExecutorSettings
 from trade_killswitch.socket_app import socket_app
+from trade_killswitch.standing import Terms
 from trade_killswitch.sweeper import Sweeper
 
 CONNECTIONS_MAX: Final = 32
@@ -127,6 +128,30 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         clock=clock,
         is_clock_trusted=clock_watch.is_trusted,
     )
+    authorisation = Authorisation(
+        ring=lambda: rings.ring,
+        clock=clock,
+        state_dir=settings.state_dir,
+        is_clock_trusted=clock_watch.is_trusted,
+    )
+    automatic = Automatic(
+        authorisation=authorisation,
+        readiness=readiness,
+        exchange=exchange,
+        revoker=revoker,
+        recorder=recorder,
+        clock=clock,
+        state_dir=settings.state_dir,
+        terms_of=lambda keys: Terms(
+            account=settings.account, keys=keys, endings=settings.endings, drawdown=settings.kill_drawdown
+        ),
+        tell=lambda subject, text: outbox.alert(
+            Alert(
+                subject=subject, severity=Severity.CRITICAL, text=text[:TEXT_CHARACTERS_MAX], needs_acknowledgement=True
+            )
+        ),
+    )
+    automatic.load()
     executor = Executor(
         settings=settings,
         rings=rings,
@@ -134,7 +159,8 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         parts=parts,
         readiness=readiness,
         drills=drills,
-        authorise=_no_warrants,
+        authorisation=authorisation,
+        automatic=automatic,
         outbox=outbox,
         metrics=metrics,
         clock=clock,
@@ -143,6 +169,7 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         await executor.start()
         loops = (
             readiness.keep_proving(),
+            automatic.keep_sampling(),
             executor.keep_ring(),
             _keep_signing(executor),
             drills.run(),
@@ -173,10 +200,6 @@ def _client_maker(settings: ExecutorSettings, clock: Clock) -> ClientOf:
         )
 
     return client_of
-
-
-def _no_warrants(_: bytes) -> AuthorisedKill:
-    raise NotTrusted("this version cannot verify a touch yet")
 
 
 async def _serve(

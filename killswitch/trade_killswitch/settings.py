@@ -23,6 +23,7 @@ DRILL_EVERY_DAYS_DEFAULT = 92
 REQUESTS_PER_S_MAX = 40
 """A third of what gets an address banned, which gateway and watchdog may share."""
 SLIPPAGE_DEFAULT = Decimal("0.02")
+DRAWDOWN_DEFAULT = Decimal("0.18")
 
 
 def _fraction(value: object) -> Decimal:
@@ -57,6 +58,10 @@ class ExecutorSettings(ExchangeSettings, BotHostSettings, SecretStoreSettings):
     kill_spot: EndingChoice
     kill_linear: EndingChoice
     kill_inverse: EndingChoice
+    # The drawdown from its own highest point at which the executor confirms a kill that was armed ahead.
+    kill_drawdown: Annotated[Decimal, BeforeValidator(_fraction), Field(ge=Decimal("0.03"), le=Decimal("0.18"))] = (
+        DRAWDOWN_DEFAULT
+    )
     flatten_slippage: Annotated[Decimal, BeforeValidator(_fraction), Field(ge=Decimal("0.001"), le=Decimal("0.1"))] = (
         SLIPPAGE_DEFAULT
     )

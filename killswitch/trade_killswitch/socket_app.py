@@ -69,7 +69,23 @@ class Controlled(Protocol):
         """Begin or join the kill that a warrant orders. Raises NotTrusted, KillRefused."""
         ...
 
-    async def ask_for_kill(self, request: KillRequest, *, by: str) -> dict[str, Any]:
+    def signed_request(self, raw: bytes) -> KillRequest:
+        """Read a request that the watchdog signed. Raises NotTrusted, ValidationError."""
+        ...
+
+    def arm_draft(self, *, is_disarm: bool) -> dict[str, Any]:
+        """Say what a warrant to arm or disarm must name. Raises NotTrusted."""
+        ...
+
+    async def arm(self, raw: bytes) -> dict[str, Any]:
+        """Take a standing warrant. Raises NotTrusted."""
+        ...
+
+    async def disarm(self, raw: bytes) -> dict[str, Any]:
+        """Give the standing warrant up. Raises NotTrusted."""
+        ...
+
+    async def ask_for_kill(self, request: KillRequest, *, by: str, is_signed: bool) -> dict[str, Any]:
         """Take a request to kill without a touch."""
         ...
 
@@ -129,9 +145,14 @@ def socket_app(executor: Controlled, *, registry: CollectorRegistry) -> FastAPI:
     async def kill(request: Request) -> dict[str, Any]:
         raw = await request.body()
         try:
-            if _is_warrant(raw):
-                return await executor.kill(raw, by=_caller(request))
-            return await executor.ask_for_kill(KillRequest.model_validate_json(raw), by=_caller(request))
+            match _kind_of(raw):
+                case "warrant":
+                    return await executor.kill(raw, by=_caller(request))
+                case "payload":
+                    asked, is_signed = executor.signed_request(raw), True
+                case _:
+                    asked, is_signed = KillRequest.model_validate_json(raw), False
+            return await executor.ask_for_kill(asked, by=_caller(request), is_signed=is_signed)
         except (NotTrusted, KillRefused) as error:
             raise HTTPException(403, f"no kill: {error}") from None
         except ValidationError as error:
@@ -150,8 +171,24 @@ def socket_app(executor: Controlled, *, registry: CollectorRegistry) -> FastAPI:
         return Response(executor.report_text(), media_type="text/plain; charset=utf-8")
 
     @app.get("/draft")
-    async def draft(purpose: Literal["kill", "drill"]) -> dict[str, Any]:
-        return executor.kill_draft(is_drill=purpose == "drill")
+    async def draft(purpose: Literal["kill", "drill", "arm", "disarm"]) -> dict[str, Any]:
+        if purpose in ("kill", "drill"):
+            return executor.kill_draft(is_drill=purpose == "drill")
+        return _trusted(lambda: executor.arm_draft(is_disarm=purpose == "disarm"))
+
+    @app.post("/arm")
+    async def arm(request: Request) -> dict[str, Any]:
+        try:
+            return await executor.arm(await request.body())
+        except NotTrusted as error:
+            raise HTTPException(403, f"not armed: {error}") from None
+
+    @app.post("/disarm")
+    async def disarm(request: Request) -> dict[str, Any]:
+        try:
+            return await executor.disarm(await request.body())
+        except NotTrusted as error:
+            raise HTTPException(403, f"not disarmed: {error}") from None
 
     @app.post("/ring")
     async def ring(request: Request) -> dict[str, Any]:
@@ -194,13 +231,21 @@ def _add_journal(app: FastAPI, executor: Controlled) -> None:
         return Response(await _given(executor.checkpoint()), media_type="text/plain")
 
 
-def _is_warrant(raw: bytes) -> bool:
-    """Tell whether a body means to be a warrant; whether it is one, the executor says."""
+def _trusted(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return answer()
+    except NotTrusted as error:
+        raise HTTPException(409, str(error)) from None
+
+
+def _kind_of(raw: bytes) -> str:
+    """Tell what a body means to be: a "warrant", a signed "payload", or something else; the executor judges it."""
     try:
         content = json.loads(raw)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and "warrant" in content
+        return ""
+    names = ("warrant", "payload")
+    return next((name for name in names if isinstance(content, dict) and name in content), "")
 
 
 async def _given(answer: Awaitable[Any]) -> Any:

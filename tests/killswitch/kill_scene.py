@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from http_double import HttpDouble, http_double, reply
@@ -23,7 +23,8 @@ from trade_core.bybit.client import BybitClient
 from trade_core.clock import SystemClock
 from trade_core.errors import TradeError
 from trade_core.secrets import Secret
-from trade_journal.log.rows import Fields, RowKind
+from trade_journal.log.rows import Fields, Row, RowKind
+from trade_journal.writer.writer import JournalWriter
 from trade_killswitch.exchange import ExitExchange
 from trade_killswitch.exchange_calls import ExchangeCalls
 from trade_killswitch.gateway_halt import GatewayHalt
@@ -117,8 +118,24 @@ class Rows(Recorder):
         self.rows.append((kind, fields))
         return True
 
+    def journal(self) -> JournalWriter:
+        """Read the rows as from a journal that another process wrote."""
+        return cast("JournalWriter", StoredRows(self.rows))
+
     def of(self, kind: RowKind) -> list[Fields]:
         return [fields for one, fields in self.rows if one is kind]
+
+
+class StoredRows:
+    """As much of a journal as a kill reads at its start."""
+
+    def __init__(self, rows: list[tuple[RowKind, Fields]]) -> None:
+        self._rows = rows
+        self.end = len(rows)
+
+    async def read(self, first: int, count: int) -> list[Row]:
+        chosen = list(enumerate(self._rows))[first : first + count]
+        return [Row(seq=seq, at_ns=1, kind=kind, actor="executor", fields=fields) for seq, (kind, fields) in chosen]
 
 
 @dataclass

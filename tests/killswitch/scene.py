@@ -129,6 +129,14 @@ class Scene:
             assert answer.is_success, answer.text
             return answer.json()
 
+    async def ask_raw(self, path: str, content: bytes) -> Any:
+        """Hand the executor bytes as they are."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self.socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://executor", timeout=10) as client:
+            answer = await client.post(path, content=content, headers={"content-type": "application/json"})
+            assert answer.is_success, answer.text
+            return answer.json()
+
     async def sweep(self) -> None:
         await self.ask("POST", "/sweep", {"reason": "a test"})
 

@@ -93,7 +93,15 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         ring = rings.ring
         witness.adopt_ring(ring)
         policies = PolicyChain(settings.state_dir, ring=ring, rings=rings.book.rings)
-        actions = set_up(settings, link=link, status=status, record=history.acted, registry=registry, clock=clock)
+        actions = set_up(
+            settings,
+            link=link,
+            status=status,
+            record=history.acted,
+            registry=registry,
+            clock=clock,
+            lease_key=identity.lease_key,
+        )
         closing.push_async_callback(actions.close)
         keeper, position = await _remembering(settings, history=history, effects=actions.hands, clock=clock)
         releases = Releases(ring=ring, open_copy=witness.reading, position=position)

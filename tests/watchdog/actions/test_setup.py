@@ -38,6 +38,7 @@ def made(deployment: Any, *, status: Status | None = None, clock: ManualClock | 
         record=no_row,
         registry=CollectorRegistry(),
         clock=clock or ManualClock(),
+        lease_key=load_private_key(new_private_key()),
     )
 
 

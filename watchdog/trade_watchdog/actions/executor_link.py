@@ -1,21 +1,27 @@
-"""The kill executor's socket as the watchdog uses it: ask for a sweep, ask for a kill. Bounded."""
+"""The kill executor's socket as the watchdog uses it: ask for a sweep, ask for a kill. Bounded.
+
+A request to kill bears the signature of the lease key: what the executor was armed for, it does only for the watchdog.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.logs import neutralise
 from trade_core.tls import tls_context
+from trade_core.trust.statement import sign_statement
 from trade_core.unix_sockets import short_path
 from trade_watchdog.effects import EffectFailed, KillRequest
 
-REQUEST_TIMEOUT_S: Final = 3.0
+EVIDENCE_PURPOSE: Final = "kill-evidence/v1"
+REQUEST_TIMEOUT_S: Final = 8.0
+"""The executor looks itself before it answers a request to kill."""
 ANSWER_BYTES_MAX: Final = 64 * 1024
 REASON_CHARACTERS: Final = 200
 EVIDENCE_MAX: Final = 32
@@ -26,13 +32,14 @@ _DETAIL_CHARACTERS: Final = 200
 class ExecutorLink:
     """Connects anew for each request: they are rare, and an executor that was started again is found."""
 
-    def __init__(self, socket: Path) -> None:
-        """Prepare; nothing is sent yet."""
+    def __init__(self, socket: Path, *, key: Ed25519PrivateKey) -> None:
+        """Prepare; nothing is sent yet. `key` is the lease key, whose public half stands in the ring."""
         self._socket = socket
+        self._key = key
 
     async def sweep(self, reason: str) -> None:
         """Have a sweep begun, or join the one that goes on. Raises EffectFailed."""
-        await self._post("/sweep", {"reason": _text(reason, REASON_CHARACTERS)})
+        await self._post("/sweep", json.dumps({"reason": _text(reason, REASON_CHARACTERS)}).encode())
 
     async def request_kill(self, request: KillRequest) -> None:
         """Have a kill request taken. Raises EffectFailed."""
@@ -43,9 +50,9 @@ class ExecutorLink:
             "reason": _text(request.reason, REASON_CHARACTERS),
             "evidence": {name[:_NAME_CHARACTERS]: _text(value, REASON_CHARACTERS) for name, value in evidence},
         }
-        await self._post("/kill", content)
+        await self._post("/kill", sign_statement(content, self._key, purpose=EVIDENCE_PURPOSE))
 
-    async def _post(self, path: str, content: Mapping[str, Any]) -> None:
+    async def _post(self, path: str, content: bytes) -> None:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 status, body = await self._exchange(path, content)
@@ -55,16 +62,14 @@ class ExecutorLink:
             detail = neutralise(body.decode("utf-8", "replace"), limit=_DETAIL_CHARACTERS)
             raise EffectFailed(f"the kill executor refuses {path}: HTTP {status} {detail}")
 
-    async def _exchange(self, path: str, content: Mapping[str, Any]) -> tuple[int, bytes]:
+    async def _exchange(self, path: str, content: bytes) -> tuple[int, bytes]:
         with short_path(self._socket) as short:
             transport = httpx.AsyncHTTPTransport(uds=short, verify=tls_context(), trust_env=False)
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://executor", timeout=REQUEST_TIMEOUT_S, trust_env=False
             ) as client:
                 headers = {"content-type": "application/json", "accept-encoding": "identity"}
-                async with client.stream(
-                    "POST", path, content=json.dumps(content).encode(), headers=headers
-                ) as response:
+                async with client.stream("POST", path, content=content, headers=headers) as response:
                     body = bytearray()
                     async for part in response.aiter_raw():
                         body += part

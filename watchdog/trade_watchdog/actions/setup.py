@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
 from trade_core.alerts.model import JournalHead, Sender
@@ -60,6 +61,7 @@ def set_up(
     record: Recording,
     registry: CollectorRegistry,
     clock: Clock,
+    lease_key: Ed25519PrivateKey,
 ) -> Actions:
     """Build the hands inside the running event loop. Raises ConfigurationError for a file that is wrong."""
     metrics = ActionMetrics(registry)
@@ -73,7 +75,7 @@ def set_up(
     hands = Hands(
         gateway=link,
         outbox=outbox,
-        executor=None if settings.executor_socket is None else ExecutorLink(settings.executor_socket),
+        executor=None if settings.executor_socket is None else ExecutorLink(settings.executor_socket, key=lease_key),
         freqtrade=None if settings.freqtrade_file is None else FreqtradeRest(settings.freqtrade_file),
         host=bot_host_of(settings, lists_pods=False),
         halt_exit_s=settings.halt_exit_s,

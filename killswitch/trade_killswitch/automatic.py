@@ -1,0 +1,273 @@
+"""Keeps the standing warrant, samples the account itself, and judges whether a request may become a kill.
+
+Guarantees
+- Nothing is armed unless every part of a kill was seen to be ready, and the warrant names the keys that were seen.
+- The warrant is verified anew, against the ring of that moment, whenever it is to be used: a lapsed one, or one of
+  another ring, is none. A disarmed one is never taken again.
+- A request counts only when it bears the watchdog's signature and what the executor reads itself at that moment agrees.
+- A file that cannot be written arms nothing and disarms all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from trade_core.clock import NS_PER_MS, Clock
+from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
+from trade_core.money import parse_exchange_decimal
+from trade_core.secrets import read_secret_file, write_secret_file
+from trade_core.trust.keys import NotTrusted
+from trade_core.trust.warrant import WarrantPurpose
+from trade_journal.log.rows import Fields, RowKind
+from trade_killswitch.authorisation import Authorisation, kill_id_of, warrant_fields
+from trade_killswitch.authorised import AuthorisedKill
+from trade_killswitch.exchange import ExitExchange
+from trade_killswitch.kill_order import REASON_CHARACTERS_MAX, Authority, KillOrder
+from trade_killswitch.readiness import Readiness
+from trade_killswitch.recorder import Recorder
+from trade_killswitch.revoker import RevokerExchange
+from trade_killswitch.standing import Condition, OwnBook, OwnView, Terms, book_of, judge, sampled
+
+STANDING_FILE: Final = "standing.json"
+SAMPLES_FILE: Final = "samples.json"
+SAMPLE_EVERY_S: Final = 60.0
+LOOK_PATIENCE_S: Final = 6.0
+DAY_MS: Final = 24 * 3600 * 1000
+NAG_WITHIN_MS: Final = 7 * DAY_MS
+VOIDED_MAX: Final = 1000
+_FLOWS: Final = ("TRANSFER_IN", "TRANSFER_OUT", "DEPOSIT", "WITHDRAW")
+NOT_ARMED: Final = "no standing warrant: a kill without a touch is a sweep, and a person is called"
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Automatic:
+    """The standing warrant of one account, and the executor's own samples."""
+
+    authorisation: Authorisation
+    readiness: Readiness
+    exchange: ExitExchange
+    revoker: RevokerExchange | None
+    recorder: Recorder
+    clock: Clock
+    state_dir: Path
+    terms_of: Callable[[tuple[str, ...]], Terms]
+    tell: Callable[[str, str], None]
+    book: OwnBook | None = None
+    _raw: bytes = b""
+    _terms: Terms | None = None
+    _voided: list[str] = field(default_factory=list)
+    _sampled_at_ms: int = 0
+    _nagged_at_ms: int = 0
+
+    def load(self) -> None:
+        """Read what was kept. Raises ConfigurationError for a damaged file."""
+        file = self.state_dir / STANDING_FILE
+        if file.exists():
+            content = read_secret_file(file)
+            envelope, keys, voided = content.get("envelope"), content.get("keys"), content.get("voided")
+            if not isinstance(envelope, str) or not isinstance(keys, list) or not isinstance(voided, list):
+                raise ConfigurationError(f"{file}: is not what the executor keeps of a standing warrant")
+            self._raw, self._voided = envelope.encode(), [str(one) for one in voided]
+            self._terms = self.terms_of(tuple(str(key) for key in keys)) if envelope else None
+        samples = self.state_dir / SAMPLES_FILE
+        if samples.exists():
+            kept = read_secret_file(samples)
+            self.book, at_ms = book_of(kept), kept.get("at_ms")
+            self._sampled_at_ms = at_ms if type(at_ms) is int else 0
+
+    def draft(self) -> Terms:
+        """Return what would be armed now. Raises NotTrusted unless everything is ready."""
+        if not self.readiness.is_ready:
+            raise NotTrusted("nothing can be armed: not every part of a kill is ready, see ready in the status")
+        return self.terms_of(self.readiness.keys)
+
+    async def arm(self, raw: bytes) -> Fields:
+        """Take a standing warrant. Raises NotTrusted."""
+        terms = self.draft()
+        signed = self.authorisation.order(raw, purpose=WarrantPurpose.ARM, subject=terms.subject())
+        named = kill_id_of(signed.warrant)
+        if named in self._voided:
+            raise NotTrusted("this warrant was disarmed; a new one takes a new touch")
+        try:
+            self._keep(raw, terms)
+        except OSError as error:
+            raise NotTrusted(f"the standing warrant cannot be kept: {error.strerror}") from error
+        fields = {
+            "expires_at_ms": signed.warrant.expires_at_ms,
+            "terms": terms.subject(),
+            "keys_of_the_account": list(terms.keys),
+            **warrant_fields(raw, signed),
+        }
+        await self.recorder.record(RowKind.STANDING_WARRANT_ARMED, fields)
+        return fields
+
+    async def disarm(self, raw: bytes) -> None:
+        """Give the standing warrant up. Raises NotTrusted without one, or without a touch."""
+        subject = self.disarm_subject()
+        signed = self.authorisation.order(raw, purpose=WarrantPurpose.DISARM, subject=subject)
+        self._voided = [*self._voided, subject.removeprefix("disarm:")][-VOIDED_MAX:]
+        self._raw, self._terms = b"", None
+        try:
+            self._keep(b"", None)
+        except OSError as error:
+            # Disarmed in memory; if we crash before it is on disk, the old one comes back.
+            log.error("the file of the standing warrant cannot be written: %s", error.strerror)
+        await self.recorder.record(RowKind.STANDING_WARRANT_DISARMED, warrant_fields(raw, signed))
+
+    def disarm_subject(self) -> str:
+        """Return what a warrant to disarm is for. Raises NotTrusted when nothing is armed."""
+        return f"disarm:{self._standing_id()}"
+
+    def status(self) -> dict[str, Any]:
+        """Say whether it is armed, until when, and what the executor's own samples show."""
+        own = None if self.book is None else f"{self.book.drawdown:.6f}"
+        try:
+            expires_at_ms = self.authorisation.standing(self._raw).warrant.expires_at_ms if self._raw else 0
+        except NotTrusted as error:
+            return {"is_armed": False, "reason": f"the standing warrant is none any more: {error}", "own_drawdown": own}
+        if not expires_at_ms:
+            return {"is_armed": False, "reason": NOT_ARMED, "own_drawdown": own}
+        left_ms = expires_at_ms - self.clock.wall_ns() // NS_PER_MS
+        return {
+            "is_armed": self.readiness.is_ready,
+            "reason": "" if self.readiness.is_ready else "not every part of a kill is ready",
+            "expires_at_ms": expires_at_ms,
+            "lapses_soon": left_ms < NAG_WITHIN_MS,
+            "own_drawdown": own,
+        }
+
+    async def judged(self, condition: Condition, evidence: dict[str, str], *, reason: str) -> AuthorisedKill:
+        """Make a kill of a signed request when our own look agrees. Raises NotTrusted saying why it is none."""
+        if not self._raw or self._terms is None:
+            raise NotTrusted(NOT_ARMED)
+        signed = self.authorisation.standing(self._raw)
+        if signed.warrant.subject != self._terms.subject():
+            raise NotTrusted("the standing warrant is for other terms than the settings now say")
+        own = await self._look(condition, evidence)
+        found = judge(self._terms, condition, own)
+        if not found.holds:
+            raise NotTrusted(f"not confirmed: {found.why}")
+        order = KillOrder(
+            kill_id=kill_id_of(signed.warrant),
+            authority=Authority.STANDING_WARRANT,
+            reason=f"{condition.value}: {found.why}; {reason}"[:REASON_CHARACTERS_MAX],
+            endings=self._terms.endings,
+            is_drill=False,
+        )
+        return AuthorisedKill(order=order, fields={"confirmed": found.why, **warrant_fields(self._raw, signed)})
+
+    async def keep_sampling(self) -> None:
+        """Sample the account once a minute, and keep the book on disk."""
+        while True:
+            with contextlib.suppress(ExchangeUnavailable, ExchangeAnswerInvalid, TimeoutError):
+                async with asyncio.timeout(LOOK_PATIENCE_S):
+                    await self.sample()
+            self.nag()
+            await asyncio.sleep(SAMPLE_EVERY_S)
+
+    def nag(self) -> None:
+        """Tell people once a day when the standing warrant lapses within a week, or is none any more."""
+        now_ms = self.clock.wall_ns() // NS_PER_MS
+        if not self._raw or now_ms - self._nagged_at_ms < DAY_MS:
+            return
+        status = self.status()
+        expires_at_ms = status.get("expires_at_ms")
+        if expires_at_ms is None:
+            self.tell("standing_warrant:lapsed", f"{status['reason']}; arm it again")
+        elif status["lapses_soon"]:
+            left_days = (int(expires_at_ms) - now_ms) // DAY_MS
+            self.tell("standing_warrant:lapsing", f"the automatic kill lapses in {left_days} days; arm it again")
+        else:
+            return
+        self._nagged_at_ms = now_ms
+
+    async def sample(self) -> None:
+        """Read equity and flows once. Raises ExchangeUnavailable, ExchangeAnswerInvalid."""
+        now_ms = self.clock.wall_ns() // NS_PER_MS
+        answer = await self.exchange.calls.get("/v5/account/wallet-balance", "accountType=UNIFIED")
+        wallet = _wallet(answer.result)
+        equity = _number(wallet, "totalEquity")
+        flow = Decimal(0)
+        if self.book is not None:
+            for kind in _FLOWS:
+                query = f"accountType=UNIFIED&type={kind}&limit=50&startTime={self._sampled_at_ms + 1}&endTime={now_ms}"
+                rows = await self.exchange.calls.pages("/v5/account/transaction-log", query)
+                flow += sum((_worth(row, wallet) for row in rows), Decimal(0))
+        self.book, self._sampled_at_ms = sampled(self.book, equity=equity, flow=flow), now_ms
+        kept = {} if self.book is None else self.book.content()
+        with contextlib.suppress(OSError):
+            write_secret_file(self.state_dir / SAMPLES_FILE, {**kept, "at_ms": now_ms})
+
+    async def _look(self, condition: Condition, evidence: dict[str, str]) -> OwnView:
+        with contextlib.suppress(ExchangeUnavailable, ExchangeAnswerInvalid, TimeoutError):
+            async with asyncio.timeout(LOOK_PATIENCE_S):
+                match condition:
+                    case Condition.DRAWDOWN:
+                        await self.sample()
+                        return OwnView(drawdown=None if self.book is None else self.book.drawdown)
+                    case Condition.ROGUE_KEY if self.revoker is not None:
+                        return OwnView(keys=[one.key for one in await self.revoker.keys()])
+                    case Condition.ROGUE_ORDER:
+                        return OwnView(has_order=await self._has_order(evidence))
+                    case _:
+                        return OwnView()
+        return OwnView()
+
+    async def _has_order(self, evidence: dict[str, str]) -> bool:
+        order_id, category = evidence.get("order_id", ""), evidence.get("category", "")
+        if not order_id.replace("-", "").isalnum() or category not in ("spot", "linear", "inverse"):
+            return False
+        query = f"category={category}&orderId={order_id}"
+        for path in ("/v5/order/realtime", "/v5/order/history"):
+            rows = (await self.exchange.calls.get(path, query)).result.get("list")
+            if isinstance(rows, list) and any(isinstance(row, dict) and row.get("orderId") == order_id for row in rows):
+                return True
+        return False
+
+    def _standing_id(self) -> str:
+        if not self._raw:
+            raise NotTrusted("nothing is armed")
+        return kill_id_of(self.authorisation.standing(self._raw).warrant)
+
+    def _keep(self, raw: bytes, terms: Terms | None) -> None:
+        content = {
+            "envelope": raw.decode("ascii"),
+            "keys": [] if terms is None else list(terms.keys),
+            "voided": self._voided,
+        }
+        write_secret_file(self.state_dir / STANDING_FILE, content)
+        self._raw, self._terms = raw, terms
+
+
+def _wallet(result: dict[str, Any]) -> dict[str, Any]:
+    wallets = result.get("list")
+    if not isinstance(wallets, list) or len(wallets) != 1 or not isinstance(wallets[0], dict):
+        raise ExchangeAnswerInvalid("the wallet is not one")
+    return wallets[0]
+
+
+def _worth(row: object, wallet: dict[str, Any]) -> Decimal:
+    """Return what a flow was worth in USD, by what the exchange says now of its coin. Raises ExchangeAnswerInvalid."""
+    if not isinstance(row, dict):
+        raise ExchangeAnswerInvalid("the log holds something else")
+    change = _number(row, "change")
+    for coin in wallet.get("coin") or []:
+        if isinstance(coin, dict) and coin.get("coin") == row.get("currency"):
+            amount = _number(coin, "equity")
+            return change * _number(coin, "usdValue") / amount if amount else change
+    return change
+
+
+def _number(row: dict[str, Any], key: str) -> Decimal:
+    try:
+        return parse_exchange_decimal(row.get(key))
+    except InvalidNumber:
+        raise ExchangeAnswerInvalid(f"a row has no number in {key}") from None

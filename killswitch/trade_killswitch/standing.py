@@ -1,0 +1,152 @@
+"""The standing warrant: under which conditions the executor kills by itself. Pure.
+
+Guarantees
+- Its terms are everything that a person was shown when he armed it, and their hash is the warrant's subject: with
+  another account, another key, another ending or another drawdown it is another warrant.
+- A request by itself is never enough. The executor's own figures must agree, or it must see the key or the order
+  itself; what it cannot read, or reads otherwise, is no kill.
+
+It does not judge a forked journal: that takes the gateway's rows, which the executor does not hold. Such a request is
+answered by the fallback, and a person is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum, unique
+from typing import Any, Final
+
+from trade_core.canonical import canonical_json
+from trade_killswitch.kill_order import Endings
+from trade_killswitch.working_orders import Category
+
+TOLERANCE: Final = Decimal("0.01")
+"""The watchdog looks every second and we once a minute: our own drawdown may lag by so much."""
+_SUBJECT_HEAD: Final = "arm:"
+DISARM_SUBJECT: Final = "disarm"
+
+
+@unique
+class Condition(StrEnum):
+    """Why a kill may come by itself: the closed list."""
+
+    DRAWDOWN = "drawdown"
+    ROGUE_ORDER = "rogue_order"
+    ROGUE_KEY = "rogue_key"
+    FORKED_JOURNAL = "forked_journal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What was armed: the account, every key that it had, what becomes of positions, and from which drawdown."""
+
+    account: str
+    keys: tuple[str, ...]
+    endings: Endings
+    drawdown: Decimal
+
+    def content(self) -> dict[str, Any]:
+        """Return the terms as plain values."""
+        return {
+            "account": self.account,
+            "keys": list(self.keys),
+            "endings": {category.value: self.endings[category].value for category in Category},
+            "drawdown": f"{self.drawdown.normalize():f}",
+            "conditions": [condition.value for condition in Condition],
+        }
+
+    def subject(self) -> str:
+        """Return what the warrant that arms them is for."""
+        return _SUBJECT_HEAD + hashlib.sha256(canonical_json(self.content())).hexdigest()
+
+    def words(self, *, environment: str) -> str:
+        """Say what is armed, as the person reads it before he touches his key."""
+        endings = ", ".join(f"{category.value} {self.endings[category].value}" for category in Category)
+        return (
+            f"ARM an automatic KILL of account {self.account} ({environment}), until this warrant lapses: at a "
+            f"drawdown of {self.drawdown * 100:.1f} % or an order or key that nobody knows, confirmed by the executor "
+            f"itself. {len(self.keys)} keys are known; positions: {endings}."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnView:
+    """What the executor saw itself: its drawdown, the account's keys, whether it found the order. None: unreadable."""
+
+    drawdown: Decimal | None = None
+    keys: Sequence[str] | None = None
+    has_order: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Whether a condition holds, and the figures that say so."""
+
+    holds: bool
+    why: str
+
+
+def judge(terms: Terms, condition: Condition, own: OwnView) -> Judgement:
+    """Tell whether a condition of the standing warrant is confirmed by what the executor saw itself."""
+    match condition:
+        case Condition.DRAWDOWN:
+            if own.drawdown is None:
+                return Judgement(holds=False, why="our own equity cannot be read")
+            shown = f"our own drawdown is {own.drawdown * 100:.2f} %, armed for {terms.drawdown * 100:.2f} %"
+            return Judgement(holds=own.drawdown >= terms.drawdown - TOLERANCE, why=shown)
+        case Condition.ROGUE_KEY:
+            if own.keys is None:
+                return Judgement(holds=False, why="the account's keys cannot be listed")
+            strange = sorted(set(own.keys) - set(terms.keys))
+            if not strange:
+                return Judgement(holds=False, why="every key that is listed was there when the warrant was armed")
+            return Judgement(holds=True, why=f"keys that nobody armed for: {', '.join(strange[:3])}")
+        case Condition.ROGUE_ORDER:
+            if own.has_order is None:
+                return Judgement(holds=False, why="the order cannot be looked for")
+            words = "the exchange shows the order" if own.has_order else "the exchange shows no such order"
+            return Judgement(holds=own.has_order, why=words)
+        case Condition.FORKED_JOURNAL:
+            return Judgement(holds=False, why="a fork cannot be confirmed here")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnBook:
+    """Equity in units, as our own samples show it: a flow trades units at the price before it, and is no result."""
+
+    units: Decimal
+    price: Decimal
+    peak: Decimal
+
+    def content(self) -> dict[str, str]:
+        """Return the book as plain values, to be kept."""
+        return {name: str(getattr(self, name)) for name in self.__slots__}
+
+    @property
+    def drawdown(self) -> Decimal:
+        """Return how far the price is below its peak, as a fraction."""
+        return 1 - self.price / self.peak
+
+
+def sampled(book: OwnBook | None, *, equity: Decimal, flow: Decimal) -> OwnBook | None:
+    """Return the book after one more sample; `flow` came in since the one before. None without any equity."""
+    if book is None:
+        return OwnBook(units=equity, price=Decimal(1), peak=Decimal(1)) if equity > 0 else None
+    units = book.units + flow / book.price if book.price > 0 else book.units
+    if units <= 0:
+        return None  # all of it was taken out: what comes later is a new book
+    price = equity / units
+    return OwnBook(units=units, price=price, peak=max(book.peak, price))
+
+
+def book_of(content: Mapping[str, Any]) -> OwnBook | None:
+    """Read a kept book; None for what is none."""
+    try:
+        units, price, peak = (Decimal(str(content[name])) for name in ("units", "price", "peak"))
+    except (KeyError, ArithmeticError):
+        return None
+    is_sound = all(value.is_finite() for value in (units, price, peak)) and units > 0 and peak > 0 and peak >= price
+    return OwnBook(units=units, price=price, peak=peak) if is_sound else None

@@ -1,0 +1,333 @@
+"""Arming, disarming, and what becomes of a request, against a small exchange."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from http_double import Asked, envelope, http_double
+from killswitch.kill_scene import Rows, client_of
+from killswitch.test_authorisation import RING, START_MS, warrant
+from killswitch.test_standing import ENDINGS
+from trust_parts import touch
+
+from trade_core.clock import NS_PER_MS, ManualClock, SystemClock
+from trade_core.errors import ConfigurationError
+from trade_core.secrets import Secret
+from trade_core.trust.keys import NotTrusted
+from trade_journal.log.rows import RowKind
+from trade_killswitch.authorisation import Authorisation
+from trade_killswitch.automatic import DAY_MS, STANDING_FILE, Automatic
+from trade_killswitch.exchange import ExitExchange
+from trade_killswitch.exchange_calls import ExchangeCalls
+from trade_killswitch.kill_order import Authority
+from trade_killswitch.metrics import ExecutorMetrics
+from trade_killswitch.readiness import READY, Readiness
+from trade_killswitch.revoker import RevokerExchange
+from trade_killswitch.standing import Condition, Terms
+
+ORDER = {"order_id": "o-1", "category": "spot"}
+
+
+@dataclass
+class World:
+    """An exchange of three keys, and the executor's automatic part beside it."""
+
+    folder: Path
+    clock: ManualClock = field(default_factory=lambda: ManualClock(wall_ns=START_MS * NS_PER_MS))
+    equity: str = "1000"
+    flows: list[dict[str, str]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=lambda: ["exit", "order"])
+    orders: list[str] = field(default_factory=list)
+    is_up: bool = True
+    told: list[str] = field(default_factory=list)
+    rows: Rows = field(default_factory=Rows)
+
+    def answer(self, asked: Asked) -> bytes | None:
+        if not self.is_up:
+            return None
+        match asked.path:
+            case "/v5/account/wallet-balance":
+                coin = {"coin": "USDT", "equity": self.equity, "usdValue": self.equity}
+                return envelope({"list": [{"totalEquity": self.equity, "coin": [coin]}]})
+            case "/v5/account/transaction-log":
+                kind = asked.parameter("type")
+                return envelope({"list": [one for one in self.flows if one["type"] == kind], "nextPageCursor": ""})
+            case "/v5/user/sub-apikeys":
+                return envelope({"result": [{"apiKey": key, "readOnly": False} for key in self.keys]})
+            case "/v5/order/history":
+                return envelope({"list": [{"orderId": one} for one in self.orders]})
+            case _:
+                return envelope({"list": []})
+
+    @asynccontextmanager
+    async def automatic(self) -> AsyncIterator[Automatic]:
+        metrics = ExecutorMetrics()
+        async with http_double(self.answer) as double:
+            client = client_of(double.url, Secret("exit"), Secret("s"))
+            exchange = ExitExchange(client=client, requests_per_s=1000, metrics=metrics, clock=SystemClock())
+            calls = ExchangeCalls(
+                client=client_of(double.url, Secret("revoker"), Secret("s")),
+                requests_per_s=1000,
+                metrics=metrics,
+                clock=SystemClock(),
+            )
+            revoker = RevokerExchange(
+                calls=calls, account="1002", client_of=lambda key, secret: client_of(double.url, key, secret)
+            )
+            readiness = Readiness(
+                account="1002",
+                exit_key="exit",
+                exchange=exchange,
+                revoker=revoker,
+                gateway=None,
+                bot=None,
+                secrets=None,
+                recorder=self.rows,
+                metrics=metrics,
+                parts={"exit_key": READY},
+                keys=("exit", "order"),
+            )
+            made = Automatic(
+                authorisation=Authorisation(ring=lambda: RING, clock=self.clock, state_dir=self.folder),
+                readiness=readiness,
+                exchange=exchange,
+                revoker=revoker,
+                recorder=self.rows,
+                clock=self.clock,
+                state_dir=self.folder,
+                terms_of=lambda keys: Terms(account="1002", keys=keys, endings=ENDINGS, drawdown=Decimal("0.18")),
+                tell=lambda subject, _: self.told.append(subject),
+            )
+            made.load()
+            try:
+                yield made
+            finally:
+                await exchange.close()
+                await revoker.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def arming(automatic: Automatic, **changed: Any) -> bytes:
+    values = {"purpose": "arm", "subject": automatic.draft().subject(), "expires_at_ms": START_MS + 30 * DAY_MS}
+    return touch(warrant(**{**values, **changed}))
+
+
+async def test_armed_by_a_touch_for_what_is_there_now(world: World) -> None:
+    async with world.automatic() as automatic:
+        assert automatic.status()["is_armed"] is False
+        await automatic.arm(arming(automatic))
+        status = automatic.status()
+        assert status["is_armed"] is True
+        assert status["expires_at_ms"] == START_MS + 30 * DAY_MS
+        (row,) = world.rows.of(RowKind.STANDING_WARRANT_ARMED)
+        assert row["keys_of_the_account"] == ["exit", "order"]
+    async with world.automatic() as again:
+        assert again.status()["is_armed"] is True
+
+
+async def test_nothing_is_armed_while_a_part_is_not_ready(world: World) -> None:
+    async with world.automatic() as automatic:
+        raw = arming(automatic)
+        automatic.readiness.parts["gateway"] = "not ready: x"
+        with pytest.raises(NotTrusted, match="not every part"):
+            await automatic.arm(raw)
+        automatic.readiness.parts["gateway"] = READY
+        await automatic.arm(raw)
+        automatic.readiness.parts["gateway"] = "not ready: x"
+        assert automatic.status()["is_armed"] is False
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"subject": "arm:" + "0" * 64},
+        {"purpose": "kill"},
+        {"audience": "gateway"},
+        {"account": "1003"},
+        {"expires_at_ms": START_MS + 91 * DAY_MS},
+        {"expires_at_ms": START_MS - 1},
+    ],
+)
+async def test_warrant_for_something_else_arms_nothing(world: World, changed: dict[str, Any]) -> None:
+    async with world.automatic() as automatic:
+        with pytest.raises(NotTrusted):
+            await automatic.arm(arming(automatic, **changed))
+        assert automatic.status()["is_armed"] is False
+        assert world.rows.rows == []
+
+
+async def test_key_that_came_since_the_draft_arms_nothing(world: World) -> None:
+    async with world.automatic() as automatic:
+        raw = arming(automatic)
+        automatic.readiness.keys = ("exit", "new", "order")
+        with pytest.raises(NotTrusted, match="subject"):
+            await automatic.arm(raw)
+
+
+async def test_disarming_takes_a_touch_and_is_final_for_that_warrant(world: World) -> None:
+    async with world.automatic() as automatic:
+        with pytest.raises(NotTrusted, match="nothing is armed"):
+            automatic.disarm_subject()
+        raw = arming(automatic)
+        await automatic.arm(raw)
+        subject = automatic.disarm_subject()
+        with pytest.raises(NotTrusted):
+            await automatic.disarm(touch(warrant(purpose="disarm", subject="disarm:other")))
+        assert automatic.status()["is_armed"] is True
+        await automatic.disarm(touch(warrant(purpose="disarm", subject=subject)))
+        assert automatic.status()["is_armed"] is False
+        assert len(world.rows.of(RowKind.STANDING_WARRANT_DISARMED)) == 1
+        with pytest.raises(NotTrusted):
+            await automatic.arm(raw)
+    async with world.automatic() as again:
+        assert again.status()["is_armed"] is False
+        with pytest.raises(NotTrusted):
+            await again.arm(raw)
+        await again.arm(arming(again, nonce="n2"))
+        assert again.status()["is_armed"] is True
+
+
+async def test_lapsed_warrant_kills_nobody_and_people_are_told_before(world: World) -> None:
+    async with world.automatic() as automatic:
+        await automatic.arm(arming(automatic))
+        automatic.nag()
+        assert world.told == []
+        world.clock.advance(24 * DAY_MS * NS_PER_MS)
+        automatic.nag()
+        automatic.nag()
+        assert world.told == ["standing_warrant:lapsing"]
+        world.clock.advance(6 * DAY_MS * NS_PER_MS)
+        automatic.nag()
+        assert world.told == ["standing_warrant:lapsing", "standing_warrant:lapsed"]
+        assert automatic.status()["is_armed"] is False
+        world.orders = ["o-1"]
+        with pytest.raises(NotTrusted, match="expired"):
+            await automatic.judged(Condition.ROGUE_ORDER, ORDER, reason="x")
+
+
+async def test_request_without_a_warrant_is_no_kill(world: World) -> None:
+    async with world.automatic() as automatic:
+        with pytest.raises(NotTrusted, match="no standing warrant"):
+            await automatic.judged(Condition.ROGUE_ORDER, ORDER, reason="x")
+
+
+async def test_drawdown_that_the_executor_saw_too_kills(world: World) -> None:
+    async with world.automatic() as automatic:
+        await automatic.arm(arming(automatic))
+        await automatic.sample()
+        with pytest.raises(NotTrusted, match=r"own drawdown is 0\.00 %"):
+            await automatic.judged(Condition.DRAWDOWN, {}, reason="the watchdog lies")
+        world.equity = "800"
+        allowed = await automatic.judged(Condition.DRAWDOWN, {}, reason="a fall")
+        assert allowed.order.authority is Authority.STANDING_WARRANT
+        assert allowed.order.endings == ENDINGS
+        assert allowed.order.reason.startswith("drawdown: our own drawdown is 20.00 %")
+        assert "warrant" in allowed.fields
+        assert (await automatic.judged(Condition.DRAWDOWN, {}, reason="x")).order.kill_id == allowed.order.kill_id
+
+
+async def test_highest_point_outlives_a_restart_and_flows_are_no_result(world: World) -> None:
+    async with world.automatic() as automatic:
+        await automatic.sample()
+        world.equity, world.flows = "600", [{"type": "TRANSFER_OUT", "currency": "USDT", "change": "-400"}]
+        await automatic.sample()
+        world.flows = []
+        assert automatic.status()["own_drawdown"] == "0.000000"
+        world.equity = "480"
+        await automatic.sample()
+    async with world.automatic() as again:
+        assert again.status()["own_drawdown"] == "0.200000"
+
+
+async def test_rogue_key_and_order_are_looked_for(world: World) -> None:
+    async with world.automatic() as automatic:
+        await automatic.arm(arming(automatic))
+        for condition in (Condition.ROGUE_KEY, Condition.ROGUE_ORDER, Condition.FORKED_JOURNAL):
+            with pytest.raises(NotTrusted, match="not confirmed"):
+                await automatic.judged(condition, ORDER, reason="x")
+        world.keys.append("stranger")
+        assert (await automatic.judged(Condition.ROGUE_KEY, {}, reason="x")).order
+        world.orders = ["o-1"]
+        assert (await automatic.judged(Condition.ROGUE_ORDER, ORDER, reason="x")).order
+        for evidence in (
+            {},
+            {"order_id": "o-1"},
+            {"order_id": "a&b", "category": "spot"},
+            {**ORDER, "order_id": "o-2"},
+        ):
+            with pytest.raises(NotTrusted, match="not confirmed"):
+                await automatic.judged(Condition.ROGUE_ORDER, evidence, reason="x")
+
+
+async def test_exchange_that_does_not_answer_confirms_nothing(world: World) -> None:
+    async with world.automatic() as automatic:
+        await automatic.arm(arming(automatic))
+        await automatic.sample()
+        world.equity, world.is_up = "100", False
+        for condition in Condition:
+            with pytest.raises(NotTrusted, match="not confirmed"):
+                await automatic.judged(condition, ORDER, reason="x")
+
+
+async def test_settings_that_changed_since_void_the_warrant(world: World) -> None:
+    async with world.automatic() as automatic:
+        await automatic.arm(arming(automatic))
+        world.orders = ["o-1"]
+        automatic.terms_of = lambda keys: Terms(account="1002", keys=keys, endings=ENDINGS, drawdown=Decimal("0.1"))
+        automatic.load()
+        with pytest.raises(NotTrusted, match="other terms"):
+            await automatic.judged(Condition.ROGUE_ORDER, ORDER, reason="x")
+
+
+async def test_file_that_cannot_be_written_arms_nothing_and_disarms(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with world.automatic() as automatic:
+        raw = arming(automatic)
+        with monkeypatch.context() as patched:
+            patched.setattr("trade_killswitch.automatic.write_secret_file", full)
+            with pytest.raises(NotTrusted, match="cannot be kept"):
+                await automatic.arm(raw)
+        await automatic.arm(arming(automatic, nonce="n2"))
+        subject = automatic.disarm_subject()
+        monkeypatch.setattr("trade_killswitch.automatic.write_secret_file", full)
+        await automatic.disarm(touch(warrant(purpose="disarm", subject=subject)))
+        assert automatic.status()["is_armed"] is False
+
+
+@pytest.mark.parametrize("text", ['{"envelope": 1, "keys": [], "voided": []}', '{"envelope": "", "keys": []}', "{}"])
+async def test_damaged_file_is_refused(world: World, text: str) -> None:
+    file = world.folder / STANDING_FILE
+    file.write_text(text)
+    file.chmod(0o600)
+    with pytest.raises(ConfigurationError, match=STANDING_FILE):
+        async with world.automatic():
+            pass
+
+
+async def test_sampling_goes_on_through_an_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trade_killswitch.automatic.SAMPLE_EVERY_S", 0.01)
+    world.is_up = False
+    async with world.automatic() as automatic:
+        sampling = asyncio.create_task(automatic.keep_sampling())
+        await asyncio.sleep(0.05)
+        assert automatic.book is None
+        world.is_up = True
+        async with asyncio.timeout(5):
+            while automatic.book is None:  # noqa: ASYNC110 - the loop's own turn
+                await asyncio.sleep(0.01)
+        sampling.cancel()

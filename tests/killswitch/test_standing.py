@@ -1,0 +1,155 @@
+"""What was armed, and when a request is confirmed."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from trade_killswitch.kill_order import Ending
+from trade_killswitch.standing import (
+    TOLERANCE,
+    Condition,
+    OwnBook,
+    OwnView,
+    Terms,
+    book_of,
+    judge,
+    sampled,
+)
+from trade_killswitch.working_orders import Category
+
+ENDINGS = {Category.SPOT: Ending.HOLD, Category.LINEAR: Ending.FLATTEN, Category.INVERSE: Ending.HOLD}
+
+
+def terms(**changed: Any) -> Terms:
+    values: dict[str, Any] = {
+        "account": "1002", "keys": ("exit", "order"), "endings": ENDINGS, "drawdown": Decimal("0.18")
+    }  # fmt: skip
+    return Terms(**{**values, **changed})
+
+
+def test_terms_are_said_whole_and_hashed() -> None:
+    assert terms().content() == {
+        "account": "1002",
+        "keys": ["exit", "order"],
+        "endings": {"spot": "hold", "linear": "flatten", "inverse": "hold"},
+        "drawdown": "0.18",
+        "conditions": ["drawdown", "rogue_order", "rogue_key", "forked_journal"],
+    }
+    subject = terms().subject()
+    assert subject.startswith("arm:")
+    assert len(subject) == 4 + 64
+    assert terms(drawdown=Decimal("0.180")).subject() == subject
+    others = [
+        terms(account="1003"),
+        terms(keys=("exit", "order", "new")),
+        terms(keys=("exit",)),
+        terms(endings={**ENDINGS, Category.SPOT: Ending.FLATTEN}),
+        terms(drawdown=Decimal("0.17")),
+    ]
+    assert len({subject, *(other.subject() for other in others)}) == 6
+
+
+def test_words_name_what_is_armed() -> None:
+    words = terms().words(environment="simulated")
+    assert "account 1002 (simulated)" in words
+    assert "18.0 %" in words
+    assert "2 keys are known" in words
+    assert "spot hold, linear flatten, inverse hold" in words
+    assert len(words) <= 400
+    assert words.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("own", "holds"), [("0.1699", False), ("0.17", True), ("0.18", True), ("0.5", True), ("0", False), ("-0.2", False)]
+)
+def test_drawdown_is_confirmed_by_our_own_within_the_tolerance(own: str, holds: bool) -> None:
+    found = judge(terms(), Condition.DRAWDOWN, OwnView(drawdown=Decimal(own)))
+    assert found.holds is holds
+    assert "armed for 18.00 %" in found.why
+    assert Decimal("0.01") == TOLERANCE
+
+
+def test_what_cannot_be_read_confirms_nothing() -> None:
+    for condition in Condition:
+        assert judge(terms(), condition, OwnView()).holds is False
+
+
+def test_key_that_was_not_armed_for_is_seen() -> None:
+    found = judge(terms(), Condition.ROGUE_KEY, OwnView(keys=["order", "exit", "z", "b", "a", "c"]))
+    assert found.holds
+    assert found.why == "keys that nobody armed for: a, b, c"
+    for keys in (["order", "exit"], ["order"], []):
+        assert judge(terms(), Condition.ROGUE_KEY, OwnView(keys=keys)).holds is False
+
+
+def test_order_is_confirmed_when_the_exchange_shows_it() -> None:
+    assert judge(terms(), Condition.ROGUE_ORDER, OwnView(has_order=True)).holds is True
+    assert judge(terms(), Condition.ROGUE_ORDER, OwnView(has_order=False)).holds is False
+
+
+def test_fork_cannot_be_confirmed_here() -> None:
+    own = OwnView(drawdown=Decimal(1), keys=["x"], has_order=True)
+    assert judge(terms(), Condition.FORKED_JOURNAL, own).holds is False
+
+
+def after(*samples: tuple[str, str]) -> OwnBook:
+    book: OwnBook | None = None
+    for equity, flow in samples:
+        book = sampled(book, equity=Decimal(equity), flow=Decimal(flow))
+    assert book is not None
+    return book
+
+
+def test_results_move_the_price_and_flows_do_not() -> None:
+    assert after(("1000", "0")) == OwnBook(units=Decimal(1000), price=Decimal(1), peak=Decimal(1))
+    assert after(("1000", "0"), ("1500", "500")).price == 1
+    assert after(("1000", "0"), ("500", "-500")).drawdown == 0
+    assert after(("1000", "0"), ("820", "0")).drawdown == Decimal("0.18")
+    # A deposit does not hide a loss, and what comes in after one counts at the price that it came at.
+    assert after(("1000", "0"), ("500", "0"), ("1000", "500")).drawdown == Decimal("0.5")
+    assert after(("1000", "0"), ("2000", "0"), ("1500", "0")).peak == 2
+    assert after(("1000", "0"), ("2000", "0"), ("1500", "0")).drawdown == Decimal("0.25")
+
+
+def test_book_begins_with_equity_and_anew_when_all_was_taken_out() -> None:
+    assert sampled(None, equity=Decimal(0), flow=Decimal(0)) is None
+    assert sampled(None, equity=Decimal(-1), flow=Decimal(0)) is None
+    assert sampled(after(("1000", "0")), equity=Decimal(0), flow=Decimal(-1000)) is None
+    assert sampled(after(("1000", "0")), equity=Decimal(0), flow=Decimal(-1001)) is None
+
+
+def test_price_of_nothing_takes_no_flow_at_it() -> None:
+    broke = after(("1000", "0"), ("0", "0"))
+    assert broke.drawdown == 1
+    assert sampled(broke, equity=Decimal(500), flow=Decimal(500)) == OwnBook(
+        units=Decimal(1000), price=Decimal("0.5"), peak=Decimal(1)
+    )
+
+
+def test_book_is_read_back_as_it_was_kept() -> None:
+    book = after(("1000", "0"), ("820.5", "0"))
+    assert book_of(book.content()) == book
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"units": "x"},
+        {"units": "0"},
+        {"units": "-1"},
+        {"price": "NaN"},
+        {"price": "Infinity"},
+        {"price": "2"},
+        {"peak": "0"},
+        {"peak": "Infinity"},
+        {"peak": None},
+    ],
+)
+def test_damaged_book_is_none(changed: dict[str, Any]) -> None:
+    kept = {"units": "10", "price": "1", "peak": "1"}
+    assert book_of(kept) is not None
+    assert book_of({**kept, **changed}) is None
+    assert book_of({name: value for name, value in kept.items() if name not in changed}) is None
