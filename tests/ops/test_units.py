@@ -126,6 +126,10 @@ def test_examples_fit_each_other() -> None:
     assert gateway.journal_socket == writer.gateway_socket
     assert shim.journal_socket == writer.shim_socket
     assert watchdog.executor_socket == executor.socket
+    for name, administered in (("gateway", gateway), ("watchdog", watchdog)):
+        assert value(f"trade-{name}.service", "RuntimeDirectory") == f"trade-{name}"
+        assert str(administered.admin_socket) == f"/run/trade-{name}/admin.sock"
+    assert set(gateway.admin_uids) == {users()[f"trade-{name}"] for name in ("watchdog", "executor", "console")}
     assert executor.secret_files == (gateway.secrets_file,)
     assert {gateway.ring_file} == {watchdog.ring_file, executor.ring_file, writer.ring_file}
     assert watchdog.bot_unit == executor.bot_unit == "freqtrade.service"
