@@ -188,6 +188,19 @@ async def test_state_says_what_is_seen_and_sent(client: httpx.AsyncClient, statu
     assert (document["account"], document["environment"], document["deployment"]) == ("1002", "simulated", "d1")
 
 
+async def test_state_says_what_the_streams_have_told(
+    client: httpx.AsyncClient, status: Status, clock: ManualClock
+) -> None:
+    status.account_stream.frames, status.account_stream.last_frame_ns = 3, clock.monotonic_ns()
+    status.price_stream.detail = "the stream has ended: NetworkError"
+    clock.advance(2 * NS_PER_S)
+    assert (await client.get("/state", headers=BEARER)).json()["streams"] == {
+        "account": {"frames": 3, "age_s": 2.0, "detail": ""},
+        "prices": {"frames": 0, "age_s": None, "detail": "the stream has ended: NetworkError"},
+    }
+    assert 'trade_watchdog_stream_frames{stream="account"} 3.0' in (await client.get("/metrics", headers=BEARER)).text
+
+
 async def test_state_says_what_the_second_venue_says(
     client: httpx.AsyncClient, status: Status, clock: ManualClock
 ) -> None:

@@ -15,6 +15,7 @@ from trade_journal.log.verify import StoredRow
 from trade_watchdog import auditor
 from trade_watchdog.audit.key_inventory import KeyAlarm
 from trade_watchdog.audit.limit_audit import AuditedLimits
+from trade_watchdog.audit.listing import seen_order
 from trade_watchdog.audit.order_audit import OVERDUE_S
 from trade_watchdog.auditor import JOURNAL_AGE_MAX_S, KEYS_AGE_MAX_S, LOOK_AGE_MAX_S
 from trade_watchdog.ceiling import Ceiling
@@ -404,3 +405,15 @@ async def test_gap_is_read_without_waiting_for_the_period(world: World) -> None:
     await _looked(world, 2)
     assert world.auditor.state.behind_ms == 0
     task.cancel()
+
+
+async def test_streams_are_told_the_positions_and_which_order_is_strange(world: World) -> None:
+    world.held_positions = [
+        {"symbol": "BTCUSDT", "side": "Sell", "size": "2", "leverage": "3", "positionIdx": 0, "markPrice": "100"}
+    ]
+    assert world.auditor.sizes() == {}
+    await world.auditor.read_posture()
+    assert world.auditor.sizes() == {"BTCUSDT": Decimal(-2)}
+    assert world.auditor.is_strange(seen_order(listed_order(), category="spot"))
+    assert not world.auditor.is_strange(seen_order(listed_order(orderLinkId=tag()), category="spot"))
+    assert world.auditor.is_strange(seen_order(listed_order(orderLinkId=tag()), category="linear"))

@@ -28,6 +28,7 @@ from trade_watchdog import second_prices as second_prices_module
 from trade_watchdog.account_watch import AccountWatch
 from trade_watchdog.audited_exchange import AuditedExchange
 from trade_watchdog.auditor_service import make_auditor
+from trade_watchdog.ceiling import Ceiling, Finding
 from trade_watchdog.exchange import KeyRefusedByExchange, OtherEnvironment, WatchedExchange
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.history import History
@@ -45,6 +46,7 @@ from trade_watchdog.releases import Position, Releases
 from trade_watchdog.second_prices import SecondPrices
 from trade_watchdog.second_venue import SecondVenue
 from trade_watchdog.status import LeaseResult, Phase, Status
+from trade_watchdog.streams import Deliver, Streams
 
 Until = Callable[..., Awaitable[None]]
 
@@ -54,6 +56,7 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
     """Put a monitor together as the service does, with short periods; nothing runs yet."""
     monkeypatch.setattr(monitor_module, "SEND_EVERY_S", 0.05)
     monkeypatch.setattr(monitor_module, "SAMPLE_EVERY_S", 0.05)
+    monkeypatch.setattr(monitor_module, "SAMPLE_SOON_S", 0.01)
     monkeypatch.setattr(ladder_module, "SAMPLES_APART_S", 0)
     monkeypatch.setattr(monitor_module, "LEASE_RETRY_S", 0.05)
     monkeypatch.setattr(monitor_module, "RETRY_FIRST_S", 0.05)
@@ -532,3 +535,60 @@ async def test_journal_that_is_not_read_to_its_end_permits_nothing(
     ceilings = [lease.ceiling for lease in gateway.leases]
     assert ceilings[:3] == ["REDUCE_ONLY"] * 3
     assert all(not lease.peaks for lease in gateway.leases[:3])
+
+
+class ScriptedStream:
+    """Streams that stay open; a test delivers through `deliver`."""
+
+    def __init__(self) -> None:
+        self.deliver: Deliver = lambda _topic, _entry: None
+
+    async def follow_account(self, deliver: Deliver) -> None:
+        self.deliver = deliver
+        await asyncio.Event().wait()
+
+    async def follow_prices(self, symbols: frozenset[str], deliver: Deliver) -> None:
+        await asyncio.Event().wait()
+
+
+def with_streams(monitor: Monitor) -> ScriptedStream:
+    stream = ScriptedStream()
+    monitor.streams = Streams(
+        stream=stream,
+        ladder=monitor.keeper.ladder,
+        orders=monitor.auditor,
+        clock=monitor.clock,
+        sample_soon=monitor.sample_soon,
+        account=monitor.status.account_stream,
+        prices=monitor.status.price_stream,
+    )
+    return stream
+
+
+async def test_stream_brings_the_next_reading_forward(
+    monitor: Monitor, deployment: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor_module, "SAMPLE_EVERY_S", 3600)
+    stream = with_streams(monitor)
+    async with running(monitor):
+        await until(lambda: monitor.status.last_good is not None)
+        first = monitor.status.last_good
+        await asyncio.sleep(0.05)
+        assert monitor.status.last_good is first
+        stream.deliver("wallet", {})
+        await until(lambda: monitor.status.last_good is not first)
+
+
+async def test_fall_that_streams_tell_of_and_no_reading_answers_freezes(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    with_streams(monitor)
+    assert monitor.streams is not None
+    async with running(monitor):
+        await until(lambda: monitor.status.verdict.ceiling is Ceiling.ACTIVE)
+        deployment.exchange.wallet_override = (503, {}, b"")
+        await until(lambda: monitor.status.finding is Finding.UNAVAILABLE)
+        monitor.streams._breached_at_ns, monitor.streams._breached = 0, "daily"
+        await until(lambda: monitor.status.verdict.reason.startswith("the streams tell of a fall past the daily rung"))
+        deployment.exchange.wallet_override = None
+        await until(lambda: monitor.status.verdict.ceiling is Ceiling.ACTIVE)

@@ -60,9 +60,10 @@ async def test_whole_account_is_read() -> None:
     assert [seen.strategy_id for seen in posture.algorithms] == ["s1"]
 
 
-async def test_positions_of_the_baseline_are_left_out() -> None:
-    posture = (await read_posture(Exchange(), without=frozenset({"BTCUSDT", "BTCPERP", "BTCUSD"}))).posture
-    assert [seen.symbol for seen in posture.positions] == ["XRPUSDT"]
+async def test_positions_of_the_baseline_are_left_out_of_the_posture() -> None:
+    standing = await read_posture(Exchange(), without=frozenset({"BTCUSDT", "BTCPERP", "BTCUSD"}))
+    assert [seen.symbol for seen in standing.posture.positions] == ["XRPUSDT"]
+    assert standing.sizes == {"BTCUSDT": Decimal(1), "XRPUSDT": Decimal(1), "BTCPERP": Decimal(1)}
 
 
 async def test_positions_without_end_are_refused() -> None:

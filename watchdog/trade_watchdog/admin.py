@@ -31,7 +31,7 @@ from trade_watchdog.auditor import Auditor
 from trade_watchdog.ladder import EFFECTS, WINDOW_MS, RungReading
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import LIFETIME_S
-from trade_watchdog.status import LeaseResult, Phase, Status
+from trade_watchdog.status import LeaseResult, Phase, Status, StreamState
 
 ALLOWED_HOSTS: Final = ("127.0.0.1", "localhost")
 BODY_BYTES_MAX: Final = 1024
@@ -160,6 +160,18 @@ def state_document(
         },
         "lease": _lease_document(status, clock),
         "second_venue": _second_document(status, clock),
+        "streams": {
+            name: _stream_document(state, clock)
+            for name, state in (("account", status.account_stream), ("prices", status.price_stream))
+        },
+    }
+
+
+def _stream_document(state: StreamState, clock: Clock) -> dict[str, Any]:
+    return {
+        "frames": state.frames,
+        "age_s": None if state.last_frame_ns is None else _age_s(state.last_frame_ns, clock),
+        "detail": state.detail,
     }
 
 

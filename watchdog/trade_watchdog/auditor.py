@@ -141,6 +141,7 @@ class Auditor:
     _told_posture: set[tuple[PostureAlarm, str]] = field(default_factory=set)
     _exceeded: Counter[tuple[LimitAlarm, str]] = field(default_factory=Counter)
     _working: tuple[SeenOrder, ...] = ()
+    _sizes: Mapping[str, Decimal] = field(default_factory=dict)
     _due: asyncio.Event = field(default_factory=asyncio.Event)
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -237,6 +238,7 @@ class Auditor:
                 _log.warning("how the account stands cannot be read: %s", error)
             self.state.posture_detail = str(error)
             return
+        self._sizes = standing.sizes
         limits = self.limits()
         found = examine_posture(
             standing.posture,
@@ -439,6 +441,14 @@ class Auditor:
                 async with asyncio.timeout(self._left_s(began_ns, LOOK_EVERY_S)):
                     await self._soon.wait()
             self._soon.clear()
+
+    def is_strange(self, order: SeenOrder) -> bool:
+        """Say whether an order carries no tag of ours."""
+        return self.audit.is_strange(order)
+
+    def sizes(self) -> Mapping[str, Decimal]:
+        """Give the linear positions as last read, signed, by symbol."""
+        return self._sizes
 
     def look_soon(self) -> None:
         """Bring the next look forward: a stream has told of something that nothing of ours brought about."""

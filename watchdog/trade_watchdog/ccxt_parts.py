@@ -20,6 +20,7 @@ from typing import Any, Final
 
 _ROOT: Final = "ccxt"
 _CLIENTS: Final = "ccxt.async_support"
+_STREAMS: Final = "ccxt.pro"
 
 
 def exchange_class(name: str) -> Any:
@@ -28,9 +29,20 @@ def exchange_class(name: str) -> Any:
         return getattr(importlib.import_module(f"{_CLIENTS}.{name}"), name)
 
 
+def streaming_class(name: str) -> Any:
+    """Return ccxt's client class of an exchange with its streams. Raises ImportError when it has none of that name."""
+    client = exchange_class(name)
+    with _bare_packages():
+        # Its module looks for the class that it is made from in the packages around it.
+        if not isinstance(getattr(sys.modules[_CLIENTS], name, None), type):
+            vars(sys.modules[_CLIENTS])[name] = client
+        vars(sys.modules[_ROOT])["async_support"] = sys.modules[_CLIENTS]
+        return getattr(importlib.import_module(f"{_STREAMS}.{name}"), name)
+
+
 @contextmanager
 def _bare_packages() -> Iterator[None]:
-    made = [package for package in (_ROOT, _CLIENTS) if package not in sys.modules]
+    made = [package for package in (_ROOT, _CLIENTS, _STREAMS) if package not in sys.modules]
     try:
         for package in made:
             sys.modules[package] = _bare(package)

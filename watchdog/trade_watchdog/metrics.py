@@ -134,6 +134,12 @@ class WatchdogMetrics:
         def age(at_ns: int | None) -> float:
             return _NEVER if at_ns is None else (clock.monotonic_ns() - at_ns) / NS_PER_S
 
+        frames = Gauge(
+            "trade_watchdog_stream_frames",
+            "Entries that a stream has told since the start",
+            ["stream"],
+            registry=registry,
+        )
         gauge("trade_watchdog_equity_usdt", "Last believed total equity").set_function(
             lambda: float(status.last_good.equity_usdt) if status.last_good else _NEVER
         )
@@ -152,6 +158,8 @@ class WatchdogMetrics:
         gauge("trade_watchdog_witnessed_rows", "Rows of the gateway's journal in this watchdog's copy").set_function(
             lambda: status.witnessed_rows
         )
+        for name, stream in (("account", status.account_stream), ("prices", status.price_stream)):
+            frames.labels(name).set_function(partial(getattr, stream, "frames"))
         gauge("trade_watchdog_ceiling_active", "1 when the ceiling vouched for is ACTIVE").set_function(
             lambda: status.verdict.ceiling is Ceiling.ACTIVE
         )

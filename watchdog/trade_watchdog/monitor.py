@@ -5,8 +5,8 @@ Guarantees
 - Each loop has its own time: a hanging exchange delays no lease (it tightens it), a hanging gateway no reading, a
   hanging second venue nothing.
 - A tighter ceiling is sent at once, not with the next period.
-- The ceiling is the tightest of four: what the reading is worth, what the ladder demands, what the audit vouches for,
-  and whether what must be remembered can be written.
+- The ceiling is the tightest of five: what the reading is worth, what the ladder demands, what the audit vouches for,
+  whether what must be remembered can be written, and a fall that streams tell of and no reading has answered.
 - What nobody foresaw ends the process: its leases lapse, and the gateway is REDUCE_ONLY within their lifetime.
 
 Log levels: waiting for others is INFO or WARNING; ERROR is only for what a person must look at. Conditions are logged
@@ -16,6 +16,7 @@ when they change, not every period.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,7 +24,7 @@ from typing import Final
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.trust.lease import SEND_EVERY_S
-from trade_watchdog.account_watch import AccountWatch
+from trade_watchdog.account_watch import AccountWatch, Look
 from trade_watchdog.auditor import Auditor
 from trade_watchdog.ceiling import Ceiling, Finding, Verdict, judge, tightest
 from trade_watchdog.exchange import WatchedExchange
@@ -35,9 +36,12 @@ from trade_watchdog.lease_sender import GatewayForeign, GatewayForked, LeaseSend
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.reconciler import Reconciler
 from trade_watchdog.status import LeaseResult, Phase, Status
+from trade_watchdog.streams import Streams
 
 SAMPLE_EVERY_S: Final = 1.1
 """A little more than samples must lie apart to count as ones."""
+SAMPLE_SOON_S: Final = 0.25
+"""Between two readings, however much the streams tell: a thirtieth of what the exchange permits one address."""
 CHECKPOINT_EVERY_S: Final = 60.0
 RETRY_FIRST_S: Final = 0.5
 RETRY_LAST_S: Final = 5.0
@@ -61,6 +65,8 @@ class Monitor:
     metrics: WatchdogMetrics
     account: str
     clock: Clock
+    streams: Streams | None = None
+    _soon: asyncio.Event = field(default_factory=asyncio.Event)
     _sampled: asyncio.Event = field(default_factory=asyncio.Event)
     _tightened: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -70,6 +76,9 @@ class Monitor:
         self.keeper.on_moved = self._update_verdict
         self.auditor.on_change = self._update_verdict
         async with asyncio.TaskGroup() as tasks:
+            if self.streams is not None:
+                self.streams.on_change = self._update_verdict
+                tasks.create_task(self.streams.run())
             tasks.create_task(self._sample_forever())
             tasks.create_task(self._lease_forever())
             tasks.create_task(self.sender.second.keep_reading())
@@ -111,7 +120,15 @@ class Monitor:
         while True:
             began_ns = self.clock.monotonic_ns()
             await self._sample()
-            await asyncio.sleep(self._rest_of_period_s(began_ns, SAMPLE_EVERY_S))
+            await asyncio.sleep(self._rest_of_period_s(began_ns, SAMPLE_SOON_S))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._rest_of_period_s(began_ns, SAMPLE_EVERY_S)):
+                    await self._soon.wait()
+            self._soon.clear()
+
+    def sample_soon(self) -> None:
+        """Bring the next reading forward: a stream has told of something that may have moved the equity."""
+        self._soon.set()
 
     async def _sample(self) -> None:
         look = await self.watch.look()
@@ -123,8 +140,13 @@ class Monitor:
         if look.finding is Finding.GOOD:
             self.status.last_good = look.sample
             self.keeper.take(look)
+            self._tell_streams(look)
         self._update_verdict()
         self._sampled.set()
+
+    def _tell_streams(self, look: Look) -> None:
+        if self.streams is not None and look.sample is not None and look.book is not None:
+            self.streams.take(look.sample, unit_price=look.book.price)
 
     def _update_verdict(self) -> Verdict:
         """Judge anew; time alone can make a verdict tighter."""
@@ -132,7 +154,13 @@ class Monitor:
         reading = judge(
             last_good=self.status.last_good, finding=self.status.finding, now_monotonic_ns=self.clock.monotonic_ns()
         )
-        verdict = tightest(reading, self.keeper.ladder.demand(), self._memory_verdict(), self.auditor.verdict())
+        verdict = tightest(
+            reading,
+            self.keeper.ladder.demand(),
+            self._memory_verdict(),
+            self.auditor.verdict(),
+            *(() if self.streams is None else (self.streams.verdict(),)),
+        )
         self.status.verdict = verdict
         if verdict.ceiling is not before.ceiling:
             level = logging.INFO if verdict.ceiling is Ceiling.ACTIVE else logging.WARNING

@@ -46,23 +46,25 @@ class PostureReading(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One reading: how the account stands, and the coins that it holds."""
+    """One reading: how the account stands, the coins that it holds, and all its linear positions, signed, by symbol."""
 
     posture: Posture
     coins: Mapping[str, Decimal]
+    sizes: Mapping[str, Decimal]
 
 
 async def read_posture(reading: PostureReading, *, without: frozenset[str]) -> Standing:
-    """Read how the account stands, but for the positions of the symbols `without`. Raises as the reading does."""
-    positions = [position async for position in _positions(reading) if position.symbol not in without]
+    """Read how the account stands, its posture without the positions of these symbols. Raises as the reading does."""
+    positions = [position async for position in _positions(reading)]
     wallet = await reading.wallet()
     posture = Posture(
-        positions=tuple(positions),
+        positions=tuple(position for position in positions if position.symbol not in without),
         margin_mode=margin_mode(await reading.account_settings()),
         borrowed=borrowed_coins(wallet),
         algorithms=tuple(await _algorithms(reading)),
     )
-    return Standing(posture=posture, coins=held_coins(wallet))
+    sizes = {position.symbol: position.size for position in positions if position.category == "linear"}
+    return Standing(posture=posture, coins=held_coins(wallet), sizes=sizes)
 
 
 async def _positions(reading: PostureReading) -> AsyncIterator[SeenPosition]:

@@ -25,6 +25,7 @@ from trade_watchdog.audited_exchange import AuditedExchange
 from trade_watchdog.auditor_service import make_auditor
 from trade_watchdog.effects import Effects
 from trade_watchdog.exchange import WatchedExchange
+from trade_watchdog.exchange_stream import ExchangeStream
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.history import History, check_ratchet
 from trade_watchdog.identity import (
@@ -48,6 +49,7 @@ from trade_watchdog.second_prices import SecondPrices
 from trade_watchdog.second_venue import SecondVenue
 from trade_watchdog.settings import WatchdogSettings
 from trade_watchdog.status import Status
+from trade_watchdog.streams import Streams
 
 ADMIN_CONNECTIONS_MAX = 64
 RING_EVERY_S = 0.5
@@ -175,6 +177,19 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             metrics=metrics,
             account=settings.account,
             clock=clock,
+        )
+        stream = ExchangeStream(
+            url=settings.exchange_streams, is_simulated=settings.is_simulated, key=exchange_key
+        )
+        closing.push_async_callback(stream.close)
+        monitor.streams = Streams(
+            stream=stream,
+            ladder=keeper.ladder,
+            orders=auditor,
+            clock=clock,
+            sample_soon=monitor.sample_soon,
+            account=status.account_stream,
+            prices=status.price_stream,
         )
         beside = [*actions.loops(), _keep_ring(rings, clock_watch)]
         await _serve_and_watch(_listener(settings, app), monitor, beside, where=settings.admin_url)

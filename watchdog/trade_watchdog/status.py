@@ -41,6 +41,15 @@ class SecondCoin:
     seen: SeenPrice | None = None
 
 
+@dataclass(slots=True, kw_only=True)
+class StreamState:
+    """What is known of one stream; why it ended last."""
+
+    frames: int = 0
+    last_frame_ns: int | None = None
+    detail: str = ""
+
+
 def _first_verdict() -> Verdict:
     return Verdict(ceiling=Ceiling.REDUCE_ONLY, reason="the key is not verified yet")
 
@@ -61,3 +70,5 @@ class Status:
     witnessed_rows: int = 0
     second_venue: str = NO_VENUE
     second_coins: dict[str, SecondCoin] = field(default_factory=dict)
+    account_stream: StreamState = field(default_factory=StreamState)
+    price_stream: StreamState = field(default_factory=StreamState)

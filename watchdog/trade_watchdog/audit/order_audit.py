@@ -25,6 +25,7 @@ from trade_watchdog.audit.provenance import (
     Answer,
     Evidence,
     Provenance,
+    is_tagged,
     judge_execution,
     judge_order,
 )
@@ -105,6 +106,10 @@ class OrderAudit:
         )
         self._bound()
         return found
+
+    def is_strange(self, order: SeenOrder) -> bool:
+        """Say whether an order carries no tag of ours, so that it should be looked at soon."""
+        return not is_tagged(order, tag_key=self.tag_key, deployment=self.deployment, account=self.account)
 
     @property
     def unproven(self) -> int:

@@ -87,7 +87,7 @@ def judge_order(order: SeenOrder, evidence: Evidence) -> Answer:
         return Answer(provenance=Provenance.BASELINE, reason="it was there before the deployment began")
     if order.create_type in EXCHANGES_CREATE_TYPES:
         return Answer(provenance=Provenance.EXCHANGES, reason="the exchange's own engine made it")
-    if not _is_tagged(order, evidence):
+    if not is_tagged(order, tag_key=evidence.tag_key, deployment=evidence.deployment, account=evidence.account):
         return _stranger(order, "its order link id is no tag of this deployment for it")
     if evidence.same_tag_order_id is not None:
         return _rogue("two orders carry its tag")
@@ -139,7 +139,8 @@ def _is_of_baseline(order_id: str, created_at_ms: int, baseline: Baseline) -> bo
     return created_at_ms < baseline.taken_at_ms or any(known.order_id == order_id for known in baseline.orders)
 
 
-def _is_tagged(order: SeenOrder, evidence: Evidence) -> bool:
+def is_tagged(order: SeenOrder, *, tag_key: bytes, deployment: str, account: str) -> bool:
+    """Say whether the order link id is a tag of ours for exactly this order."""
     return any(
         is_valid_tag(
             order.link_id,
@@ -151,9 +152,9 @@ def _is_tagged(order: SeenOrder, evidence: Evidence) -> bool:
                 price=price,
                 is_reducing=order.is_reduce_only,
             ),
-            key=evidence.tag_key,
-            deployment=evidence.deployment,
-            account=evidence.account,
+            key=tag_key,
+            deployment=deployment,
+            account=account,
         )
         for price in _prices(order.price)
     )
