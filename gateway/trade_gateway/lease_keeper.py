@@ -3,6 +3,8 @@
 Guarantees
 - Only a lease signed by the ring's lease key, for this deployment, environment, account, boot, policy and ring,
   with a generation above the last one, counts; and only as long as that policy is the authorised one.
+- While the lease of one holder lives, another's is refused, whatever it says: two watchdogs do not push against each
+  other, and the one that stands by leads once the other's lease has expired.
 - It lives until its own expiry or 30 s after receipt on the monotonic clock, whichever is sooner.
 - A restart forgets the lease: the boot nonce is new, so an old one cannot be replayed.
 - Its checkpoint must be one that this gateway's journal signed just now; see `witnessed_log`.
@@ -55,6 +57,7 @@ class LeaseKeeper:
         self._check_names(lease)
         if lease.generation <= self.generation:
             raise NotTrusted(f"lease: generation {lease.generation} does not rise above {self.generation}")
+        self._check_holder(lease)
         _check_scale(lease.scale)
         wall_ns = self._clock.wall_ns()
         left_ns = lease.expires_at_ms * NS_PER_MS - wall_ns
@@ -73,6 +76,13 @@ class LeaseKeeper:
         self._ring, self._ring_hash = ring, ring_hash(ring)
         if self.held is not None:
             self.held = replace(self.held, dies_at_ns=self._clock.monotonic_ns())
+
+    def _check_holder(self, lease: Lease) -> None:
+        if self.held is not None and self.held.lease.holder != lease.holder and self.is_fresh():
+            left_s = self.expires_in_s()
+            raise NotTrusted(
+                f"lease: another watchdog, {self.held.lease.holder}, leads; its lease lives {left_s:.1f} s"
+            )
 
     @property
     def generation(self) -> int:

@@ -375,6 +375,7 @@ class StateKeeper:
                 "age_s": self.lease.age_s(),
                 "expires_in_s": self.lease.expires_in_s(),
                 "ceiling": held.lease.ceiling if held is not None else None,
+                "holder": held.lease.holder if held is not None else None,
             },
         }
 

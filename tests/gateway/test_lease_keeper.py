@@ -300,3 +300,27 @@ def test_keeper_lease_counts_only_as_long_as_its_policy_is_the_authorised_one() 
         made.accept(sign_lease(lease(clock, generation=2), KEY))
     made.accept(sign_lease(replace(lease(clock, generation=2), policy_hash="b" * 64), KEY))
     assert made.is_fresh()
+
+
+def test_lease_of_another_holder_counts_only_after_the_current_one_expired() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    first = made.accept(sign_lease(lease(clock), KEY))
+    other = replace(lease(clock, generation=2, lives_ms=20_000), holder="f" * 16, ceiling="HALTED")
+    clock.advance(14 * NS_PER_S + NS_PER_S - 1)
+    with pytest.raises(NotTrusted, match=r"another watchdog, 0{16}, leads; its lease lives 0\.0 s"):
+        made.accept(sign_lease(other, KEY))
+    assert made.held is not None
+    assert made.held.lease == first
+    clock.advance(1)
+    assert made.accept(sign_lease(other, KEY)) == other
+    with pytest.raises(NotTrusted, match=r"another watchdog, f{16}, leads; its lease lives 5\.0 s"):
+        made.accept(sign_lease(lease(clock, generation=3), KEY))
+
+
+def test_lease_of_the_same_holder_counts_at_once() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    for generation in (1, 2):
+        mine = replace(lease(clock, generation=generation), holder="f" * 16)
+        assert made.accept(sign_lease(mine, KEY)) == mine

@@ -75,6 +75,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_ACCOUNT}/tally.py": _tests("gateway/account", "tally"),
     f"{_WATCHDOG}/equity.py": _tests("watchdog", "equity"),
     f"{_WATCHDOG}/ladder.py": _tests("watchdog", "ladder"),
+    f"{_WATCHDOG}/coin_prices.py": _tests("watchdog", "coin_prices"),
     f"{_WATCHDOG}/stream_estimate.py": _tests("watchdog", "stream_estimate"),
     f"{_WATCHDOG}/movements.py": _tests("watchdog", "movements"),
     f"{_WATCHDOG}/peaks.py": _tests("watchdog", "peaks"),

@@ -60,6 +60,7 @@ def signed_lease(attacker: Attacker, *, key: str | None = None, **changes: Any) 
         "account": state["account"],
         "boot_nonce": state["boot_nonce"],
         "generation": state["lease"]["generation"] + 50,
+        "holder": state["lease"]["holder"],
         "ceiling": "ACTIVE",
         "scale": "1",
         "second_venue": "none",

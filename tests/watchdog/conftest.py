@@ -257,6 +257,8 @@ class GatewayDouble(Double):
     generation: int = 0
     coins: tuple[str, ...] = ("BTC", "ETH")
     leases: list[Lease] = field(default_factory=list)
+    lease_holder: str | None = None
+    lease_expires_in_s: float = 0
     state_changes: dict[str, Any] = field(default_factory=dict)
     override: Answer | None = None
     log_key: Ed25519PrivateKey | None = None
@@ -287,7 +289,7 @@ class GatewayDouble(Double):
         lease = open_lease(body, lease_key=self.ring.lease_key)
         if lease.boot_nonce != self.boot_nonce or lease.generation <= self.generation:
             return 409, {}, b"lease: refused"
-        self.generation = lease.generation
+        self.generation, self.lease_holder = lease.generation, lease.holder
         self.leases.append(lease)
         return 200, {}, b"{}"
 
@@ -303,7 +305,12 @@ class GatewayDouble(Double):
     def _state(self, ring: KeyRing) -> dict[str, Any]:
         return {
             "boot_nonce": self.boot_nonce,
-            "lease": {"generation": self.generation, "age_s": None},
+            "lease": {
+                "generation": self.generation,
+                "age_s": None,
+                "holder": self.lease_holder,
+                "expires_in_s": self.lease_expires_in_s,
+            },
             "policy": {"authorised_hash": ring.policy_hash, "warrants": []},
             "ring_hash": ring_hash(ring),
             "deployment": ring.deployment,

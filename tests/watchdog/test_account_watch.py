@@ -115,3 +115,22 @@ async def test_reading_that_turns_bad_while_the_book_is_opened_opens_none(watch:
     exchange.answer = turning
     assert (await watch.look()).finding is Finding.NOT_POSITIVE
     assert watch.book is None
+
+
+async def test_coin_in_dispute_leaves_the_book_until_the_venues_agree(exchange: Any) -> None:
+    second = {"BTC": Decimal(100)}
+    key = ExchangeKey(key=Secret("watchkey"), secret=Secret("watchsecret"))
+    connection = WatchedExchange(url=exchange.url, key=key, clock=SystemClock())
+    watch = AccountWatch(exchange=connection, clock=SystemClock(), second=lambda: second)
+    exchange.equity = "500"
+    exchange.coins = [{"coin": "BTC", "walletBalance": "5", "equity": "5", "usdValue": "500"}]
+    opened = await watch.look()
+    assert opened.finding is Finding.GOOD
+    second["BTC"] = Decimal(150)
+    look = await watch.look()
+    assert (look.finding, look.sample, look.book) == (Finding.DISPUTED, None, None)
+    assert look.detail == "BTC is worth 100 USDT, and 150 at the second venue"
+    assert watch.book is opened.book
+    second.clear()
+    assert (await watch.look()).finding is Finding.GOOD
+    await connection.close()

@@ -30,6 +30,13 @@ async def test_state_is_read(link: GatewayLink, deployment: Any) -> None:
     state = await link.state()
     assert (state.boot_nonce, state.generation, state.account) == ("boot-1", 41, "1002")
     assert state.coins == ("BTC", "ETH")
+    assert (state.lease_holder, state.lease_expires_in_s) == ("", 0.0)
+
+
+async def test_holder_of_the_gateway_s_lease_is_read(link: GatewayLink, deployment: Any) -> None:
+    deployment.gateway.lease_holder, deployment.gateway.lease_expires_in_s = "0123456789abcdef", 12.5
+    state = await link.state()
+    assert (state.lease_holder, state.lease_expires_in_s) == ("0123456789abcdef", 12.5)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,9 @@ async def test_state_is_read(link: GatewayLink, deployment: Any) -> None:
         {"lease": {"generation": True}},
         {"lease": {"generation": 1.0}},
         {"lease": {"generation": GENERATION_MAX}},
+        {"lease": {"generation": 1}},
+        *({"lease": {"generation": 1, "expires_in_s": wrong}} for wrong in (-1, 30.1, "1", True, None)),
+        *({"lease": {"generation": 1, "expires_in_s": 1, "holder": wrong}} for wrong in ("", 7, "F" * 16, "0" * 17)),
         {"references": None},
         {"references": ["BTC"]},
         {"references": {"btc": {}}},

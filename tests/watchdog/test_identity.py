@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from trade_core.errors import ConfigurationError
 from trade_core.secrets import Secret, read_secret_file, write_secret_file
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
+from trade_core.trust.lease import HOLDER
 from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
 from trade_watchdog.identity import (
     GENERATION_MAX,
     GenerationStore,
     GenerationUnavailable,
+    holder_of,
     initialise,
     load_exchange_key,
     load_gateway_address,
@@ -253,3 +256,23 @@ def test_tag_key_that_the_ring_does_not_name_is_refused(deployment: Any, handed:
     address = replace(load_gateway_address(deployment.settings.gateway_handover), tag_key=Secret(handed))
     with pytest.raises(ConfigurationError, match="tag_key is not the one that the key ring names"):
         address.tag_key_of(deployment.ring)
+
+
+def test_holder_stays_over_a_restart_and_is_another_one_for_a_copied_folder(
+    settings: WatchdogSettings, tmp_path: Path
+) -> None:
+    initialise(settings)
+    first = holder_of(settings)
+    assert HOLDER.fullmatch(first)
+    assert holder_of(settings) == first
+    copied = tmp_path / "copied"
+    shutil.copytree(settings.state_dir, copied)
+    assert holder_of(settings.model_copy(update={"state_dir": copied})) != first
+    moved = settings.state_dir.rename(tmp_path / "moved")
+    shutil.copytree(moved, settings.state_dir)
+    assert holder_of(settings) != first
+
+
+def test_holder_without_an_identity_is_refused(settings: WatchdogSettings) -> None:
+    with pytest.raises(ConfigurationError, match=r"identity\.json: cannot be read"):
+        holder_of(settings)

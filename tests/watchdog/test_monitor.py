@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -49,6 +50,7 @@ from trade_watchdog.status import LeaseResult, Phase, Status
 from trade_watchdog.streams import Deliver, Streams
 
 Until = Callable[..., Awaitable[None]]
+NOTHING_OWED = {"borrowAmount": "0", "spotBorrow": "0", "accruedInterest": "0"}
 
 
 @pytest_asyncio.fixture
@@ -126,6 +128,7 @@ async def monitor(deployment: Any, venue: Any, monkeypatch: pytest.MonkeyPatch) 
             link=link,
             ring=deployment.ring,
             private_key=deployment.identity.lease_key,
+            holder="a" * 16,
             generations=GenerationStore(settings.state_dir),
             second=second,
             policies=policies,
@@ -592,3 +595,57 @@ async def test_fall_that_streams_tell_of_and_no_reading_answers_freezes(
         await until(lambda: monitor.status.verdict.reason.startswith("the streams tell of a fall past the daily rung"))
         deployment.exchange.wallet_override = None
         await until(lambda: monitor.status.verdict.ceiling is Ceiling.ACTIVE)
+
+
+async def test_watchdog_stands_by_while_another_leads_and_takes_over_when_its_lease_has_expired(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    gateway = deployment.gateway
+    gateway.lease_holder, gateway.lease_expires_in_s, gateway.generation = "b" * 16, 0.2, 40
+    async with running(monitor):
+        await until(lambda: monitor.status.lease_result is LeaseResult.STANDING_BY)
+        assert monitor.status.lease_detail == "watchdog bbbbbbbbbbbbbbbb leads; its lease lives 0 s"
+        await until(lambda: monitor.sender.witness.size == len(gateway.rows))
+        await until(lambda: monitor.status.verdict.ceiling is Ceiling.ACTIVE)
+        assert gateway.leases == []
+        gateway.lease_expires_in_s = 0
+        await until(lambda: len(gateway.leases) > 0)
+        assert (gateway.leases[0].holder, gateway.leases[0].generation) == ("a" * 16, 41)
+        assert isinstance(monitor.keeper.effects, EffectsList)
+        assert [alert.subject for alert in monitor.keeper.effects.alerts].count("watchdog_took_over") == 1
+        gateway.lease_expires_in_s = 20
+        led = len(gateway.leases)
+        await until(lambda: len(gateway.leases) > led + 2)
+
+
+async def test_watchdog_stands_by_for_a_copy_of_itself(monitor: Monitor, deployment: Any, until: Until) -> None:
+    gateway = deployment.gateway
+    async with running(monitor):
+        await until(lambda: len(gateway.leases) > 1)
+        gateway.lease_expires_in_s = 20
+        gateway.generation += 10
+        await until(lambda: monitor.status.lease_result is LeaseResult.STANDING_BY)
+        assert "a copy of this one leads" in monitor.status.lease_detail
+
+
+async def test_coin_that_two_venues_do_not_agree_on_freezes_and_is_told_once(
+    monitor: Monitor, deployment: Any, venue: Any, until: Until
+) -> None:
+    deployment.exchange.equity = "500"
+    deployment.exchange.coins = [
+        {"coin": "BTC", "walletBalance": "5", "equity": "5", "usdValue": "500", **NOTHING_OWED}
+    ]
+    second = {"BTC": Decimal(100)}
+    monitor.watch = AccountWatch(exchange=monitor.exchange, clock=monitor.clock, second=lambda: second)
+    assert isinstance(monitor.keeper.effects, EffectsList)
+    async with running(monitor):
+        await until(lambda: monitor.status.verdict.ceiling is Ceiling.ACTIVE)
+        second["BTC"] = Decimal(60)
+        await until(lambda: monitor.status.verdict.reason == "two venues do not agree on what a coin is worth")
+        deployment.exchange.equity, deployment.exchange.coins[0]["usdValue"] = "250", "250"
+        await asyncio.sleep(0.3)
+        assert monitor.status.finding is Finding.DISPUTED
+        assert monitor.keeper.effects.done == []
+        assert [alert.subject for alert in monitor.keeper.effects.alerts] == ["coin_price"]
+        second.clear()
+        await until(lambda: monitor.status.finding is Finding.GOOD)

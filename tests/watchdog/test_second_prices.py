@@ -200,3 +200,33 @@ async def test_changes_are_logged_once(scene: Scene, until: Until, caplog: pytes
 async def test_venue_is_closed(scene: Scene) -> None:
     await scene.second.close()
     assert scene.venue.is_closed
+
+
+async def test_coins_that_the_account_holds_are_read_too_and_not_sent(scene: Scene, until: Until) -> None:
+    scene.venue.answers |= {"BTC": "100", "ETH": "10"}
+    scene.second.want(["BTC"])
+    scene.second.hold(["ETH", "BTC"])
+    async with reading(scene):
+        await until(lambda: len(scene.second.fresh()) == 2)
+    assert scene.second.fresh() == {"BTC": Decimal(100), "ETH": Decimal(10)}
+    assert list(scene.prices()) == ["BTC"]
+    scene.second.want([])
+    scene.second.hold(["ETH"])
+    assert list(scene.status.second_coins) == ["ETH"]
+    scene.clock.advance(second_prices_module.PRICE_AGE_MAX_S * 1_000_000_000)
+    assert list(scene.second.fresh()) == ["ETH"]
+    scene.clock.advance(1)
+    assert scene.second.fresh() == {}
+
+
+async def test_the_gateway_s_coins_come_before_those_that_are_held(scene: Scene) -> None:
+    scene.second.want([f"B{number}" for number in range(second_prices_module.MAX_SECOND_PRICES)])
+    scene.second.hold(["A"])
+    assert "A" not in scene.status.second_coins
+
+
+async def test_without_a_venue_no_price_is_fresh() -> None:
+    scene = Scene(has_venue=False)
+    scene.second.hold(["BTC"])
+    assert scene.second.fresh() == {}
+    assert scene.status.second_coins == {}

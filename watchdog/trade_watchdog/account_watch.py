@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from trade_core.clock import Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_watchdog.ceiling import EquitySample, Finding, examine
+from trade_watchdog.coin_prices import Dispute, find_dispute
 from trade_watchdog.equity import Book, Flow, needs_log, open_book, step
 from trade_watchdog.exchange import KeyRefusedByExchange, OtherEnvironment, WatchedExchange
 
@@ -35,8 +37,16 @@ class Look:
 class AccountWatch:
     """One account in units. `book` is what a start goes on with, None before the first reading ever."""
 
-    def __init__(self, *, exchange: WatchedExchange, clock: Clock, book: Book | None = None) -> None:
-        """Prepare; nothing is read yet."""
+    def __init__(
+        self,
+        *,
+        exchange: WatchedExchange,
+        clock: Clock,
+        book: Book | None = None,
+        second: Callable[[], Mapping[str, Decimal]] = dict,
+    ) -> None:
+        """Prepare; nothing is read yet. `second` gives what another venue says that coins are worth at this moment."""
+        self._second = second
         self._exchange = exchange
         self._clock = clock
         self.book = book
@@ -59,6 +69,10 @@ class AccountWatch:
         if finding is not Finding.GOOD:
             return Look(finding=finding)
         self._previous = sample
+        # Before the book takes anything: what moved meanwhile is booked when the venues agree again.
+        dispute = find_dispute(sample, self._second())
+        if dispute is not None:
+            return Look(finding=Finding.DISPUTED, detail=_words(dispute))
         if self.book is None:
             return await self._open()
         return await self._step(self.book, sample)
@@ -94,3 +108,7 @@ class AccountWatch:
             flows=made.flows,
             absorbed_usdt=made.unexplained_usdt,
         )
+
+
+def _words(dispute: Dispute) -> str:
+    return f"{dispute.coin} is worth {dispute.price:.8g} USDT, and {dispute.second_price:.8g} at the second venue"

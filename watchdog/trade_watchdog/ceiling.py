@@ -52,6 +52,7 @@ class Finding(Enum):
     TIME_STANDS_STILL = "time_stands_still"
     CLOCKS_DISAGREE = "clocks_disagree"
     NOT_SIMULATED = "not_simulated"
+    DISPUTED = "disputed"
 
 
 _WORDS: Final = {
@@ -66,6 +67,7 @@ _WORDS: Final = {
     Finding.TIME_STANDS_STILL: "the exchange repeats an old answer",
     Finding.CLOCKS_DISAGREE: "the exchange's clock and ours disagree",
     Finding.NOT_SIMULATED: "the exchange does not say that it is simulated",
+    Finding.DISPUTED: "two venues do not agree on what a coin is worth",
 }
 
 

@@ -12,7 +12,7 @@ import httpx
 
 from trade_core.errors import TradeError
 from trade_core.logs import neutralise
-from trade_core.trust.lease import COIN, MAX_SECOND_PRICES
+from trade_core.trust.lease import COIN, HOLDER, MAX_LIFETIME_S, MAX_SECOND_PRICES
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, MAX_POLICY_WARRANTS
 from trade_journal.log.rows import leaf_hash
 from trade_journal.log.verify import StoredRow
@@ -41,10 +41,15 @@ class GatewayRefused(TradeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayState:
-    """What a lease must name, as the gateway says it, and the coins whose prices it asks references for."""
+    """What a lease must name, as the gateway says it, and the coins whose prices it asks references for.
+
+    `lease_holder` is the watchdog whose lease it holds, "" for none; `lease_expires_in_s` is 0 when that lease is dead.
+    """
 
     boot_nonce: str
     generation: int
+    lease_holder: str
+    lease_expires_in_s: float
     deployment: str
     environment: str
     account: str
@@ -133,6 +138,8 @@ def _parse_state(body: bytes) -> GatewayState:
     return GatewayState(
         boot_nonce=_name(content, "boot_nonce"),
         generation=_generation(content.get("lease")),
+        lease_holder=_holder(content.get("lease")),
+        lease_expires_in_s=_expires_in_s(content.get("lease")),
         deployment=_name(content, "deployment"),
         environment=_name(content, "environment"),
         account=_name(content, "account"),
@@ -171,6 +178,20 @@ def _generation(lease: object) -> int:
     if type(value) is not int or not 0 <= value < GENERATION_MAX:
         raise GatewayAnswerInvalid("/state: lease.generation is not a whole number in range")
     return value
+
+
+def _holder(lease: object) -> str:
+    value = lease.get("holder") if isinstance(lease, dict) else None
+    if value is not None and (not isinstance(value, str) or HOLDER.fullmatch(value) is None):
+        raise GatewayAnswerInvalid("/state: lease.holder is not the name of one")
+    return value or ""
+
+
+def _expires_in_s(lease: object) -> float:
+    value = lease.get("expires_in_s") if isinstance(lease, dict) else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MAX_LIFETIME_S:
+        raise GatewayAnswerInvalid(f"/state: lease.expires_in_s is not a number from 0 to {MAX_LIFETIME_S}")
+    return float(value)
 
 
 def _coins(references: object) -> tuple[str, ...]:

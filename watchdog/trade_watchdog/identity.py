@@ -9,8 +9,10 @@ Guarantees
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ PINNED_RING_FILE: Final = "ring.json"
 GENERATION_FILE: Final = "generation.json"
 OPERATOR_FILE: Final = "handover/operator.json"
 GENERATION_MAX: Final = 2**53 - 1
+HOLDER_DIGITS: Final = 16
 _GENERATION_FILE_BYTES_MAX: Final = 256
 
 
@@ -108,6 +111,20 @@ def load_identity(settings: WatchdogSettings) -> Identity:
         log_key=load_private_key(secret_text(content, "log_key", path=path).reveal()),
         admin_token=secret_text(content, "admin_token", path=path),
     )
+
+
+def holder_of(settings: WatchdogSettings) -> str:
+    """Name this watchdog among those that have its keys: the same after a restart, another one for a copied folder.
+
+    Raises ConfigurationError when there is no identity.
+    """
+    path = settings.state_dir / IDENTITY_FILE
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    place = f"{socket.gethostname()} {found.st_dev} {found.st_ino} {path.resolve()}"
+    return hashlib.sha256(place.encode()).hexdigest()[:HOLDER_DIGITS]
 
 
 def load_pinned_ring(settings: WatchdogSettings, identity: Identity) -> KeyRing:

@@ -4,6 +4,8 @@ Guarantees
 - A lease is signed only for the deployment, environment, account and ring that this watchdog has pinned, and for the
   policy that they authorise; a gateway that names others gets none.
 - Its generation is above every one that this watchdog or the gateway ever used, and on disk first.
+- None is sent while the lease of another watchdog with the same keys lives; this one reads and witnesses meanwhile, and
+  leads once that lease has expired.
 - It lives LIFETIME_S, so that a dead watchdog means REDUCE_ONLY within that time.
 - It carries a checkpoint of the gateway's journal that this watchdog has just borne out and cosigned; see
   `log_witness`. A proven fork halts the gateway instead.
@@ -45,6 +47,14 @@ class Unwitnessed(TradeError):
     """No cosignature can be given now, and so no lease; the message says why."""
 
 
+class StandsBy(TradeError):
+    """Another watchdog with our keys leads; `wait_s` is when its lease will have expired if it sends no other."""
+
+    def __init__(self, message: str, *, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
 class GatewayForeign(TradeError):
     """The gateway is not the one that this watchdog's ring names; it gets no lease."""
 
@@ -56,6 +66,7 @@ class LeaseSender:
     link: GatewayLink
     ring: KeyRing
     private_key: Ed25519PrivateKey
+    holder: str
     generations: GenerationStore
     second: SecondPrices
     policies: PolicyChain
@@ -70,13 +81,14 @@ class LeaseSender:
         `verdict` is asked for last, when every row under the checkpoint has been seen and its releases have been told.
 
         Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid, GatewayForeign, GatewayForked, Unwitnessed,
-        GenerationUnavailable.
+        StandsBy, GenerationUnavailable.
         """
         state = await self.link.state()
         self._check_names(state)
         self._check_policy(state)
         self.second.want(state.coins)
         checkpoint = await self._cosigned()
+        self._check_turn(state)
         lease = self._lease(state, self._caught_up(verdict()), checkpoint=checkpoint)
         await self.link.send_lease(sign_lease(lease, self.private_key))
         return lease
@@ -126,10 +138,22 @@ class LeaseSender:
             ring_hash=ring_hash(self.ring),
             signed_at_ms=now_ms,
             expires_at_ms=now_ms + LIFETIME_S * 1000,
+            holder=self.holder,
             memory_rows=self.keeper.history.journal.size,
             # Not before we know what was told before: the gateway keeps what it hears last.
             peaks=self.keeper.told_peaks() if self.releases.is_at_end else (),
         )
+
+    def _check_turn(self, state: GatewayState) -> None:
+        """Stand by while the lease of another watchdog lives, or of one that has our name and is not us."""
+        if state.lease_expires_in_s <= 0:
+            return
+        if state.lease_holder == self.holder and state.generation <= self.generations.value:
+            return
+        whose = (
+            f"watchdog {state.lease_holder} leads" if state.lease_holder != self.holder else "a copy of this one leads"
+        )
+        raise StandsBy(f"{whose}; its lease lives {state.lease_expires_in_s:.0f} s", wait_s=state.lease_expires_in_s)
 
     def _check_names(self, state: GatewayState) -> None:
         expected = {

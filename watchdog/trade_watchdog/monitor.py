@@ -27,12 +27,14 @@ from trade_core.trust.lease import SEND_EVERY_S
 from trade_watchdog.account_watch import AccountWatch, Look
 from trade_watchdog.auditor import Auditor
 from trade_watchdog.ceiling import Ceiling, Finding, Verdict, judge, tightest
+from trade_watchdog.coin_prices import held_coins
+from trade_watchdog.effects import Alert, Severity
 from trade_watchdog.exchange import WatchedExchange
 from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, GatewayUnavailable
 from trade_watchdog.identity import GenerationUnavailable
 from trade_watchdog.key_check import excess_master_power, excess_power
 from trade_watchdog.ladder_keeper import LadderKeeper
-from trade_watchdog.lease_sender import GatewayForeign, GatewayForked, LeaseSender, Unwitnessed
+from trade_watchdog.lease_sender import GatewayForeign, GatewayForked, LeaseSender, StandsBy, Unwitnessed
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.reconciler import Reconciler
 from trade_watchdog.status import LeaseResult, Phase, Status
@@ -46,6 +48,8 @@ CHECKPOINT_EVERY_S: Final = 60.0
 RETRY_FIRST_S: Final = 0.5
 RETRY_LAST_S: Final = 5.0
 LEASE_RETRY_S: Final = 1.0
+TAKE_OVER_AFTER_S: Final = 0.05
+"""Behind the end of another watchdog's lease, as the gateway told it."""
 
 _log = logging.getLogger(__name__)
 
@@ -135,14 +139,22 @@ class Monitor:
         self.metrics.samples.labels(look.finding.value).inc()
         if look.finding is Finding.NOT_SIMULATED and self.status.finding is not look.finding:
             _log.error("%s", look.detail)
+        if look.finding is Finding.DISPUTED and self.status.finding is not look.finding:
+            _log.error("%s", look.detail)
+            self.keeper.effects.alert(Alert(subject="coin_price", severity=Severity.CRITICAL, text=look.detail))
         self.status.finding = look.finding
         self.status.exchange_detail = look.detail
         if look.finding is Finding.GOOD:
             self.status.last_good = look.sample
             self.keeper.take(look)
             self._tell_streams(look)
+            self._hold_second(look)
         self._update_verdict()
         self._sampled.set()
+
+    def _hold_second(self, look: Look) -> None:
+        if look.sample is not None:
+            self.sender.second.hold(held_coins(look.sample))
 
     def _tell_streams(self, look: Look) -> None:
         if self.streams is not None and look.sample is not None and look.book is not None:
@@ -178,8 +190,13 @@ class Monitor:
         while True:
             began_ns = self.clock.monotonic_ns()
             self._tightened.clear()
-            is_accepted = await self._send_lease()
-            pause_s = self._rest_of_period_s(began_ns, SEND_EVERY_S) if is_accepted else LEASE_RETRY_S
+            try:
+                is_accepted = await self._send_lease()
+                pause_s = self._rest_of_period_s(began_ns, SEND_EVERY_S) if is_accepted else LEASE_RETRY_S
+            except StandsBy as error:
+                # Its detail counts seconds down: what is logged is that it stands by, once.
+                self._note_lease(LeaseResult.STANDING_BY, str(error), level=logging.WARNING)
+                pause_s = min(SEND_EVERY_S, error.wait_s + TAKE_OVER_AFTER_S)
             await self._wait_for_change(pause_s)
 
     async def _wait_for_change(self, pause_s: float) -> None:
@@ -208,10 +225,16 @@ class Monitor:
             return self._note_lease(LeaseResult.FORKED, str(error), level=logging.ERROR)
         finally:
             self.status.witnessed_rows = self.sender.witness.size
+        if self.status.lease_result is LeaseResult.STANDING_BY:
+            self._tell_of_taking_over()
         self.status.lease = lease
         self.status.lease_accepted_at_ns = self.clock.monotonic_ns()
         self._note_lease(LeaseResult.ACCEPTED, "", level=logging.INFO)
         return True
+
+    def _tell_of_taking_over(self) -> None:
+        text = "the watchdog that led has sent no lease in time; this one, which stood by, leads now"
+        self.keeper.effects.alert(Alert(subject="watchdog_took_over", severity=Severity.WARNING, text=text))
 
     def _note_lease(self, result: LeaseResult, detail: str, *, level: int) -> bool:
         self.metrics.leases.labels(result.value).inc()

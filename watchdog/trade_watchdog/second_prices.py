@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Final, Protocol
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
@@ -54,6 +55,8 @@ class SecondPrices:
         self._metrics = metrics
         self._clock = clock
         self._changed = asyncio.Event()
+        self._for_gateway: frozenset[str] = frozenset()
+        self._held: frozenset[str] = frozenset()
         status.second_venue = NO_VENUE if venue is None else venue.name
 
     @property
@@ -62,8 +65,27 @@ class SecondPrices:
         return self._status.second_venue
 
     def want(self, coins: Iterable[str]) -> None:
-        """Follow exactly these coins from now on; beyond the bound of a lease the rest is left out."""
-        wanted = sorted(set(coins))[:MAX_SECOND_PRICES] if self._venue is not None else []
+        """Follow these coins for the gateway from now on; beyond the bound of a lease the rest is left out."""
+        self._for_gateway = frozenset(sorted(set(coins))[:MAX_SECOND_PRICES])
+        self._follow()
+
+    def hold(self, coins: Iterable[str]) -> None:
+        """Follow these coins too, since the account holds them; the gateway's come first."""
+        self._held = frozenset(coins)
+        self._follow()
+
+    def fresh(self) -> Mapping[str, Decimal]:
+        """Give every price that still counts, in USDT by coin."""
+        now_ns = self._clock.monotonic_ns()
+        return {
+            coin: known.seen.price
+            for coin, known in self._status.second_coins.items()
+            if known.seen is not None and now_ns - known.seen.seen_monotonic_ns <= PRICE_AGE_MAX_S * NS_PER_S
+        }
+
+    def _follow(self) -> None:
+        named = [*sorted(self._for_gateway), *sorted(self._held - self._for_gateway)]
+        wanted = sorted(named[:MAX_SECOND_PRICES]) if self._venue is not None else []
         held = self._status.second_coins
         if wanted == list(held):
             return
@@ -75,7 +97,7 @@ class SecondPrices:
         now_ns = self._clock.monotonic_ns()
         prices = []
         for coin, known in self._status.second_coins.items():
-            if known.seen is None:
+            if known.seen is None or coin not in self._for_gateway:
                 continue
             age_ns = now_ns - known.seen.seen_monotonic_ns
             if age_ns > PRICE_AGE_MAX_S * NS_PER_S:

@@ -30,6 +30,7 @@ from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.history import History, check_ratchet
 from trade_watchdog.identity import (
     GenerationStore,
+    holder_of,
     load_exchange_key,
     load_gateway_address,
     load_identity,
@@ -149,6 +150,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             link=link,
             ring=ring,
             private_key=identity.lease_key,
+            holder=holder_of(settings),
             generations=generations,
             second=second,
             policies=policies,
@@ -160,7 +162,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         rings.on_ring = sender.adopt_ring
         monitor = Monitor(
             exchange=exchange,
-            watch=AccountWatch(exchange=exchange, clock=clock, book=keeper.book),
+            watch=AccountWatch(exchange=exchange, clock=clock, book=keeper.book, second=second.fresh),
             keeper=keeper,
             master=master,
             auditor=auditor,

@@ -31,6 +31,7 @@ class LeaseResult(Enum):
     UNNUMBERED = "unnumbered"
     UNWITNESSED = "unwitnessed"
     FORKED = "forked"
+    STANDING_BY = "standing_by"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ So does what the watchdog remembers: how long its own journal is, and the peaks 
 gateway keeps them in its journal, which the watchdog reads again: a watchdog that was put back to an older memory finds
 there what it has forgotten.
 
+So does the name of its holder, the watchdog that signed it: where two watchdogs share their keys, one leads.
+
 So does the checkpoint: the gateway's own, of its journal, with the watchdog's cosignature under it. A lease without one
 is none; whether it is believed is the gateway's part.
 """
@@ -30,8 +32,8 @@ from trade_core.trust.statement import (
     sign_statement,
 )
 
-PURPOSE = "lease/v4"
-OLD_PURPOSES = ("lease/v1", "lease/v2", "lease/v3")
+PURPOSE = "lease/v5"
+OLD_PURPOSES = ("lease/v1", "lease/v2", "lease/v3", "lease/v4")
 MAX_LEASE_BYTES = MAX_STATEMENT_BYTES
 MAX_CHECKPOINT_CHARACTERS = 1024
 """A checkpoint with two signatures has about 600; with the longest names that a note may have, 900."""
@@ -42,6 +44,9 @@ SEND_EVERY_S = 5
 CEILINGS = ("ACTIVE", "TRIMMED", "REDUCE_ONLY", "HALTED")
 NO_VENUE = "none"
 COIN = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
+HOLDER = re.compile(r"[0-9a-f]{16}", re.ASCII)
+ONLY_HOLDER = "0" * 16
+"""The holder where nobody says which of several watchdogs it is."""
 _VENUE = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
 MAX_PEAKS = 8
 _RUNG = re.compile(r"[a-z_]{1,20}", re.ASCII)
@@ -72,7 +77,7 @@ class Lease:
 
     `second_venue` names the venue that second prices are read from, NO_VENUE when the watchdog was told to read none.
     `checkpoint` is a cosigned checkpoint of the gateway's journal, a note as C2SP writes it. `memory_rows` counts the
-    rows of the watchdog's own journal.
+    rows of the watchdog's own journal. `holder` names the watchdog among those with its keys.
     """
 
     deployment: str
@@ -91,6 +96,7 @@ class Lease:
     expires_at_ms: int
     memory_rows: int = 0
     peaks: tuple[Peak, ...] = ()
+    holder: str = ONLY_HOLDER
 
     def content(self) -> dict[str, Any]:
         """Return the fields as plain values."""
@@ -185,6 +191,8 @@ def _is_positive(text: str) -> bool:
 def _check_values(lease: Lease) -> None:
     if lease.ceiling not in CEILINGS:
         raise NotTrusted("lease: ceiling is not a trading state")
+    if HOLDER.fullmatch(lease.holder) is None:
+        raise NotTrusted("lease: holder is not the name of one")
     if _VENUE.fullmatch(lease.second_venue) is None:
         raise NotTrusted("lease: second_venue is not the name of one")
     if lease.second_venue == NO_VENUE and lease.second_prices:

@@ -45,6 +45,7 @@ LEASE = Lease(
     expires_at_ms=1_700_000_030_000,
     memory_rows=41,
     peaks=(Peak(rung="daily", price="1.000000000001"), Peak(rung="high_water", price="2")),
+    holder="0123456789abcdef",
 )
 SIGNED = sign_lease(LEASE, KEY)
 
@@ -90,7 +91,7 @@ def test_lease_by_another_key_is_not_trusted() -> None:
         open_lease(sign_lease(LEASE, load_private_key(new_private_key())), lease_key=PUBLIC)
 
 
-@pytest.mark.parametrize("purpose", ["lease/v5", "warrant/v1", "lease"])
+@pytest.mark.parametrize("purpose", ["lease/v6", "warrant/v1", "lease"])
 def test_lease_signed_for_another_purpose_is_not_trusted(purpose: str) -> None:
     with pytest.raises(NotTrusted, match="not by key"):
         open_lease(signed_content(LEASE.content(), purpose=purpose), lease_key=PUBLIC)
@@ -216,7 +217,7 @@ def test_lease_of_an_older_version_is_refused_with_the_reason(purpose: str) -> N
         for name, value in LEASE.content().items()
         if name not in {"second_venue", "second_prices", "checkpoint", "signed_at_ms", "memory_rows", "peaks"}
     }
-    with pytest.raises(NotTrusted, match=f"it is a {purpose}, only lease/v4 counts; run the watchdog of the gateway's"):
+    with pytest.raises(NotTrusted, match=f"it is a {purpose}, only lease/v5 counts; run the watchdog of the gateway's"):
         open_lease(signed_content(old, purpose=purpose), lease_key=PUBLIC)
 
 
@@ -347,6 +348,12 @@ def test_second_venue_without_a_name_is_refused(venue: str) -> None:
         open_lease(sign_lease(replace(LEASE, second_venue=venue), KEY), lease_key=PUBLIC)
 
 
+@pytest.mark.parametrize("holder", ["", "0" * 15, "0" * 17, "A" * 16, "g" * 16, "0" * 16 + "\n"])
+def test_holder_without_a_name_is_refused(holder: str) -> None:
+    with pytest.raises(NotTrusted, match="holder is not the name of one"):
+        open_lease(sign_lease(replace(LEASE, holder=holder), KEY), lease_key=PUBLIC)
+
+
 def test_second_prices_of_no_venue_are_refused() -> None:
     with pytest.raises(NotTrusted, match="of no venue"):
         open_lease(sign_lease(replace(LEASE, second_venue="none"), KEY), lease_key=PUBLIC)
@@ -358,9 +365,9 @@ PEAK = {"rung": "daily", "price": "1.5"}
 
 
 def test_lease_tells_nothing_of_the_memory_unless_told_so() -> None:
-    content = {name: getattr(LEASE, name) for name in LEASE.content() if name not in {"memory_rows", "peaks"}}
+    content = {name: getattr(LEASE, name) for name in LEASE.content() if name not in {"memory_rows", "peaks", "holder"}}
     made = Lease(**content)
-    assert (made.memory_rows, made.peaks) == (0, ())
+    assert (made.memory_rows, made.peaks, made.holder) == (0, (), "0" * 16)
 
 
 def test_lease_may_tell_no_peaks_and_eight_at_most() -> None:
