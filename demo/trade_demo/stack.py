@@ -277,6 +277,7 @@ def write_watchdog_settings(
             "gateway_handover": str(files.handover("gateway", "watchdog")),
             "ring_file": str(files.ring),
             "executor_socket": str(files.executor_socket),
+            "executor_public_file": str(files.state(EXECUTOR) / "public.json"),
             **(_bot_settings(files) if has_bot else {}),
         },
     )

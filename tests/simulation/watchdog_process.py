@@ -21,6 +21,7 @@ from simulation.wire import BadGateway, Link, NoAnswer, NotConnected
 from trade_core.alerts.channels import ChannelKind, Outcome, Sent
 from trade_core.alerts.model import Message
 from trade_core.secrets import write_atomically, write_secret_file
+from trade_core.trust.lease import ONLY_HOLDER
 from trade_core.trust.ring import KeyRing, ring_bytes
 from trade_journal.errors import JournalUnavailable
 from trade_journal.log.checkpoint import LogSigner
@@ -147,6 +148,8 @@ class WatchdogProcess:
         patch.setattr(service, "GatewayLink", lambda _address: SimulatedLink(self))
         patch.setattr(service, "WatchedExchange", lambda **_: SimulatedWatched(client=self._equity(), clock=self.clock))
         patch.setattr(service, "AuditedExchange", self._audited)
+        patch.setattr(service, "ExchangeStream", SilentStream)
+        patch.setattr(service, "holder_of", lambda _settings: ONLY_HOLDER)
         patch.setattr(service, "History", _history(self))
         patch.setattr(service, "LadderKeeper", lambda **parts: HeardKeeper(ears=self.ears, **parts))
         patch.setattr(service, "_serve_and_watch", self._watch)
@@ -157,7 +160,7 @@ class WatchdogProcess:
         for module in (audit_mark, identity, policy_chain, reconciler):
             patch.setattr(module, "write_atomically", self._write)
 
-    async def _watch(self, _listener: object, monitor: Monitor, actions: Actions) -> None:
+    async def _watch(self, _listener: object, monitor: Monitor, actions: Actions, *_: object, **__: object) -> None:
         self.monitor, self.keeper = monitor, monitor.keeper
         await run_beside(monitor.run(), actions.loops())
 
@@ -223,6 +226,24 @@ class WatchdogProcess:
                 **FRACTIONS,
             }
         )
+
+
+class SilentStream:
+    """Streams that stay open and tell nothing: what the watchdog owes, it owes without them."""
+
+    def __init__(self, **_: object) -> None:
+        self._never = asyncio.Event()
+
+    async def follow_account(self, _deliver: object) -> None:
+        """Tell nothing."""
+        await self._never.wait()
+
+    async def follow_prices(self, _symbols: object, _deliver: object) -> None:
+        """Tell nothing."""
+        await self._never.wait()
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class HeardKeeper(LadderKeeper):

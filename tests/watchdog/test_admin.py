@@ -192,9 +192,12 @@ async def test_state_says_what_the_streams_have_told(
     client: httpx.AsyncClient, status: Status, clock: ManualClock
 ) -> None:
     status.account_stream.frames, status.account_stream.last_frame_ns = 3, clock.monotonic_ns()
+    status.executor_journal.rows, status.executor_journal.cosigned_at_ns = 7, clock.monotonic_ns()
     status.price_stream.detail = "the stream has ended: NetworkError"
     clock.advance(2 * NS_PER_S)
-    assert (await client.get("/state", headers=BEARER)).json()["streams"] == {
+    document = (await client.get("/state", headers=BEARER)).json()
+    assert document["executor_journal"] == {"rows": 7, "age_s": 2.0, "detail": "not witnessed yet"}
+    assert document["streams"] == {
         "account": {"frames": 3, "age_s": 2.0, "detail": ""},
         "prices": {"frames": 0, "age_s": None, "detail": "the stream has ended: NetworkError"},
     }
@@ -240,6 +243,7 @@ async def test_state_before_anything_is_seen(client: httpx.AsyncClient) -> None:
     assert document["ceiling"] == "REDUCE_ONLY"
     assert document["lease"]["result"] == "never_sent"
     assert document["second_venue"] == {"name": "none", "coins": {}}
+    assert document["executor_journal"] == {"rows": 0, "age_s": None, "detail": "not witnessed yet"}
 
 
 async def test_metrics_hold_the_domains_own_and_the_standard_ones(

@@ -417,3 +417,13 @@ async def test_streams_are_told_the_positions_and_which_order_is_strange(world: 
     assert world.auditor.is_strange(seen_order(listed_order(), category="spot"))
     assert not world.auditor.is_strange(seen_order(listed_order(orderLinkId=tag()), category="spot"))
     assert world.auditor.is_strange(seen_order(listed_order(orderLinkId=tag()), category="linear"))
+
+
+async def test_fork_of_the_executor_s_journal_halts_and_asks_for_no_kill(world: World) -> None:
+    world.auditor.found_fork("the executor's journal forked")
+    await world.auditor.do_duties()
+    assert world.done == ["halt"]
+    assert [(kind, severity) for kind, severity, _ in world.incidents] == [
+        ("journal:executor_forked", Severity.CRITICAL)
+    ]
+    assert world.alerts[0].needs_acknowledgement

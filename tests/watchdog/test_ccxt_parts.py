@@ -33,6 +33,27 @@ def test_only_what_is_read_is_imported_and_the_rest_of_ccxt_can_follow() -> None
     assert done.returncode == 0, done.stderr
 
 
+STREAMS = """
+import sys
+from trade_watchdog.ccxt_parts import exchange_class, streaming_class
+
+client = streaming_class("bybit")
+assert issubclass(client, exchange_class("bybit"))
+known = {name for name in sys.modules if name.startswith("ccxt.pro") or name.startswith("ccxt.async_support.")}
+assert {name for name in known if ".base" not in name} == {"ccxt.pro.bybit", "ccxt.async_support.bybit"}, known
+
+import ccxt.pro
+
+assert ccxt.pro.bybit is client is streaming_class("bybit")
+assert issubclass(streaming_class("kraken"), ccxt.async_support.kraken)
+"""
+
+
+def test_streams_of_one_exchange_bring_none_of_the_others() -> None:
+    done = subprocess.run([sys.executable, "-c", STREAMS], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_exchange_that_ccxt_does_not_know_is_an_import_error() -> None:
     with pytest.raises(ImportError, match="no_such_exchange"):
         exchange_class("no_such_exchange")

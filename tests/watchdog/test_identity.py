@@ -25,6 +25,7 @@ from trade_watchdog.identity import (
     holder_of,
     initialise,
     load_exchange_key,
+    load_executor_key,
     load_gateway_address,
     load_identity,
     load_pinned_ring,
@@ -276,3 +277,19 @@ def test_holder_stays_over_a_restart_and_is_another_one_for_a_copied_folder(
 def test_holder_without_an_identity_is_refused(settings: WatchdogSettings) -> None:
     with pytest.raises(ConfigurationError, match=r"identity\.json: cannot be read"):
         holder_of(settings)
+
+
+def test_executor_s_key_is_read_from_its_public_file(tmp_path: Path) -> None:
+    path = tmp_path / "public.json"
+    assert load_executor_key(None) == ""
+    path.write_text('{"account": "1", "executor_key": "abc"}')
+    assert load_executor_key(path) == "abc"
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"executor_key": 7}', '{"executor_key": null}'])
+def test_public_file_that_names_no_key_is_refused(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "public.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"public\.json: "):
+        load_executor_key(path)

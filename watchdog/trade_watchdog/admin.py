@@ -158,6 +158,13 @@ def state_document(
             "is_writable": keeper.history.is_writable,
             "failure": keeper.history.journal.last_failure or None,
         },
+        "executor_journal": {
+            "rows": status.executor_journal.rows,
+            "age_s": None
+            if status.executor_journal.cosigned_at_ns is None
+            else _age_s(status.executor_journal.cosigned_at_ns, clock),
+            "detail": status.executor_journal.detail,
+        },
         "lease": _lease_document(status, clock),
         "second_venue": _second_document(status, clock),
         "streams": {

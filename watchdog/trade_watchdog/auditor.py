@@ -311,6 +311,18 @@ class Auditor:
             _log.warning("the gateway's journal cannot be read again: %s", detail)
         self.state.journal_detail = detail
 
+    def found_fork(self, words: str) -> None:
+        """Halt for a fork of the executor's journal. No kill is asked of the one who forked."""
+        _log.error("%s", words)
+        self._act(
+            subject="journal:executor_forked",
+            name="",
+            words=words,
+            fields={"detail": words},
+            halts=True,
+            condition=None,
+        )
+
     def _found_edit(self, words: str) -> None:
         if words in self._told_edits:
             return

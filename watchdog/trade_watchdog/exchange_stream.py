@@ -25,7 +25,7 @@ from trade_watchdog.identity import ExchangeKey
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
-_CLIENT: Final = streaming_class("bybit")
+_Client: Any = streaming_class("bybit")
 HANDSHAKE_TIMEOUT_S: Final = 4
 CONNECTIONS_MAX: Final = 4
 FRAME_BYTES_MAX: Final = 1024 * 1024
@@ -97,7 +97,7 @@ class ExchangeStream:
             await asyncio.gather(*waiting, return_exceptions=True)
 
 
-class _RawClient(_CLIENT):  # type: ignore[misc]
+class _RawClient(_Client):  # type: ignore[misc]
     """ccxt's client, whose frames of data go to a receiver as they are; the rest is ccxt's own affair."""
 
     def __init__(self, config: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ OPERATOR_FILE: Final = "handover/operator.json"
 GENERATION_MAX: Final = 2**53 - 1
 HOLDER_DIGITS: Final = 16
 _GENERATION_FILE_BYTES_MAX: Final = 256
+_PUBLIC_FILE_BYTES_MAX: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +158,20 @@ def _pin(ring: KeyRing, pinned_file: Path, *, source: Path) -> None:
     wrong = difference(ring, pinned_hash=ring_hash(pinned), pinned_version=pinned.version)
     if wrong is not None:
         raise ConfigurationError(f"{source}: is not the ring that this watchdog has pinned in {pinned_file}: {wrong}")
+
+
+def load_executor_key(path: Path | None) -> str:
+    """Read the key of the executor's log from its public file; "" without one. Raises ConfigurationError."""
+    if path is None:
+        return ""
+    try:
+        content = json.loads(path.read_bytes()[:_PUBLIC_FILE_BYTES_MAX])
+        key = content["executor_key"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{path}: is not an executor's public file ({type(error).__name__})") from error
+    if not isinstance(key, str):
+        raise ConfigurationError(f"{path}: executor_key is not text")
+    return key
 
 
 def load_gateway_address(path: Path) -> GatewayAddress:

@@ -160,6 +160,9 @@ class WatchdogMetrics:
         )
         for name, stream in (("account", status.account_stream), ("prices", status.price_stream)):
             frames.labels(name).set_function(partial(getattr, stream, "frames"))
+        gauge(
+            "trade_watchdog_executor_journal_age_seconds", "Time since the executor's journal was cosigned"
+        ).set_function(lambda: age(status.executor_journal.cosigned_at_ns))
         gauge("trade_watchdog_ceiling_active", "1 when the ceiling vouched for is ACTIVE").set_function(
             lambda: status.verdict.ceiling is Ceiling.ACTIVE
         )

@@ -18,20 +18,27 @@ from trade_core.logs import RefusalLog
 from trade_core.ring_keeper import RingKeeper
 from trade_core.serving import Listener, UnixListener, serve
 from trade_core.trust.lease import NO_VENUE
+from trade_core.trust.ring import KeyRing
+from trade_journal.log.ring_keys import executor_log_keys
 from trade_watchdog.account_watch import AccountWatch
 from trade_watchdog.actions.setup import run_beside, set_up
 from trade_watchdog.admin import admin_app
 from trade_watchdog.audited_exchange import AuditedExchange
+from trade_watchdog.auditor import Auditor
 from trade_watchdog.auditor_service import make_auditor
 from trade_watchdog.effects import Effects
 from trade_watchdog.exchange import WatchedExchange
 from trade_watchdog.exchange_stream import ExchangeStream
+from trade_watchdog.executor_journal import ExecutorJournal
+from trade_watchdog.executor_witness import ExecutorWitness
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.history import History, check_ratchet
 from trade_watchdog.identity import (
     GenerationStore,
+    Identity,
     holder_of,
     load_exchange_key,
+    load_executor_key,
     load_gateway_address,
     load_identity,
     load_pinned_ring,
@@ -180,9 +187,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             account=settings.account,
             clock=clock,
         )
-        stream = ExchangeStream(
-            url=settings.exchange_streams, is_simulated=settings.is_simulated, key=exchange_key
-        )
+        stream = ExchangeStream(url=settings.exchange_streams, is_simulated=settings.is_simulated, key=exchange_key)
         closing.push_async_callback(stream.close)
         monitor.streams = Streams(
             stream=stream,
@@ -194,6 +199,12 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             prices=status.price_stream,
         )
         beside = [*actions.loops(), _keep_ring(rings, clock_watch)]
+        witnessing = _executor_witness(
+            settings, ring=ring, identity=identity, auditor=auditor, status=status, clock=clock
+        )
+        if witnessing is not None:
+            closing.callback(witnessing.close)
+            beside.append(witnessing.run())
         await _serve_and_watch(_listener(settings, app), monitor, beside, where=settings.admin_url)
 
 
@@ -224,6 +235,25 @@ async def _keep_ring(rings: RingKeeper, clock_watch: ClockWatch) -> None:
         clock_watch.is_trusted()
         await rings.work()
         await asyncio.sleep(RING_EVERY_S)
+
+
+def _executor_witness(
+    settings: WatchdogSettings, *, ring: KeyRing, identity: Identity, auditor: Auditor, status: Status, clock: Clock
+) -> ExecutorWitness | None:
+    """Build the witness of the executor's journal; None when there is no way to it, or nobody names its key."""
+    keys = executor_log_keys(ring, executor_key=load_executor_key(settings.executor_public_file))
+    if settings.executor_socket is None or keys is None:
+        status.executor_journal.detail = "no executor_socket, or neither the key ring nor a setting names its key"
+        return None
+    return ExecutorWitness(
+        source=ExecutorJournal(settings.executor_socket),
+        state_dir=settings.state_dir,
+        keys=keys,
+        private_key=identity.witness_key,
+        on_fork=auditor.found_fork,
+        state=status.executor_journal,
+        clock=clock,
+    )
 
 
 def _listener(settings: WatchdogSettings, app: FastAPI) -> Listener | UnixListener:

@@ -62,6 +62,8 @@ class WatchdogSettings(AdministeredSettings, BotHostSettings):
     trim_scale: Annotated[Fraction, Field(ge=Decimal("0.1"), le=Decimal("0.5"))] = Decimal("0.5")
     # The hands. What is not set cannot be done, and the watchdog says so when it is needed.
     executor_socket: SettingPath | None = None
+    # The executor's `public.json`, whose key its journal is verified by where the key ring names none.
+    executor_public_file: SettingPath | None = None
     # JSON, mode 0600: channels of alerts, freqtrade's control, the address of a dead-man service.
     alerts_file: SettingPath | None = None
     freqtrade_file: SettingPath | None = None

@@ -51,6 +51,15 @@ class StreamState:
     detail: str = ""
 
 
+@dataclass(slots=True, kw_only=True)
+class ExecutorJournalState:
+    """How far the executor's journal was witnessed, when last (monotonic), and why not now; "" when it was."""
+
+    rows: int = 0
+    cosigned_at_ns: int | None = None
+    detail: str = "not witnessed yet"
+
+
 def _first_verdict() -> Verdict:
     return Verdict(ceiling=Ceiling.REDUCE_ONLY, reason="the key is not verified yet")
 
@@ -71,5 +80,6 @@ class Status:
     witnessed_rows: int = 0
     second_venue: str = NO_VENUE
     second_coins: dict[str, SecondCoin] = field(default_factory=dict)
+    executor_journal: ExecutorJournalState = field(default_factory=ExecutorJournalState)
     account_stream: StreamState = field(default_factory=StreamState)
     price_stream: StreamState = field(default_factory=StreamState)

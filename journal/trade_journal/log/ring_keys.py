@@ -29,6 +29,20 @@ def gateway_log_keys(ring: KeyRing, *, number: int = FIRST_LOG) -> PublicKeys:
     )
 
 
+def executor_log_keys(ring: KeyRing, *, executor_key: str = "") -> PublicKeys | None:
+    """Return the keys of the kill executor's log and of its witness, the watchdog.
+
+    `executor_key` stands in where the ring names none; None when nobody does. Raises NotTrusted for what is no key.
+    """
+    public = ring.executor_key or executor_key
+    if not public:
+        return None
+    return PublicKeys(
+        log=Verifier(name=_name(ring, "executor"), kind=ED25519, public=load_public_key(public)),
+        witness=Verifier(name=_name(ring, "watchdog"), kind=COSIGNATURE_V1, public=load_public_key(ring.witness_key)),
+    )
+
+
 def gateway_log_signer(ring: KeyRing, private_key: Ed25519PrivateKey, *, number: int = FIRST_LOG) -> LogSigner:
     """Return who signs the checkpoints of the gateway's log of a number."""
     name = log_name(gateway_journal_name(ring), number)

@@ -1,0 +1,163 @@
+"""How soon the watchdog sees: a fall by its streams and by readings alone, rogue orders and keys; and what it asks.
+
+`make watch-figures` runs it on a stack of its own and prints one JSON object; times in seconds, from before the act at
+the exchange to the gateway refusing, or to the finding in the watchdog's `/state`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from integration.bot import resting_order
+from integration.stack import Stack, wait_until
+
+SYMBOL: Final = "BTCUSDT"
+CALM, FALLEN = 0.985, 0.945  # of the peak; a step of less than what counts as wild
+BUDGET_REQUESTS, BUDGET_WINDOW_MS = 600, 5000
+PAUSE_S: Final = 0.003
+
+
+class Scene:
+    """A stack whose account is nearly all BTC, so that its price is the unit price."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stack = Stack(folder)
+        self.stack.wait_for_state("ACTIVE")
+        described = self.stack.description["watchdog"]
+        headers = {"Authorization": f"Bearer {described['admin_token']}"}
+        self.watchdog = httpx.Client(base_url=described["admin"], headers=headers, timeout=5)
+        self.act("/flow", {"coin": "BTC", "amount": "100"})
+        time.sleep(5)
+        self.stack.wait_for_state("ACTIVE")
+        self.base = float(self.stack.control.get("/state").json()["prices"]["linear"][SYMBOL]["index"])
+
+    def act(self, path: str, body: dict[str, Any]) -> None:
+        self.stack.control.post(path, json=body).raise_for_status()
+
+    def seen(self) -> dict[str, Any]:
+        said: dict[str, Any] = self.watchdog.get("/state").raise_for_status().json()
+        return said
+
+    def move_to(self, part: float) -> None:
+        """Move the price so that the unit price is this part of the daily peak."""
+        seen = self.seen()
+        now = float(self.stack.control.get("/state").json()["prices"]["linear"][SYMBOL]["index"])
+        wanted = now * part * float(seen["rungs"]["daily"]["peak"]) / float(seen["equity"]["unit_price"])
+        self.act("/price", {"symbol": SYMBOL, "price": f"{wanted:.1f}"})
+
+    def fall(self) -> float:
+        """Let the account fall past the daily rung and come back; answers how long the gateway took to refuse."""
+        if self.seen()["rungs"]["daily"]["stage"] == "fired":
+            self.watchdog.post("/ack", json={"subject": "rung:daily"})
+        self.move_to(CALM)
+        wait_until(lambda: self.seen()["rungs"]["daily"]["stage"] == "armed", within_s=30, what="armed")
+        time.sleep(1.3)  # three samples must agree
+        self.stack.wait_for_state("ACTIVE", within_s=40)
+        seen = self.seen()
+        wanted = FALLEN * float(seen["rungs"]["daily"]["peak"]) / float(seen["equity"]["unit_price"])
+        now = float(self.stack.control.get("/state").json()["prices"]["linear"][SYMBOL]["index"])
+        began = time.monotonic()
+        self.act("/price", {"symbol": SYMBOL, "price": f"{now * wanted:.1f}"})
+        return self._took(began, lambda: self.stack.state_name() != "ACTIVE")
+
+    def rogue_order(self, number: int) -> float:
+        """Place an order behind the gateway's back; answers how long the watchdog took to call it rogue."""
+        order = {**resting_order(self.stack, symbol="XRPUSDT", usdt=20 + number), "timeInForce": "GTC"}
+        before = self.seen()["audit"]["rogue_orders"]
+        began = time.monotonic()
+        self.act("/order", order)
+        return self._took(began, lambda: self.seen()["audit"]["rogue_orders"] > before)
+
+    def rogue_key(self) -> float:
+        """Make a key; answers how long the watchdog took to call it rogue."""
+        before = len(self.seen()["audit"]["key_alarms"])
+        began = time.monotonic()
+        self.act("/key", {"permissions": {"Spot": ["SpotTrade"]}, "readOnly": 0, "ips": ["127.0.0.1"]})
+        return self._took(began, lambda: len(self.seen()["audit"]["key_alarms"]) > before)
+
+    def cut_streams(self) -> None:
+        """Let no stream come about any more."""
+        for path in ("ws:private", "ws:public"):
+            self.act("/faults", {"path": path, "mode": "status", "status": 503})
+            self.act("/faults", {"path": path, "mode": "close"})
+
+    def asked(self) -> dict[str, float]:
+        """Say how much of what one address may ask the watchdog's keys have asked: at most, and on the whole."""
+        state = self.stack.control.get("/state").json()
+        keys = {key["key"] for key in state["keys"] if key["role"] in {"watch", "master_read"}}
+        listed = self.stack.control.get("/requests", params={"since": 0}, timeout=60).json()
+        listed = listed["requests"] if isinstance(listed, dict) else listed
+        at_ms = [item["at_ns"] // 1_000_000 for item in listed if item["key"] in keys and item["method"] == "GET"]
+        windows = [
+            sum(begin <= at < begin + BUDGET_WINDOW_MS for at in at_ms[i : i + 600]) for i, begin in enumerate(at_ms)
+        ]
+        span_s = max(1.0, (at_ms[-1] - at_ms[0]) / 1000)
+        return {
+            "most": max(windows) / BUDGET_REQUESTS,
+            "mean": len(at_ms) / span_s / (BUDGET_REQUESTS / BUDGET_WINDOW_MS * 1000),
+            "requests": len(at_ms),
+        }
+
+    def close(self) -> None:
+        self.watchdog.close()
+        self.stack.stop()
+
+    @staticmethod
+    def _took(began: float, is_so: Callable[[], bool]) -> float:
+        while not is_so():
+            if time.monotonic() - began > 90:
+                raise AssertionError("not noticed within 90 s")
+            time.sleep(PAUSE_S)
+        return time.monotonic() - began
+
+
+def summary(times: list[float]) -> dict[str, float]:
+    """Name the median, the 99th percentile (the nearest rank) and the longest."""
+    ordered = sorted(times)
+    rank = max(0, -(-99 * len(ordered) // 100) - 1)
+    return {
+        "count": len(ordered),
+        "p50": round(ordered[len(ordered) // 2], 3),
+        "p99": round(ordered[rank], 3),
+        "max": round(ordered[-1], 3),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--falls", type=int, default=100)
+    parser.add_argument("--orders", type=int, default=100)
+    parser.add_argument("--keys", type=int, default=5)
+    asked = parser.parse_args()
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        scene = Scene(Path(folder))
+        try:
+            found["fall by stream"] = summary([scene.fall() for _ in range(asked.falls)])
+            print(json.dumps(found), flush=True)
+            found["asked"] = scene.asked()
+            scene.cut_streams()
+            found["fall by reading"] = summary([scene.fall() for _ in range(asked.falls)])
+            print(json.dumps(found), flush=True)
+            scene.stack.control.delete("/faults")
+            time.sleep(35)  # the streams are tried again
+            scene.stack.control.delete("/requests")
+            found["rogue order"] = summary([scene.rogue_order(number) for number in range(asked.orders)])
+            found["asked among rogue orders"] = scene.asked()
+            print(json.dumps(found), flush=True)
+            found["rogue key"] = summary([scene.rogue_key() for _ in range(asked.keys)])
+        finally:
+            scene.close()
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
