@@ -298,6 +298,7 @@ class SimulatedWatched(WatchedExchange):
 
     def __init__(self, *, client: CcxtDouble, clock: ProcessClock) -> None:
         self._clock = clock
+        self._is_simulated = True
         self._session = _Closed()  # type: ignore[assignment]
         self._client = client  # type: ignore[assignment]
 
@@ -307,5 +308,6 @@ class SimulatedAudited(AuditedExchange):
 
     def __init__(self, *, client: CcxtDouble, clock: ProcessClock) -> None:
         self._clock = clock
+        self._is_simulated = True
         self._session = _Closed()  # type: ignore[assignment]
         self._client = client  # type: ignore[assignment]

@@ -31,7 +31,7 @@ from trade_journal.writer.witness import Witness
 from trade_watchdog import audit_mark, identity, log_witness, policy_chain, reconciler, service
 from trade_watchdog.account_watch import Look
 from trade_watchdog.actions import setup
-from trade_watchdog.actions.setup import Actions, run_beside
+from trade_watchdog.actions.setup import run_beside
 from trade_watchdog.effects import EffectFailed, KillRequest
 from trade_watchdog.gateway_link import REQUEST_TIMEOUT_S, GatewayLink, GatewayRefused, GatewayUnavailable
 from trade_watchdog.history import History
@@ -149,6 +149,7 @@ class WatchdogProcess:
         patch.setattr(service, "WatchedExchange", lambda **_: SimulatedWatched(client=self._equity(), clock=self.clock))
         patch.setattr(service, "AuditedExchange", self._audited)
         patch.setattr(service, "ExchangeStream", SilentStream)
+        patch.setattr(service, "_executor_witness", lambda *_, **__: None)
         patch.setattr(service, "holder_of", lambda _settings: ONLY_HOLDER)
         patch.setattr(service, "History", _history(self))
         patch.setattr(service, "LadderKeeper", lambda **parts: HeardKeeper(ears=self.ears, **parts))
@@ -160,9 +161,9 @@ class WatchdogProcess:
         for module in (audit_mark, identity, policy_chain, reconciler):
             patch.setattr(module, "write_atomically", self._write)
 
-    async def _watch(self, _listener: object, monitor: Monitor, actions: Actions, *_: object, **__: object) -> None:
+    async def _watch(self, _listener: object, monitor: Monitor, beside: list[Any], **_: object) -> None:
         self.monitor, self.keeper = monitor, monitor.keeper
-        await run_beside(monitor.run(), actions.loops())
+        await run_beside(monitor.run(), beside)
 
     def _write(self, path: Path, content: bytes, *, mode: int) -> None:
         if self.disk.is_full:

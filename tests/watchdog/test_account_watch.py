@@ -120,7 +120,7 @@ async def test_reading_that_turns_bad_while_the_book_is_opened_opens_none(watch:
 async def test_coin_in_dispute_leaves_the_book_until_the_venues_agree(exchange: Any) -> None:
     second = {"BTC": Decimal(100)}
     key = ExchangeKey(key=Secret("watchkey"), secret=Secret("watchsecret"))
-    connection = WatchedExchange(url=exchange.url, key=key, clock=SystemClock())
+    connection = WatchedExchange(url=exchange.url, is_simulated=True, key=key, clock=SystemClock())
     watch = AccountWatch(exchange=connection, clock=SystemClock(), second=lambda: second)
     exchange.equity = "500"
     exchange.coins = [{"coin": "BTC", "walletBalance": "5", "equity": "5", "usdValue": "500"}]

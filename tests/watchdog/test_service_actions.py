@@ -26,7 +26,9 @@ async def test_hanging_gateway_is_swept_and_told_with_the_journal_s_head(
     sweeps: list[str] = []
 
     async def executor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        sweeps.append((await reader.readuntil(b"\r\n\r\n")).decode().split(" ")[1])
+        asked = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ")[1]
+        if not asked.startswith("/journal/"):  # the witness asks on its own
+            sweeps.append(asked)
         writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}")
         writer.close()
 
