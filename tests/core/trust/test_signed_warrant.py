@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import random
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +31,6 @@ PROCESS = load_private_key(new_private_key())
 RECOVERY, BOOTSTRAP = load_private_key(new_private_key()), load_private_key(new_private_key())
 RING = ring_of(PROCESS, recovery_key=public_text(RECOVERY))
 NEW_RING = ring_of(PROCESS, credentials=(), bootstrap_key=public_text(BOOTSTRAP))
-MUTATIONS = 10_000
 
 
 def warrant(ring: KeyRing = RING, **changed: Any) -> Warrant:
@@ -214,47 +212,3 @@ def test_signed_bytes_that_are_no_warrant_are_refused() -> None:
         raw = touched_envelope(payload, [KEYS[0].touch(payload)])
         with pytest.raises(NotTrusted, match="warrant: "):
             opened(raw)
-
-
-def test_every_mutated_envelope_is_refused() -> None:
-    """Change bytes of the envelope, and of what is inside it, in ten thousand ways; none is accepted."""
-    chance = random.Random(20261126)
-    raw = touch(warrant(), by=KEYS)
-    accepted = 0
-    for _ in range(MUTATIONS):
-        mutated = _mutated_inside(raw, chance) if chance.random() < 0.7 else _mutated(raw, chance)
-        if mutated == raw:
-            continue
-        try:
-            open_warrant(mutated, ring=RING)
-        except NotTrusted:
-            continue
-        accepted += 1
-    assert accepted == 0
-
-
-def _mutated_inside(raw: bytes, chance: random.Random) -> bytes:
-    content = json.loads(raw)
-    where: dict[str, str] = content if chance.random() < 0.3 else chance.choice(content["assertions"])
-    name = chance.choice([key for key in where if isinstance(where[key], str)])
-    where[name] = base64.b64encode(_mutated(base64.b64decode(where[name]), chance)).decode()
-    return canonical_json(content)
-
-
-def _mutated(raw: bytes, chance: random.Random) -> bytes:
-    changed = bytearray(raw)
-    start = chance.randrange(len(changed))
-    match chance.randrange(5):
-        case 0:
-            changed[start] ^= 1 << chance.randrange(8)
-        case 1:
-            changed[start] = chance.randrange(256)
-        case 2:
-            del changed[start : start + chance.randint(1, 8)]
-        case 3:
-            changed[start:start] = chance.randbytes(chance.randint(1, 8))
-        case _:
-            piece = changed[start : start + 16]
-            other = chance.randrange(len(changed))
-            changed[other : other + len(piece)] = piece
-    return bytes(changed)
