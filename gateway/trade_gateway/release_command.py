@@ -67,7 +67,7 @@ def draft_policy(settings: GatewaySettings, path: Path, *, reason: str) -> str:
 def hand_over(settings: GatewaySettings, path: Path) -> str:
     """Give a signed warrant to the gateway, which verifies it by itself. Raises ReleaseFailed, ConfigurationError."""
     try:
-        raw = path.read_bytes()
+        raw = path.read_bytes().rstrip(b"\r\n")  # the end of a line is the file's, not the warrant's
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     with _admin(settings) as http:

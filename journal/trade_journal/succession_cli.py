@@ -106,7 +106,7 @@ def _draft(options: argparse.Namespace, ring: KeyRing, seen: _Seen) -> int:
 def _signed(path: Path, ring: KeyRing, seen: _Seen) -> bytes:
     """Read a signed warrant for just this new log, in time. Raises NotTrusted, ConfigurationError."""
     try:
-        raw = path.read_bytes()
+        raw = path.read_bytes().rstrip(b"\r\n")  # the end of a line is the file's, not the warrant's
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     ordered = open_log_warrant(raw, ring=ring)

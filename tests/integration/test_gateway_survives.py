@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.bot import Bot, resting_order
-from integration.security_keys import enrol, release
+from integration.security_keys import ran
 from integration.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -105,15 +107,25 @@ def test_entering_reduce_only_cancels_what_adds_risk_within_a_second(own_stack: 
 def test_release_by_a_touch_takes_effect_after_a_minute_and_is_remembered(own_stack: Stack) -> None:
     stack = own_stack
     stack.admin.post("/halt", json={"reason": "a test"})
-    assert "nothing to release" not in release(stack).stderr  # drafted, and by nobody who is enrolled
-    enrol(stack)
+    command = stack.description["processes"]["gateway"]["command"]
+    asked = [command[0], "release", "--config", command[command.index("--config") + 1]]
+    key = Path(stack.description["processes"]["simulator"]["command"][0]).with_name("trade-security-key")
+    keys = [stack.folder / "blue.key", stack.folder / "green.key"]
+    enrolled = ran([key, "enrol", "--describe", stack.folder / "stack.json", *keys])
+    assert enrolled.returncode == 0, enrolled.stderr
+    origin = json.loads(enrolled.stdout)["origin"]
     for _ in range(2):
-        announced = release(stack, reason="the test is over")
+        ran([*asked, "--draft", stack.folder / "draft", "--reason", "the test is over"])
+        signed = ran([key, "sign", stack.folder / "draft", "--file", keys[0], "--origin", origin])
+        (stack.folder / "signed").write_text(signed.stdout)
+        announced = ran([*asked, "--warrant", stack.folder / "signed"])
         assert "takes effect in 60 s" in announced.stdout, announced.stderr
         assert stack.state()["trading_state"] == "HALTED"
+    once_more = ran([*asked, "--warrant", stack.folder / "signed"])
+    assert "did not rise" in once_more.stderr
     stack.wait_for_state("ACTIVE", within_s=75)
     stack.kill("gateway")
     stack.restart("gateway")
     stack.wait_for_state("ACTIVE")
-    refused = release(stack)
+    refused = ran([*asked, "--draft", stack.folder / "draft", "--reason", "again"])
     assert (refused.returncode, "nothing to release" in refused.stderr) == (1, True)

@@ -14,6 +14,7 @@ from fido2.client import ClientError
 from trade_core.canonical import canonical_json
 from trade_core.errors import ConfigurationError
 from trade_simulator.security_key.client import make_credential, sign_payload
+from trade_simulator.security_key.enrol import NotTaken, enrol
 from trade_simulator.security_key.file import read_memory, write_memory
 from trade_simulator.security_key.key import Memory, SoftwareKey, pin_hash
 from trade_simulator.security_key.maker import new_maker
@@ -30,10 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; answers the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        content = _made(options) if options.command == "make" else _signed(options)
+        content = {"make": _made, "sign": _signed, "enrol": _enrolled}[options.command](options)
     except ConfigurationError as error:
         sys.stderr.write(f"trade-security-key: {error}\n")
         return EXIT_REFUSED
+    except NotTaken as error:
+        sys.stderr.write(f"trade-security-key: {error}\n")
+        return EXIT_FAILED
     except ClientError as error:
         sys.stderr.write(f"trade-security-key: the key did not sign: {error.code.name.lower()}\n")
         return EXIT_FAILED
@@ -53,6 +57,10 @@ def _made(options: argparse.Namespace) -> dict[str, Any]:
         "client_data": made.client_data,
     }
     return {name: _text(value) for name, value in answers.items()}
+
+
+def _enrolled(options: argparse.Namespace) -> dict[str, Any]:
+    return enrol(options.describe, options.file, pin=options.pin)
 
 
 def _signed(options: argparse.Namespace) -> dict[str, Any]:
@@ -108,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trade-security-key",
         description="A security key in a file, for the simulated exchange. It protects nothing: its copy is the key.",
-        epilog="Exit codes: 0 done, 1 the key did not sign, 2 refused.",
+        epilog="Exit codes: 0 done, 1 the key did not sign or a service refused it, 2 refused.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     making = commands.add_parser("make", help="make a credential, in a new file or one that is there")
@@ -119,8 +127,14 @@ def _parser() -> argparse.ArgumentParser:
     signing.add_argument(
         "--file", type=Path, required=True, action="append", metavar="KEY", help="twice where two keys must sign"
     )
-    for each in (making, signing):
+    enrolling = commands.add_parser("enrol", help="make two keys and have a running trade-demo take them")
+    enrolling.add_argument("file", type=Path, nargs=_KEYS_MAX, metavar="KEY", help="where the two keys go")
+    enrolling.add_argument(
+        "--describe", type=Path, required=True, metavar="FILE", help="what `trade-demo --describe` wrote"
+    )
+    for each in (making, signing, enrolling):
         each.add_argument("--pin", default=PIN_DEFAULT, help=f"its PIN ({PIN_DEFAULT})")
+    for each in (making, signing):
         each.add_argument("--rp-id", default="localhost", metavar="NAME", help="the key ring's rp id (localhost)")
         each.add_argument("--origin", required=True, metavar="URL", help="an origin of the key ring, the console's")
     return parser
