@@ -31,7 +31,7 @@ def new_code() -> str:
 def printed_key(code: str, *, purpose: str) -> Ed25519PrivateKey:
     """Derive the private key of a code as it was typed. Raises NotTrusted, never with the code in it."""
     letters = "".join(code.split()).replace("-", "").upper().translate(_MISREAD)
-    if len(letters) != CODE_CHARACTERS or not set(letters) <= set(_ALPHABET):
+    if len(letters) != CODE_CHARACTERS or set(letters) - set(_ALPHABET):
         raise NotTrusted(f"{purpose} code: must be {CODE_CHARACTERS} letters and digits")
     seed = hmac.new(b"trade/" + purpose.encode("ascii"), letters.encode("ascii"), hashlib.sha256).digest()
     return Ed25519PrivateKey.from_private_bytes(seed)

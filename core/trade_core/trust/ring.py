@@ -63,9 +63,8 @@ class KeyRing:
 
     def content(self) -> dict[str, Any]:
         """Return the fields as plain values."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name not in _LISTED}
         return {
-            **plain,
+            **{name: getattr(self, name) for name in self.__slots__},
             "origins": list(self.origins),
             "attestation_roots": list(self.attestation_roots),
             "credentials": [credential.content() for credential in self.credentials],

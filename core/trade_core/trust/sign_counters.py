@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from trade_core.trust.assertion import Touch
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import SignedWarrant
@@ -28,12 +30,11 @@ class SignCounters:
 
     def not_risen(self, signed: SignedWarrant) -> tuple[str, ...]:
         """Name the security keys of a warrant whose counter did not rise since it was last seen."""
-        return tuple(
-            touch.credential.label
-            for touch in signed.touches
-            if (last := self.seen.get(touch.credential.credential_id, 0)) >= touch.counter
-            and (last, touch.counter) != (0, 0)
-        )
+        return tuple(touch.credential.label for touch in signed.touches if not self._has_risen(touch))
+
+    def _has_risen(self, touch: Touch) -> bool:
+        last = self.seen.get(touch.credential.credential_id)
+        return last is None or touch.counter > last or touch.counter == last == 0
 
     def check(self, signed: SignedWarrant) -> tuple[str, ...]:
         """Refuse a warrant by a key whose counter did not rise; of a kill, answer their names to alarm with."""
@@ -47,7 +48,7 @@ class SignCounters:
         risen = dict(self.seen)
         for touch in signed.touches:
             named = touch.credential.credential_id
-            risen[named] = max(risen.get(named, 0), touch.counter)
+            risen[named] = max(risen.get(named, touch.counter), touch.counter)
         return SignCounters(seen=risen)
 
     def within(self, ring: KeyRing) -> SignCounters:
@@ -56,7 +57,7 @@ class SignCounters:
         return SignCounters(seen={key: value for key, value in self.seen.items() if key in named})
 
 
-def parse_counters(content: dict[str, object]) -> SignCounters:
+def parse_counters(content: dict[str, Any]) -> SignCounters:
     """Read counters from what was kept. Raises NotTrusted."""
     check_fields(content, what="sign counters", fields=content, integers=frozenset(content))
-    return SignCounters(seen={name: value for name, value in content.items() if isinstance(value, int)})
+    return SignCounters(seen=content)

@@ -29,7 +29,7 @@ from trade_core.trust.assertion import Assertion, Touch, challenge_of, check_ass
 from trade_core.trust.keys import NotTrusted, decode_base64, sign, verify
 from trade_core.trust.one_form import canonical_object
 from trade_core.trust.ring import SIMULATED, KeyRing, ring_hash
-from trade_core.trust.warrant import MAX_WARRANT_BYTES, Warrant, WarrantPurpose, parse_warrant
+from trade_core.trust.warrant import Warrant, WarrantPurpose, parse_warrant
 
 MAX_ENVELOPE_BYTES = 4096
 """One row of a journal must hold it, as base64 and with what it changes beside it."""
@@ -119,10 +119,7 @@ def _payload(content: Mapping[str, Any]) -> bytes:
     text = content["warrant"]
     if not isinstance(text, str):
         raise NotTrusted("warrant envelope: warrant must be text")
-    payload = decode_base64(text, length=None, what="warrant")
-    if len(payload) > MAX_WARRANT_BYTES:
-        raise NotTrusted(f"warrant: {len(payload)} bytes, at most {MAX_WARRANT_BYTES}")
-    return payload
+    return decode_base64(text, length=None, what="warrant")
 
 
 def _touches(listed: object, *, challenge: bytes, ring: KeyRing) -> tuple[Touch, ...]:

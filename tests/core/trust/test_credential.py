@@ -83,6 +83,12 @@ def test_key_that_is_no_cose_is_refused(raw: bytes) -> None:
         cose_key(base64.b64encode(raw).decode())
 
 
+def test_key_has_at_most_its_bytes() -> None:
+    for length, reason in ((128, "not a COSE key"), (129, "129 bytes, at most 128")):
+        with pytest.raises(NotTrusted, match=reason):
+            cose_key(base64.b64encode(b"x" * length).decode())
+
+
 @pytest.mark.parametrize("change", [{-1: 2}, {-2: b"x" * 32}, {-2: "x"}, {-2: None}])
 def test_key_that_is_no_point_of_its_curve_is_refused(change: dict[int, Any]) -> None:
     changed = {name: value for name, value in {**COSE, **change}.items() if value is not None}
@@ -124,9 +130,11 @@ def test_credential_with_an_absurd_field_is_refused(change: dict[str, Any], reas
         parse_credentials([{**ONE.content(), **change}], is_simulated=True)
 
 
-@pytest.mark.parametrize("change", [{"credential_id": identifier(1)}, {"credential_id": identifier(255)}])
+@pytest.mark.parametrize(
+    "change", [{"credential_id": identifier(1)}, {"credential_id": identifier(255)}, {"label": "l"}]
+)
 def test_credential_at_its_bounds_is_read(change: dict[str, Any]) -> None:
-    made = replace(ONE, label="l" * 40, **change)
+    made = replace(ONE, **{"label": "l" * 40, **change})
     assert parsed(made) == (made,)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from trade_core.trust.ring import (
     ring_bytes,
     ring_hash,
 )
+from trade_simulator.security_key.maker import new_maker
 
 
 def some_key() -> str:
@@ -147,3 +149,103 @@ def test_ring_file_is_sorted_and_indented_for_a_person_to_compare() -> None:
     names = [line.strip().split('"')[1] for line in lines if line.startswith(' "')]
     assert names == sorted(RING.content())
     assert lines[1] == f' "account": "{RING.account}",'
+
+
+def read(**changed: object) -> KeyRing:
+    return parse_ring(json.dumps({**RING.content(), **changed}).encode())
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://example.org",
+        "https://example.org:65535",
+        "https://a.b-c.example.org",
+    ],
+)
+def test_ring_with_an_origin_of_its_name_is_read(origin: str) -> None:
+    assert read(origins=[origin]).origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "example.org",
+        "http://example.org",
+        "http://localhost:8650",
+        "https://localhost",
+        "https://example.org/",
+        "https://example.org:0",
+        "https://example.org:080",
+        "https://example.org:123456",
+        "https://EXAMPLE.org",
+        "https://example.org.evil.example",
+        "https://evilexample.org",
+        "https://example.org@evil.example",
+        "https://.example.org",
+        "https://-a.example.org",
+        "https://example.org\n",
+        "https://user@example.org",
+        "https://ex\u00e4mple.org",
+        "ftp://example.org",
+    ],
+)
+def test_ring_with_an_origin_that_is_not_its_own_is_refused(origin: str) -> None:
+    with pytest.raises(NotTrusted, match="origin"):
+        read(origins=[origin])
+
+
+def test_ring_on_localhost_without_tls_is_simulated() -> None:
+    local: dict[str, object] = {"rp_id": "localhost", "origins": ["http://localhost:8650"]}
+    assert read(**local).rp_id == "localhost"
+    with pytest.raises(NotTrusted, match="is not https"):
+        read(**local, environment="live")
+    assert read(**{**local, "origins": ["https://localhost:8650"]}, environment="live")
+
+
+@pytest.mark.parametrize("rp_id", ["", "EXAMPLE.org", "example.org:80", "https://example.org", "-a.org", "a..b", "a_b"])
+def test_ring_with_an_rp_id_that_is_no_name_is_refused(rp_id: str) -> None:
+    with pytest.raises(NotTrusted, match="rp_id is not the name of a host"):
+        read(rp_id=rp_id)
+
+
+def test_ring_has_one_to_four_origins() -> None:
+    origins = [f"https://a{number}.example.org" for number in range(5)]
+    assert len(read(origins=origins[:4]).origins) == 4
+    for wrong in ([], origins, [1], [None, *origins[:1]]):
+        with pytest.raises(NotTrusted, match="origins must be 1 to 4 texts"):
+            read(origins=wrong)
+
+
+def test_ring_has_at_most_two_roots_that_are_certificates() -> None:
+    root = base64.b64encode(new_maker().root).decode()
+    assert read(attestation_roots=[root, root]).attestation_roots == (root, root)
+    for wrong in ([root] * 3, [1]):
+        with pytest.raises(NotTrusted, match="attestation_roots must be at most 2 texts"):
+            read(attestation_roots=wrong)
+    with pytest.raises(NotTrusted, match="not a certificate"):
+        read(attestation_roots=["AAAA"])
+
+
+def test_ring_with_a_key_that_can_be_copied_is_simulated() -> None:
+    copied = [{**KEYS[0].credential.content(), "is_backup_eligible": True}]
+    assert read(credentials=copied).credentials[0].is_backup_eligible
+    with pytest.raises(NotTrusted, match="can be copied"):
+        read(credentials=copied, environment="live")
+    assert read(environment="live").environment == "live"
+
+
+def test_ring_with_a_bootstrap_key_is_the_first_and_holds_no_credential() -> None:
+    key = some_key()
+    assert read(bootstrap_key=key, credentials=[]).bootstrap_key == key
+    for wrong in ({}, {"credentials": [], "version": 2}):
+        with pytest.raises(NotTrusted, match="a bootstrap key beside enrolled security keys"):
+            read(bootstrap_key=key, **wrong)
+
+
+@pytest.mark.parametrize("name", ["executor_key", "recovery_key", "bootstrap_key"])
+def test_ring_may_lack_a_key_and_holds_no_wrong_one(name: str) -> None:
+    assert getattr(read(**{name: ""}), name) == ""
+    with pytest.raises(NotTrusted, match="public key"):
+        read(**{name: "AAAA"})

@@ -68,6 +68,8 @@ def test_counters_rise_and_never_fall() -> None:
     after = counters(3).after(signed(7, 1)).after(signed(4, 2))
     assert after.content() == {FIRST.credential_id: 7, SECOND.credential_id: 2}
     assert SignCounters().after(signed(4)).content() == {FIRST.credential_id: 4}
+    assert SignCounters().after(signed(0)).content() == {FIRST.credential_id: 0}
+    assert SignCounters().not_risen(signed(0)) == ()
 
 
 def test_counters_of_keys_that_left_the_ring_are_forgotten() -> None:

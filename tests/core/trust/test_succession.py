@@ -21,6 +21,7 @@ from trade_core.trust.succession import (
     AUDIENCE,
     MAX_CHANGE_BYTES,
     MAX_OFFER_BYTES,
+    MAX_PROOF_BYTES,
     MIN_CREDENTIALS,
     RING_WAIT_MS,
     RingOffer,
@@ -235,19 +236,41 @@ def test_change_without_a_field_or_too_long_is_refused() -> None:
         next_ring(PINNED, canonical_json(content))
     with pytest.raises(NotTrusted, match="at most 3072"):
         next_ring(PINNED, b" " * 3073)
-    assert (MAX_CHANGE_BYTES, MAX_OFFER_BYTES, AUDIENCE) == (3072, 16_384, "deployment")
-
-
-def test_copied_key_is_refused_outside_the_simulated_exchange() -> None:
-    copied = (*TWO, replace(KEYS[0].credential, is_backup_eligible=True))
-    next_ring(PINNED, ring_change(PINNED, credentials=copied))
-    live = replace(PINNED, environment="live", origins=("https://localhost",))
-    with pytest.raises(NotTrusted, match="can be copied"):
-        next_ring(live, ring_change(live, credentials=copied))
+    assert (MAX_CHANGE_BYTES, MAX_OFFER_BYTES, MAX_PROOF_BYTES, AUDIENCE) == (3072, 16_384, 5400, "deployment")
 
 
 def opened(raw: bytes) -> RingOffer:
     return open_ring_offer(raw, pinned=PINNED, now_ms=NOW_MS, is_clock_trusted=True)
+
+
+def long_offer(words: int, *, label: str = "wide") -> RingOffer:
+    """Make an offer whose warrant grows by four bytes for each of its words, of three bytes in UTF-8."""
+    wide = [
+        replace(FastKey("wide").credential, credential_id=base64.b64encode(bytes([n]) * 255).decode()) for n in range(4)
+    ]
+    wide[0] = replace(wide[0], label=label)
+    return offered(credentials=wide, order={"words": "\u6f22" * words, "nonce": "n" * 200})
+
+
+def room_in(offer: RingOffer) -> int:
+    return MAX_PROOF_BYTES - len(offer.change) - len(offer.warrant)
+
+
+def test_offer_fits_one_row_of_a_journal() -> None:
+    label = "wide" + "x" * (room_in(long_offer(0)) % 4)
+    words = room_in(long_offer(0, label=label)) // 4
+    assert words >= 2
+    assert room_in(long_offer(words, label=label)) == 0
+    with pytest.raises(NotTrusted, match="more than 5400 bytes"):
+        long_offer(words + 1, label=label)
+
+
+def test_every_new_key_can_be_proved() -> None:
+    proofs = [hardware(ROOTED) for _ in range(2)]
+    made = [credential_of(proof, label=f"key {n}", added_at_ms=1) for n, proof in enumerate(proofs)]
+    assert offered(ROOTED, credentials=made, attestations=proofs).ring.credentials == tuple(made)
+    with pytest.raises(NotTrusted, match="of new credentials only"):
+        offered(ROOTED, credentials=made, attestations=[*proofs, proofs[0]])
 
 
 @pytest.mark.parametrize(
