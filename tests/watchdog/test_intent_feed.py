@@ -83,7 +83,7 @@ def test_start_reads_the_newest_rows_of_a_long_copy(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(intent_feed, "LOAD_ROWS_MAX", 3)
     feed = IntentFeed()
     feed.load(Copy(*(intent(seq) for seq in range(8))))
-    assert (len(feed.journaled), feed.journaled.covers_from_ms) == (3, 5)
+    assert (len(feed.journaled), feed.journaled.covers_from_ms) == (3, 60_005)
     assert feed.journaled.find("T5") is not None
     assert feed.journaled.find("T4") is None
 

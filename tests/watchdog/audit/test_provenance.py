@@ -11,7 +11,7 @@ import pytest
 from trade_core.trust.baseline import BaselineOrder, baseline_of
 from trade_core.trust.tag import TaggedOrder, make_tag
 from trade_journal.log.rows import RowKind
-from trade_watchdog.audit.journaled import JournaledOrders
+from trade_watchdog.audit.journaled import BORDER_MS, JournaledOrders
 from trade_watchdog.audit.provenance import (
     EXCHANGES_CREATE_TYPES,
     EXCHANGES_EXECUTION_TYPES,
@@ -290,11 +290,13 @@ def test_tag_from_before_what_is_remembered_is_unproven(monkeypatch: pytest.Monk
     monkeypatch.setattr("trade_watchdog.audit.journaled.MAX_ORDERS", 1)
     other = replace(OURS, link_id="other")
     known = journal(other, replace(other, link_id="another"), at_ms=OURS.created_at_ms)
-    assert known.covers_from_ms == OURS.created_at_ms + 1
+    assert known.covers_from_ms == OURS.created_at_ms + BORDER_MS
     assert judge_order(tagged(OURS), evidence(known)) == Answer(
         provenance=Provenance.UNPROVEN, reason="its row is older than what is remembered of the journal"
     )
-    at = replace(tagged(OURS), created_at_ms=OURS.created_at_ms + 1)
+    soon = replace(tagged(OURS), created_at_ms=OURS.created_at_ms + BORDER_MS - 1)  # its row may be the forgotten one
+    assert judge_order(soon, evidence(known)).provenance is Provenance.UNPROVEN
+    at = replace(tagged(OURS), created_at_ms=OURS.created_at_ms + BORDER_MS)
     assert judge_order(at, evidence(known)) == Answer(provenance=Provenance.ROGUE, reason=NO_ROW)
 
 

@@ -3,7 +3,8 @@
 Guarantees
 - A tag that two intent rows carry is remembered as repeated, whatever the rows say. The same row twice is one.
 - It never grows beyond MAX_ORDERS and MAX_STOPS: the oldest are forgotten, and `covers_from_ms` says from when on it is
-  complete. An order older than that cannot be called rogue for want of a row. Stops, which may rest for months, are
+  complete. An order older than that cannot be called rogue for want of a row. It lies BORDER_MS behind the last row that
+  is not known: a row is written before its order is made, by another clock than the exchange's. Stops, which may rest for months, are
   counted apart, so that no flood of orders makes them forgotten.
 
 It believes the rows, which the witness has tied to the log's signed root; it does not judge them.
@@ -24,6 +25,8 @@ from trade_journal.log.rows import RowKind
 MAX_ORDERS: Final = 100_000
 """Some days of a busy futures bot; about 60 MB."""
 MAX_STOPS: Final = 10_000
+BORDER_MS: Final = 60_000
+"""An order is made at most some seconds after its row: the commit, and the exchange's receive window with its clock."""
 INTENT_KINDS: Final = frozenset({RowKind.ORDER_INTENT, RowKind.DISASTER_STOP_INTENT})
 
 
@@ -48,16 +51,19 @@ class JournaledOrders:
     __slots__ = ("_covers_from_ms", "_orders", "_repeated", "_stops", "_unread")
 
     def __init__(self, *, covers_from_ms: int = 0) -> None:
-        """Begin with no rows; `covers_from_ms` is above 0 when the rows to come leave out older ones."""
+        """Begin with no rows; `covers_from_ms` is above 0 when the rows to come leave out older ones.
+
+        It is then the time of the first row to come, and orders made up to BORDER_MS later may have an older row.
+        """
         self._orders: dict[str, JournaledOrder] = {}
         self._stops: dict[str, JournaledOrder] = {}
         self._repeated: dict[str, int] = {}
-        self._covers_from_ms = covers_from_ms
+        self._covers_from_ms = covers_from_ms + BORDER_MS if covers_from_ms else 0
         self._unread = 0
 
     @property
     def covers_from_ms(self) -> int:
-        """Say from which time on, UTC milliseconds of the gateway's clock, every intent is known."""
+        """Say from which time on, UTC milliseconds, the intent of every order made is known."""
         return self._covers_from_ms
 
     @property
@@ -97,7 +103,7 @@ class JournaledOrders:
 
     def _forget_oldest(self, kept: dict[str, JournaledOrder]) -> None:
         tag = next(iter(kept))
-        self._covers_from_ms = max(self._covers_from_ms, kept.pop(tag).at_ms + 1)
+        self._covers_from_ms = max(self._covers_from_ms, kept.pop(tag).at_ms + BORDER_MS)
         self._repeated.pop(tag, None)
 
 
