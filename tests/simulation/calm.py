@@ -15,6 +15,7 @@ OF_CANCELS: Final = frozenset(
         "gateway crash",
         "gateway clock leap",
         "gateway disk full",
+        "gateway disk dead",
         "machine sleeps",
     }
 )

@@ -73,6 +73,7 @@ class SimulatedDisk(Disk):
         self._rows = RowFile()
         super().__init__(bodies=self._rows, tree=Frontier())  # type: ignore[arg-type]
         self.is_full = False
+        self.is_dead = False  # nothing at all is taken, not even by the emergency segment
         self.on_row: Callable[[bytes], None] = lambda _: None
 
     def keep(self, body: bytes) -> None:
@@ -105,7 +106,7 @@ class SimulatedJournal(MemoryJournal):
     async def append(self, entry: Entry) -> int:
         """Make a row durable."""
         if self._disk.is_full and not self._is_dead:
-            if not serves(entry):
+            if self._disk.is_dead or not serves(entry):
                 raise JournalUnavailable("no space left", cause="full")
             place = len(self._disk.bodies)
             self._write([draft(entry)])

@@ -158,7 +158,7 @@ class GatewayProcess:
             body=raw,
             client="127.0.0.1",
         )
-        task = asyncio.ensure_future(_whole(gateway.judge.answer(request)))
+        task = asyncio.ensure_future(_whole(lambda: gateway.judge.answer(request)))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
         try:
@@ -202,5 +202,5 @@ class GatewayProcess:
         )
 
 
-async def _whole(answer: Awaitable[Any]) -> Any:
-    return await answer
+async def _whole(answer: Callable[[], Awaitable[Any]]) -> Any:
+    return await answer()

@@ -187,13 +187,15 @@ class House:
             self.venue.exchange.set_price(symbol, price)
         self.referee.price_moved(coin)
 
-    def flow(self, coin: str, amount: Decimal) -> bool:
+    def flow(self, coin: str, amount: Decimal, *, is_theft: bool = False) -> bool:
         """Let money come or go; False when there is not so much."""
         try:
             self.venue.exchange.flow(self.venue.uid, coin=coin, amount=amount)
         except Rejected:
             return False
         self.referee.truth.flowed(coin, amount)
+        if is_theft:
+            self.referee.must_halt(f"{-amount} {coin} that nobody announced")
         return True
 
     async def tell_prices(self) -> None:
@@ -220,10 +222,10 @@ class House:
         with suppress(Rejected):
             self.venue.exchange.cancel(self.venue.uid, command)
 
-    def plant_rogue(self) -> None:
-        """Place an order with the order key behind the gateway's back."""
-        self.referee.rogue_planted += 1
-        name = f"rogue{self.referee.rogue_planted}"
+    def plant_rogue(self, *, is_taken: bool) -> None:
+        """Place an order with the order key behind the gateway's back; one that is taken has ended at once."""
+        name = f"rogue{self.referee.rogue_planted + 1}"
+        self.referee.rogue_comes(name)
         price = self.venue.instrument((Category.SPOT, "XRPUSDT")).nearest_price(
             self.venue.index("XRP") * Decimal("0.95")
         )
@@ -240,6 +242,8 @@ class House:
                 order_link_id=name,
             ),
         )
+        if is_taken:
+            self.venue.take((Category.SPOT, "XRPUSDT"), Side.SELL, quantity=Decimal(20), price=price)
 
     # What people do
 

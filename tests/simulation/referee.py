@@ -101,6 +101,7 @@ class Referee(Ears):
     rogue_planted: int = 0
     intents: dict[str, dict[str, Any]] = field(default_factory=dict)
     sent: set[str] = field(default_factory=set)
+    unanswered: dict[str, int] = field(default_factory=dict)
     _stages: dict[str, str] = field(default_factory=dict)
     _prices: dict[str, deque[tuple[int, Decimal]]] = field(default_factory=dict)
     _adding_since_ns: int | None = None
@@ -201,7 +202,18 @@ class Referee(Ears):
     def halt_answered(self) -> None:
         """The gateway has answered a halt."""
         self.is_halted, self.released_at_ns = True, None
+        self.unanswered.clear()
         self.trace.note("halted")
+
+    def must_halt(self, what: str) -> None:
+        """Something happened for which the gateway must be halted, sooner or later."""
+        self.trace.note(f"must halt {what}")
+        self.unanswered[what] = self.clock.monotonic_ns()
+
+    def rogue_comes(self, name: str) -> None:
+        """An order is placed behind the gateway's back."""
+        self.rogue_planted += 1
+        self.must_halt(f"order {name}")
 
     def release_given(self, rungs: tuple[str, ...]) -> None:
         """A person's release was accepted."""

@@ -26,7 +26,7 @@ from trade_simulator.market.series import Candle
 from trade_simulator.orders import Side
 
 DAY_S: Final = 86_400.0
-WELL_WITHIN_S: Final = 120.0
+WELL_WITHIN_S: Final = 200.0
 MARKET_EVERY_S: Final = 2.0
 JUMPS: Final = (-0.13, -0.09, -0.06, -0.05, -0.02, 0.04, 0.06, 0.08, 0.1)
 """Of the held coin, which is three fifths of the account."""
@@ -42,10 +42,11 @@ class Plan:
     bot_every_s: float = 2.5
     crash_every_s: float = 60.0
     flow_every_s: float = 200.0
-    rogue_every_s: float = 2500.0
+    rogue_every_s: float = 1500.0
+    theft_every_s: float = 1500.0
     troubles: tuple[str, ...] = ()
     """The only kinds of trouble that may come; all kinds when none is named."""
-    nights: int = 2
+    nights: int = 1
     """Spells of hours between, of which only a few seconds each ten minutes are lived through."""
     night_s: float = 6 * 3600.0
     bars: tuple[Candle, ...] = ()
@@ -93,7 +94,15 @@ class Story:
         await self._end_well()
 
     async def _day(self, seconds: float) -> None:
-        tellers = [self._bot(), self._market(), self._money(), self._people(), self._breaks(), self._rogues()]
+        tellers = [
+            self._bot(),
+            self._market(),
+            self._money(),
+            self._people(),
+            self._breaks(),
+            self._rogues(),
+            self._thieves(),
+        ]
         tasks = [asyncio.create_task(teller) for teller in tellers]
         try:
             for _ in range(int(seconds)):  # counted, since the machine may sleep for hours in one of them
@@ -133,6 +142,9 @@ class Story:
         if self.house.referee.violations:
             return
         await self.trouble.over()
+        if not await self.house.wait_until(lambda: not self.house.referee.unanswered, within_s=WELL_WITHIN_S):
+            for what in self.house.referee.unanswered:
+                self.house.referee.fail(f"nobody halted for {what}")
         if not await self.house.wait_until(self._is_well, within_s=WELL_WITHIN_S):
             running = self.house.gateway.running
             status = self.house.watchdog.monitor.status if self.house.watchdog.monitor is not None else None
@@ -271,8 +283,18 @@ class Story:
     async def _rogues(self) -> None:
         while True:
             await asyncio.sleep(self.draw.expovariate(1 / self.plan.rogue_every_s))
+            if self.house.referee.unanswered:
+                continue
             self.house.counts["rogue order"] += 1
-            self.house.plant_rogue()
+            self.house.plant_rogue(is_taken=self.draw.random() < 0.5)
+
+    async def _thieves(self) -> None:
+        while True:
+            await asyncio.sleep(self.draw.expovariate(1 / self.plan.theft_every_s))
+            if self.house.referee.unanswered:
+                continue  # one after the other: a later halt would hide that an earlier one was forgotten
+            if self.house.flow("USDT", Decimal(-77), is_theft=True):
+                self.house.counts["theft"] += 1
 
     async def _breaks(self) -> None:
         while True:

@@ -69,3 +69,11 @@ def test_seeds_of_a_range_are_both_ends_and_all_between(text: str, first: int, l
 def test_seeds_of_nonsense_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"seeds|invalid literal"):
         seeds_of(text)
+
+
+def test_simulation_of_thefts_and_a_watchdog_that_dies_halts_for_each() -> None:
+    troubles = ("cut watchdog-gateway", "watchdog crash", "watchdog crash")
+    plan = replace(SHORT, seed=1, active_s=240.0, nights=0, crash_every_s=1e9, flow_every_s=1e9, rogue_every_s=1e9)
+    report = tell(replace(plan, theft_every_s=50.0, troubles=troubles, trouble_every_s=10.0))
+    assert report.violations == []
+    assert report.counts["theft"] > 0

@@ -45,6 +45,7 @@ class Trouble:
             "gateway clock leap": self._gateway_leap,
             "watchdog clock leap": self._watchdog_leap,
             "gateway disk full": self._gateway_disk,
+            "gateway disk dead": self._gateway_disk_dead,
             "watchdog disk full": self._watchdog_disk,
             "wild wallet": self._wild_wallet,
             "executor down": self._executor_down,
@@ -146,7 +147,8 @@ class Trouble:
         await self._leap(self.house.watchdog.clock)
 
     async def _leap(self, clock: object) -> None:
-        by_s = self.draw.choice((-86_400, -600, -20, -3, 2, 8, 45, 3600))
+        # A clock stays untrusted until the latest time that it ever showed: no further ahead than people wait here.
+        by_s = self.draw.choice((-86_400, -600, -20, -3, 2, 8, 45))
         clock.offset_ns += by_s * NS_PER_S  # type: ignore[attr-defined]
         await self._for_s(40.0)
         clock.offset_ns = 0  # type: ignore[attr-defined]
@@ -155,6 +157,12 @@ class Trouble:
         self.house.gateway.disk.is_full = True
         await self._for_s(30.0)
         self.house.gateway.disk.is_full = False
+
+    async def _gateway_disk_dead(self) -> None:
+        disk = self.house.gateway.disk
+        disk.is_full = disk.is_dead = True
+        await self._for_s(30.0)
+        disk.is_full = disk.is_dead = False
 
     async def _watchdog_disk(self) -> None:
         self.house.watchdog.disk.is_full = self.house.watchdog.copy.is_full = True

@@ -122,6 +122,28 @@ async def test_rung_that_moved_after_the_last_memory_is_where_it_went(tmp_path: 
     assert (fired["rung"], fired["drawdown"], fired["by"]) == ("daily", "0.5", "ladder")
 
 
+async def test_outflow_that_nobody_announced_is_there_again_until_it_has_halted(tmp_path: Path) -> None:
+    async with opened(tmp_path) as history:
+        write(history, walked("1"))
+        for detail in ("70 USDT left, entry e1", "8 USDT left, entry e2"):
+            history.open_incident(
+                kind="outflow nobody announced", severity=Severity.CRITICAL, fields={"detail": detail}
+            )
+        history.open_incident(kind="key:rogue", severity=Severity.CRITICAL, fields={"detail": "a key"})
+        history.acted("scale_bot", reason="8 USDT left, entry e2")
+        history.acted("halt", reason="70 USDT left, entry e1")
+        history.acted("halt", reason="8 USDT left, entry e2", failure="the gateway does not answer")
+    async with opened(tmp_path) as history:
+        remembered = await history.restore(Ladder(THRESHOLDS))
+        assert remembered is not None
+        assert remembered.rogue_outflow == "8 USDT left, entry e2"
+        history.acted("halt", reason="the monthly rung has fired; 8 USDT left, entry e2")
+    async with opened(tmp_path) as history:
+        remembered = await history.restore(Ladder(THRESHOLDS))
+    assert remembered is not None
+    assert remembered.rogue_outflow == ""
+
+
 async def test_announcements_that_wait_are_there_again(tmp_path: Path) -> None:
     waiting = Announcement(movement_id="a", coin="BTC", amount=Decimal("0.5"), at_ms=7)
     flow = Flow(entry_id="e1", kind="WITHDRAW", coin="BTC", amount=Decimal("-0.5"), value_usdt=Decimal(-1), at_ms=9)

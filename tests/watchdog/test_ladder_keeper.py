@@ -142,6 +142,17 @@ def test_start_alerts_again_of_what_has_fired(scene: Scene) -> None:
     assert [alert.subject for alert in again.effects.alerts] == ["rung:monthly"]
 
 
+async def test_outflow_of_the_run_before_is_told_again_and_halts(scene: Scene, until: Until) -> None:
+    scene.keeper.rogue_outflow = "70 USDT left, entry e1"
+    scene.keeper.remind()
+    (alert,) = scene.effects.alerts
+    assert (alert.subject, alert.severity, alert.needs_acknowledgement) == ("rogue_outflow", Severity.CRITICAL, True)
+    assert alert.text == "before the watchdog was started, 70 USDT left, entry e1"
+    async with pursuing(scene.keeper):
+        await until(lambda: scene.effects.done == ["halt"])
+    assert scene.journal.fields_of("action:done")[0]["reason"] == "70 USDT left, entry e1"
+
+
 def test_acknowledgement_before_any_sample_needs_none() -> None:
     assert not Scene().keeper.acknowledge("rung:daily", by="kim")
 

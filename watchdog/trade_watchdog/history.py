@@ -46,6 +46,8 @@ JOURNAL_FILE: Final = "watchdog.db"
 ACTOR: Final = "watchdog"
 ANNOUNCED: Final = "announced"
 SEEN: Final = "seen"
+ROGUE_OUTFLOW: Final = "outflow nobody announced"
+HALT: Final = "halt"
 _QUANTUM: Final = Decimal("1e-18")
 _EXACT: Final = Context(prec=64)
 _LONGEST_MS: Final = max(ms for ms in WINDOW_MS.values() if ms is not None)
@@ -74,6 +76,8 @@ class Remembered:
     thresholds: Thresholds
     position: Position
     announcements: tuple[Announcement, ...] = ()
+    rogue_outflow: str = ""
+    """The last outflow that nobody announced, while no row says that the gateway was halted for it."""
 
 
 class History:
@@ -276,7 +280,9 @@ class History:
             for row in rows:
                 _recall(row, ladder)
             return replace(
-                _remembered(last, [row for row in rows if row.seq > last.seq]), announcements=_announcements(rows)
+                _remembered(last, [row for row in rows if row.seq > last.seq]),
+                announcements=_announcements(rows),
+                rogue_outflow=_rogue_outflow(rows),
             )
         except (KeyError, ValueError, TypeError, InvalidNumber) as error:
             raise JournalDamaged(f"a row of {JOURNAL_FILE} says not what it must: {type(error).__name__}") from error
@@ -383,6 +389,17 @@ def _announcements(rows: Sequence[Row]) -> tuple[Announcement, ...]:
         else:
             waiting.pop(movement_id, None)
     return tuple(waiting.values())
+
+
+def _rogue_outflow(rows: Sequence[Row]) -> str:
+    """Return the last outflow that nobody announced; empty when there was none, or the gateway was halted for it."""
+    detail = ""
+    for row in rows:
+        if row.kind is RowKind.INCIDENT_OPENED and row.fields["type"] == ROGUE_OUTFLOW:
+            detail = str(row.fields["detail"])
+        elif row.kind is RowKind.ACTION_DONE and row.fields["action"] == HALT and detail in str(row.fields["reason"]):
+            detail = ""
+    return detail
 
 
 def _text(value: Decimal) -> str:

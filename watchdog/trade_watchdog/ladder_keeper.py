@@ -14,7 +14,8 @@ Guarantees
 | monthly | the gateway halted; the bot stopped; an alert |
 | high_water | the gateway halted; a kill asked for; the bot stopped; an alert |
 
-An outflow that nobody announced has the gateway halted too, with an alert and an incident row.
+An outflow that nobody announced has the gateway halted too, with an alert and an incident row; a start goes on with it
+until a row says that the gateway was halted.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from trade_core.trust.lease import Peak
 from trade_watchdog.account_watch import Look
 from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
 from trade_watchdog.equity import Book, Flow
-from trade_watchdog.history import History
+from trade_watchdog.history import HALT, ROGUE_OUTFLOW, History
 from trade_watchdog.ladder import EFFECTS, Change, Effect, Ladder, Move, Rung, Stage, Thresholds
 from trade_watchdog.movements import Announcement, Announcements
 from trade_watchdog.releases import Position, Told
@@ -44,7 +45,6 @@ TOLD_QUANTUM: Final = Decimal("1e-12")  # what the grammar of a lease's numbers 
 RETRY_S: Final = 2.0
 ACTION_WITHIN_S: Final = 30.0
 BY_ITSELF: Final = "ladder"
-HALT: Final = "halt"
 _SEVERITIES: Final = {
     Effect.REVIEW: Severity.WARNING,
     Effect.TRIM: Severity.WARNING,
@@ -91,7 +91,7 @@ class LadderKeeper:
     book: Book | None = None
     began_with_rows: int | None = None
     announcements: Announcements = field(default_factory=Announcements)
-    rogue_outflow: str = ""  # the last one of this run; the gateway's latch is what lasts
+    rogue_outflow: str = ""  # the last one; once the gateway was halted for it, its latch is what lasts
     equity_usdt: Decimal = Decimal(0)
     pursuits: dict[str, Pursuit] = field(default_factory=_pursuits)
     _owed: tuple[Rung, ...] = ()
@@ -135,7 +135,12 @@ class LadderKeeper:
         return True
 
     def remind(self) -> None:
-        """Alert again of what has fired, after a start: nobody knows who was told before."""
+        """Alert again of what has fired or left, after a start: nobody knows who was told before."""
+        if self.rogue_outflow:
+            text = f"before the watchdog was started, {self.rogue_outflow}"
+            self.effects.alert(
+                Alert(subject="rogue_outflow", severity=Severity.CRITICAL, text=text, needs_acknowledgement=True)
+            )
         for reading in self.ladder.readings():
             effect = EFFECTS[reading.rung]
             if reading.stage is Stage.FIRED and effect is not Effect.TRIM:
@@ -208,7 +213,7 @@ class LadderKeeper:
         text = f"{amount} left the account ({flow.kind}) and nobody had announced it"
         self.rogue_outflow = f"{text}, entry {flow.entry_id}"
         self.history.open_incident(
-            kind="outflow nobody announced", severity=Severity.CRITICAL, fields={"detail": self.rogue_outflow}
+            kind=ROGUE_OUTFLOW, severity=Severity.CRITICAL, fields={"detail": self.rogue_outflow}
         )
         self.effects.alert(
             Alert(subject="rogue_outflow", severity=Severity.CRITICAL, text=text, needs_acknowledgement=True)

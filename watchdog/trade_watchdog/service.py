@@ -225,6 +225,7 @@ async def _remembering(
     ladder.restore(remembered.memory)
     keeper.book = remembered.book
     keeper.announcements = Announcements(remembered.announcements)
+    keeper.rogue_outflow = remembered.rogue_outflow
     keeper.remind()
     return keeper, remembered.position
 

@@ -3,9 +3,9 @@
 Guarantees
 - A tag that two intent rows carry is remembered as repeated, whatever the rows say. The same row twice is one.
 - It never grows beyond MAX_ORDERS and MAX_STOPS: the oldest are forgotten, and `covers_from_ms` says from when on it is
-  complete. An order older than that cannot be called rogue for want of a row. It lies BORDER_MS behind the last row that
-  is not known: a row is written before its order is made, by another clock than the exchange's. Stops, which may rest for months, are
-  counted apart, so that no flood of orders makes them forgotten.
+  complete. An order older than that cannot be called rogue for want of a row. It lies BORDER_MS behind the last row
+  that is not known: a row is written before its order is made, by another clock than the exchange's. Stops, which may
+  rest for months, are counted apart, so that no flood of orders makes them forgotten.
 
 It believes the rows, which the witness has tied to the log's signed root; it does not judge them.
 """
