@@ -49,6 +49,10 @@ class RowFile(Sequence[bytes]):
             )
         return rows
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
     def __len__(self) -> int:
         return len(self._ends) - 1
 
@@ -80,6 +84,10 @@ class SimulatedDisk(Disk):
         """Make a row durable."""
         super().keep(body)
         self.on_row(body)
+
+    def close(self) -> None:
+        """Let go of what it holds, at the end of a run."""
+        self._rows.close()
 
     def stored(self, from_seq: int, limit: int) -> list[StoredRow]:
         """Read rows as they lie there."""

@@ -17,7 +17,6 @@ from enum import Enum, unique
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
-import ccxt.async_support as ccxt
 from hostile.venue import TICKERS_PATH, Venue
 from simulation.clocks import ProcessClock
 from simulation.wire import BadGateway, Fault, Link, NoAnswer, NotConnected
@@ -34,6 +33,7 @@ from trade_simulator.api.routes import ROUTES
 from trade_simulator.keys import ApiKey
 from trade_simulator.rejections import Rejected
 from trade_watchdog.audited_exchange import AuditedExchange
+from trade_watchdog.ccxt_parts import errors as ccxt
 from trade_watchdog.exchange import WatchedExchange
 
 CREATE_PATH: Final = "/v5/order/create"
@@ -297,8 +297,7 @@ class SimulatedWatched(WatchedExchange):
     """The watchdog's own reading of answers, over the double."""
 
     def __init__(self, *, client: CcxtDouble, clock: ProcessClock) -> None:
-        self._clock = clock
-        self._is_simulated = True
+        self._clock, self._is_simulated = clock, True
         self._session = _Closed()  # type: ignore[assignment]
         self._client = client  # type: ignore[assignment]
 
@@ -307,7 +306,6 @@ class SimulatedAudited(AuditedExchange):
     """The same for the lists of the audit."""
 
     def __init__(self, *, client: CcxtDouble, clock: ProcessClock) -> None:
-        self._clock = clock
-        self._is_simulated = True
+        self._clock, self._is_simulated = clock, True
         self._session = _Closed()  # type: ignore[assignment]
         self._client = client  # type: ignore[assignment]

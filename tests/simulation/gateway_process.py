@@ -47,6 +47,7 @@ class GatewayProcess:
     ring: KeyRing
     signer: LogSigner
     tag_key: bytes
+    folder: Path
     policy_file: Path
     on_sent: Callable[[bytes], None]
     commit_s: float = 0.002
@@ -198,7 +199,8 @@ class GatewayProcess:
             listen_port=1,
             admin_port=2,
             policy_file=self.policy_file,
-            **{name: Path(name) for name in ("state_dir", "journal_socket", "secrets_file", "ring_file")},
+            state_dir=self.folder,
+            **{name: self.folder / name for name in ("journal_socket", "secrets_file", "ring_file")},
         )
 
 

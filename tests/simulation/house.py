@@ -98,6 +98,7 @@ class House:
         self.calm = Calm(clock.monotonic_ns)
         self.is_paused = False
         policy = _policy()
+        (folder / "gateway").mkdir()
         (folder / "policy.toml").write_text(policy)
         parsed = parse_policy(policy.encode())
         ring = ring_of(
@@ -106,7 +107,6 @@ class House:
             account=self.venue.uid,
             policy_hash=policy_hash(parsed),
             tag_key_id=tag_key_id(_TAG_KEY),
-            credentials=(),
             baseline=Baseline(taken_at_ms=clock.wall_ns() // NS_PER_MS, orders=(), positions=(), holdings=()),
         )
         self.ring = ring
@@ -118,6 +118,7 @@ class House:
             ring=ring,
             signer=gateway_log_signer(ring, _PRIVATE),
             tag_key=_TAG_KEY,
+            folder=folder / "gateway",
             policy_file=folder / "policy.toml",
             on_sent=self._order_leaves,
         )
@@ -367,6 +368,8 @@ async def house(setting: Setting, clock: ManualClock) -> AsyncIterator[House]:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+            for disk in (made.gateway.disk, made.watchdog.disk, made.watchdog.copy):
+                disk.close()
             logging.getLogger().removeHandler(heard)
             shutil.rmtree(folder, ignore_errors=True)
         for words in heard.unexpected:

@@ -145,19 +145,19 @@ class WatchdogProcess:
 
     def patched(self, patch: pytest.MonkeyPatch) -> None:
         """Replace what stands at the edges, for as long as the simulation runs."""
-        patch.setattr(service, "GatewayLink", lambda _address: SimulatedLink(self))
+        patch.setattr(service, "GatewayLink", lambda *_, **__: SimulatedLink(self))
         patch.setattr(service, "WatchedExchange", lambda **_: SimulatedWatched(client=self._equity(), clock=self.clock))
         patch.setattr(service, "AuditedExchange", self._audited)
         patch.setattr(service, "ExchangeStream", SilentStream)
         patch.setattr(service, "_executor_witness", lambda *_, **__: None)
-        patch.setattr(service, "holder_of", lambda _settings: ONLY_HOLDER)
+        patch.setattr(service, "holder_of", lambda *_, **__: ONLY_HOLDER)
         patch.setattr(service, "History", _history(self))
         patch.setattr(service, "LadderKeeper", lambda **parts: HeardKeeper(ears=self.ears, **parts))
         patch.setattr(service, "_serve_and_watch", self._watch)
         patch.setattr(log_witness, "Witness", _witness(self.copy))
-        patch.setattr(setup, "ExecutorLink", lambda _socket: SimulatedExecutor(self))
-        patch.setattr(setup, "FreqtradeRest", lambda _file: SimulatedBotControl(self))
-        patch.setattr(setup, "read_channels", lambda _file: [SimulatedChannel(self)])
+        patch.setattr(setup, "ExecutorLink", lambda *_, **__: SimulatedExecutor(self))
+        patch.setattr(setup, "FreqtradeRest", lambda *_, **__: SimulatedBotControl(self))
+        patch.setattr(setup, "read_channels", lambda *_, **__: [SimulatedChannel(self)])
         for module in (audit_mark, identity, policy_chain, reconciler):
             patch.setattr(module, "write_atomically", self._write)
 
