@@ -309,11 +309,11 @@ async def _answer(service: Asked, path: str, content: bytes) -> tuple[ActionResu
         return ActionResult.DONE, f"{service.name}: taken"
     if "kill_id" in told:
         return ActionResult.DONE, f"{told.get('kill')}: kill {told['kill_id']}; its progress is shown here"
-    if "trading_state" in told:
-        return ActionResult.DONE, f"{service.name}: it is {told['trading_state']}"
     in_s = told.get("takes_effect_in_s")
     if isinstance(in_s, int | float) and in_s > 0:
         return ActionResult.DONE, f"{service.name}: announced, takes effect in {round(in_s)} s"
+    if "trading_state" in told:
+        return ActionResult.DONE, f"{service.name}: it is {told['trading_state']}"
     return ActionResult.DONE, f"{service.name}: taken"
 
 

@@ -50,7 +50,7 @@ class Ceremony:
         self.ring = ring
         self.world.executor.answers["/kill"] = {"kill": "begun", "kill_id": "0" * 16}
         self.world.gateway.answers["/kill"] = {"trading_state": "KILLED"}
-        self.world.gateway.answers["/release"] = {"takes_effect_in_s": 60}
+        self.world.gateway.answers["/release"] = {"takes_effect_in_s": 60, "trading_state": "HALTED"}
         for service in (self.world.gateway, self.world.watchdog, self.world.executor):
             service.answers["/ring"] = {"ring_hash": "x", "version": 2, "takes_effect_in_s": 0}
         for purpose in ("kill", "drill"):
