@@ -36,6 +36,7 @@ from trade_core.trust.signed_warrant import Signer, printed_envelope, touched_en
 from trade_core.trust.succession import ring_change, ring_offer
 from trade_killswitch.console.checklist import conditions, open_conditions
 from trade_killswitch.console.drafts import (
+    ARMED_DAYS_MAX,
     CAUSE_CHARACTERS,
     LIFETIME_MS,
     CannotDraft,
@@ -67,7 +68,7 @@ class _Body(BaseModel):
 class DraftAsked(_Body):
     """What somebody wants to sign. `cause` and `rungs` are of a release, `remove` and `code` of a ring."""
 
-    action: Literal["kill", "drill", "release", "ring", "ring_cancel"]
+    action: Literal["kill", "drill", "arm", "disarm", "release", "ring", "ring_cancel"]
     cause: Annotated[str, Field(max_length=CAUSE_CHARACTERS)] = ""
     rungs: Annotated[list[Literal["daily", "weekly", "monthly"]], Field(max_length=3)] = Field(default_factory=list)
     confirmed: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=8)] = Field(default_factory=list)
@@ -75,6 +76,7 @@ class DraftAsked(_Body):
         default_factory=list
     )
     keys: Literal[1, 2] = 2
+    days: Annotated[int, Field(ge=1, le=ARMED_DAYS_MAX)] = ARMED_DAYS_MAX
 
 
 class TouchGiven(_Body):
@@ -166,7 +168,7 @@ def _add_drafts(app: FastAPI, parts: Parts, desk: Desk) -> None:
         confirmed = f"; confirmed: {', '.join(sorted(body.confirmed))}" if body.confirmed else ""
         shown = f"{made.words}{confirmed}"
         is_noted = await parts.ledger.note(ACTED, person, action=f"draft_{made.action}", shown=shown, result="shown")
-        if not is_noted and made.action not in {"kill", "ring_cancel"}:
+        if not is_noted and made.action not in _TIGHTENING:
             raise HTTPException(503, "the executor's journal takes no row of it, and nothing is loosened without one")
         is_first = made.action == "ring" and not ring.credentials
         return {
@@ -183,9 +185,9 @@ def _add_drafts(app: FastAPI, parts: Parts, desk: Desk) -> None:
 async def _drafted(parts: Parts, desk: Desk, asked: DraftAsked, *, ring: KeyRing, session: str) -> Draft:
     nonce, now_ns = secrets.token_hex(16), desk.clock.wall_ns()
     match asked.action:
-        case "kill" | "drill":
+        case "kill" | "drill" | "arm" | "disarm":
             told = (await parts.executor.ask("GET", f"/draft?purpose={asked.action}")).document(parts.executor.name)
-            return draft_executor(asked.action, told, ring=ring, nonce=nonce, now_ns=now_ns)
+            return draft_executor(asked.action, told, ring=ring, nonce=nonce, now_ns=now_ns, armed_days=asked.days)
         case "release":
             state = (await parts.gateway.ask("GET", "/state")).document(parts.gateway.name)
             if len(asked.cause.strip()) < _CAUSE_LEAST:
@@ -212,6 +214,7 @@ async def _drafted(parts: Parts, desk: Desk, asked: DraftAsked, *, ring: KeyRing
 
 
 _CAUSE_LEAST: Final = 3
+_TIGHTENING: Final = frozenset({"kill", "arm", "ring_cancel"})
 _KEYS_AT_ONCE: Final = 2
 
 
@@ -312,6 +315,9 @@ async def _answer(service: Asked, path: str, content: bytes) -> tuple[ActionResu
     in_s = told.get("takes_effect_in_s")
     if isinstance(in_s, int | float) and in_s > 0:
         return ActionResult.DONE, f"{service.name}: announced, takes effect in {round(in_s)} s"
+    if isinstance(told.get("armed"), dict):
+        is_armed = told["armed"].get("is_armed") is True
+        return ActionResult.DONE, f"{service.name}: {'armed' if is_armed else 'not armed'}"
     if "trading_state" in told:
         return ActionResult.DONE, f"{service.name}: it is {told['trading_state']}"
     return ActionResult.DONE, f"{service.name}: taken"
@@ -320,6 +326,8 @@ async def _answer(service: Asked, path: str, content: bytes) -> tuple[ActionResu
 _ACTIONS: Final = {
     "kill": Action.KILL,
     "drill": Action.DRILL,
+    "arm": Action.ARM,
+    "disarm": Action.DISARM,
     "release": Action.RELEASE,
     "ring": Action.RING,
     "ring_cancel": Action.RING,

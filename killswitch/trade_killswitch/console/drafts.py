@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum, unique
 from typing import Any, Final
 
-from trade_core.clock import NS_PER_MS
+from trade_core.clock import NS_PER_MS, NS_PER_S
 from trade_core.errors import TradeError
 from trade_core.logs import neutralise
 from trade_core.trust.keys import NotTrusted
@@ -23,6 +24,7 @@ from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.succession import AUDIENCE as RING_AUDIENCE
 from trade_core.trust.succession import cancel_subject, next_ring, ring_subject
 from trade_core.trust.warrant import (
+    MAX_ARMED_MS,
     MAX_LIFETIME_MS,
     MAX_WORDS_CHARACTERS,
     WARRANT_VERSION,
@@ -36,6 +38,11 @@ LIFETIME_MS: Final = MAX_LIFETIME_MS - 60_000
 """A minute less than is allowed, for clocks that differ."""
 EXECUTOR: Final = "executor"
 GATEWAY: Final = "gateway"
+ARM: Final = WarrantPurpose.ARM.value
+_PATHS: Final[Mapping[str, str]] = {"kill": "/kill", "drill": "/kill", "arm": "/arm", "disarm": "/disarm"}
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+ARMED_DAYS_MAX: Final = MAX_ARMED_MS // _DAY_MS - 1
+"""A day less than is allowed, for clocks that differ."""
 KILLED: Final = "KILLED"
 CAUSE_CHARACTERS: Final = 120
 
@@ -70,8 +77,13 @@ class Draft:
     change: bytes = b""
 
 
-def draft_executor(action: str, told: Mapping[str, Any], *, ring: KeyRing, nonce: str, now_ns: int) -> Draft:
-    """Draft what the executor itself said that a warrant must name. Raises CannotDraft."""
+def draft_executor(
+    action: str, told: Mapping[str, Any], *, ring: KeyRing, nonce: str, now_ns: int, armed_days: int = 0
+) -> Draft:
+    """Draft what the executor itself said that a warrant must name. Raises CannotDraft.
+
+    `armed_days` is how long an automatic kill stays armed; what it is shows in the words.
+    """
     subject, words, purpose = told.get("subject"), told.get("words"), told.get("purpose")
     if not isinstance(subject, str) or not isinstance(words, str) or purpose != action:
         raise CannotDraft("the kill executor does not say what a warrant must name")
@@ -82,15 +94,20 @@ def draft_executor(action: str, told: Mapping[str, Any], *, ring: KeyRing, nonce
         purpose=WarrantPurpose(action),
         audience=EXECUTOR,
         subject=subject,
-        words=words,
+        words=words if action != ARM else f"{words} It lapses on {_day(now_ns, armed_days)}.",
         keys=1,
         # A gateway that has seen the warrant itself stays KILLED, and takes two keys to release.
         receiver=Receiver.EXECUTOR_AND_GATEWAY if action == WarrantPurpose.KILL.value else Receiver.EXECUTOR,
-        path="/kill",
+        path=_PATHS[action],
         ring=ring,
         nonce=nonce,
         now_ns=now_ns,
+        lifetime_ms=armed_days * _DAY_MS if action == ARM else LIFETIME_MS,
     )
+
+
+def _day(now_ns: int, days: int) -> str:
+    return f"{datetime.fromtimestamp(now_ns // NS_PER_S + days * 86_400, tz=UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def draft_release(
@@ -183,6 +200,7 @@ def _draft(
     nonce: str,
     now_ns: int,
     change: bytes = b"",
+    lifetime_ms: int = LIFETIME_MS,
 ) -> Draft:
     plain = neutralise(words, limit=MAX_WORDS_CHARACTERS)[:MAX_WORDS_CHARACTERS]
     warrant = Warrant(
@@ -196,7 +214,7 @@ def _draft(
         subject=subject,
         nonce=nonce,
         words=plain,
-        expires_at_ms=now_ns // NS_PER_MS + LIFETIME_MS,
+        expires_at_ms=now_ns // NS_PER_MS + lifetime_ms,
     )
     return Draft(
         action=action,

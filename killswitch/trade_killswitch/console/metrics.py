@@ -25,6 +25,8 @@ class Action(StrEnum):
     ACKNOWLEDGE = "acknowledge"
     KILL = "kill"
     DRILL = "drill"
+    ARM = "arm"
+    DISARM = "disarm"
     RELEASE = "release"
     RING = "ring"
 

@@ -142,6 +142,33 @@ async def test_touch_over_what_was_shown_is_a_warrant_that_the_executor_takes(ce
     assert (handed["action"], handed["shown"]) == (purpose, shown["words"])
 
 
+@pytest.mark.parametrize(("days", "lifetime_ms"), [(1, 86_400_000), (89, 89 * 86_400_000)])
+async def test_automatic_kill_is_armed_for_so_many_days_and_disarmed(
+    ceremony: Ceremony, days: int, lifetime_ms: int
+) -> None:
+    ceremony.world.executor.answers["/arm"] = {"armed": {"is_armed": True}}
+    ceremony.world.executor.answers["/disarm"] = {"armed": {"is_armed": False}}
+    ceremony.drafts("arm", subject="arm:x", words="ARM an automatic KILL.")
+    shown = await ceremony.draft("arm", days=days)
+    assert shown["words"].startswith("ARM an automatic KILL. It lapses on 20")
+    assert (await ceremony.hand_over(shown, by=KEYS[:1])).json()["said"] == "the kill executor: armed"
+    signed = ceremony.opened(ceremony.world.executor, "/arm")
+    check_order(signed, purpose=WarrantPurpose.ARM, audience="executor", subject="arm:x")
+    now_ms = ceremony.world.clock.wall_ns() // NS_PER_MS
+    check_in_time(signed.warrant, now_ms=now_ms)
+    assert signed.warrant.expires_at_ms - now_ms == lifetime_ms
+    ceremony.drafts("disarm", subject="disarm", words="DISARM.")
+    answer = await ceremony.hand_over(await ceremony.draft("disarm"), by=KEYS[1:])
+    assert answer.json()["said"] == "the kill executor: not armed"
+    signed = ceremony.opened(ceremony.world.executor, "/disarm")
+    assert signed.warrant.expires_at_ms - now_ms <= 300_000
+
+
+@pytest.mark.parametrize("days", [0, 90, -1, 1.5, "30"])
+async def test_automatic_kill_of_no_or_too_many_days_is_not_drafted(ceremony: Ceremony, days: Any) -> None:
+    assert (await ceremony.world.post("/draft", {"action": "arm", "days": days})).status_code == 422
+
+
 async def test_kill_goes_on_with_whoever_answers(ceremony: Ceremony) -> None:
     ceremony.drafts("kill")
     shown = await ceremony.draft("kill")
