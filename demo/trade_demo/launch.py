@@ -25,12 +25,14 @@ from trade_demo.process import (
     failure_of,
     minimal_environment,
     run_to_end,
+    service_command,
     start_process,
     stop_processes,
     watch,
 )
 from trade_demo.scenarios.play import play
 from trade_demo.scenarios.stage import Stage
+from trade_demo.software_keys import SoftwareKeys
 from trade_demo.stack import (
     CONSOLE,
     EXECUTOR,
@@ -145,6 +147,9 @@ class Stack:
     async def play(self, scenario: Scenario) -> Verdict:
         """Play a scenario on the running stack; answers how it ended, with its evidence in the view."""
         assert self.exchange is not None
+        if scenario is Scenario.DRILL:
+            for item in self.running:
+                item.is_stopping |= item.spec.name == "freqtrade"  # the kill ends it
         async with contextlib.AsyncExitStack() as clients:
             enter = clients.enter_async_context
             operator = read_handover(self._files.handover("gateway", "operator"))
@@ -156,6 +161,12 @@ class Stack:
                 gateway=await enter(http_client(operator.url, headers=_bearer(operator.token.reveal()))),
                 watchdog=await enter(http_client(watched.url, headers=_bearer(watched.token.reveal()))),
                 files=self._files,
+                account=self.exchange.account,
+                keys=SoftwareKeys(
+                    folder=self._files.security_keys,
+                    command=service_command("simulator", "trade-security-key"),
+                    run=lambda command: self._run("security-keys", command),
+                ),
                 view=self._view,
                 clock=self._clock,
             )

@@ -23,7 +23,6 @@ MIN_BASE_PORT = 1024
 MAX_BASE_PORT = 65_000
 REPLAY_PREFIX = "replay="
 REPLAY_SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
-DRILL_REFUSAL = "--scenario drill: comes with a later version, together with the kill switch that it shows"
 
 
 class Bot(StrEnum):
@@ -73,8 +72,6 @@ def parse_options(arguments: Sequence[str]) -> Options:
     """Parse a command line. Exits with code 2 and a message that names the option when it makes no sense."""
     parser = _parser()
     found = parser.parse_args(arguments)
-    if found.scenario == Scenario.DRILL:
-        parser.error(DRILL_REFUSAL)
     if found.scenario == Scenario.CRASH and found.policy is not None:
         parser.error("--scenario crash: brings a policy of its own, without the coin that falls; leave --policy out")
     replays = tuple(item for item in found.market or () if item is not None)

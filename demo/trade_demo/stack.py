@@ -111,6 +111,11 @@ class Files:
         """Return freqtrade's user data folder."""
         return self.root / "freqtrade" / "user_data"
 
+    @property
+    def security_keys(self) -> Path:
+        """Return the folder of the simulated security keys."""
+        return self.root / "security-keys"
+
     def settings(self, service: str) -> Path:
         """Return the settings file of a service."""
         return self.root / service / f"{service}.toml"
@@ -168,7 +173,12 @@ class Files:
 
     def make_folders(self) -> None:
         """Create every folder. The root itself must exist."""
-        for folder in (self.logs, *(self.root / service for service in SERVICES), self.freqtrade_data):
+        for folder in (
+            self.logs,
+            *(self.root / service for service in SERVICES),
+            self.freqtrade_data,
+            self.security_keys,
+        ):
             folder.mkdir(mode=0o700)
 
 
@@ -362,6 +372,7 @@ def write_executor_settings(files: Files, *, exchange: ExchangeCredentials, has_
             "kill_spot": "hold",
             "kill_linear": "flatten",
             "kill_inverse": "flatten",
+            "secret_files": [str(files.secrets("gateway")), str(files.handover("gateway", "freqtrade"))],
             "ring_file": str(files.ring),
             "socket": str(files.executor_socket),
             **({"bot_host": "process", "bot_pid_file": str(files.bot_pid)} if has_bot else {}),

@@ -43,14 +43,10 @@ def test_options_all_given_are_taken_over(tmp_path: Path) -> None:
     assert (options.base_port, options.is_json) == (22000, True)
 
 
-@pytest.mark.parametrize("scenario", [scenario for scenario in Scenario if scenario is not Scenario.DRILL])
+@pytest.mark.parametrize("scenario", list(Scenario))
 def test_options_scenario_is_taken(scenario: Scenario) -> None:
     assert parse_options(["--scenario", scenario.value]).scenario is scenario
     assert parse_options([]).scenario is None
-
-
-def test_options_drill_is_refused_as_not_in_this_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "comes with a later version" in refused(["--scenario", "drill"], capsys)
 
 
 def test_options_crash_brings_its_own_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

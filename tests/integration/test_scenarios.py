@@ -40,3 +40,14 @@ def test_leaked_key_is_found(tmp_path: Path) -> None:
     shown = played(tmp_path, "leak")
     assert "the key sentinel found" in shown
     assert "nobody expects it; it may use Spot" in shown
+
+
+def test_drill_stops_everything_and_proves_it(tmp_path: Path) -> None:
+    shown = played(tmp_path, "drill")
+    evidence = "\n".join(line for line in shown.splitlines() if line.startswith("  - "))
+    assert "two security keys are enrolled" in evidence
+    assert "the kill drill is complete and proved after" in evidence
+    for part in ("the gateway refuses what adds risk", "secrets are destroyed", "the exchange refuses the old keys"):
+        assert part in evidence, evidence
+    assert "the exchange itself shows 0 orders, 0 positions, 0 keys of the account" in evidence
+    assert "the gateway says HALTED" in evidence

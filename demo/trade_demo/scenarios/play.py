@@ -7,7 +7,7 @@ from typing import Final
 
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_demo.options import Scenario
-from trade_demo.scenarios import crash, leak, rogue, tamper
+from trade_demo.scenarios import crash, drill, leak, rogue, tamper
 from trade_demo.scenarios.stage import ScenarioFailed, Stage
 from trade_demo.verdict import FAILED, GOOD, Verdict
 
@@ -16,6 +16,7 @@ _PLAYS: Final[Mapping[Scenario, Callable[[Stage], Awaitable[None]]]] = {
     Scenario.ROGUE: rogue.play,
     Scenario.LEAK: leak.play,
     Scenario.TAMPER: tamper.play,
+    Scenario.DRILL: drill.play,
 }
 
 

@@ -16,6 +16,7 @@ import httpx
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_demo.exchange_reader import get_json
+from trade_demo.software_keys import SoftwareKeys
 from trade_demo.stack import Files
 from trade_demo.view import HappeningKind, View
 
@@ -35,6 +36,8 @@ class Stage:
     gateway: httpx.AsyncClient
     watchdog: httpx.AsyncClient
     files: Files
+    account: str
+    keys: SoftwareKeys
     view: View
     clock: Clock
     evidence: list[str] = field(default_factory=list)
