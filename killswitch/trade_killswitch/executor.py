@@ -70,6 +70,7 @@ class Executor:
         self._authorisation = authorisation
         self._automatic = automatic
         self._outbox = outbox
+        self._metrics = metrics
         self._clock = clock
         self._sweeper = parts.sweeper
         self._secret_names = () if parts.secrets is None else tuple(parts.secrets.names)
@@ -100,6 +101,8 @@ class Executor:
     def status(self) -> dict[str, Any]:
         """Say what the executor is ready for and what it does."""
         self._recorder.update_gauges()
+        armed = self._automatic.status()
+        self._metrics.armed.set(armed["is_armed"])
         return {
             "environment": self._settings.environment,
             "deployment": self.rings.ring.deployment,
@@ -108,7 +111,7 @@ class Executor:
             "ring": self.rings.describe(),
             "exit_key": self._readiness.exit_key_words,
             "ready": self._readiness.status(),
-            "armed": self._automatic.status(),
+            "armed": armed,
             "kill": self._killer.status(),
             "drill": self._drills.status(),
             "sweep": self._sweeper.status(),

@@ -1,4 +1,4 @@
-"""The gateway's admin listener as the executor uses it: halt, and be told that it is so. Bounded."""
+"""The gateway's admin listener as the executor uses it: halt, hand the kill's warrant on, be told that it is so."""
 
 from __future__ import annotations
 
@@ -55,6 +55,17 @@ class GatewayHalt:
             raise GatewayNotHalted(f"the gateway refuses to halt: HTTP {status}")
         return _parsed(raw)
 
+    async def kill(self, envelope: bytes, *, within_s: float) -> Halted:
+        """Hand on the warrant that ordered a kill, which the gateway verifies itself. Raises GatewayNotHalted."""
+        try:
+            async with asyncio.timeout(within_s):
+                status, raw = await self._ask("POST", "/kill", envelope)
+        except TimeoutError:
+            raise GatewayNotHalted(f"the gateway does not take the warrant within {within_s:.1f} s") from None
+        if status != httpx.codes.OK:
+            raise GatewayNotHalted(f"the gateway does not take the warrant: HTTP {status}")
+        return _parsed(raw)
+
     async def look(self) -> None:
         """See that the gateway answers and knows us. Raises GatewayNotHalted."""
         status, _ = await self._ask("GET", "/state", b"")
@@ -82,8 +93,8 @@ class GatewayHalt:
 def _parsed(raw: bytes) -> Halted:
     try:
         content = json.loads(raw)
-        state, in_flight = content["trading_state"], len(content["in_flight"])
-    except (ValueError, LookupError, TypeError, RecursionError):
+        state, in_flight = content["trading_state"], len(content.get("in_flight", ()))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise GatewayNotHalted("the gateway answers something else than its state") from None
     if state not in _REFUSING:
         raise GatewayNotHalted("the gateway answers, and is not halted")

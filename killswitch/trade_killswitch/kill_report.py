@@ -6,7 +6,7 @@ Both say the same: how it stands as a whole, each step by name with its time and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from trade_journal.log.rows import Fields
 from trade_killswitch.kill_order import KillOrder
@@ -55,6 +55,8 @@ def sentence(order: KillOrder, progress: Progress, *, took_s: float) -> str:
             return f"the {what} is proved after {took_s:.1f} s; people are being told"
         case Verdict.PENDING:
             return f"the {what} is PENDING after {took_s:.1f} s: {names}; the rest is done, and these are tried again"
+        case verdict:
+            assert_never(verdict)
 
 
 def report(order: KillOrder, progress: Progress, *, began_at_ns: int, now_s: float) -> dict[str, Any]:

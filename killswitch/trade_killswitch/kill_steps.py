@@ -28,7 +28,7 @@ from trade_killswitch.exchange import ExitExchange
 from trade_killswitch.exit_orders import ExitOrders
 from trade_killswitch.flatten_flow import Closing, FlattenFlow, PlaceExits, ReadOpen, Unreadable, flatten
 from trade_killswitch.flatten_plan import Settled, named
-from trade_killswitch.gateway_halt import GatewayHalt
+from trade_killswitch.gateway_halt import GatewayHalt, GatewayNotHalted
 from trade_killswitch.kill_order import KillOrder
 from trade_killswitch.procedure import Outcome, Progress, Status, Step, Tried
 from trade_killswitch.recorder import Recorder
@@ -38,6 +38,7 @@ from trade_killswitch.sweep_plan import Reading, plan
 from trade_killswitch.sweeper import Sweeper
 
 GATEWAY_CANCELS_WITHIN_S: Final = 5.0
+REFUSE_WITHIN_S: Final = 0.8
 LOOK_EVERY_S: Final = 0.2
 NAMES_SHOWN: Final = 8
 NAME_CHARACTERS_MAX: Final = 64
@@ -64,9 +65,10 @@ class Parts:
 
 @dataclass(slots=True, kw_only=True)
 class KillMemory:
-    """What the steps of one kill tell each other: the ids of every key that was to be deleted."""
+    """What the steps of one kill share: the ids of every key that was to be deleted, and the warrant of a person."""
 
     keys: set[str] = field(default_factory=set)
+    warrant: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +112,17 @@ class KillSteps:
     async def _refuse(self) -> Tried:
         if self.parts.gateway is None:
             return _failed("no gateway is set up (setting gateway_handover)")
+        began_ns = self.parts.clock.monotonic_ns()
         halted = await self.parts.gateway.halt(f"kill {self.order.kill_id}: {self.order.reason}")
-        return _done(trading_state=halted.trading_state, in_flight=halted.in_flight)
+        left_s = REFUSE_WITHIN_S - (self.parts.clock.monotonic_ns() - began_ns) / NS_PER_S
+        state, note = halted.trading_state, ""
+        if self.memory.warrant and left_s > 0:
+            # So that its release takes two keys. It refuses already: what becomes of this changes nothing about that.
+            try:
+                state = (await self.parts.gateway.kill(self.memory.warrant, within_s=left_s)).trading_state
+            except GatewayNotHalted as error:
+                note = str(error)
+        return _done(trading_state=state, in_flight=halted.in_flight, warrant=note)
 
     async def _bot(self) -> Tried:
         if self.parts.bot is None:
@@ -305,7 +316,7 @@ def adds_risk(readings: Sequence[Reading]) -> bool:
 
 
 def _done(**evidence: Scalar) -> Tried:
-    return Tried(outcome=Outcome.DONE, evidence=evidence)
+    return Tried(outcome=Outcome.DONE, evidence=_evidence(evidence))
 
 
 def _failed(why: str, evidence: Mapping[str, Scalar] | None = None) -> Tried:

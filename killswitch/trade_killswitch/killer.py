@@ -23,7 +23,7 @@ from trade_core.clock import NS_PER_S
 from trade_core.errors import TradeError
 from trade_journal.log.rows import Fields, Row, RowKind
 from trade_journal.writer.writer import JournalWriter
-from trade_killswitch.kill_order import KillOrder, KillRefused, order_of
+from trade_killswitch.kill_order import Authority, KillOrder, KillRefused, order_of
 from trade_killswitch.kill_report import report, report_fields, sentence, unfinished
 from trade_killswitch.kill_steps import KillMemory, KillSteps, Parts
 from trade_killswitch.metrics import ExecutorMetrics
@@ -103,7 +103,7 @@ class Killer:
         if kill is not None and (self.is_running or kill.order.kill_id == order.kill_id):
             return KillBegun(kill_id=kill.order.kill_id, is_new=False)
         self._record(RowKind.KILL_ORDERED, {**order.fields(), **authorisation, "asked_by": by})
-        self._start(order, fresh())
+        self._start(order, fresh(), memory=KillMemory(warrant=_warrant(order, authorisation)))
         return KillBegun(kill_id=order.kill_id, is_new=True)
 
     def take_up_again(self) -> str:
@@ -122,8 +122,8 @@ class Killer:
         found = await _last_kill(journal)
         if found is None:
             return False
-        order, rows, keys = found
-        progress, memory = restored(rows), KillMemory(keys=set(keys))
+        order, rows, memory = found
+        progress = restored(rows)
         begun = any(state.tries for state in progress.values())
         if begun and is_over({**progress, Step.TELL: noted(progress, Step.TELL, _TOLD, now_s=0)[Step.TELL]}):
             self._kill = self._made(order, progress, memory)
@@ -301,8 +301,8 @@ def _untried(progress: Progress) -> Progress:
     return progress
 
 
-async def _last_kill(journal: JournalWriter) -> tuple[KillOrder, list[Fields], list[str]] | None:
-    """Read the last kill that was ordered, its steps in order and the keys that it listed. Raises JournalError."""
+async def _last_kill(journal: JournalWriter) -> tuple[KillOrder, list[Fields], KillMemory] | None:
+    """Read the last kill that was ordered, its steps in order and what they shared. Raises JournalError."""
     steps: list[Row] = []
     end = journal.end
     while end > 0:
@@ -316,7 +316,7 @@ async def _last_kill(journal: JournalWriter) -> tuple[KillOrder, list[Fields], l
     return None
 
 
-def _read(ordered: Row, rows: Sequence[Row]) -> tuple[KillOrder, list[Fields], list[str]] | None:
+def _read(ordered: Row, rows: Sequence[Row]) -> tuple[KillOrder, list[Fields], KillMemory] | None:
     try:
         order = order_of(ordered.fields)
     except KillRefused as error:
@@ -325,4 +325,13 @@ def _read(ordered: Row, rows: Sequence[Row]) -> tuple[KillOrder, list[Fields], l
     own = [row for row in rows if row.fields.get("kill_id") == order.kill_id]
     listed = [row.fields.get("keys") for row in own if row.kind is RowKind.KILL_KEYS_LISTED]
     keys = [key for names in listed if isinstance(names, list | tuple) for key in names if isinstance(key, str)]
-    return order, [row.fields for row in own if row.kind is RowKind.KILL_STEP], keys
+    memory = KillMemory(keys=set(keys), warrant=_warrant(order, ordered.fields))
+    return order, [row.fields for row in own if row.kind is RowKind.KILL_STEP], memory
+
+
+def _warrant(order: KillOrder, fields: Fields) -> bytes:
+    """Return the envelope by which a person ordered this kill; of a drill, or a standing warrant, none."""
+    pieces = fields.get("warrant")
+    if order.is_drill or order.authority is Authority.STANDING_WARRANT or not isinstance(pieces, list | tuple):
+        return b""
+    return "".join(str(piece) for piece in pieces).encode()

@@ -53,6 +53,7 @@ class ExecutorMetrics:
             "trade_executor_key_verified", "1 once the exit key was found to have no more power than it needs"
         )
         self.ready = self._gauge("trade_executor_ready", "1 when the last look showed every part that a kill needs")
+        self.armed = self._gauge("trade_executor_armed", "1 while a standing warrant holds and every part is ready")
         self.kill_running = self._gauge("trade_executor_kill_running", "1 while a kill is not complete and goes on")
         self.kill_steps_pending = self._gauge(
             "trade_executor_kill_steps_pending", "Steps of a kill that are out of their time and tried again"

@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
-from typing import Final
+from typing import Final, assert_never
 
 from trade_journal.log.rows import Fields, Scalar
 
@@ -222,6 +222,8 @@ def noted(progress: Progress, step: Step, tried: Tried, *, now_s: float) -> Prog
             changed = replace(changed, status=status, next_try_s=now_s + _pause_s(state))
         case Outcome.DONE | Outcome.NOT_NEEDED | Outcome.SHORT:
             changed = replace(changed, status=Status(tried.outcome.value), ended_s=now_s)
+        case _:
+            assert_never(tried.outcome)
     return {**progress, step: changed}
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum, unique
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from trade_core.canonical import canonical_json
 from trade_killswitch.kill_order import Endings
@@ -111,6 +111,8 @@ def judge(terms: Terms, condition: Condition, own: OwnView) -> Judgement:
             return Judgement(holds=own.has_order, why=words)
         case Condition.FORKED_JOURNAL:
             return Judgement(holds=False, why="a fork cannot be confirmed here")
+        case _:
+            assert_never(condition)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

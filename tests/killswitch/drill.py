@@ -50,7 +50,8 @@ async def kills(
         refused_s = next(step["ended_s"] for step in report["steps"] if step["step"] == "refuse")
         done.append(Done(verdict=report["verdict"], took_s=report["took_s"], refused_s=refused_s))
         if says:
-            sys.stdout.write(f"{number + 1:4} {report['verdict']:<9} {report['took_s']:6.2f} s\n")
+            steps = " ".join(f"{step['step']} {step['ended_s']:.2f}" for step in report["steps"] if step["ended_s"])
+            sys.stdout.write(f"{number + 1:4} {report['verdict']:<9} {report['took_s']:6.2f} s  {steps}\n")
             sys.stdout.flush()
     return done
 
