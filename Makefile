@@ -12,7 +12,7 @@ ARGS ?=
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check lint fast-tests coverage mutate redteam hostile days simulate year crash grow drill bench bench-setup bench-clients load format locks clean
+.PHONY: help setup demo test check lint fast-tests system-packages coverage mutate redteam hostile days simulate year crash grow drill bench bench-setup bench-clients load format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -75,6 +75,9 @@ lint: .venv/tests/.ready
 fast-tests: .venv/tests/.ready
 	$(TESTS)/pytest -q -m "not slow and not hypothesis" -n 3
 
+system-packages:
+	tests/system-packages
+
 # Only the pure core's own tests, and of them not the random ones: what luck or other tests touch proves nothing.
 coverage: .venv/tests/.ready
 	mkdir -p build/coverage
@@ -83,12 +86,12 @@ coverage: .venv/tests/.ready
 	$(TESTS)/coverage combine --quiet
 	$(TESTS)/coverage report --include=$$($(TESTS)/python tests/proof/modules.py modules)
 
-# Two environments at a time: one is unpacked while the other is compiled. The slow tests wait more than they compute.
+# Two environments at a time: one is unpacked while the other is compiled, and system packages come down beside them. The
+# slow tests wait more than they compute.
 test:
-	$(MAKE) --no-print-directory -j 2 setup
+	$(MAKE) --no-print-directory -j 3 system-packages setup
 	$(MAKE) --no-print-directory check coverage
 	$(TESTS)/pytest -q -m "hypothesis and not slow" -n 2
-	tests/system-packages
 	$(TESTS)/pytest -q -m "slow and not attack" -n 3 --dist loadfile --no-loadscope-reorder --durations=12
 	@echo "Left out: the attacks on a running stack (tests/redteam), which take minutes: make redteam"
 	@echo "Left out: a race of the hostile bot against real makers (tests/hostile), which needs a quiet machine: make hostile"

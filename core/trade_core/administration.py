@@ -103,12 +103,16 @@ class AdminAddress:
 
     def client(self, **options: Any) -> httpx.Client:
         """Make a client that believes neither proxies nor redirects."""
-        transport = None if self.socket is None else httpx.HTTPTransport(uds=str(self.socket))
+        transport = None if self.socket is None else httpx.HTTPTransport(uds=str(self.socket), verify=tls_context())
         return httpx.Client(base_url=self.url, transport=transport, **_STRICT, verify=tls_context(), **options)
 
     def async_client(self, *, limits: httpx.Limits, **options: Any) -> httpx.AsyncClient:
         """Make the same for an event loop."""
-        transport = None if self.socket is None else httpx.AsyncHTTPTransport(uds=str(self.socket), limits=limits)
+        transport = (
+            None
+            if self.socket is None
+            else httpx.AsyncHTTPTransport(uds=str(self.socket), limits=limits, verify=tls_context())
+        )
         return httpx.AsyncClient(
             base_url=self.url, transport=transport, limits=limits, **_STRICT, verify=tls_context(), **options
         )
