@@ -17,7 +17,7 @@ from trade_core.logs import configure_logging
 from trade_core.secrets import read_secret_file
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
-from trade_core.trust.release_subject import RELEASABLE_RUNGS
+from trade_core.trust.release_subject import HIGH_WATER, RELEASABLE_RUNGS
 from trade_gateway.doctor.command import add_doctor, examine
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
 from trade_gateway.identity import HANDOVER_FOLDER, require_uninitialised
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rebase",
         action="append",
         default=[],
-        choices=RELEASABLE_RUNGS,
+        choices=(*RELEASABLE_RUNGS, HIGH_WATER),
         help="a rung of the watchdog's ladder whose window begins anew at the equity of the release; may be repeated",
     )
     return parser

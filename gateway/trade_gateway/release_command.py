@@ -20,7 +20,7 @@ from trade_core.logs import neutralise
 from trade_core.ring_keeper import current_ring
 from trade_core.secrets import read_secret_file
 from trade_core.trust.policy_warrant import AUDIENCE
-from trade_core.trust.release_subject import parse_release_subject, release_subject
+from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject, release_subject
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, warrant_bytes
 from trade_gateway.identity import HANDOVER_FOLDER
@@ -50,7 +50,11 @@ def draft_release(settings: GatewaySettings, path: Path, *, reason: str, rebased
     subject = release_subject(parse_release_subject(subject).sequence, rungs=rebased)
     words = _words(state, reason, rebased=parse_release_subject(subject).rungs)
     _write(path, _warrant(settings, subject, words, purpose=WarrantPurpose.RELEASE))
-    keys = "two different security keys sign" if state.get("trading_state") == "KILLED" else "a security key signs"
+    keys = (
+        "two different security keys sign"
+        if state.get("trading_state") == "KILLED" or HIGH_WATER in rebased
+        else "a security key signs"
+    )
     return f"{path}: drafted, {keys} it within {WARRANT_LIFETIME_MS // 1000} s: {words}"
 
 

@@ -23,7 +23,7 @@ from trade_core.clock_watch import ClockWatch
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease
 from trade_core.trust.policy_warrant import AUDIENCE
-from trade_core.trust.release_subject import parse_release_subject, release_subject
+from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject, release_subject
 from trade_core.trust.ring import SIMULATED, KeyRing
 from trade_core.trust.signed_warrant import SignedWarrant, check_order, open_warrant, require_two_keys
 from trade_core.trust.succession import MIN_CREDENTIALS
@@ -267,10 +267,11 @@ class StateKeeper:
 
     def _check_names(self, signed: SignedWarrant, *, latch_sequence: int, latch: TradingState) -> None:
         """Check that a warrant is for us and this latch; which rungs it re-bases besides is the watchdog's affair."""
-        if parse_release_subject(signed.warrant.subject).sequence != latch_sequence:
+        subject = parse_release_subject(signed.warrant.subject)
+        if subject.sequence != latch_sequence:
             raise NotTrusted("warrant: subject is not what it must be here")
         check_order(signed, purpose=WarrantPurpose.RELEASE, audience=AUDIENCE, subject=signed.warrant.subject)
-        if latch >= TradingState.KILLED:
+        if latch >= TradingState.KILLED or HIGH_WATER in subject.rungs:
             require_two_keys(signed)
 
     async def work(self, *, is_journal_writable: bool) -> None:

@@ -175,7 +175,7 @@ async def test_keeper_release_may_name_rungs_of_the_watchdog(keeper: StateKeeper
     assert keeper.latched() is TradingState.ACTIVE
 
 
-@pytest.mark.parametrize("rungs", ["+high_water", "+monthly+daily", "+", "+yearly"])
+@pytest.mark.parametrize("rungs", ["+high_water+daily", "+monthly+daily", "+", "+yearly"])
 async def test_keeper_release_that_names_other_rungs_is_refused(
     keeper: StateKeeper, clock: ManualClock, rungs: str
 ) -> None:
@@ -207,6 +207,17 @@ async def test_keeper_release_after_a_kill_takes_two_different_keys(keeper: Stat
     await keeper.accept_release(raw)
     await work_after(keeper, clock, RELEASE_DELAY_S + 1)
     assert keeper.latched() is TradingState.ACTIVE
+
+
+async def test_keeper_release_that_rebases_the_high_water_mark_takes_two_different_keys(
+    keeper: StateKeeper, clock: ManualClock
+) -> None:
+    await keeper.latch(TradingState.HALTED, reason="x", by="watchdog")
+    subject = f"{keeper.describe()['latch_subject']}+high_water"
+    with pytest.raises(NotTrusted, match="two different security keys"):
+        await keeper.accept_release(warrant(keeper, clock, subject=subject))
+    answer = await keeper.accept_release(warrant(keeper, clock, subject=subject, by=KEYS))
+    assert answer["takes_effect_in_s"] == RELEASE_DELAY_S
 
 
 def killing(clock: ManualClock, *, by: Sequence[FastKey] = KEYS[:1], **change: Any) -> bytes:

@@ -332,12 +332,25 @@ def test_release_rebases_the_named_windows_and_never_the_mark() -> None:
         assert (change.peak, change.drawdown) == (Decimal("0.85"), Decimal(0))
     assert walk.ceiling is Ceiling.ACTIVE
     assert walk.ladder.peaks() == {**dict.fromkeys(RELEASABLE, Decimal("0.85")), Rung.HIGH_WATER: Decimal(1)}
-    walk.stand("0.82", samples=2)
-    assert walk.ladder.rebase(Rung.HIGH_WATER) is None
-    walk.take("0.82")
+    walk.stand("0.82", samples=3)
     assert walk.changes[3:] == [("high_water", "fired")]
-    assert walk.ladder.rebase(Rung.HIGH_WATER) is None
     assert walk.ceiling is Ceiling.HALTED
+
+
+def test_release_after_a_kill_rebases_the_mark() -> None:
+    walk = begun().stand("0.82")
+    for rung in Rung:
+        change = walk.ladder.rebase(rung)
+        assert change is not None
+        assert (change.move, change.peak, change.drawdown) == (Move.REBASED, Decimal("0.82"), Decimal(0))
+    assert walk.ceiling is Ceiling.ACTIVE
+    assert set(walk.ladder.peaks().values()) == {Decimal("0.82")}
+    again = Ladder(THRESHOLDS)
+    again.recall_peak(Decimal(1), observed_ms=0)
+    for rung in Rung:
+        again.recall_rebase(rung, Decimal("0.82"), observed_ms=1)
+    again.restore(walk.ladder.memory())
+    assert again.peaks() == walk.ladder.peaks()
 
 
 def test_rung_that_the_release_does_not_name_stays_fired() -> None:
@@ -348,7 +361,8 @@ def test_rung_that_the_release_does_not_name_stays_fired() -> None:
 
 
 def test_release_before_any_sample_rebases_nothing() -> None:
-    assert Ladder(THRESHOLDS).rebase(Rung.DAILY) is None
+    for rung in Rung:
+        assert Ladder(THRESHOLDS).rebase(rung) is None
 
 
 @pytest.mark.parametrize("rung", RELEASABLE)

@@ -121,6 +121,7 @@ async def test_release_after_a_kill_takes_two_different_keys(caplog: pytest.LogC
     assert "two different security keys" in caplog.text
     assert await rungs_in(killed, released("latch:0+daily", by=KEYS)) == (Rung.DAILY,)
     assert await rungs_in(halted(), killed, released("latch:1+daily", by=KEYS)) == (Rung.DAILY,)
+    assert await rungs_in(halted(), released("latch:0+high_water", by=KEYS)) == (Rung.HIGH_WATER,)
     # The latch is read from the copy itself, so that a start that goes on behind it knows what it was.
     it = reading(journal(killed, released("latch:0+daily")), Position(rows=1, latch=0))
     assert await it.read_on() == ()
@@ -146,7 +147,7 @@ async def test_warrant_of_before_any_halt_releases_nothing() -> None:
         {"audience": "watchdog"},
         {"account": "1003"},
         {"ring_hash": "other"},
-        {"subject": "latch:0+high_water"},
+        {"subject": "latch:0+high_water"},  # by one key
         {"subject": "policy:0"},
     ],
 )

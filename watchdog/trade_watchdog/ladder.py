@@ -58,7 +58,7 @@ class Rung(Enum):
 
 
 RELEASABLE: Final = (Rung.DAILY, Rung.WEEKLY, Rung.MONTHLY)
-"""What a release of a halt may re-base. The high-water mark is not among them."""
+"""What a release of a halt may re-base. The high-water mark is not among them: it takes two security keys."""
 
 
 @unique
@@ -226,11 +226,11 @@ class Ladder:
         return self._enter(rung, Stage.ACKNOWLEDGED, Move.ACKNOWLEDGED)
 
     def rebase(self, rung: Rung) -> Change | None:
-        """A release names this rung: its window begins anew at the last price. None without a price, or a window."""
-        window, price = self._windows.get(rung), self._samples.last
-        if window is None or price is None:
+        """A release names this rung: its window, or the mark, begins anew at the last price. None without a price."""
+        price = self._samples.last
+        if price is None:
             return None
-        window.rebase(price, at_ms=self._observed_ms)
+        self.recall_rebase(rung, price, observed_ms=self._observed_ms)
         return self._enter(rung, Stage.ARMED, Move.REBASED)
 
     def raise_peaks(self, peaks: Mapping[Rung, Decimal]) -> None:
@@ -268,8 +268,11 @@ class Ladder:
         self._raise_mark(high)
 
     def recall_rebase(self, rung: Rung, price: Decimal, *, observed_ms: int) -> None:
-        """Re-base a window as a release did then; to be told in order with the peaks."""
-        self._windows[rung].rebase(price, at_ms=observed_ms)
+        """Re-base a window, or the mark, as a release did then; to be told in order with the peaks."""
+        if rung is Rung.HIGH_WATER:
+            self._high_water = price
+        else:
+            self._windows[rung].rebase(price, at_ms=observed_ms)
 
     def restore(self, memory: LadderMemory) -> None:
         """Take over where everything stood."""

@@ -2,8 +2,9 @@
 
 Guarantees
 - A release counts when its row holds a warrant that a security key of the ring touched, for this deployment,
-  environment, account and ring, whose subject names the last row before it that latched HALTED or KILLED; after KILLED,
-  two different keys. So none counts twice, and none that was meant for another halt.
+  environment, account and ring, whose subject names the last row before it that latched HALTED or KILLED. After KILLED,
+  and where it re-bases the high-water mark, by two different keys. So none counts twice, and none that was meant for
+  another halt.
 - Rows are read from the witness's copy, in order and once: `position` outlives the process with the rest of the memory.
 - Of what the gateway was told, the last row read counts. It can only raise peaks, so that an owned gateway that writes
   false ones brings a halt nearer and never further away.
@@ -26,7 +27,7 @@ from trade_core.errors import InvalidNumber
 from trade_core.money import parse_decimal
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import AUDIENCE
-from trade_core.trust.release_subject import parse_release_subject
+from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject
 from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import check_order, open_warrant, require_two_keys
 from trade_core.trust.warrant import WarrantPurpose
@@ -121,7 +122,7 @@ class Releases:
             signed = open_warrant(_warrant_in(row), ring=self._ring)
             subject = parse_release_subject(signed.warrant.subject)
             check_order(signed, purpose=WarrantPurpose.RELEASE, audience=AUDIENCE, subject=signed.warrant.subject)
-            if _ceiling_at(copy, latch) == _KILLED:
+            if _ceiling_at(copy, latch) == _KILLED or HIGH_WATER in subject.rungs:
                 require_two_keys(signed)
         except NotTrusted as error:
             _log.error("row %d of the gateway's journal says released, and is not believed: %s", row.seq, error)

@@ -1,7 +1,8 @@
 """What a release warrant names: the row of the latch that it lifts, and the rungs of the ladder that it re-bases.
 
 The gateway lifts the latch, the watchdog re-bases the rungs; each reads the subject and verifies the warrant by itself.
-The high-water mark is no rung that a release can name.
+Naming the high-water mark, from which the kill is measured, takes two different security keys, as any release after a
+kill does.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Final
 from trade_core.trust.keys import NotTrusted
 
 RELEASABLE_RUNGS: Final = ("daily", "weekly", "monthly")
-_SUBJECT: Final = re.compile(r"latch:(0|[1-9][0-9]{0,15})((?:\+[a-z]+)*)", re.ASCII)
+HIGH_WATER: Final = "high_water"
+_RUNGS: Final = (*RELEASABLE_RUNGS, HIGH_WATER)
+_SUBJECT: Final = re.compile(r"latch:(0|[1-9][0-9]{0,15})((?:\+[a-z_]+)*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseSubject:
-    """The sequence of the latch's row, and the rungs in the order of RELEASABLE_RUNGS."""
+    """The sequence of the latch's row, and the rungs in the order in which they are walked."""
 
     sequence: int
     rungs: tuple[str, ...] = ()
@@ -28,10 +31,10 @@ class ReleaseSubject:
 def release_subject(sequence: int, *, rungs: Iterable[str] = ()) -> str:
     """Write the subject of a release. Raises ValueError for a rung that a release cannot name."""
     named = set(rungs)
-    unknown = sorted(named - set(RELEASABLE_RUNGS))
+    unknown = sorted(named - set(_RUNGS))
     if unknown:
         raise ValueError(f"{unknown[0]}: not a rung that a release can re-base")
-    return f"latch:{sequence}" + "".join(f"+{rung}" for rung in RELEASABLE_RUNGS if rung in named)
+    return f"latch:{sequence}" + "".join(f"+{rung}" for rung in _RUNGS if rung in named)
 
 
 def parse_release_subject(text: str) -> ReleaseSubject:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.release_subject import (
+    HIGH_WATER,
     RELEASABLE_RUNGS,
     ReleaseSubject,
     parse_release_subject,
@@ -32,10 +33,11 @@ def test_subject_is_written_and_read_alike(subject: ReleaseSubject, text: str) -
 
 def test_rungs_are_written_in_one_order() -> None:
     assert release_subject(1, rungs=("monthly", "daily", "monthly")) == "latch:1+daily+monthly"
-    assert RELEASABLE_RUNGS == ("daily", "weekly", "monthly")
+    assert release_subject(1, rungs=("high_water", "daily")) == "latch:1+daily+high_water"
+    assert (RELEASABLE_RUNGS, HIGH_WATER) == (("daily", "weekly", "monthly"), "high_water")
 
 
-@pytest.mark.parametrize("rung", ["high_water", "yearly", ""])
+@pytest.mark.parametrize("rung", ["highwater", "yearly", ""])
 def test_rung_that_no_release_can_name_is_refused(rung: str) -> None:
     with pytest.raises(ValueError, match="not a rung that a release can re-base"):
         release_subject(1, rungs=("daily", rung))
@@ -53,7 +55,8 @@ def test_rung_that_no_release_can_name_is_refused(rung: str) -> None:
         ("latch:\u0661", "does not name a latch"),
         ("latch:99999999999999999", "does not name a latch"),
         ("latch:1+", "does not name a latch"),
-        ("latch:1+high_water", "does not name a latch"),
+        ("latch:1+high_water+daily", "twice or out of order"),
+        ("latch:1+high-water", "does not name a latch"),
         ("policy:1", "does not name a latch"),
         ("latch:1+yearly", "yearly: not a rung"),
         ("latch:1+monthly+daily", "twice or out of order"),
