@@ -136,15 +136,14 @@ def _object(value: object, what: str) -> Mapping[str, Any]:
 
 def _name(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
-    if not isinstance(value, str) or not 0 < len(value) <= ID_CHARACTERS_MAX or not value.isalnum():
+    if not isinstance(value, str) or len(value) > ID_CHARACTERS_MAX or not (value.isascii() and value.isalnum()):
         raise ExchangeAnswerInvalid(f"a row has no {key}")
     return value
 
 
 def _number(row: Mapping[str, Any], key: str) -> Decimal:
-    value = row.get(key)
     try:
-        return parse_exchange_decimal(value if isinstance(value, str) else "")
+        return parse_exchange_decimal(row.get(key))
     except InvalidNumber:
         raise ExchangeAnswerInvalid(f"a row has no number in {key}") from None
 

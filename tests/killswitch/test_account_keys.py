@@ -28,7 +28,9 @@ def test_key_that_does_not_say_so_is_none_that_only_reads(value: object) -> None
     assert parse_keys([row("a", read_only=value)])[0].is_read_only is False
 
 
-@pytest.mark.parametrize("bad", [None, "x", {}, row(""), row(None), row(7), row("a b"), row("a" * 65), row("a\u0661")])
+@pytest.mark.parametrize(
+    "bad", [None, "x", 7, {}, row(""), row(None), row(7), row("a b"), row("a" * 65), row("a\u0661")]
+)
 def test_list_with_a_row_without_an_id_is_unreadable(bad: object) -> None:
     with pytest.raises(ExchangeAnswerInvalid, match="without an id"):
         parse_keys([row("a"), bad])

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from trade_killswitch.kill_order import Authority, Ending, KillOrder, KillRefused, endings_of, kill_subject, order_of
+from trade_killswitch.kill_order import (
+    REASON_CHARACTERS_MAX,
+    Authority,
+    Ending,
+    KillOrder,
+    KillRefused,
+    endings_of,
+    kill_subject,
+    order_of,
+)
 from trade_killswitch.working_orders import Category
 
 MIXED = {Category.SPOT: Ending.HOLD, Category.LINEAR: Ending.FLATTEN, Category.INVERSE: Ending.HOLD}
@@ -63,6 +72,10 @@ def test_subject_says_what_becomes_of_every_category() -> None:
     for chosen in itertools.product(Ending, repeat=3):
         endings = dict(zip(Category, chosen, strict=True))
         assert endings_of(kill_subject(endings)) == endings
+
+
+def test_reasons_are_as_long_as_the_socket_takes() -> None:
+    assert REASON_CHARACTERS_MAX == 200
 
 
 @pytest.mark.parametrize(

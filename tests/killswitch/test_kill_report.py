@@ -26,6 +26,10 @@ def test_complete_kill_says_so_with_the_time_of_its_last_step() -> None:
     content = report(order(), late, began_at_ns=5, now_s=99)
     assert content["verdict"] == "complete"
     assert content["took_s"] == 4.25
+    late = {**late, Step.TELL: StepState(status=run.status(Step.TELL), ended_s=4.56789)}
+    assert report(order(), late, began_at_ns=5, now_s=99)["took_s"] == 4.568
+    assert report(order(), fresh(), began_at_ns=5, now_s=1.23456)["took_s"] == 1.235
+    assert report_fields(order(), late, now_s=9)["ended_ms"]["tell"] == 4568
     assert content["in_words"] == "the kill is complete and proved after 4.2 s"
     assert content["unfinished"] == []
     assert content["began_at_ns"] == 5
@@ -79,6 +83,10 @@ def test_printed_report_has_a_line_a_step_with_reasons_and_evidence() -> None:
     assert lines[2] == "Positions: spot hold, linear flatten, inverse hold"
     assert any(line.split() == [*STEP_WORDS[Step.REFUSE].split(), "done", "0.00", "s"] for line in lines)
     assert "      it does not answer" in lines
+    assert "      " not in lines
+    (named,) = [line for line in lines if "no order works" in line]
+    (short,) = [line for line in lines if "people are told" in line]
+    assert named.index("done") == short.index("done") == 2 + max(map(len, STEP_WORDS.values())) + 2
     assert "      proved: True" in lines
     assert any("the bot runs nowhere" in line and line.endswith("PENDING") for line in lines)
     assert printed(report_of(run)).startswith("Kill 0123456789abcdef: the kill is PENDING")
@@ -105,7 +113,7 @@ def test_words_stay_within_what_a_warrant_takes_and_hide_no_unknown() -> None:
     endings = dict.fromkeys(Category, Ending.HOLD)
     many = tuple(f"secret-{number}" for number in range(100))
     words = kill_words(account="1", environment="e", endings=endings, keys=0, secrets=many, is_drill=False)
-    assert len(words) == WORDS_CHARACTERS_MAX
+    assert len(words) == WORDS_CHARACTERS_MAX == 400
     words = kill_words(account="1", environment="e", endings=endings, keys=0, secrets=(), is_drill=False)
     assert "every API key" in words
     assert "no secrets destroyed" in words

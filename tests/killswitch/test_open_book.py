@@ -25,10 +25,16 @@ SPOT = {
 
 
 def test_open_positions_are_read_and_empty_ones_left_out() -> None:
-    rows = [ROW, {**ROW, "side": "Sell", "positionIdx": 2}, {"size": "0", "side": "", "symbol": "X"}]
+    flat = {"size": "0", "side": "", "symbol": "X"}
+    rows = [flat, ROW, flat, {**ROW, "side": "Sell", "positionIdx": 2}]
     first = Position(category=Category.LINEAR, symbol="XRPUSDT", is_long=True, size=Decimal(100), position_idx=0)
     second = Position(category=Category.LINEAR, symbol="XRPUSDT", is_long=False, size=Decimal(100), position_idx=2)
     assert parse_positions(rows, Category.LINEAR) == [first, second]
+
+
+@pytest.mark.parametrize("changed", [{"size": "0.001"}, {"symbol": "X"}, {"symbol": "X" * 64}])
+def test_small_position_and_short_and_long_name_are_read(changed: dict[str, Any]) -> None:
+    assert len(parse_positions([{**ROW, **changed}], Category.LINEAR)) == 1
 
 
 @pytest.mark.parametrize(
@@ -46,6 +52,7 @@ def test_open_positions_are_read_and_empty_ones_left_out() -> None:
         {"symbol": None},
         {"symbol": "XRP/USDT"},
         {"symbol": "X" * 65},
+        {"symbol": "XRP\u0661"},
     ],
 )
 def test_odd_position_makes_the_list_unreadable(changed: dict[str, Any]) -> None:
@@ -96,6 +103,8 @@ def test_market_of_a_contract_and_of_spot() -> None:
         quantity_min=Decimal("0.2"),
         notional_min=Decimal(5),
     )
+    small = {**LINEAR, "lotSizeFilter": {"qtyStep": "0.1", "maxOrderQty": "0.5"}}
+    assert parse_market(TICKER, small, reference=None).quantity_max == Decimal("0.5")
     spot = parse_market({"bid1Price": "", "ask1Price": "0"}, SPOT, reference=None)
     assert (spot.bid, spot.ask, spot.reference) == (None, None, None)
     assert (spot.step, spot.quantity_max, spot.quantity_min, spot.notional_min) == (

@@ -86,8 +86,10 @@ def test_key_that_was_not_armed_for_is_seen() -> None:
 
 
 def test_order_is_confirmed_when_the_exchange_shows_it() -> None:
-    assert judge(terms(), Condition.ROGUE_ORDER, OwnView(has_order=True)).holds is True
-    assert judge(terms(), Condition.ROGUE_ORDER, OwnView(has_order=False)).holds is False
+    seen = judge(terms(), Condition.ROGUE_ORDER, OwnView(has_order=True))
+    assert (seen.holds, seen.why) == (True, "the exchange shows the order")
+    unseen = judge(terms(), Condition.ROGUE_ORDER, OwnView(has_order=False))
+    assert (unseen.holds, unseen.why) == (False, "the exchange shows no such order")
 
 
 def test_fork_cannot_be_confirmed_here() -> None:
@@ -117,6 +119,7 @@ def test_results_move_the_price_and_flows_do_not() -> None:
 def test_book_begins_with_equity_and_anew_when_all_was_taken_out() -> None:
     assert sampled(None, equity=Decimal(0), flow=Decimal(0)) is None
     assert sampled(None, equity=Decimal(-1), flow=Decimal(0)) is None
+    assert after(("0.5", "0"), ("0.25", "0")) == OwnBook(units=Decimal("0.5"), price=Decimal("0.5"), peak=Decimal(1))
     assert sampled(after(("1000", "0")), equity=Decimal(0), flow=Decimal(-1000)) is None
     assert sampled(after(("1000", "0")), equity=Decimal(0), flow=Decimal(-1001)) is None
 
@@ -130,8 +133,8 @@ def test_price_of_nothing_takes_no_flow_at_it() -> None:
 
 
 def test_book_is_read_back_as_it_was_kept() -> None:
-    book = after(("1000", "0"), ("820.5", "0"))
-    assert book_of(book.content()) == book
+    for book in (after(("1000", "0"), ("820.5", "0")), after(("0.5", "0"), ("0", "0"))):
+        assert book_of(book.content()) == book
 
 
 @pytest.mark.parametrize(
@@ -144,6 +147,8 @@ def test_book_is_read_back_as_it_was_kept() -> None:
         {"price": "Infinity"},
         {"price": "2"},
         {"peak": "0"},
+        {"peak": "0", "price": "0"},
+        {"peak": "-0.5", "price": "-1"},
         {"peak": "Infinity"},
         {"peak": None},
     ],
