@@ -28,6 +28,7 @@ from trade_core.trust.policy_warrant import PolicyStep, open_policy_warrant
 from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import SignedWarrant
 from trade_core.trust.warrant import check_in_time
+from trade_gateway.announcer import Announce
 from trade_gateway.limits_view import losses, shown_loss
 from trade_gateway.policy.content import policy_text
 from trade_gateway.policy.field_changes import changes_within, field_changes
@@ -80,6 +81,7 @@ class PolicyKeeper:
         self._on_fault = on_fault
         self._on_change = on_change
         self.check_counters: Callable[[SignedWarrant], object] = lambda _: None  # refuses what a copied key signed
+        self.announce: Announce = lambda *_: None  # tells people outside
         self._settling = Settling()
         self._settled = NOT_READ
         self._judged: tuple[str, str, FileVerdict] | None = None
@@ -213,6 +215,7 @@ class PolicyKeeper:
             raise NotTrusted("policy warrant: a halt came while it was announced")
         due_at_ns = self._clock.monotonic_ns() + RELEASE_DELAY_S * NS_PER_S
         self._pending = PendingPolicy(step=step, raw=raw, due_at_ns=due_at_ns)
+        self.announce("policy", raw, f"in {RELEASE_DELAY_S} s, unless it is halted: {step.warrant.words}")
         log.warning("looser policy announced, in force in %d s unless halted: %s", RELEASE_DELAY_S, step.warrant.words)
         return {"policy_hash": self.in_force.policy_hash, "takes_effect_in_s": RELEASE_DELAY_S}
 

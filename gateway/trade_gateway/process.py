@@ -7,6 +7,9 @@ import logging
 import sys
 
 from trade_core.administration import admin_listener
+from trade_core.alerts.model import Sender
+from trade_core.alerts.outbox import Outbox
+from trade_core.alerts.setup import read_channels
 from trade_core.clock import SystemClock
 from trade_core.guarded_protocol import MAX_CONNECTIONS, guarded_protocol
 from trade_core.logs import RefusalLog
@@ -36,6 +39,7 @@ async def run(settings: GatewaySettings) -> None:
     sys.setswitchinterval(SWITCH_EVERY_S)
     identity, ring = load_identity(settings)
     order_key = load_order_key(settings)
+    channels = [] if settings.alerts_file is None else read_channels(settings.alerts_file)
     clock = SystemClock()
     origin = gateway_log_keys(ring).log.name
     journal = await JournalClient.open(settings.journal_socket, origin=origin, clock=clock, within_s=JOURNAL_WITHIN_S)
@@ -44,6 +48,11 @@ async def run(settings: GatewaySettings) -> None:
     except BaseException:
         await journal.close()
         raise
+    outbox = Outbox(
+        sender=Sender(service="gateway", environment=settings.environment, account=settings.account),
+        channels=channels,
+        clock=clock,
+    )
     gateway = Gateway(
         settings=settings,
         identity=identity,
@@ -51,14 +60,17 @@ async def run(settings: GatewaySettings) -> None:
         order_key=order_key,
         journal=journal,
         clock=clock,
+        tell=outbox.alert,
     )
-    stop = asyncio.Event()
+    stop, telling = asyncio.Event(), asyncio.create_task(outbox.run())
     try:
         await gateway.start(stop=stop)
         await remember_genesis(settings.state_dir, journal)
         await serve(_listeners(settings, gateway), stop=stop, on_ready=lambda: log.info("%s", _where(settings)))
     finally:
         await gateway.stop()
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
     if gateway.fatal is not None:
         raise gateway.fatal
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from trade_core.alerts.model import Alert
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import Clock
 from trade_core.errors import ConfigurationError, ExchangeUnavailable
@@ -29,6 +30,7 @@ from trade_gateway.account.keeper import AccountKeeper
 from trade_gateway.account.private_stream import private_stream
 from trade_gateway.account.reference_feed import ReferenceFeed
 from trade_gateway.account.resync import AccountSync
+from trade_gateway.announcer import announcing
 from trade_gateway.baseline import Strangers, baseline_rows, shown_baseline, stranger_fields
 from trade_gateway.conductor import Conductor
 from trade_gateway.disaster_keeper import DisasterKeeper
@@ -95,6 +97,7 @@ class Gateway:
         order_key: tuple[Secret, Secret],
         journal: Journal,
         clock: Clock,
+        tell: Callable[[Alert], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         # Until `start` has learned from the journal which policy is in force, nothing is permitted.
@@ -256,6 +259,7 @@ class Gateway:
             is_clock_trusted=self.states.is_clock_trusted,
             on_ring=self._adopt_new_ring,
         )
+        self.states.announce = self._policies.announce = self._announce = announcing(tell)
         self.states.check_counters = self._policies.check_counters = self._rings.check_counters
         self.states.on_latched = lambda reason, by: self._policies.void(reason=reason, by=by)
 
@@ -274,7 +278,8 @@ class Gateway:
             on_row=self._replay,
         )
         self._adopt_ring(self._rings.ring)
-        self._publish_rings()
+        if len(self._rings.book.rings) > 1:  # the first stands in the ring file itself
+            self._publish_rings()
         in_force = self._begin_policy()
         self.recorder.policy_hash = in_force.policy_hash
         self.states.restore(recovered)
@@ -369,7 +374,13 @@ class Gateway:
 
     async def accept_ring(self, raw: bytes) -> dict[str, Any]:
         """Take the next key ring, or the warrant that cancels one that waits. Raises NotTrusted."""
-        return await self._rings.accept(raw)
+        answer = await self._rings.accept(raw)
+        waiting = self._rings.book.waiting
+        when = "counts now" if waiting is None else "counts in 72 h, unless a security key cancels it"
+        ring = self._rings.ring if waiting is None else waiting.ring
+        labels = ", ".join(credential.label for credential in ring.credentials)
+        self._announce("ring", raw, f"a key ring with the security keys {labels} {when}")
+        return answer
 
     def _adopt_new_ring(self, ring: KeyRing) -> None:
         self._adopt_ring(ring)

@@ -30,6 +30,7 @@ class GatewaySettings(AdministeredSettings):
     policy_file: SettingPath
     secrets_file: SettingPath
     ring_file: SettingPath
+    alerts_file: SettingPath | None = None
     rp_id: Annotated[str, Field(max_length=253)] = "localhost"
     # A TOML array is a list; what stands in it is judged as strictly as everything else.
     origins: Annotated[tuple[str, ...], Field(max_length=4, strict=False)] = ("http://localhost:8650",)

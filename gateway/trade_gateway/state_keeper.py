@@ -28,6 +28,7 @@ from trade_core.trust.ring import SIMULATED, KeyRing
 from trade_core.trust.signed_warrant import SignedWarrant, check_order, open_warrant, require_two_keys
 from trade_core.trust.succession import MIN_CREDENTIALS
 from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time
+from trade_gateway.announcer import Announce
 from trade_gateway.lease_keeper import LeaseKeeper
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
@@ -88,6 +89,7 @@ class StateKeeper:
         self._was_lease_fresh = False
         self._lease_lapsed_at_ns = clock.wall_ns()
         self.check_counters: Callable[[SignedWarrant], object] = lambda _: None  # refuses what a copied key signed
+        self.announce: Announce = lambda *_: None  # tells people outside
         self.on_released: Callable[[], None] = lambda: None  # for what a person re-arms with the release
         self.on_latched: Callable[[str, str], None] = lambda *_: None  # for what any halt voids
         self.on_witnessed: Callable[[bytes], None] = lambda _: None  # for who keeps cosigned checkpoints
@@ -209,6 +211,7 @@ class StateKeeper:
             raise NotTrusted("release: it cannot be announced while the journal cannot be written")
         due_at_ns = self._clock.monotonic_ns() + RELEASE_DELAY_S * NS_PER_S
         self._pending = PendingRelease(warrant=warrant, raw=raw, due_at_ns=due_at_ns)
+        self.announce("release", raw, f"in {RELEASE_DELAY_S} s, unless it is halted: {warrant.words}")
         log.warning("release announced, in effect in %d s unless halted again: %s", RELEASE_DELAY_S, warrant.words)
         return {"trading_state": self.trading_state().name, "takes_effect_in_s": RELEASE_DELAY_S}
 
@@ -241,6 +244,7 @@ class StateKeeper:
             self._recorder.append_later(RowKind.RELEASE_REFUSED, {"reason": str(error)[:200]})
             log.warning("kill refused: %s", error)
             raise
+        self.announce("killed", raw, f"killed: {signed.warrant.words}")
         await self.latch(TradingState.KILLED, reason=f"killed: {signed.warrant.words}"[:400], by="warrant")
         return {"trading_state": self.trading_state().name}
 

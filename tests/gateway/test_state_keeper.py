@@ -216,7 +216,10 @@ async def test_keeper_release_that_rebases_the_high_water_mark_takes_two_differe
     subject = f"{keeper.describe()['latch_subject']}+high_water"
     with pytest.raises(NotTrusted, match="two different security keys"):
         await keeper.accept_release(warrant(keeper, clock, subject=subject))
+    told: list[tuple[str, str]] = []
+    keeper.announce = lambda matter, _raw, words: told.append((matter, words))
     answer = await keeper.accept_release(warrant(keeper, clock, subject=subject, by=KEYS))
+    assert told == [("release", "in 60 s, unless it is halted: release HALTED")]
     assert answer["takes_effect_in_s"] == RELEASE_DELAY_S
 
 
