@@ -70,7 +70,9 @@ class DraftAsked(_Body):
 
     action: Literal["kill", "drill", "arm", "disarm", "release", "ring", "ring_cancel"]
     cause: Annotated[str, Field(max_length=CAUSE_CHARACTERS)] = ""
-    rungs: Annotated[list[Literal["daily", "weekly", "monthly"]], Field(max_length=3)] = Field(default_factory=list)
+    rungs: Annotated[list[Literal["daily", "weekly", "monthly", "high_water"]], Field(max_length=4)] = Field(
+        default_factory=list
+    )
     confirmed: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=8)] = Field(default_factory=list)
     remove: Annotated[list[Annotated[str, Field(max_length=400)]], Field(max_length=MAX_CREDENTIALS)] = Field(
         default_factory=list

@@ -19,7 +19,7 @@ from trade_core.clock import NS_PER_MS, NS_PER_S
 from trade_core.errors import TradeError
 from trade_core.logs import neutralise
 from trade_core.trust.keys import NotTrusted
-from trade_core.trust.release_subject import parse_release_subject, release_subject
+from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject, release_subject
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.succession import AUDIENCE as RING_AUDIENCE
 from trade_core.trust.succession import cancel_subject, next_ring, ring_subject
@@ -113,7 +113,10 @@ def _day(now_ns: int, days: int) -> str:
 def draft_release(
     gateway: GatewayFacts, *, cause: str, rungs: Sequence[str], ring: KeyRing, nonce: str, now_ns: int
 ) -> Draft:
-    """Draft the release of the gateway's latch; of a kill it takes two keys. Raises CannotDraft."""
+    """Draft the release of the gateway's latch. Raises CannotDraft.
+
+    Of a kill it takes two keys, and so does one that names the highest point, from which the kill is measured.
+    """
     if not gateway.latch_subject:
         raise CannotDraft(f"nothing to release: the gateway is {gateway.trading_state} and not latched")
     held = next((hold for hold in gateway.holds if hold.holder == "operator_latch"), None)
@@ -133,7 +136,7 @@ def draft_release(
         audience=GATEWAY,
         subject=subject,
         words=words,
-        keys=2 if ceiling == KILLED else 1,
+        keys=2 if ceiling == KILLED or HIGH_WATER in named else 1,
         receiver=Receiver.GATEWAY,
         path="/release",
         ring=ring,

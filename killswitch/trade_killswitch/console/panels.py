@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from trade_core.clock import NS_PER_MS, NS_PER_S
 from trade_core.trust.credential import Credential
-from trade_core.trust.release_subject import RELEASABLE_RUNGS
+from trade_core.trust.release_subject import HIGH_WATER, RELEASABLE_RUNGS
 from trade_core.trust.ring import KeyRing
 from trade_killswitch.console.checklist import Condition, conditions
 from trade_killswitch.console.curve import Drawing, RungLine, Sample, draw
@@ -193,7 +193,7 @@ def page_of(readings: Readings) -> Page:
         kill=executor.kill if executor else None,
         conditions=conditions(gateway, executor),
         credentials=readings.ring.credentials if readings.ring else (),
-        rungs_named=tuple((name, _RUNGS[name]) for name in RELEASABLE_RUNGS),
+        rungs_named=tuple((name, _RUNGS[name]) for name in (*RELEASABLE_RUNGS, HIGH_WATER)),
         has_latch=bool(gateway and gateway.latch_subject),
         waits_ring=_waiting(gateway),
     )
