@@ -1,4 +1,4 @@
-"""The scenarios of the demo, played to their end with all real processes and no bot."""
+"""The scenarios of the demo, played to their end with all real processes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DEMO = Path(sys.prefix).parent / "demo" / "bin" / "trade-demo"
 
 
-def played(folder: Path, scenario: str) -> str:
+def played(folder: Path, scenario: str, *, bot: str = "none") -> str:
     """Play a scenario; answers what was on the screen."""
-    command = [DEMO, "--bot", "none", "--minutes", "8", "--scenario", scenario, "--state-dir", folder / "state"]
+    command = [DEMO, "--bot", bot, "--minutes", "8", "--scenario", scenario, "--state-dir", folder / "state"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=560, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -51,3 +51,14 @@ def test_drill_stops_everything_and_proves_it(tmp_path: Path) -> None:
         assert part in evidence, evidence
     assert "the exchange itself shows 0 orders, 0 positions, 0 keys of the account" in evidence
     assert "the gateway says HALTED" in evidence
+
+
+def test_drill_kills_the_world_of_a_running_freqtrade(tmp_path: Path) -> None:
+    shown = played(tmp_path, "drill", bot="freqtrade")
+    evidence = "\n".join(line for line in shown.splitlines() if line.startswith("  - "))
+    assert "two security keys are enrolled" in evidence
+    assert "the kill drill is complete and proved after" in evidence
+    for part in ("the bot runs nowhere", "no order works that could add risk", "the account's keys are deleted"):
+        assert part in evidence, evidence
+    assert "the exchange itself shows 0 orders" in evidence
+    assert "0 keys of the account" in evidence

@@ -55,7 +55,8 @@ async def _executor(stage: Stage) -> AsyncIterator[httpx.AsyncClient]:
 
 async def _something_is_open(stage: Stage) -> bool:
     world = await stage.world()
-    return bool(world.get("orders") or world.get("positions"))
+    shown = (*world.get("orders", ()), *world.get("positions", ()))
+    return any(item.get("uid") == stage.account for item in shown)
 
 
 async def _enrol(stage: Stage, executor: httpx.AsyncClient) -> KeyRing:
