@@ -194,8 +194,8 @@ async def test_enrol_kill_and_release_by_keyboard_and_touch(browser: Browser, tm
         await page.fill("#release-cause", "a rogue strategy, removed")
         await page.check("input[name=rungs][value=daily]")
         await page.click("#act-release button[type=submit]")
-        await seat.said("#act-release form", "not yet: the keys are new")
-        for name in ("keys_new", "ladder", "drill"):
+        await seat.said("#act-release form", "not yet: the executor's exit key is new")
+        for name in ("exit_key", "keys_new", "ladder", "drill"):
             await page.check(f"#p-conditions input[value={name}]")
         await page.click("#act-release button[type=submit]")
         await expect(page.locator("#act-release .sign")).to_have_text("Touch 2 keys")

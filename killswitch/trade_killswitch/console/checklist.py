@@ -44,12 +44,11 @@ def conditions(gateway: GatewayFacts | None, executor: ExecutorFacts | None) -> 
     """List the conditions beside the cause, which is asked for in words. None after a mere halt."""
     if gateway is None or not is_killed(gateway):
         return ()
-    is_new = executor is not None and executor.exit_key == VERIFIED
     return (
         Condition(
             name="exit_key",
-            words="the executor's exit key is there and verified",
-            standing=Standing.MET if is_new else Standing.UNMET,
+            words="the executor's exit key is new and verified",
+            standing=_exit_key(executor),
         ),
         Condition(
             name="keys_new",
@@ -67,6 +66,13 @@ def conditions(gateway: GatewayFacts | None, executor: ExecutorFacts | None) -> 
             standing=Standing.MET if _has_drilled(executor) else Standing.TO_CONFIRM,
         ),
     )
+
+
+def _exit_key(executor: ExecutorFacts | None) -> Standing:
+    """Judge the exit key. The executor looks every five minutes: it may call one verified that a kill has deleted."""
+    if executor is None or executor.exit_key != VERIFIED:
+        return Standing.UNMET
+    return Standing.MET if _has_drilled(executor) else Standing.TO_CONFIRM
 
 
 def _has_drilled(executor: ExecutorFacts | None) -> bool:

@@ -209,7 +209,7 @@ async def test_release_of_a_halt_names_the_latch_and_the_rungs_by_one_key(ceremo
 
 async def test_release_after_a_kill_takes_everything_on_the_list_and_two_keys(ceremony: Ceremony) -> None:
     ceremony.world.gateway.answers["/state"] = {**held("KILLED", "killed by a touch"), "latch_subject": "latch:7"}
-    confirmed = ["keys_new", "ladder", "drill"]
+    confirmed = ["exit_key", "keys_new", "ladder", "drill"]
     for left_out in confirmed:
         named = [name for name in confirmed if name != left_out]
         answer = await ceremony.world.post("/draft", {"action": "release", "cause": "found", "confirmed": named})
@@ -219,7 +219,7 @@ async def test_release_after_a_kill_takes_everything_on_the_list_and_two_keys(ce
     assert shown["keys"] == 2
     await ceremony.hand_over(shown, by=KEYS)
     require_two_keys(ceremony.opened(ceremony.world.gateway, "/release"))
-    assert "confirmed: drill, keys_new, ladder" in ceremony.world.rows()[-2]["shown"]
+    assert "confirmed: drill, exit_key, keys_new, ladder" in ceremony.world.rows()[-2]["shown"]
 
 
 async def test_condition_that_is_known_to_be_unmet_cannot_be_confirmed(ceremony: Ceremony) -> None:
@@ -228,7 +228,7 @@ async def test_condition_that_is_known_to_be_unmet_cannot_be_confirmed(ceremony:
     await ceremony.world.watch.look()
     everything = ["exit_key", "keys_new", "ladder", "drill"]
     answer = await ceremony.world.post("/draft", {"action": "release", "cause": "found", "confirmed": everything})
-    assert answer.json()["detail"] == "not yet: the executor's exit key is there and verified"
+    assert answer.json()["detail"] == "not yet: the executor's exit key is new and verified"
 
 
 async def test_drill_that_was_proved_since_needs_no_confirmation(ceremony: Ceremony) -> None:

@@ -40,13 +40,13 @@ def test_gateway_that_cannot_be_read_has_no_list() -> None:
 def test_list_after_a_kill() -> None:
     found = conditions(KILLED, executor())
     assert standings(found) == {
-        "exit_key": Standing.MET,
+        "exit_key": Standing.TO_CONFIRM,
         "keys_new": Standing.TO_CONFIRM,
         "ladder": Standing.TO_CONFIRM,
         "drill": Standing.TO_CONFIRM,
     }
     assert [condition.words for condition in found] == [
-        "the executor's exit key is there and verified",
+        "the executor's exit key is new and verified",
         "the keys are new, and the old ones are gone from the exchange's own page",
         "a decision is written down that re-bases the ladder, its highest point too",
         "a drill has passed since the kill",
@@ -71,7 +71,8 @@ def test_exit_key_that_is_not_known_to_be_verified_is_unmet(known: ExecutorFacts
 def test_drill_is_met_when_the_last_thing_done_is_a_drill_that_was_proved(
     kill: dict[str, Any], standing: Standing
 ) -> None:
-    assert standings(conditions(KILLED, executor(kill=kill)))["drill"] is standing
+    found = standings(conditions(KILLED, executor(kill=kill)))
+    assert (found["drill"], found["exit_key"]) == (standing, standing)
 
 
 def test_drill_of_an_executor_that_cannot_be_read_is_to_confirm() -> None:
@@ -81,7 +82,7 @@ def test_drill_of_an_executor_that_cannot_be_read_is_to_confirm() -> None:
 def test_what_is_confirmed_is_open_no_more_but_what_is_unmet_stays_open() -> None:
     found = conditions(KILLED, None)
     everything = frozenset({"exit_key", "keys_new", "ladder", "drill"})
-    assert open_conditions(found, everything) == ["the executor's exit key is there and verified"]
+    assert open_conditions(found, everything) == ["the executor's exit key is new and verified"]
     assert open_conditions(found, frozenset()) == [condition.words for condition in found]
     assert open_conditions(found, frozenset({"ladder"})) == [found[0].words, found[1].words, found[3].words]
     met = conditions(KILLED, executor(kill={"running": None, "last": DRILLED}))
