@@ -1,4 +1,4 @@
-"""Could a kill be carried out now? Proved at the start and every five minutes, by looking, part by part.
+"""Could a kill be carried out now? Looked at part by part: every five minutes, and every 15 s while it could not.
 
 Guarantees
 - Nothing is changed by looking.
@@ -29,6 +29,8 @@ from trade_killswitch.secret_store.port import SecretStore
 KEY_ASK_FIRST_S: Final = 0.5
 KEY_ASK_LAST_S: Final = 5.0
 ASK_AGAIN_S: Final = 300.0
+NOT_READY_AGAIN_S: Final = 15.0
+"""Soon, since whoever wants to arm waits for it: a gateway or a bot that was started later than we were."""
 PART_PATIENCE_S: Final = 30.0
 READY: Final = "ready"
 VERIFIED: Final = "verified"
@@ -65,12 +67,13 @@ class Readiness:
         return VERIFIED if words == READY else words
 
     async def keep_proving(self) -> None:
-        """Look now and every five minutes. Raises ConfigurationError for a key that must not be used."""
+        """Look now and again for ever. Raises ConfigurationError for a key that must not be used."""
         pause_s = KEY_ASK_FIRST_S
         while True:
             await self.look()
             are_keys_known = self.parts["exit_key"] == READY and self.parts["revoker_key"] in (READY, _NO_REVOKER)
-            pause_s = ASK_AGAIN_S if are_keys_known else min(pause_s * 2, KEY_ASK_LAST_S)
+            most_s = NOT_READY_AGAIN_S if are_keys_known else KEY_ASK_LAST_S
+            pause_s = ASK_AGAIN_S if self.is_ready else min(pause_s * 2, most_s)
             await asyncio.sleep(pause_s)
 
     async def look(self) -> None:
