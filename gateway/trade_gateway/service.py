@@ -353,10 +353,14 @@ class Gateway:
         self.states.hear_bell(reason=reason, by=by)
 
     async def halt(self, reason: str, *, by: str) -> dict[str, Any]:
-        """Latch HALTED at once, and name what is still on the wire."""
+        """Latch HALTED at once; name what is still on the wire, and say whether a restart would know of the halt."""
         await self.states.latch(TradingState.HALTED, reason=reason, by=by)
         in_flight = [o.tag for o in self._ledger.open_orders() if o.is_in_flow]
-        return {"trading_state": self.states.trading_state().name, "in_flight": in_flight}
+        return {
+            "trading_state": self.states.trading_state().name,
+            "in_flight": in_flight,
+            "is_recorded": self.states.is_latch_recorded,
+        }
 
     async def accept_lease(self, raw: bytes) -> dict[str, Any]:
         """Verify and hold a lease. Raises NotTrusted."""

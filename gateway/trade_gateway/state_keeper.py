@@ -113,6 +113,11 @@ class StateKeeper:
         """The operator latch's own ceiling."""
         return self.holds()[Holder.OPERATOR_LATCH].ceiling
 
+    @property
+    def is_latch_recorded(self) -> bool:
+        """Tell whether the latch as it stands has its durable row. Without, it counts, and a restart forgets it."""
+        return self._unrecorded is None
+
     def restore(self, recovered: Recovered) -> None:
         """Take over the latch that the journal knows."""
         if recovered.latch > TradingState.ACTIVE:

@@ -442,7 +442,7 @@ async def test_gateway_halted_by_a_lease_stays_halted_when_the_lease_loosens(tmp
 async def test_gateway_halt_is_at_once_and_survives_a_restart(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
         answer = await it.gateway.halt("by hand", by="operator")
-        assert answer == {"trading_state": "HALTED", "in_flight": []}
+        assert answer == {"trading_state": "HALTED", "in_flight": [], "is_recorded": True}
         await it.gateway.halt("again", by="operator")
     async with running(tmp_path) as it:
         await it.gateway.accept_lease(await it.lease())

@@ -488,3 +488,12 @@ async def test_keeper_writes_once_a_minute_what_the_watchdog_remembers(
         {"rows": 2, "peaks": {"daily": "1.5"}},
         {"rows": 4, "peaks": {"daily": "1.5"}},
     ]
+
+
+async def test_latch_counts_at_once_and_is_unrecorded_until_its_row_is_durable(
+    keeper: StateKeeper, journal: JournalWriter
+) -> None:
+    assert keeper.is_latch_recorded
+    await journal.close()
+    await keeper.latch(TradingState.HALTED, reason="by hand", by="operator")
+    assert (keeper.trading_state(), keeper.is_latch_recorded) == (TradingState.HALTED, False)

@@ -197,7 +197,9 @@ class Referee(Ears):
         if offered.ceiling == "HALTED" and self.released_at_ns is None:
             running = self.gateway.running
             # A HALTED that was signed before its release was seen latches nothing anew.
-            self.is_halted = self.is_halted or (running is not None and running.states.latched().name == "HALTED")
+            latched = running is not None and running.states.latched().name == "HALTED"
+            # On a dead disk a restart forgets it, and the next lease says it again.
+            self.is_halted |= running is not None and latched and running.states.is_latch_recorded
 
     def halt_answered(self) -> None:
         """The gateway has answered a halt."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -283,7 +284,7 @@ class SimulatedLink(GatewayLink):
             if path == "/lease" and content is not None:
                 return await _lease_delivered(process, content)
             answer = await process.gateway.ask(method, path, content)
-            if path == "/halt":
+            if path == "/halt" and json.loads(answer)["is_recorded"]:
                 process.ears.halt_answered()
             return answer
 

@@ -267,6 +267,7 @@ class GatewayDouble(Double):
     log_number: int = 1
     rows: list[Row] = field(default_factory=lambda: [row_numbered(seq) for seq in range(3)])
     halts: list[str] = field(default_factory=list)
+    halt_answer: bytes = b'{"is_recorded":true}'
     path_overrides: dict[str, Answer] = field(default_factory=dict)
 
     def answer(self, path: str, query: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -287,7 +288,7 @@ class GatewayDouble(Double):
             return 200, {}, b"".join(row_bytes(row) + b"\n" for row in page)
         if path == "/halt":
             self.halts.append(json.loads(body)["reason"])
-            return 200, {}, b"{}"
+            return 200, {}, self.halt_answer
         lease = open_lease(body, lease_key=self.ring.lease_key)
         if lease.boot_nonce != self.boot_nonce or lease.generation <= self.generation:
             return 409, {}, b"lease: refused"

@@ -113,3 +113,17 @@ async def test_gateway_that_hangs_or_is_gone_is_unavailable(
     with pytest.raises(GatewayUnavailable) as caught:
         await link.state()
     assert "lease-token" not in str(caught.value)
+
+
+async def test_halt_that_a_restart_would_forget_is_not_done(link: GatewayLink, deployment: Any) -> None:
+    await link.halt("a rung has fired")
+    deployment.gateway.halt_answer = b'{"trading_state":"HALTED","is_recorded":false}'
+    with pytest.raises(GatewayRefused, match="not on its disk yet"):
+        await link.halt("a rung has fired")
+    assert deployment.gateway.halts == ["a rung has fired"] * 2
+
+
+async def test_halt_with_an_answer_that_is_no_json_is_not_done(link: GatewayLink, deployment: Any) -> None:
+    deployment.gateway.halt_answer = b"<html>"
+    with pytest.raises(GatewayAnswerInvalid, match="not JSON"):
+        await link.halt("a rung has fired")

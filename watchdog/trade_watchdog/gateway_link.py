@@ -92,8 +92,10 @@ class GatewayLink:
         return [StoredRow(seq=seq, body=line, leaf_hash=leaf_hash(line)) for seq, line in enumerate(lines, from_seq)]
 
     async def halt(self, reason: str) -> None:
-        """POST /halt. Raises as `state`."""
-        await self._request("POST", "/halt", json.dumps({"reason": reason[:HALT_REASON_CHARACTERS]}).encode())
+        """POST /halt; returns once the gateway is halted and a restart of it would know. Raises as `state`."""
+        body = await self._request("POST", "/halt", json.dumps({"reason": reason[:HALT_REASON_CHARACTERS]}).encode())
+        if _is_unrecorded(body):
+            raise GatewayRefused("POST /halt: halted, but not on its disk yet; a restart would forget it")
 
     async def send_lease(self, signed: bytes) -> None:
         """POST a signed lease; returns when the gateway counts it. Raises as `state`."""
@@ -126,6 +128,14 @@ async def _bounded_body(response: httpx.Response, bytes_max: int) -> bytes:
         if len(body) > bytes_max:
             raise GatewayAnswerInvalid(f"the gateway's answer is longer than {bytes_max} bytes")
     return bytes(body)
+
+
+def _is_unrecorded(body: bytes) -> bool:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        raise GatewayAnswerInvalid("/halt: the answer is not JSON") from None
+    return isinstance(content, dict) and content.get("is_recorded") is False
 
 
 def _parse_state(body: bytes) -> GatewayState:
