@@ -81,6 +81,19 @@ async def test_halt_that_fails_keeps_no_kill_from_being_asked_for_and_is_tried_a
     assert len({kill.request_id for kill in world.kills}) == 1
 
 
+async def test_rogue_order_is_read_again_by_a_start_until_the_gateway_has_halted(world: World) -> None:
+    world.orders = [listed_order()]
+    world.failing = {"halt", "kill"}
+    await world.auditor.look()
+    await world.auditor.do_duties()
+    await world.auditor.look()
+    assert world.marks == []
+    world.failing = {"kill"}
+    await world.auditor.do_duties()
+    await world.auditor.look()
+    assert len(world.marks) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "subject"),
     [({"side": "Sell"}, "order:reduces"), ({"createType": "CreateByLiq"}, "order:exchanges")],

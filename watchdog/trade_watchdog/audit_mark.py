@@ -1,7 +1,7 @@
 """How far the drop copy was judged, kept in a file: a start goes on from there, and not from when it happens to be.
 
 Guarantees
-- What is kept was read and judged to the end: nothing before it waits for the journal.
+- What is kept was read and judged to the end: nothing before it waits for the journal, or for a halt.
 - Without the file, or with one that holds no mark, everything since the baseline is read again, as far as the exchange
   remembers it. A file that cannot be written costs no more than that.
 - A mark ahead of the exchange's time is believed up to that time only; see `drop_copy`.

@@ -135,6 +135,7 @@ class Auditor:
     keep_mark: Callable[[int], None] = lambda _until_ms: None
     state: AuditState = field(default_factory=AuditState)
     _duties: dict[str, Duty] = field(default_factory=dict)
+    _unhalted: set[str] = field(default_factory=set)  # of the duties, those for which the gateway has not halted yet
     _failures: dict[str, str] = field(default_factory=dict)
     _told_keys: set[KeyFinding] = field(default_factory=set)
     _told_edits: set[str] = field(default_factory=set)
@@ -202,7 +203,8 @@ class Auditor:
         else:
             self.state.looked_at_ns = began_ns
             self._note_look("")
-        if not self.audit.unproven:  # what is only pending is younger than what a start reads again
+        # What is only pending is younger than what a start reads again; what has not halted must be found again.
+        if not self.audit.unproven and not self._unhalted:
             self.keep_mark(seen.until_ms)
         self.on_change()
 
@@ -385,6 +387,7 @@ class Auditor:
             )
         if halts:
             self._duties.setdefault(f"{subject}:{name}", Duty(subject=subject, reason=words, kill=kill))
+            self._unhalted.add(f"{subject}:{name}")
             self._due.set()
         severity = Severity.CRITICAL if halts else Severity.WARNING
         self.incidents.open_incident(kind=subject, severity=severity, fields=fields)
@@ -412,6 +415,8 @@ class Auditor:
             return
         # One halt stands for all of them; the first reason is the one that the gateway keeps.
         is_halted = await self._tried("halt", self.effects.halt(next(iter(duties.values())).reason))
+        if is_halted:
+            self._unhalted -= duties.keys()
         for name, duty in duties.items():
             is_asked = duty.kill is None or await self._tried(name, self.effects.request_kill(duty.kill))
             if is_halted and is_asked:
