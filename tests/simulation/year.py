@@ -100,7 +100,7 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--wakes-a-day", type=int, default=24)
+    parser.add_argument("--wakes-a-day", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     quieten()
