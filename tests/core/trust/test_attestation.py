@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from fido2 import cbor
 from fido2.webauthn import AttestationObject
 from trust_parts import ORIGIN, RP_ID, ring_of
@@ -102,6 +105,21 @@ def test_attestation_of_another_maker_is_refused_where_roots_are_named() -> None
 def test_attestation_that_proves_no_maker_is_refused(attestation: Attestation, reason: str) -> None:
     with pytest.raises(NotTrusted, match=reason):
         check(attestation)
+
+
+def test_key_that_vouches_for_itself_is_refused_where_roots_are_named() -> None:
+    key = SoftwareKey(memory=Memory(pin_hash=pin_hash("1234")), maker=MAKER)
+    answer = make_credential(key, rp_id=RP_ID, origin=ORIGIN, challenge=enrolment_challenge(RING), pin="1234")
+    data = AttestationObject(answer.attestation_object).auth_data
+    private = key.memory.credentials[RP_ID][answer.credential_id]
+    signature = private.sign(data + hashlib.sha256(answer.client_data).digest(), ec.ECDSA(hashes.SHA256()))
+    itself = Attestation(
+        credential_id=answer.credential_id,
+        attestation_object=bytes(AttestationObject.create("packed", data, {"alg": -7, "sig": signature})),
+        client_data=answer.client_data,
+    )
+    with pytest.raises(NotTrusted, match="no certificate chain leads to a root"):
+        check(itself)
 
 
 def test_attestation_for_another_ring_origin_or_rp_id_is_refused() -> None:
