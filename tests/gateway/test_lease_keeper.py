@@ -66,6 +66,21 @@ def test_keeper_valid_lease_is_fresh() -> None:
     assert (made.generation, made.age_s(), made.expires_in_s()) == (1, 2.0, 13.0)
 
 
+def test_keeper_believes_leases_under_another_ring_and_the_held_one_no_more() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    ring = replace(RING, version=2, previous_hash=ring_hash(RING))
+    made.adopt_ring(RING)
+    assert made.held is None
+    made.accept(sign_lease(lease(clock), KEY))
+    made.adopt_ring(ring)
+    assert (made.is_fresh(), made.generation) == (False, 1)
+    with pytest.raises(NotTrusted, match="ring_hash"):
+        made.accept(sign_lease(lease(clock, generation=2), KEY))
+    made.accept(sign_lease(replace(lease(clock, generation=2), ring_hash=ring_hash(ring)), KEY))
+    assert made.is_fresh()
+
+
 @pytest.mark.parametrize("name", ["deployment", "environment", "account", "boot_nonce", "policy_hash", "ring_hash"])
 def test_keeper_lease_with_another_name_is_refused(name: str) -> None:
     clock = ManualClock()

@@ -106,6 +106,16 @@ def test_history_does_not_believe_a_warrant_of_another_key() -> None:
     assert not history.take(changed(POLICY, LOOSER, touch(genuine, by=[FastKey("stranger")])))
 
 
+def test_history_believes_warrants_under_another_ring_alone() -> None:
+    history, ring = begun(), replace(RING, version=2, previous_hash=ring_hash(RING))
+    history.adopt_ring(ring)
+    history.take(recorded(LOOSER))
+    assert not history.take(changed(POLICY, LOOSER, policy_warrant(POLICY, LOOSER)))
+    history.take(recorded(LOOSER))
+    assert history.take(changed(POLICY, LOOSER, policy_warrant(POLICY, LOOSER, ring_hash=ring_hash(ring))))
+    assert in_force(history) == policy_hash(LOOSER)
+
+
 def test_history_believes_a_warrant_once_also_when_its_row_is_copied() -> None:
     history, raw = begun(), policy_warrant(POLICY, LOOSER)
     for policy in (LOOSER, POLICY):

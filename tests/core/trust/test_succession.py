@@ -239,6 +239,14 @@ def test_change_without_a_field_or_too_long_is_refused() -> None:
     assert (MAX_CHANGE_BYTES, MAX_OFFER_BYTES, MAX_PROOF_BYTES, AUDIENCE) == (3072, 16_384, 5400, "deployment")
 
 
+def test_copied_key_is_refused_outside_the_simulated_exchange() -> None:
+    copied = (*TWO, replace(KEYS[0].credential, is_backup_eligible=True))
+    next_ring(PINNED, ring_change(PINNED, credentials=copied))
+    live = replace(PINNED, environment="live", origins=("https://localhost",))
+    with pytest.raises(NotTrusted, match="can be copied"):
+        next_ring(live, ring_change(live, credentials=copied))
+
+
 def opened(raw: bytes) -> RingOffer:
     return open_ring_offer(raw, pinned=PINNED, now_ms=NOW_MS, is_clock_trusted=True)
 
