@@ -25,6 +25,7 @@ help:
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make hostile  thousands of attacks on the published loss, each under a policy of its own (ARGS=\"--count N --seed N\")"
 	@echo "make days      a thousand synthetic account-days: does the ladder miss a breach or kill anybody? (ARGS=\"--days N --seed S\")"
+	@echo "make watch-figures  how soon the watchdog sees a fall, a rogue order, a rogue key (ARGS=\"--falls N --orders N --keys N\")"
 	@echo "make simulate  gateway, watchdog and exchange in one process on one clock, with everything that can break (SEEDS=A..B, ARGS=\"--market FILE.csv --twice\")"
 	@echo "make year      a simulated year of one account: does the memory of the services grow? (ARGS=\"--days N\")"
 	@echo "make crash  fails every system call of the journal once, and kills gateway and journal writer under load (ARGS=\"--kills N --seed N\")"
@@ -122,6 +123,9 @@ mutate: .venv/tests/.ready
 hostile: setup
 	$(TESTS)/pytest -q -m attack tests/hostile
 	PYTHONPATH=tests $(TESTS)/python -m hostile.run $(ARGS)
+
+watch-figures: setup
+	PYTHONPATH=tests $(TESTS)/python -m integration.watch_figures $(ARGS)
 
 days: .venv/tests/.ready
 	PYTHONPATH=tests $(TESTS)/python -m simulation.ladder_days $(ARGS)

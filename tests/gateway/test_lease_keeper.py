@@ -339,3 +339,17 @@ def test_lease_of_the_same_holder_counts_at_once() -> None:
     for generation in (1, 2):
         mine = replace(lease(clock, generation=generation), holder="f" * 16)
         assert made.accept(sign_lease(mine, KEY)) == mine
+
+
+def test_ring_that_is_adopted_ends_the_lease_given_under_the_one_before() -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    other = replace(RING, version=2)
+    made.adopt_ring(other)
+    assert not made.is_fresh()
+    under_it = replace(lease(clock), ring_hash=ring_hash(other))
+    assert made.accept(sign_lease(under_it, KEY)) == under_it
+    assert made.is_fresh()
+    made.adopt_ring(RING)
+    assert not made.is_fresh()
+    assert made.generation == 1

@@ -22,6 +22,7 @@ SYMBOL: Final = "BTCUSDT"
 CALM, FALLEN = 0.985, 0.945  # of the peak; a step of less than what counts as wild
 BUDGET_REQUESTS, BUDGET_WINDOW_MS = 600, 5000
 PAUSE_S: Final = 0.003
+NOBODY: Final = "ws://127.0.0.1:9"
 
 
 class Scene:
@@ -82,11 +83,18 @@ class Scene:
         self.act("/key", {"permissions": {"Spot": ["SpotTrade"]}, "readOnly": 0, "ips": ["127.0.0.1"]})
         return self._took(began, lambda: len(self.seen()["audit"]["key_alarms"]) > before)
 
-    def cut_streams(self) -> None:
-        """Let no stream come about any more."""
-        for path in ("ws:private", "ws:public"):
-            self.act("/faults", {"path": path, "mode": "status", "status": 503})
-            self.act("/faults", {"path": path, "mode": "close"})
+    def point_streams_at(self, url: str) -> None:
+        """Start the watchdog anew with its streams elsewhere; the gateway's own stay."""
+        how = self.stack.description["processes"]["watchdog"]["command"]
+        config = Path(how[how.index("--config") + 1])
+        lines = config.read_text().splitlines()
+        changed = [f'exchange_ws_url = "{url}"' if line.startswith("exchange_ws_url") else line for line in lines]
+        config.write_text("\n".join(changed) + "\n")
+        self.stack.kill("watchdog")
+        self.stack.reap("watchdog")
+        self.stack.restart("watchdog")
+        time.sleep(10)
+        self.stack.wait_for_state("ACTIVE", within_s=60)
 
     def asked(self) -> dict[str, float]:
         """Say how much of what one address may ask the watchdog's keys have asked: at most, and on the whole."""
@@ -136,19 +144,23 @@ def main() -> None:
     parser.add_argument("--falls", type=int, default=100)
     parser.add_argument("--orders", type=int, default=100)
     parser.add_argument("--keys", type=int, default=5)
+    parser.add_argument("--only-orders", action="store_true", help="leave out the falls")
     asked = parser.parse_args()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         scene = Scene(Path(folder))
         try:
-            found["fall by stream"] = summary([scene.fall() for _ in range(asked.falls)])
-            print(json.dumps(found), flush=True)
-            found["asked"] = scene.asked()
-            scene.cut_streams()
-            found["fall by reading"] = summary([scene.fall() for _ in range(asked.falls)])
-            print(json.dumps(found), flush=True)
-            scene.stack.control.delete("/faults")
-            time.sleep(35)  # the streams are tried again
+            if not asked.only_orders:
+                found["fall by stream"] = summary([scene.fall() for _ in range(asked.falls)])
+                found["asked by stream"] = scene.asked()
+                print(json.dumps(found), flush=True)
+                streams = scene.stack.simulator["ws"]
+                scene.point_streams_at(NOBODY)
+                scene.stack.control.delete("/requests")
+                found["fall by reading"] = summary([scene.fall() for _ in range(asked.falls)])
+                found["asked by reading"] = scene.asked()
+                print(json.dumps(found), flush=True)
+                scene.point_streams_at(streams)
             scene.stack.control.delete("/requests")
             found["rogue order"] = summary([scene.rogue_order(number) for number in range(asked.orders)])
             found["asked among rogue orders"] = scene.asked()

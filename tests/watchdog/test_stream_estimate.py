@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from trade_watchdog.ladder import Rung, RungReading, Stage
-from trade_watchdog.stream_estimate import Anchor, Told, estimated_price, rung_reached, symbols_of
+from trade_watchdog.stream_estimate import NEAR, Anchor, Told, estimated_price, rung_reached, symbols_of
 
 ANCHOR = Anchor(
     equity_usdt=Decimal(1000),
@@ -29,7 +29,7 @@ WEEKLY = replace(DAILY, rung=Rung.WEEKLY, fraction=Decimal("0.08"))
 
 
 def test_contracts_are_those_of_coins_and_positions_without_the_quote_coin() -> None:
-    assert symbols_of(["USDT", "BTC"], ["ETHUSDT", "BTCUSDT"]) == {"BTCUSDT", "ETHUSDT"}
+    assert symbols_of(["USDT", "BTC"], ["ETHUSDT", "XRPUSDT"]) == {"BTCUSDT", "ETHUSDT", "XRPUSDT"}
 
 
 def test_prices_that_have_not_moved_leave_the_unit_price() -> None:
@@ -73,8 +73,8 @@ def test_rung_is_reached_exactly_at_its_fraction(price: str, reached: str) -> No
 
 
 def test_margin_reaches_a_rung_before_its_fraction() -> None:
-    assert rung_reached(Decimal("1.904"), [DAILY], margin=Decimal("0.002")) == "daily"
-    assert rung_reached(Decimal("1.904001"), [DAILY], margin=Decimal("0.002")) == ""
+    assert rung_reached(Decimal("1.904"), [DAILY], margin=NEAR) == "daily"
+    assert rung_reached(Decimal("1.904001"), [DAILY], margin=NEAR) == ""
 
 
 @pytest.mark.parametrize("passed", [{"stage": Stage.FIRED}, {"stage": Stage.ACKNOWLEDGED}, {"peak": None}])

@@ -282,3 +282,10 @@ def test_executions_that_pend_are_bounded_too(world: World, monkeypatch: pytest.
     monkeypatch.setattr(order_audit, "MAX_PENDING", 1)
     world.look(executions=tuple(execution(order(number), number) for number in (1, 2, 3)))
     assert (world.audit.is_overwhelmed, world.audit.pending) == (True, 1)
+
+
+def test_order_is_strange_unless_its_tag_is_ours_for_just_this_order(world: World) -> None:
+    ours = order(1)
+    assert not world.audit.is_strange(ours)
+    assert world.audit.is_strange(order(1, is_tagged=False))
+    assert world.audit.is_strange(replace(ours, quantity=Decimal(2)))
