@@ -186,7 +186,7 @@ def test_ring_by_a_key_that_it_brings_along_is_refused() -> None:
         ("account", "1003"),
         ("ring_hash", "r" * 64),
         ("subject", f"ring:3:{'0' * 64}"),
-        ("subject", f"ring:2:{ring_hash(PINNED)}"),
+        pytest.param("subject", f"ring:2:{ring_hash(PINNED)}", id="subject-of-the-pinned-ring"),
     ],
 )
 def test_ring_with_a_warrant_for_something_else_is_refused(name: str, value: str) -> None:

@@ -373,7 +373,7 @@ async def test_first_two_keys_are_enrolled_with_the_bootstrap_code_everywhere(un
     assert CODE not in json.dumps(world.rows())
 
 
-@pytest.mark.parametrize("code", ["", "0000", new_code()])
+@pytest.mark.parametrize("code", ["", "0000", new_code()], ids=["none", "short", "another"])
 async def test_wrong_bootstrap_code_enrols_nothing(unenrolled: Ceremony, code: str) -> None:
     refusal = Answer(status=409, body=b'{"detail":"signature does not fit"}')
     for service in (unenrolled.world.gateway, unenrolled.world.watchdog, unenrolled.world.executor):
