@@ -611,11 +611,11 @@ async def test_watchdog_stands_by_while_another_leads_and_takes_over_when_its_le
         gateway.lease_expires_in_s = 0
         await until(lambda: len(gateway.leases) > 0)
         assert (gateway.leases[0].holder, gateway.leases[0].generation) == ("a" * 16, 41)
-        assert isinstance(monitor.keeper.effects, EffectsList)
-        assert [alert.subject for alert in monitor.keeper.effects.alerts].count("watchdog_took_over") == 1
         gateway.lease_expires_in_s = 20
         led = len(gateway.leases)
         await until(lambda: len(gateway.leases) > led + 2)
+    assert isinstance(monitor.keeper.effects, EffectsList)
+    assert [alert.subject for alert in monitor.keeper.effects.alerts].count("watchdog_took_over") == 1
 
 
 async def test_watchdog_stands_by_for_a_copy_of_itself(monitor: Monitor, deployment: Any, until: Until) -> None:

@@ -85,7 +85,7 @@ def test_succession_that_a_person_has_ordered_is_believed() -> None:
         (succession(note=signed(2, number=2)), 1, "row 3: the new log's checkpoint is over other rows"),
         (succession(subject=log_subject(number=2, size=SIZE, root="ab" * 32)), 1, "is over other rows"),
         (succession(purpose="release"), 1, "warrant: purpose"),
-        (replace(succession(), fields={"warrant": []}), 1, "warrant: "),
+        (replace(succession(), fields={"warrant": []}), 1, "warrant envelope: "),
         (replace(succession(), fields={"warrant": "text"}), 1, "row 3: warrant is not there"),
         (replace(succession(), fields={"warrant": ["x"] * 99}), 1, "row 3: warrant is not there"),
         (replace(succession(), fields={"warrant": ["%"]}), 1, "row 3: warrant is not base64"),
