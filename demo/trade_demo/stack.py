@@ -492,14 +492,14 @@ def init_executor_command(files: Files) -> list[str]:
     return [_command(EXECUTOR), "init", "--config", str(files.settings(EXECUTOR))]
 
 
-def init_gateway_command(files: Files, *, has_executor: bool = True) -> list[str]:
+def init_gateway_command(files: Files) -> list[str]:
     """Return the command that makes the gateway's keys, the ring and the handover files."""
     command = [_command("gateway"), "init", "--config", str(files.settings("gateway"))]
     return [
         *command,
         *("--watchdog-public", str(files.watchdog_public)),
         *("--journal-public", str(files.journal_public)),
-        *(("--executor-public", str(files.executor_public)) if has_executor else ()),
+        *("--executor-public", str(files.executor_public)),
         *("--codes", str(files.codes)),
     ]
 

@@ -26,12 +26,14 @@ from trade_demo.stack import (
     JOURNAL_WRITER,
     Files,
     Handover,
+    init_executor_command,
     init_gateway_command,
     init_journal_writer_command,
     init_watchdog_command,
     read_exchange_credentials,
     read_handover,
     service_spec,
+    write_executor_settings,
     write_gateway_settings,
     write_journal_writer_settings,
     write_simulator_settings,
@@ -75,9 +77,11 @@ class Deployment:
         with files.settings("gateway").open("a") as settings:
             settings.write(f"orders_per_s = {ORDERS_PER_S}\n")
         write_journal_writer_settings(files, exchange=exchange)
+        write_executor_settings(files, exchange=exchange)  # for its key in the ring; it does not run
         _run_to_end(init_watchdog_command(files))
         _run_to_end(init_journal_writer_command(files))
-        _run_to_end(init_gateway_command(files, has_executor=False))
+        _run_to_end(init_executor_command(files))
+        _run_to_end(init_gateway_command(files))
         writer = self._run(service_spec(files, JOURNAL_WRITER))
         writer.wait_until(files.journal_socket("gateway").exists)
         self.start_gateway()

@@ -22,11 +22,13 @@ from trade_demo.ports import choose_ports
 from trade_demo.stack import (
     JOURNAL_WRITER,
     Files,
+    init_executor_command,
     init_gateway_command,
     init_journal_writer_command,
     init_watchdog_command,
     read_exchange_credentials,
     service_spec,
+    write_executor_settings,
     write_gateway_settings,
     write_journal_writer_settings,
     write_simulator_settings,
@@ -63,8 +65,10 @@ class House:
         _append(files.settings("watchdog"), f'second_venue = "bybit"\nsecond_venue_url = "{venue.url}"')
         write_gateway_settings(files, ports=ports, exchange=exchange, options=options)
         write_journal_writer_settings(files, exchange=exchange)
-        for command in (init_watchdog_command(files), init_journal_writer_command(files), init_gateway_command(files)):
-            subprocess.run(command, check=True, timeout=WITHIN_S, capture_output=True)
+        write_executor_settings(files, exchange=exchange)  # for its key in the ring; it does not run
+        makers = (init_watchdog_command, init_journal_writer_command, init_executor_command, init_gateway_command)
+        for maker in makers:
+            subprocess.run(maker(files), check=True, timeout=WITHIN_S, capture_output=True)
         self._run(JOURNAL_WRITER)
         self._run("gateway")
         self._run("watchdog")

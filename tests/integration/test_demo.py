@@ -128,7 +128,7 @@ def test_demo_with_freqtrade_fills_an_entry_and_an_exit_and_ends_good(tmp_path: 
         assert (code, summary["exit_code"]) == (0, 0)
         assert seconds < END_S
         assert all_gone(running.pids(), within_s=0)
-        assert len(running.pids()) == 7
+        assert len(running.pids()) == 8
     assert float(summary["first_ack_s"]) < 60
     assert summary["taker_fills"] == 0
     assert summary["error_lines"] == []
@@ -197,7 +197,7 @@ def test_demo_killed_takes_every_process_along(tmp_path: Path) -> None:
     with demo(tmp_path, "--bot", "none") as running:
         running.ready()
         pids = running.pids()
-        assert len(pids) == 5
+        assert len(pids) == 6
         running.process.kill()
         assert all_gone(pids, within_s=END_S)
 

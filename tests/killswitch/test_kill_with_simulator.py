@@ -279,7 +279,8 @@ async def test_kill_that_was_cut_off_after_any_row_is_completed_by_another_proce
         await killing.killer.stop()
         await killing.parts.sweeper.stop()
         async with kill_scene(killing.scene) as again:
-            assert await again.killer.resume(killing.rows.journal()) is (count < 12)
+            was_over = bool(killing.rows.of(RowKind.KILL_REPORTED))  # a quick machine is through before it is cut off
+            assert await again.killer.resume(killing.rows.journal()) is not was_over
             report = await again.over()
             assert report["verdict"] == "complete", report
             assert set(step_of(report, "prove")["evidence"].values()) == {"10003"}
