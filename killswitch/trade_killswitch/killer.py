@@ -124,9 +124,9 @@ class Killer:
             return False
         order, rows, memory = found
         progress = restored(rows)
-        begun = any(state.tries for state in progress.values())
-        if begun and is_over({**progress, Step.TELL: noted(progress, Step.TELL, _TOLD, now_s=0)[Step.TELL]}):
-            self._kill = self._made(order, progress, memory)
+        told = {**progress, Step.TELL: noted(progress, Step.TELL, _TOLD, now_s=0)[Step.TELL]}
+        if _was_told(rows) and is_over(told):
+            self._kill = self._made(order, told, memory)
             return False
         log.warning("kill %s was not over before this start; it goes on", order.kill_id)
         self._start(order, progress, memory=memory)
@@ -314,6 +314,11 @@ async def _last_kill(journal: JournalWriter) -> tuple[KillOrder, list[Fields], K
                 return _read(row, steps[::-1])
         end = first
     return None
+
+
+def _was_told(rows: Sequence[Fields]) -> bool:
+    """Tell whether people know how it ended: who died before that tells them at the next start."""
+    return any((row.get("step"), row.get("status")) == (Step.TELL.value, Status.DONE.value) for row in rows)
 
 
 def _read(ordered: Row, rows: Sequence[Row]) -> tuple[KillOrder, list[Fields], KillMemory] | None:
