@@ -55,8 +55,6 @@ SettingPath = Annotated[Path, BeforeValidator(_path)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Environment = Literal["simulated", "testnet", "live"]
 """What a deployment belongs to. It stands in key ring, leases, warrants and logs; nothing of one counts in another."""
-Simulated = Literal["simulated"]
-"""Of what this version serves on a loopback port alone."""
 LoopbackHost = Annotated[str, AfterValidator(_loopback_host)]
 LoopbackHttpUrl = Annotated[str, AfterValidator(_loopback_http)]
 LoopbackWebSocketUrl = Annotated[str, AfterValidator(_loopback_websocket)]

@@ -52,7 +52,7 @@ def initialise(settings: ExecutorSettings) -> list[Path]:
     signer = LogSigner(origin=origin_of(settings), private_key=load_private_key(key), ring_hash="")
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(public_file, json.dumps(public, indent=1).encode() + b"\n", mode=0o644)
-    text = f"# the log of the kill executor; no witness yet\n{signer.verifier().text()}\n"
+    text = f"# the log of the kill executor; the watchdog keeps a witnessed copy\n{signer.verifier().text()}\n"
     write_atomically(keys_file, text.encode(), mode=0o644)
     write_secret_file(identity_file, {"log_key": key})
     return [public_file, keys_file, identity_file]
