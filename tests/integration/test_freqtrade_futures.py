@@ -1,9 +1,14 @@
-"""Real freqtrade on linear contracts, its stops at the exchange: they rest, go with the exit, and close a trade."""
+"""Real freqtrade on linear contracts: its stops at the exchange, its trades in the journal, a silent watchdog.
+
+The tests follow one stack from its first trades to its end. The bot's first round has a trade in each pair; after it
+the bot rests for minutes, so what needs a trade comes first.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,10 +17,13 @@ from typing import Any
 
 import httpx
 import pytest
+from integration.bot import Bot, resting_order
 from integration.stack import ROOT, Stack, wait_until
 
 FILLS_WITHIN_S = 240
-READY_WITHIN_S = 120
+LEASE_SLACK_S = 3
+"""Of a loaded machine that is asked; tests/gateway prove the end of a lease to the millisecond."""
+READY_WITHIN_S = 180
 FREQTRADE_CONFIG = "state/freqtrade/config.json"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(READY_WITHIN_S + 2 * FILLS_WITHIN_S)]
 
@@ -59,32 +67,16 @@ def denial_codes(stack: Stack) -> set[str]:
     return {str(row["fields"]["code"]) for row in stack.rows() if row["kind"] == "order:denied"}
 
 
-def test_freqtrade_leaves_a_stop_at_the_exchange_and_takes_it_back_after_its_exit(trading: Stack) -> None:
-    (resting, *_) = wait_until(lambda: stops(trading, is_open=True), within_s=FILLS_WITHIN_S, what="a resting stop")
-    assert (resting["orderStatus"], resting["orderType"], resting["side"]) == ("Untriggered", "Limit", "Sell")
-    assert (resting["reduceOnly"], resting["triggerBy"]) == (True, "MarkPrice")
-    assert resting["orderLinkId"].startswith("T1")
-    ended = wait_until(
-        lambda: [order for order in stops(trading, is_open=False) if order["orderId"] == resting["orderId"]],
-        within_s=FILLS_WITHIN_S,
-        what="the stop taken back",
-    )
-    assert (ended[0]["orderStatus"], ended[0]["cancelType"]) == ("Deactivated", "CancelByUser")
-    rows = trading.rows()
-    asked = [row for row in rows if row["kind"] == "cancel:intent" and row["fields"]["order_id"] == resting["orderId"]]
-    assert asked, "the bot itself took it back"
-    closed = wait_until(lambda: trades(trading), within_s=30, what="the trade closed")
-    assert closed[0]["exit_reason"] in {"held_long_enough", "roi"}
-    assert denial_codes(trading) <= DENIALS
-    assert not [row for row in rows if row["kind"] == "incident:opened"]
-
-
 def test_freqtrade_sees_its_trade_closed_by_the_stop_when_the_price_falls_through(trading: Stack) -> None:
+    """The first stop that rests is taken: its trade is too young for an exit of the bot's own."""
     (resting, *_) = wait_until(lambda: stops(trading, is_open=True), within_s=FILLS_WITHIN_S, what="a resting stop")
     trigger, symbol = Decimal(resting["triggerPrice"]), resting["symbol"]
     for beyond in ("1.002", "0.999"):  # to its door, and through it by less than its slippage
         set_price(trading, symbol, trigger * Decimal(beyond))
         time.sleep(0.3)
+    assert (resting["orderStatus"], resting["orderType"], resting["side"]) == ("Untriggered", "Limit", "Sell")
+    assert (resting["reduceOnly"], resting["triggerBy"]) == (True, "MarkPrice")
+    assert resting["orderLinkId"].startswith("T1")
     filled = wait_until(
         lambda: [order for order in stops(trading, is_open=False) if order["orderId"] == resting["orderId"]],
         within_s=20,
@@ -100,6 +92,25 @@ def test_freqtrade_sees_its_trade_closed_by_the_stop_when_the_price_falls_throug
     assert closed[0]["pair"].startswith(symbol.removesuffix("USDT") + "/")
     assert closed[0]["close_profit"] < -0.04
     assert denial_codes(trading) <= DENIALS
+
+
+def test_freqtrade_takes_its_stop_back_after_its_exit(trading: Stack) -> None:
+    ended = wait_until(
+        lambda: [order for order in stops(trading, is_open=False) if order["orderStatus"] != "Filled"],
+        within_s=FILLS_WITHIN_S,
+        what="a stop taken back",
+    )
+    assert (ended[0]["orderStatus"], ended[0]["cancelType"]) == ("Deactivated", "CancelByUser")
+    rows = trading.rows()
+    asked = [row for row in rows if row["kind"] == "cancel:intent"]
+    assert [row for row in asked if row["fields"]["order_id"] == ended[0]["orderId"]], "the bot itself took it back"
+    wait_until(
+        lambda: [trade for trade in trades(trading) if trade["exit_reason"] in {"held_long_enough", "roi"}],
+        within_s=30,
+        what="the trade closed",
+    )
+    assert denial_codes(trading) <= DENIALS
+    assert not [row for row in rows if row["kind"] == "incident:opened"]
 
 
 def swing_trades(stack: Stack) -> dict[str, dict[str, Any]]:
@@ -156,12 +167,43 @@ def test_lesson_of_a_real_trade_stands_in_the_table(trading: Stack) -> None:
     assert swing_trades(trading)[trade_id]["lesson"] == "do it again"
 
 
-def test_freqtrade_demo_ends_good_and_only_the_stop_took(trading: Stack) -> None:
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["stopped", "killed"])
+def test_silent_watchdog_leaves_a_trading_bot_reduce_only_within_the_lease(
+    trading: Stack, number: signal.Signals
+) -> None:
+    trading.wait_for_state("ACTIVE")
+    trading.kill("watchdog", number)
+    expires_in_s = trading.state()["lease"]["expires_in_s"]
+    trading.wait_for_state("REDUCE_ONLY", within_s=expires_in_s + LEASE_SLACK_S)
+    before = len(creates(trading))
+    bot = Bot(trading.gateway)
+    for symbol in ("BTCUSDT", "ETHUSDT", "XRPUSDT"):
+        order = resting_order(trading, category="linear", symbol=symbol, usdt=80) | {"positionIdx": 0}
+        answer = bot.post("/v5/order/create", order)
+        assert (answer["retCode"], answer["retMsg"].split(":")[0]) == (110066, "STATE_REDUCE_ONLY"), answer
+    bot.close()
+    time.sleep(5)  # some rounds of the real bot
+    assert all(json.loads(request["body"]).get("reduceOnly") for request in creates(trading)[before:])
+    if number is signal.SIGSTOP:
+        trading.kill("watchdog", signal.SIGCONT)
+    else:
+        trading.reap("watchdog")
+        trading.restart("watchdog")
+    trading.wait_for_state("ACTIVE", within_s=60)
+
+
+def creates(stack: Stack) -> list[dict[str, Any]]:
+    """Every order that the simulator was sent."""
+    return stack.requests_at_exchange("/v5/order/create")
+
+
+def test_freqtrade_demo_names_who_died_and_only_the_stop_took(trading: Stack) -> None:
     stopped = [order for order in stops(trading, is_open=False) if order["orderStatus"] == "Filled"]
-    assert trading.stop() == 0
+    assert trading.stop() == 1
     lines = (json.loads(line) for line in (trading.folder / "demo.log").read_text().splitlines())
     (summary,) = (line for line in lines if line["kind"] == "summary")
-    assert summary["verdict"].endswith("each with its intent in the journal")
+    assert summary["verdict"] == "ended without being asked to: watchdog"
+    assert summary["entry_fills"] > 0
     assert summary["taker_fills"] >= len(stopped) > 0
     assert summary["error_lines"] == []
     assert set(summary["denials"]) <= DENIALS
