@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trade-journal",
-        description="Reads a journal. database init and succeed make one, shim and lesson add rows, none changes one.",
+        description="Reads a journal. database init and succeed make one; shim, lesson and mitigated add rows; "
+        "none changes one.",
         epilog=_EPILOG,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

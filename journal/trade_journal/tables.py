@@ -164,20 +164,29 @@ def _config_change(row: Row, field: str, old: str | None, new: str | None) -> Re
 
 
 def incidents(rows: Iterable[Row]) -> list[Record]:
-    """Give each incident with what is known of it. No row says yet that one was mitigated."""
-    return [
-        {
-            "row": str(row.seq),
-            "at": time_text(row.at_ns),
-            "type": _text(row.fields, "type"),
-            "severity": _text(row.fields, "severity"),
-            "detail": " ".join(
-                f"{name}={value}" for name, value in row.fields.items() if name not in {"type", "severity"}
-            ),
-            "mitigated_at": None,
-        }
-        for row in rows
-    ]
+    """Give each incident with what is known of it, and what a person did about it; the first word on that counts."""
+    records: dict[int, Record] = {}
+    for row in rows:
+        if row.kind is RowKind.INCIDENT_OPENED:
+            records[row.seq] = _incident(row)
+            continue
+        named = row.fields.get("incident")
+        record = records.get(named) if isinstance(named, int) else None
+        if record is not None and record["mitigated_at"] is None:
+            record |= {"mitigated_at": time_text(row.at_ns), "mitigation": _text(row.fields, "mitigation")}
+    return list(records.values())
+
+
+def _incident(row: Row) -> Record:
+    return {
+        "row": str(row.seq),
+        "at": time_text(row.at_ns),
+        "type": _text(row.fields, "type"),
+        "severity": _text(row.fields, "severity"),
+        "detail": " ".join(f"{name}={value}" for name, value in row.fields.items() if name not in {"type", "severity"}),
+        "mitigated_at": None,
+        "mitigation": None,
+    }
 
 
 def _text(fields: Fields, name: str) -> str | None:
@@ -219,5 +228,9 @@ TABLES: Final[Mapping[str, Table]] = {
     "config_changes": _table(
         {RowKind.POLICY_CHANGED, RowKind.CONFIG_LOADED}, config_changes, "row at service field old_value new_value"
     ),
-    "incidents": _table({RowKind.INCIDENT_OPENED}, incidents, "row at type severity detail mitigated_at"),
+    "incidents": _table(
+        {RowKind.INCIDENT_OPENED, RowKind.INCIDENT_MITIGATED},
+        incidents,
+        "row at type severity detail mitigated_at mitigation",
+    ),
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from trade_journal.log.rendering import time_text
 from trade_journal.log.rows import Row, RowKind
 from trade_journal.tables import TABLES, Record, capital_movements, config_changes, halt_events, incidents, swing_trades
 
@@ -152,6 +153,16 @@ def test_incident_has_what_is_known_of_it() -> None:
         "symbol=BTCUSDT filled=1",
         None,
     )
+
+
+def test_incident_is_mitigated_by_the_first_row_that_names_its_row() -> None:
+    opened = (RowKind.INCIDENT_OPENED, {"type": "x"})
+    told = [{"incident": 1, "mitigation": "looked"}, {"incident": 1, "mitigation": "again"}, {"incident": "0"}]
+    made = rows(opened, opened, *((RowKind.INCIDENT_MITIGATED, fields) for fields in told))
+    other, found = incidents(made)
+    assert (other["mitigated_at"], other["mitigation"]) == (None, None)
+    assert (found["mitigated_at"], found["mitigation"]) == (time_text(made[2].at_ns), "looked")
+    assert incidents(rows((RowKind.INCIDENT_MITIGATED, {"incident": 7}), (RowKind.INCIDENT_MITIGATED, {}))) == []
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -31,7 +31,7 @@ async def test_table_is_a_line_a_record_when_there_is_no_terminal(
     journal: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["table", "incidents", "--journal", journal]) == 0
-    expected = ["1", "1970-01-01T00:00:00.000Z", "[red]odd\\x1b[31m", "critical", "detail=[bold]x", "-"]
+    expected = ["1", "1970-01-01T00:00:00.000Z", "[red]odd\\x1b[31m", "critical", "detail=[bold]x", "-", "-"]
     assert capsys.readouterr().out == "\t".join(expected) + "\n"
 
 

@@ -108,6 +108,7 @@ class RowKind(Enum):
     STREAM_OPENED = "stream:opened"
     STREAM_DENIED = "stream:denied"
     INCIDENT_OPENED = "incident:opened"
+    INCIDENT_MITIGATED = "incident:mitigated"  # by a person; names the row of the incident
     LOG_SUCCEEDED = "log:succeeded"
     JOURNAL_RECOVERED = "journal:recovered"
     # Written by the journal shim, which reads the bot's own database.

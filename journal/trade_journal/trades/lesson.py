@@ -7,32 +7,27 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from trade_core.clock import Clock
-from trade_core.errors import TradeError
 from trade_core.logs import neutralise
 from trade_journal.errors import JournalUnavailable
-from trade_journal.log.rows import STRING_CHARACTERS_MAX, Entry, RowKind
+from trade_journal.log.rows import Entry, RowKind
+from trade_journal.trades.remark import RemarkRefused, checked_remark
 from trade_journal.trades.shim_memory import MEMORY_FILE, ShimMemory
 from trade_journal.trades.shim_settings import ShimSettings
 from trade_journal.trades.trade_book import TradeBook, Unlearned
 from trade_journal.writer.client import JournalClient
 from trade_journal.writer.peers import Peer
 
-LESSON_CHARACTERS_MAX: Final = 400
 _CONNECT_WITHIN_S: Final = 10.0
 _TRADES_NAMED: Final = 5
 
 
-class LessonRefused(TradeError):
-    """A lesson that is not written: the message says why."""
-
-
 async def write_lesson(settings: ShimSettings, *, trade_id: str, text: str, clock: Clock) -> int:
-    """Make a lesson durable and give its row's number. Raises LessonRefused, JournalError."""
-    lesson = _checked(text)
+    """Make a lesson durable and give its row's number. Raises RemarkRefused, JournalError."""
+    lesson = checked_remark(text, what="the lesson")
     async with _journal_and_book(settings, clock=clock) as (journal, book):
         known = book.trades.get(trade_id)
         if known is None:
-            raise LessonRefused(_unknown(trade_id, book))
+            raise RemarkRefused(_unknown(trade_id, book))
         fields = {"trade_id": trade_id, "pair": known.pair, "lesson": lesson}
         entry = Entry(at_ns=clock.wall_ns(), kind=RowKind.SWING_TRADE_LESSON, actor=Peer.SHIM.value, fields=fields)
         return await journal.append(entry)
@@ -42,18 +37,6 @@ async def missing_lessons(settings: ShimSettings, *, clock: Clock) -> list[Unlea
     """List the trades that ended more than a week ago and have no lesson. Raises JournalError."""
     async with _journal_and_book(settings, clock=clock) as (_, book):
         return book.unlearned(now_ns=clock.wall_ns())
-
-
-def _checked(text: str) -> str:
-    lesson = text.strip()
-    if not lesson:
-        raise LessonRefused("the lesson is empty")
-    if len(lesson) > LESSON_CHARACTERS_MAX:
-        raise LessonRefused(f"the lesson has {len(lesson)} characters; at most {LESSON_CHARACTERS_MAX}")
-    shown = neutralise(lesson, limit=LESSON_CHARACTERS_MAX)
-    if len(shown) > STRING_CHARACTERS_MAX:
-        raise LessonRefused("the lesson has too many characters that cannot be printed")
-    return shown
 
 
 def _unknown(trade_id: str, book: TradeBook) -> str:

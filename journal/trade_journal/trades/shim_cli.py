@@ -1,4 +1,4 @@
-"""`trade-journal shim` and `trade-journal lesson`: what is written into the journal beside the gateway."""
+"""`trade-journal shim`, `lesson` and `mitigated`: what is written into the journal beside the gateway."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
 from trade_journal.errors import JournalDamaged, JournalRefused
 from trade_journal.log.rendering import time_text
-from trade_journal.trades.lesson import LessonRefused, missing_lessons, write_lesson
+from trade_journal.trades.lesson import missing_lessons, write_lesson
+from trade_journal.trades.mitigation import write_mitigation
+from trade_journal.trades.remark import RemarkRefused
 from trade_journal.trades.shim import Shim
 from trade_journal.trades.shim_settings import ShimSettings
 
 EXIT_GOOD: Final = 0
 EXIT_REFUSED: Final = 2
 EXIT_MISSING: Final = 4
+_ROW_DIGITS: Final = 19
 
 
 def add_shim_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add both commands."""
+    """Add the three commands."""
     words = "follow the bot's own database and write its trades into the journal"
     shim = commands.add_parser(
         "shim",
@@ -50,6 +53,19 @@ def add_shim_commands(commands: argparse._SubParsersAction[argparse.ArgumentPars
     lesson.add_argument("--json", action="store_true", help="with --missing: one JSON object a line")
     _config(lesson)
     lesson.set_defaults(run=_lesson)
+    words = "write what was done about an incident, so that it counts as mitigated"
+    mitigated = commands.add_parser(
+        "mitigated",
+        help=words,
+        description=words,
+        epilog="Exit codes: 0 written; 1 tampered; 2 usage, or the row is no incident; 3 no journal to be reached.",
+    )
+    mitigated.add_argument(
+        "row", type=_row_number, metavar="ROW", help="the incident's row, as `table incidents` shows it"
+    )
+    mitigated.add_argument("text", metavar="TEXT", help="what was done, in one line")
+    _config(mitigated)
+    mitigated.set_defaults(run=_mitigated)
 
 
 def _config(command: argparse.ArgumentParser) -> None:
@@ -87,7 +103,7 @@ def _lesson(options: argparse.Namespace) -> int:
     try:
         settings = load_settings(options.config, ShimSettings)
         return _list_missing(settings, options) if options.missing else _write(settings, options)
-    except LessonRefused as error:
+    except RemarkRefused as error:
         print(f"trade-journal: {error}", file=sys.stderr)
         return EXIT_REFUSED
 
@@ -95,6 +111,24 @@ def _lesson(options: argparse.Namespace) -> int:
 def _write(settings: ShimSettings, options: argparse.Namespace) -> int:
     seq = asyncio.run(write_lesson(settings, trade_id=options.trade, text=options.text, clock=SystemClock()))
     print(f"row {seq}: the lesson of trade {options.trade}")
+    return EXIT_GOOD
+
+
+def _row_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < _ROW_DIGITS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a row")
+    return int(text)
+
+
+def _mitigated(options: argparse.Namespace) -> int:
+    try:
+        settings = load_settings(options.config, ShimSettings)
+        written = write_mitigation(settings, incident=options.row, text=options.text, clock=SystemClock())
+        seq = asyncio.run(written)
+    except RemarkRefused as error:
+        print(f"trade-journal: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    print(f"row {seq}: the incident of row {options.row} is mitigated")
     return EXIT_GOOD
 
 

@@ -29,6 +29,7 @@ SHIM_KINDS: Final = frozenset(
         RowKind.SWING_TRADE_CHANGED,
         RowKind.SWING_TRADE_CLOSED,
         RowKind.SWING_TRADE_LESSON,
+        RowKind.INCIDENT_MITIGATED,
     },
 )
 # The second is written once, by the command that begins a new log, before any writer opens it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypeVar
 
 from trade_killswitch.console.ring_chain import CHANGES_MAX, RingProof, proof_of_row
@@ -18,6 +18,7 @@ DENIALS_SHOWN: Final = 12
 INCIDENTS_SHOWN: Final = 12
 CHANGES_SHOWN: Final = 8
 TRADES_KEPT: Final = 4096
+MITIGATIONS_KEPT: Final = 4096
 LESSONS_SHOWN: Final = 20
 FIELDS_SHOWN: Final = 8
 _DENIALS: Final = frozenset({"order:denied", "request:denied", "stream:denied", "request:counted"})
@@ -60,6 +61,7 @@ class Digest:
         self._denials: _Newest[Note] = _Newest(most=DENIALS_SHOWN)
         self._incidents: _Newest[Note] = _Newest(most=INCIDENTS_SHOWN)
         self._changes: _Newest[Note] = _Newest(most=CHANGES_SHOWN)
+        self._mitigated: dict[int, str] = {}
         self._closed: dict[str, Note] = {}
         self._with_lesson: set[str] = set()
         self.ring_changes: list[RingProof] = []
@@ -85,6 +87,8 @@ class Digest:
             subject = f"{fields.get('type', 'unknown')} ({fields.get('severity', 'severity unknown')})"
             detail = _flat(fields, {"type", "severity"})
             self._incidents.take(Note(seq=seq, at_ns=at_ns, subject=subject, detail=detail))
+        elif kind == "incident:mitigated":
+            self._take_mitigated(fields)
         elif kind == "state:changed":
             subject = f"{fields.get('holder', '')}: {fields.get('ceiling', '')}"
             self._changes.take(Note(seq=seq, at_ns=at_ns, subject=subject, detail=str(fields.get("reason") or "")))
@@ -101,6 +105,11 @@ class Digest:
             detail = _flat(fields, {"trade_id", "closed_at_ns", "exit_fee"})
             self._closed[trade_id] = Note(seq=seq, at_ns=at_ns, subject=f"trade {trade_id}", detail=detail)
 
+    def _take_mitigated(self, fields: Mapping[str, Any]) -> None:
+        incident = _whole(fields.get("incident"))
+        if incident is not None and len(self._mitigated) < MITIGATIONS_KEPT:
+            self._mitigated.setdefault(incident, str(fields.get("mitigation")))
+
     def _take_ring(self, fields: Mapping[str, Any]) -> None:
         proof = proof_of_row(fields)
         if proof is not None and len(self.ring_changes) < CHANGES_MAX and proof not in self.ring_changes:
@@ -113,8 +122,11 @@ class Digest:
 
     @property
     def incidents(self) -> tuple[Note, ...]:
-        """Return the last incidents, newest first. No row says that one was mitigated: all count as open."""
-        return self._incidents.newest()
+        """Return the last incidents, newest first; one that a person dealt with stays, and says how."""
+        return tuple(
+            note if (done := self._mitigated.get(note.seq)) is None else replace(note, detail=f"mitigated: {done}")
+            for note in self._incidents.newest()
+        )
 
     @property
     def changes(self) -> tuple[Note, ...]:

@@ -72,7 +72,7 @@ def wait_for(folder: Path, count: int) -> list[tuple[str, object]]:
 
 def wait_for_journal(folder: Path) -> None:
     """Wait until the writer has made its journal."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not (folder / "shim.sock").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)

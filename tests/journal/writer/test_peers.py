@@ -20,12 +20,13 @@ def test_every_kind_belongs_to_exactly_one_peer_the_writer_or_another_journal() 
         assert len(owners) + (kind in WRITERS_OWN_KINDS) + (kind in ELSEWHERE_KINDS) == 1, kind
 
 
-def test_shim_writes_trades_and_lessons_only() -> None:
+def test_shim_writes_trades_and_what_a_person_says_of_them_and_of_incidents() -> None:
     assert {kind.value for kind in KINDS_BY_PEER[Peer.SHIM]} == {
         "swing_trade:opened",
         "swing_trade:changed",
         "swing_trade:closed",
         "swing_trade:lesson",
+        "incident:mitigated",
     }
 
 

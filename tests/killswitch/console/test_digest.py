@@ -37,6 +37,21 @@ def test_lesson_is_owed_for_a_closed_trade_without_one_whatever_the_order_of_rea
     assert len(digest_of(*many).lessons_owed) == LESSONS_SHOWN
 
 
+def test_incident_that_a_person_dealt_with_says_how_whatever_the_order_of_reading() -> None:
+    digest = Digest()
+    for read in (
+        row(2, "incident:mitigated", incident="1", mitigation="sold by hand"),
+        row(3, "incident:mitigated", incident=[], mitigation="nonsense"),
+        row(1, "incident:opened", type="stop_denied", severity="high"),
+        row(0, "incident:opened", type="stranger", severity="high"),
+    ):
+        digest.take(read)
+    assert [(note.subject, note.detail) for note in digest.incidents] == [
+        ("stop_denied (high)", "mitigated: sold by hand"),
+        ("stranger (high)", ""),
+    ]
+
+
 def test_incidents_and_changes_are_told_with_their_reason() -> None:
     digest = digest_of(
         row(1, "incident:opened", type="stop_denied", severity="high", symbol="BTCUSDT", empty=""),
