@@ -16,7 +16,7 @@ SHORT_FORMS = {"test_fuzz.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the attacks that want a stack of their own, which take minutes, to `make redteam`.
+    """Leave the attacks that start processes of their own, which take minutes, to `make redteam`.
 
     `make test` runs those on the standing stack, which are nine of ten, and the short form of the fuzzer.
     """
@@ -37,6 +37,14 @@ def standing_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(autouse=True)
+def begins_active(request: pytest.FixtureRequest) -> None:
+    """Let no attack on the standing stack begin before that is over what the one before left."""
+    if "standing_stack" in request.fixturenames:
+        stack: Stack = request.getfixturevalue("standing_stack")
+        stack.wait_for_state("ACTIVE")
 
 
 @pytest.fixture(scope="package")

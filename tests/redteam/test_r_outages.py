@@ -20,7 +20,7 @@ from integration.stack import Stack, wait_until
 from ports import free_port
 from redteam.attacker import CREATE, Attacker, dumps, orders_at_exchange, received_since, working_ids
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.attack]
 
 
 def folder_of(stack: Stack) -> Path:
