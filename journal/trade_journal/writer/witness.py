@@ -9,15 +9,19 @@ Guarantees
 
 The copy is a journal file of the log's own format and origin: `trade-journal verify` reads it as it does the original.
 It does not fetch anything, and blocks while the disk works: call it off the event loop.
+
+Closing waits for what is under way. A caller that is cancelled leaves its thread at work, and SQLite tears the whole
+process down when a connection is closed under a statement.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from trade_journal.errors import ForkProven, JournalDamaged, NoteRefused, Withheld
+from trade_journal.errors import ForkProven, JournalDamaged, JournalUnavailable, NoteRefused, Withheld
 from trade_journal.log.checkpoint import Checkpoint, cosign, open_checkpoint
 from trade_journal.log.note import COSIGNATURE_V1, Note, Verifier
 from trade_journal.log.tree import Frontier
@@ -26,7 +30,7 @@ from trade_journal.store.store import READ_ROWS_MAX, JournalReader, JournalStore
 
 
 class Witness:
-    """The copy of one log, and the key that cosigns its checkpoints. Used by one thread at a time."""
+    """The copy of one log, and the key that cosigns its checkpoints. Used by one thread at a time; any may close it."""
 
     def __init__(
         self, *, store: JournalStore, url: str, log: Verifier, name: str, private_key: Ed25519PrivateKey
@@ -36,6 +40,8 @@ class Witness:
         self._log = log
         self._name = name
         self._private_key = private_key
+        self._at_work = threading.Lock()
+        self._is_closed = False
 
     @classmethod
     def open(
@@ -73,10 +79,12 @@ class Witness:
 
     def take(self, rows: Sequence[StoredRow]) -> None:
         """Keep the next rows of the log. Raises Withheld when they are not the next ones, JournalUnavailable."""
-        try:
-            self._store.append_stored(rows)
-        except JournalDamaged as error:
-            raise Withheld(f"rows that are none: {error}") from error
+        with self._at_work:
+            self._refuse_closed()
+            try:
+                self._store.append_stored(rows)
+            except JournalDamaged as error:
+                raise Withheld(f"rows that are none: {error}") from error
 
     def cosign(self, raw: bytes, *, at_s: int) -> bytes:
         """Cosign a checkpoint, once every row under it is in the copy. `at_s` is UTC seconds.
@@ -84,6 +92,22 @@ class Witness:
         Raises ForkProven when the rows contradict it, Withheld when it is not the log's or of another size than the
         copy, JournalUnavailable.
         """
+        with self._at_work:
+            self._refuse_closed()
+            return self._cosigned(raw, at_s)
+
+    def close(self) -> None:
+        """Close the copy, once what another thread does with it is done. Can be called twice."""
+        with self._at_work:
+            if not self._is_closed:
+                self._is_closed = True
+                self._store.close()
+
+    def _refuse_closed(self) -> None:
+        if self._is_closed:
+            raise JournalUnavailable(f"{self._store.place}: the copy is closed")
+
+    def _cosigned(self, raw: bytes, at_s: int) -> bytes:
         checkpoint, note = self._opened(raw)
         if checkpoint.size > self.size:
             raise Withheld(f"a checkpoint of {checkpoint.size} rows, of which {self.size} have been seen")
@@ -94,10 +118,6 @@ class Witness:
         cosigned = cosign(note, name=self._name, private_key=self._private_key, at_s=at_s).rendered().encode()
         self._store.append_checkpoint(cosigned)
         return cosigned
-
-    def close(self) -> None:
-        """Close the copy."""
-        self._store.close()
 
     def _opened(self, raw: bytes) -> tuple[Checkpoint, Note]:
         try:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from journal.outsider import reading
 
-from trade_journal.errors import ForkProven, JournalDamaged, JournalRefused, Withheld
+from trade_journal.errors import ForkProven, JournalDamaged, JournalRefused, JournalUnavailable, Withheld
 from trade_journal.log.checkpoint import LogSigner, open_cosigned
 from trade_journal.log.note import parse_note, sign_text
 from trade_journal.log.rows import Row, RowKind, leaf_hash, row_bytes
 from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import PublicKeys, StoredRow, verify_journal
+from trade_journal.store.store import JournalStore
 from trade_journal.writer.witness import Witness
 
 ORIGIN, NAME = "trade/simulated/1002/gateway", "trade/simulated/1002/watchdog"
@@ -156,3 +159,39 @@ def test_copy_under_another_log_key_is_refused(copy_url: str) -> None:
         Witness.open(
             copy_url, log=replace(LOG, public=Ed25519PrivateKey.generate().public_key()), name=NAME, private_key=KEY
         )
+
+
+def test_closing_waits_for_the_cosignature_under_way_and_refuses_the_next(
+    witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement whose connection is closed under it takes the process down."""
+    writing, may_end, did = threading.Event(), threading.Event(), list[str]()
+    append, close = JournalStore.append_checkpoint, JournalStore.close
+
+    def slow_append(store: JournalStore, note: bytes) -> None:
+        writing.set()
+        may_end.wait(60)
+        append(store, note)
+        did.append("cosigned")
+
+    def told_close(store: JournalStore) -> None:
+        close(store)
+        did.append("closed")
+
+    monkeypatch.setattr(JournalStore, "append_checkpoint", slow_append)
+    monkeypatch.setattr(JournalStore, "close", told_close)
+    witness.take(ROWS[:5])
+    with ThreadPoolExecutor(2) as threads:
+        cosigned = threads.submit(witness.cosign, point(ROWS[:5]), at_s=AT_S)
+        assert writing.wait(60)
+        closed = threads.submit(witness.close)
+        with pytest.raises(TimeoutError):
+            closed.result(timeout=0.1)
+        may_end.set()
+        closed.result(timeout=60)
+        assert cosigned.result(timeout=60)
+    assert did == ["cosigned", "closed"]
+    with pytest.raises(JournalUnavailable, match="the copy is closed"):
+        witness.take(ROWS[5:6])
+    with pytest.raises(JournalUnavailable, match="the copy is closed"):
+        witness.cosign(point(ROWS[:5]), at_s=AT_S)
