@@ -9,10 +9,15 @@ ENVIRONMENTS := $(SERVICES) tests
 TOOLS := mitmproxy load
 TESTS := .venv/tests/bin
 ARGS ?=
+# Plain runs of pytest beside each other, those that wait longest first. Workers of pytest-xdist would each collect all of the 11,000
+# tests, and tell of each one in three messages: that took as much computing as the tests themselves.
+BESIDE := --no-print-directory --jobs 3 --keep-going --output-sync=target
+FAST := not slow and not hypothesis
+FAST_FOLDERS := watchdog gateway journal simulator core killswitch
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check lint fast-tests system-packages coverage mutate redteam hostile days simulate year crash grow drill bench bench-setup bench-clients load format locks clean
+.PHONY: help setup demo test check lint fast-tests fast-others $(FAST_FOLDERS:%=fast-%) system-packages coverage mutate redteam hostile days simulate year crash grow drill bench bench-setup bench-clients load format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -63,9 +68,8 @@ setup: $(ENVIRONMENTS:%=.venv/%/.ready) .venv/freqtrade/.ready .venv/load/.ready
 demo: $(SERVICES:%=.venv/%/.ready) .venv/freqtrade/.ready
 	.venv/demo/bin/trade-demo $(ARGS)
 
-# The types take one core for half a minute when they are judged for the first time: the tests use the other meanwhile.
 check: .venv/tests/.ready
-	$(MAKE) --no-print-directory -j 2 lint fast-tests
+	$(MAKE) $(BESIDE) lint fast-tests
 
 lint: .venv/tests/.ready
 	$(TESTS)/ruff format --check .
@@ -73,8 +77,14 @@ lint: .venv/tests/.ready
 	$(TESTS)/lint-imports
 	$(TESTS)/mypy
 
-fast-tests: .venv/tests/.ready
-	$(TESTS)/pytest -q -m "not slow and not hypothesis" -n 3
+fast-tests: $(FAST_FOLDERS:%=fast-%) fast-others
+
+$(FAST_FOLDERS:%=fast-%): fast-%: .venv/tests/.ready
+	$(TESTS)/pytest -q -m "$(FAST)" tests/$*
+
+# Whatever folder is not named above, so that no test is left out.
+fast-others: .venv/tests/.ready
+	$(TESTS)/pytest -q -m "$(FAST)" $(FAST_FOLDERS:%=--ignore=tests/%)
 
 system-packages:
 	tests/system-packages
@@ -83,7 +93,7 @@ system-packages:
 coverage: .venv/tests/.ready
 	mkdir -p build/coverage
 	$(TESTS)/coverage erase
-	$(TESTS)/coverage run -m pytest -q -m "not slow and not hypothesis" -n 2 $$($(TESTS)/python tests/proof/modules.py tests)
+	$(TESTS)/coverage run -m pytest -q -m "not slow and not hypothesis" $$($(TESTS)/python tests/proof/modules.py tests)
 	$(TESTS)/coverage combine --quiet
 	$(TESTS)/coverage report --include=$$($(TESTS)/python tests/proof/modules.py modules)
 
@@ -91,8 +101,7 @@ coverage: .venv/tests/.ready
 # slow tests wait more than they compute.
 test:
 	$(MAKE) --no-print-directory -j 3 system-packages setup
-	$(MAKE) --no-print-directory check coverage
-	$(TESTS)/pytest -q -m "hypothesis and not slow" -n 2
+	$(MAKE) $(BESIDE) lint fast-tests coverage FAST="not slow"
 	$(TESTS)/pytest -q -m "slow and not attack" -n 3 --dist loadfile --no-loadscope-reorder --durations=12
 	@echo "Left out: the attacks that need a stack of their own, one of ten (tests/redteam), and 90,000 fuzzed requests: make redteam"
 	@echo "Left out: a race of the hostile bot against real makers (tests/hostile), which needs a quiet machine: make hostile"

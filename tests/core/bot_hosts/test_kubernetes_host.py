@@ -203,7 +203,8 @@ async def test_scale_without_spec_and_status_is_zero(tmp_path: Path) -> None:
         await host.scale_to_zero()
 
 
-async def test_cluster_of_another_authority_is_a_failure(tmp_path: Path) -> None:
+async def test_cluster_of_another_authority_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubernetes_host, "GONE_WITHIN_S", 0.5)
     async with cluster(tmp_path) as (host, made):
         (tmp_path / "other").mkdir()
         certificate(tmp_path / "other")
