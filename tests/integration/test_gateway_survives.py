@@ -1,4 +1,7 @@
-"""Death, silence and return of each process while a bot trades."""
+"""Death, silence and return of each process while a bot trades: one stack, which each test leaves as it found it.
+
+Its second test releases what the first has halted, and its last one halts.
+"""
 
 from __future__ import annotations
 
@@ -22,61 +25,8 @@ def working_at_exchange(stack: Stack) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
-def test_watchdog_silent_makes_the_gateway_reduce_only_within_the_lease(
-    own_stack: Stack, number: signal.Signals
-) -> None:
-    stack = own_stack
-    bot = Bot(stack.gateway)
-    assert bot.post("/v5/order/create", resting_order(stack))["retCode"] == 0
-    stack.kill("watchdog", number)
-    expires_in_s = stack.state()["lease"]["expires_in_s"]
-    stack.wait_for_state("REDUCE_ONLY", within_s=expires_in_s + 1)
-    answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=64))
-    assert (answer["retCode"], answer["retMsg"].split(":")[0]) == (110066, "STATE_REDUCE_ONLY")
-    if number is signal.SIGSTOP:
-        stack.kill("watchdog", signal.SIGCONT)
-        stack.wait_for_state("ACTIVE")
-    bot.close()
-
-
-def test_exchange_silent_is_denied_with_a_reason_and_recovers(own_stack: Stack) -> None:
-    stack = own_stack
-    bot = Bot(stack.gateway)
-    order = resting_order(stack)
-    stack.kill("simulator", signal.SIGSTOP)
-    try:
-        answer = bot.post("/v5/order/create", order)
-        assert answer["retCode"] in (10016, 110066)
-        assert stack.state()["trading_state"] in ("ACTIVE", "REDUCE_ONLY")
-    finally:
-        stack.kill("simulator", signal.SIGCONT)
-    stack.wait_for_state("ACTIVE", within_s=40)
-    wait_until(lambda: not stack.state()["unknown_outcomes"], within_s=20, what="unknown outcomes resolved")
-    assert bot.post("/v5/order/create", order)["retCode"] == 0
-    assert len(working_at_exchange(stack)) == 1
-    bot.close()
-
-
-@pytest.mark.parametrize("fault", ["lose_response", "drop"])
-def test_lost_answer_of_an_order_is_resolved_by_its_tag(own_stack: Stack, fault: str) -> None:
-    stack = own_stack
-    bot = Bot(stack.gateway)
-    stack.control.post("/faults", json={"path": "/v5/order/create", "mode": fault, "count": 1}).raise_for_status()
-    answer = bot.post("/v5/order/create", resting_order(stack))
-    if fault == "lose_response":
-        assert answer["retCode"] == 0
-        assert working_at_exchange(stack) == {answer["result"]["orderId"]}
-    else:
-        assert answer["retCode"] == 10016
-        assert working_at_exchange(stack) == set()
-    assert len(stack.requests_at_exchange("/v5/order/create")) <= 1
-    wait_until(lambda: not stack.state()["unknown_outcomes"], within_s=10, what="nothing unknown is left")
-    bot.close()
-
-
-def test_halt_denies_new_risk_lets_cancels_pass_and_outlives_a_restart(own_stack: Stack) -> None:
-    stack = own_stack
+def test_halt_denies_new_risk_lets_cancels_pass_and_outlives_a_restart(settled_stack: Stack) -> None:
+    stack = settled_stack
     bot = Bot(stack.gateway)
     order = resting_order(stack)
     order_id = bot.post("/v5/order/create", order)["result"]["orderId"]
@@ -93,19 +43,7 @@ def test_halt_denies_new_risk_lets_cancels_pass_and_outlives_a_restart(own_stack
     bot.close()
 
 
-def test_entering_reduce_only_cancels_what_adds_risk_within_a_second(own_stack: Stack) -> None:
-    stack = own_stack
-    bot = Bot(stack.gateway)
-    for symbol in ("XRPUSDT", "ETHUSDT", "BTCUSDT"):
-        assert bot.post("/v5/order/create", resting_order(stack, symbol=symbol, usdt=64))["retCode"] == 0
-    assert len(working_at_exchange(stack)) == 3
-    stack.admin.post("/halt", json={"reason": "a test"})
-    wait_until(lambda: not working_at_exchange(stack), within_s=1, what="no working order that adds risk")
-    bot.close()
-
-
-def test_release_by_a_touch_takes_effect_after_a_minute_and_is_remembered(own_stack: Stack) -> None:
-    stack = own_stack
+def test_release_by_a_touch_takes_effect_after_a_minute_and_is_remembered(stack: Stack) -> None:
     stack.admin.post("/halt", json={"reason": "a test"})
     command = stack.description["processes"]["gateway"]["command"]
     asked = [command[0], "release", "--config", command[command.index("--config") + 1]]
@@ -129,3 +67,69 @@ def test_release_by_a_touch_takes_effect_after_a_minute_and_is_remembered(own_st
     stack.wait_for_state("ACTIVE")
     refused = ran([*asked, "--draft", stack.folder / "draft", "--reason", "again"])
     assert (refused.returncode, "nothing to release" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["stopped", "killed"])
+def test_watchdog_silent_makes_the_gateway_reduce_only_within_the_lease(
+    settled_stack: Stack, number: signal.Signals
+) -> None:
+    stack = settled_stack
+    bot = Bot(stack.gateway)
+    assert bot.post("/v5/order/create", resting_order(stack))["retCode"] == 0
+    stack.kill("watchdog", number)
+    expires_in_s = stack.state()["lease"]["expires_in_s"]
+    stack.wait_for_state("REDUCE_ONLY", within_s=expires_in_s + 1)
+    answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=64))
+    assert (answer["retCode"], answer["retMsg"].split(":")[0]) == (110066, "STATE_REDUCE_ONLY")
+    if number is signal.SIGSTOP:
+        stack.kill("watchdog", signal.SIGCONT)
+    else:
+        stack.restart("watchdog")
+    stack.wait_for_state("ACTIVE", within_s=60)
+    bot.close()
+
+
+def test_exchange_silent_is_denied_with_a_reason_and_recovers(settled_stack: Stack) -> None:
+    stack = settled_stack
+    bot = Bot(stack.gateway)
+    order = resting_order(stack)
+    stack.kill("simulator", signal.SIGSTOP)
+    try:
+        answer = bot.post("/v5/order/create", order)
+        assert answer["retCode"] in (10016, 110066)
+        assert stack.state()["trading_state"] in ("ACTIVE", "REDUCE_ONLY")
+    finally:
+        stack.kill("simulator", signal.SIGCONT)
+    stack.wait_for_state("ACTIVE", within_s=40)
+    wait_until(lambda: not stack.state()["unknown_outcomes"], within_s=20, what="unknown outcomes resolved")
+    assert bot.post("/v5/order/create", order)["retCode"] == 0
+    assert len(working_at_exchange(stack)) == 1
+    bot.close()
+
+
+@pytest.mark.parametrize("fault", ["lose_response", "drop"])
+def test_lost_answer_of_an_order_is_resolved_by_its_tag(settled_stack: Stack, fault: str) -> None:
+    stack = settled_stack
+    bot = Bot(stack.gateway)
+    stack.control.post("/faults", json={"path": "/v5/order/create", "mode": fault, "count": 1}).raise_for_status()
+    answer = bot.post("/v5/order/create", resting_order(stack))
+    if fault == "lose_response":
+        assert answer["retCode"] == 0
+        assert working_at_exchange(stack) == {answer["result"]["orderId"]}
+    else:
+        assert answer["retCode"] == 10016
+        assert working_at_exchange(stack) == set()
+    assert len(stack.requests_at_exchange("/v5/order/create")) <= 1
+    wait_until(lambda: not stack.state()["unknown_outcomes"], within_s=10, what="nothing unknown is left")
+    bot.close()
+
+
+def test_entering_reduce_only_cancels_what_adds_risk_within_a_second(settled_stack: Stack) -> None:
+    stack = settled_stack
+    bot = Bot(stack.gateway)
+    for symbol in ("XRPUSDT", "ETHUSDT", "BTCUSDT"):
+        assert bot.post("/v5/order/create", resting_order(stack, symbol=symbol, usdt=64))["retCode"] == 0
+    assert len(working_at_exchange(stack)) == 3
+    stack.admin.post("/halt", json={"reason": "a test"})
+    wait_until(lambda: not working_at_exchange(stack), within_s=1, what="no working order that adds risk")
+    bot.close()

@@ -1,4 +1,8 @@
-"""A policy file that changes under a running gateway: real processes, from the file to the wire."""
+"""A policy file that changes under a running gateway: real processes, from the file to the wire.
+
+The tests share a stack and go on from the policy that the one before left: first those that loosen, then those that
+tighten; the last one halts.
+"""
 
 from __future__ import annotations
 
@@ -39,56 +43,40 @@ def kinds(stack: Stack) -> list[str]:
     return [row["kind"] for row in stack.rows() if row["kind"].startswith(("policy:", "release:"))]
 
 
-def test_tightening_is_in_force_at_once_is_on_every_decision_and_outlives_sigkill(own_stack: Stack) -> None:
-    stack, bot = own_stack, Bot(own_stack.gateway)
-    authorised = stack.state()["policy_hash"]
-    assert bot.post("/v5/order/create", resting_order(stack, usdt=40))["retCode"] == 0
-    began = time.monotonic()
-    before = write(stack, r'^max_order_notional_usdt = "[^"]*"', 'max_order_notional_usdt = "30"')
-    wait_until(lambda: stack.state()["policy_hash"] != authorised, within_s=IN_FORCE_WITHIN_S, what="in force")
-    assert time.monotonic() - began < IN_FORCE_WITHIN_S
-    tightened = stack.state()["policy_hash"]
-    answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=64))
-    assert answer["retMsg"].startswith("ORDER_NOTIONAL_ABOVE_MAXIMUM"), answer
-    denied = wait_until(
-        lambda: [row for row in stack.rows() if row["kind"] == "order:denied"], within_s=5, what="the row"
-    )
-    assert denied[-1]["policy_hash"] == tightened
-    assert described(stack)["authorised_hash"] == authorised
-    generation = stack.state()["lease"]["generation"]
-    wait_until(lambda: stack.state()["lease"]["generation"] > generation, within_s=15, what="leases go on")
-    write(stack, "^", "", text=before)
+def denials(stack: Stack) -> list[dict[str, Any]]:
+    return [row for row in stack.rows() if row["kind"] == "order:denied"]
+
+
+def test_file_that_cannot_be_used_adds_no_risk_until_it_is_good_again(settled_stack: Stack) -> None:
+    stack, bot = settled_stack, Bot(settled_stack.gateway)
+    path, before = policy_file(stack), stack.state()["policy_hash"]
+    whole = path.read_text()
+    for content in (whole[: len(whole) // 2], "", None, whole.replace('collar = "0.003"', 'collar = "nan"')):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_text(content)
+        stack.wait_for_state("REDUCE_ONLY", within_s=5)
+        state = stack.state()
+        assert "policy file" in state["holders"]["own_faults"]["reason"]
+        assert (state["policy"]["file"]["status"], state["policy_hash"]) == ("unusable", before)
+        answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT"))
+        assert answer["retMsg"].startswith("STATE_REDUCE_ONLY"), answer
+        path.write_text(whole)
+        stack.wait_for_state("ACTIVE", within_s=5)
+    assert kinds(stack).count("policy:refused") == 4
+    path.write_text("half a fi")
     stack.kill("gateway")
     stack.restart("gateway")
+    stack.wait_for_state("REDUCE_ONLY")
+    wait_until(lambda: described(stack)["file"]["status"] == "unusable", within_s=5, what="seen after a restart")
+    path.write_text(whole)
     stack.wait_for_state("ACTIVE")
-    assert stack.state()["policy_hash"] == tightened
-    assert described(stack)["file"]["status"] == "needs_warrant"
     bot.close()
 
 
-def test_symbol_taken_off_the_list_is_cancelled_denied_and_its_holding_can_be_sold(own_stack: Stack) -> None:
-    stack, bot = own_stack, Bot(own_stack.gateway)
-    order = resting_order(stack, usdt=40)
-    order_id = bot.post("/v5/order/create", order)["result"]["orderId"]
-    write(stack, r'^\[\[symbols\]\]\ncategory = "spot"\nsymbol = "XRPUSDT"\n[^\[]*', "")
-    wait_until(lambda: described(stack)["former_symbols"] == ["spot XRPUSDT"], within_s=3, what="in force")
-
-    def working() -> set[str]:
-        orders = stack.control.get("/state").json()["orders"]
-        return {str(one["orderId"]) for one in orders if one["orderStatus"] in ("New", "PartiallyFilled")}
-
-    wait_until(lambda: order_id not in working(), within_s=5, what="the order of the symbol is cancelled")
-    answer = bot.post("/v5/order/create", order)
-    assert answer["retMsg"].startswith("SYMBOL_NOT_PERMITTED"), answer
-    exit_order = {**order, "side": "Sell", "price": str(round(float(order["price"]) / 0.97 * 1.01, 3)), "qty": "5"}
-    sold = bot.post("/v5/order/create", exit_order)
-    assert sold["retMsg"].startswith("ORDER_SELL_EXCEEDS_HOLDINGS"), sold  # judged as an exit, of what is not held
-    assert stack.state()["trading_state"] == "ACTIVE"
-    bot.close()
-
-
-def test_loosening_takes_a_warrant_a_minute_and_the_watchdog_s_own_judgement(own_stack: Stack) -> None:
-    stack, bot = own_stack, Bot(own_stack.gateway)
+def test_loosening_takes_a_warrant_a_minute_and_the_watchdog_s_own_judgement(settled_stack: Stack) -> None:
+    stack, bot = settled_stack, Bot(settled_stack.gateway)
     before = stack.state()["policy_hash"]
     write(stack, r'^max_order_notional_usdt = "[^"]*"', 'max_order_notional_usdt = "300"')
     wait_until(lambda: described(stack)["file"]["status"] == "needs_warrant", within_s=3, what="seen")
@@ -120,12 +108,58 @@ def test_loosening_takes_a_warrant_a_minute_and_the_watchdog_s_own_judgement(own
     bot.close()
 
 
-def test_halt_voids_a_looser_policy_that_is_announced(own_stack: Stack) -> None:
-    stack = own_stack
+def test_symbol_taken_off_the_list_is_cancelled_denied_and_its_holding_can_be_sold(settled_stack: Stack) -> None:
+    stack, bot = settled_stack, Bot(settled_stack.gateway)
+    order = resting_order(stack, usdt=40)
+    order_id = bot.post("/v5/order/create", order)["result"]["orderId"]
+    write(stack, r'^\[\[symbols\]\]\ncategory = "spot"\nsymbol = "XRPUSDT"\n[^\[]*', "")
+    wait_until(lambda: described(stack)["former_symbols"] == ["spot XRPUSDT"], within_s=3, what="in force")
+
+    def working() -> set[str]:
+        orders = stack.control.get("/state").json()["orders"]
+        return {str(one["orderId"]) for one in orders if one["orderStatus"] in ("New", "PartiallyFilled")}
+
+    wait_until(lambda: order_id not in working(), within_s=5, what="the order of the symbol is cancelled")
+    answer = bot.post("/v5/order/create", order)
+    assert answer["retMsg"].startswith("SYMBOL_NOT_PERMITTED"), answer
+    exit_order = {**order, "side": "Sell", "price": str(round(float(order["price"]) / 0.97 * 1.01, 3)), "qty": "5"}
+    sold = bot.post("/v5/order/create", exit_order)
+    assert sold["retMsg"].startswith("ORDER_SELL_EXCEEDS_HOLDINGS"), sold  # judged as an exit, of what is not held
+    assert stack.state()["trading_state"] == "ACTIVE"
+    bot.close()
+
+
+def test_tightening_is_in_force_at_once_is_on_every_decision_and_outlives_sigkill(settled_stack: Stack) -> None:
+    stack, bot = settled_stack, Bot(settled_stack.gateway)
+    authorised, in_force = described(stack)["authorised_hash"], stack.state()["policy_hash"]
+    assert bot.post("/v5/order/create", resting_order(stack, symbol="BTCUSDT", usdt=64))["retCode"] == 0
+    began = time.monotonic()
+    before = write(stack, r'^max_order_notional_usdt = "[^"]*"', 'max_order_notional_usdt = "30"')
+    wait_until(lambda: stack.state()["policy_hash"] != in_force, within_s=IN_FORCE_WITHIN_S, what="in force")
+    assert time.monotonic() - began < IN_FORCE_WITHIN_S
+    tightened, already = stack.state()["policy_hash"], len(denials(stack))
+    answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=64))
+    assert answer["retMsg"].startswith("ORDER_NOTIONAL_ABOVE_MAXIMUM"), answer
+    denied = wait_until(lambda: denials(stack)[already:], within_s=5, what="the row")
+    assert denied[-1]["policy_hash"] == tightened
+    assert described(stack)["authorised_hash"] == authorised
+    generation = stack.state()["lease"]["generation"]
+    wait_until(lambda: stack.state()["lease"]["generation"] > generation, within_s=15, what="leases go on")
+    write(stack, "^", "", text=before)
+    stack.kill("gateway")
+    stack.restart("gateway")
+    stack.wait_for_state("ACTIVE")
+    assert stack.state()["policy_hash"] == tightened
+    assert described(stack)["file"]["status"] == "needs_warrant"
+    bot.close()
+
+
+def test_halt_voids_a_looser_policy_that_is_announced(settled_stack: Stack) -> None:
+    stack = settled_stack
     before = stack.state()["policy_hash"]
     write(stack, r"^max_open_orders = \d+", "max_open_orders = 40")
-    wait_until(lambda: described(stack)["file"]["status"] == "needs_warrant", within_s=3, what="seen")
-    enrol(stack)
+    wait_until(lambda: "max_open_orders" in str(described(stack)["file"]["changes"]), within_s=3, what="seen")
+    assert described(stack)["file"]["status"] == "needs_warrant"
     assert release(stack, "--policy").returncode == 0
     assert described(stack)["release_pending"]["in_s"] > 50
     stack.admin.post("/halt", json={"reason": "a test"})
@@ -135,31 +169,3 @@ def test_halt_voids_a_looser_policy_that_is_announced(own_stack: Stack) -> None:
     stack.restart("gateway")
     stack.wait_for_state("HALTED")
     assert stack.state()["policy_hash"] == before
-
-
-def test_file_that_cannot_be_used_adds_no_risk_until_it_is_good_again(own_stack: Stack) -> None:
-    stack, bot = own_stack, Bot(own_stack.gateway)
-    path, before = policy_file(stack), stack.state()["policy_hash"]
-    whole = path.read_text()
-    for content in (whole[: len(whole) // 2], "", None, whole.replace('collar = "0.003"', 'collar = "nan"')):
-        if content is None:
-            path.unlink()
-        else:
-            path.write_text(content)
-        stack.wait_for_state("REDUCE_ONLY", within_s=5)
-        state = stack.state()
-        assert "policy file" in state["holders"]["own_faults"]["reason"]
-        assert (state["policy"]["file"]["status"], state["policy_hash"]) == ("unusable", before)
-        answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT"))
-        assert answer["retMsg"].startswith("STATE_REDUCE_ONLY"), answer
-        path.write_text(whole)
-        stack.wait_for_state("ACTIVE", within_s=5)
-    assert kinds(stack).count("policy:refused") == 4
-    path.write_text("half a fi")
-    stack.kill("gateway")
-    stack.restart("gateway")
-    stack.wait_for_state("REDUCE_ONLY")
-    wait_until(lambda: described(stack)["file"]["status"] == "unusable", within_s=5, what="seen after a restart")
-    path.write_text(whole)
-    stack.wait_for_state("ACTIVE")
-    bot.close()
