@@ -12,6 +12,7 @@ import httpx
 
 from trade_core.clock import Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
+from trade_demo.desk import lay_out
 from trade_demo.exchange_reader import ExchangeReader, get_json, http_client
 from trade_demo.freqtrade_control import FreqtradeAccess, FreqtradeControl
 from trade_demo.observe import ExchangeObserver, GatewayObserver, observe_forever
@@ -93,6 +94,7 @@ class Stack:
         self._clock = clock
         self._spawn = spawn
         self._clients = contextlib.AsyncExitStack()
+        self._at_hand = ""
         self._gateway: GatewayObserver | None = None
         self._exchange_observer: ExchangeObserver | None = None
 
@@ -109,6 +111,7 @@ class Stack:
             await self._start_freqtrade()
             await self._start_shim(self.exchange)
         self._view.headline = "running"
+        self._step(f"to try the commands of README and runbook, in another terminal: {self._at_hand}")
         self._step("everything is ready")
 
     async def stop(self, *, is_hurried: bool) -> None:
@@ -179,6 +182,7 @@ class Stack:
         write_gateway_settings(files, ports=ports, exchange=exchange, options=self._options)
         write_journal_writer_settings(files, exchange=exchange)
         write_executor_settings(files, exchange=exchange, has_bot=has_bot)
+        self._at_hand = lay_out(files)
         self._step("watchdog, journal writer, gateway and kill executor make their keys and the key ring")
         await self._run("watchdog", init_watchdog_command(files))
         await self._run(JOURNAL_WRITER, init_journal_writer_command(files))

@@ -137,7 +137,7 @@ async def _play(stack: Stack, scenario: Scenario, tasks: Tasks) -> None:
 
 async def _start(stack: Stack, *, options: Options, files: Files, ports: Ports) -> None:
     await stack.start()
-    if options.describe_file is None or stack.exchange is None:
+    if stack.exchange is None:
         return
     description = await describe(
         files=files,
@@ -147,7 +147,9 @@ async def _start(stack: Stack, *, options: Options, files: Files, ports: Ports) 
         running=stack.running,
         freqtrade=stack.freqtrade,
     )
-    write_secret_file(options.describe_file.absolute(), description)
+    write_secret_file(files.description, description)
+    if options.describe_file is not None:
+        write_secret_file(options.describe_file.absolute(), description)
 
 
 async def _stop(stack: Stack, tasks: Tasks) -> None:

@@ -112,6 +112,11 @@ class Files:
         return self.root / "freqtrade" / "user_data"
 
     @property
+    def description(self) -> Path:
+        """Return what describes the run for other programs; the same as `--describe` asks for elsewhere."""
+        return self.root / "demo.json"
+
+    @property
     def security_keys(self) -> Path:
         """Return the folder of the simulated security keys."""
         return self.root / "security-keys"

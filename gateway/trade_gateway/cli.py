@@ -1,4 +1,4 @@
-"""`trade-gateway`: run the gateway, initialise a deployment, print a configuration for freqtrade."""
+"""`trade-gateway`: run the gateway, initialise a deployment, ask it, halt it, release it, configure freqtrade."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trade_gateway.limits_interview import add_flags, write_missing_policy
 from trade_gateway.policy.explain import explain_request
 from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.policy_file import read_policy
-from trade_gateway.release_command import draft_policy, draft_release, hand_over
+from trade_gateway.release_command import draft_policy, draft_release, halt, hand_over, state_text
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.wire.intents import Category
 
@@ -58,6 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _explain(settings, options.request)
             case "doctor":
                 return examine(settings, options)
+            case "halt":
+                print(halt(settings, reason=options.reason))
+                return EXIT_CLEAN
+            case "state":
+                print(state_text(settings))
+                return EXIT_CLEAN
             case "release":
                 print(_release(settings, options))
                 return EXIT_CLEAN
@@ -106,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     explaining = commands.add_parser("explain", help="say what the policy would answer to an order, check by check")
     explaining.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     explaining.add_argument("request", type=Path, metavar="REQUEST.json", help='{"body": {...}, "assume": {...}}')
+    halting = commands.add_parser("halt", help="stop everything that adds risk, now; takes no key, and lasts")
+    halting.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
+    halting.add_argument("--reason", required=True, help="stands in the journal and the alerts")
+    asking = commands.add_parser("state", help="print the running gateway's whole state: what is held and why, limits")
+    asking.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     releasing = commands.add_parser(
         "release", help="draft what lifts the latch or puts a looser policy in force, or hand it over signed"
     )

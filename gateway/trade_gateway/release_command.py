@@ -1,4 +1,6 @@
-"""`trade-gateway release`: drafts what would lift a latch or loosen the policy, and hands it over once it is signed.
+"""`trade-gateway halt`, `state` and `release`: what a person tells and asks the running gateway.
+
+Release drafts what would lift a latch or loosen the policy, and hands it over once it is signed.
 
 A person reads what is held or loosened and why, and touches a security key over exactly these bytes; which program
 brings draft, key and person together is not the gateway's affair. It verifies what comes back by itself.
@@ -6,6 +8,7 @@ brings draft, key and person together is not the gateway's affair. It verifies w
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Sequence
@@ -30,10 +33,28 @@ from trade_gateway.settings import GatewaySettings
 
 WARRANT_LIFETIME_MS = 240_000
 _TIMEOUT_S = 5.0
+_SHOWN_CHARACTERS = 80
+_WHY_CHARACTERS = 120
 
 
 class ReleaseFailed(TradeError):
-    """The gateway could not be asked, or did not take the warrant; the message says why."""
+    """The gateway could not be asked, or did not take what it was handed; the message says why."""
+
+
+def halt(settings: GatewaySettings, *, reason: str) -> str:
+    """Have the gateway halt at once; answers what to tell the person. Raises ReleaseFailed, ConfigurationError."""
+    with _admin(settings) as http:
+        answer = _ask(http, "POST", "/halt", json.dumps({"reason": reason}).encode())
+    in_flight = answer.get("in_flight")
+    names = [neutralise(str(one), limit=_SHOWN_CHARACTERS) for one in in_flight] if isinstance(in_flight, list) else []
+    flying = f"; on the wire at that moment: {', '.join(names)}" if names else ""
+    return f"the gateway is {neutralise(str(answer.get('trading_state')), limit=_SHOWN_CHARACTERS)}{flying}"
+
+
+def state_text(settings: GatewaySettings) -> str:
+    """Ask the gateway for its whole state, as JSON for people. Raises ReleaseFailed, ConfigurationError."""
+    with _admin(settings) as http:
+        return json.dumps(_ask(http, "GET", "/state", None), indent=1)  # escapes whatever is not ASCII
 
 
 def draft_release(settings: GatewaySettings, path: Path, *, reason: str, rebased: Sequence[str] = ()) -> str:
@@ -95,7 +116,8 @@ def _admin(settings: GatewaySettings) -> httpx.Client:
 def _words(state: dict[str, Any], reason: str, *, rebased: Sequence[str]) -> str:
     held = state["holders"]["operator_latch"]
     rungs = f" and re-base the rungs {', '.join(rebased)}" if rebased else ""
-    text = f"release {held['ceiling']}{rungs} (held because: {held['reason']}); reason given: {reason}"
+    why = neutralise(held["reason"], limit=_WHY_CHARACTERS)  # a kill says much, and the person's reason must fit beside
+    text = f"release {held['ceiling']}{rungs} (held because: {why}); reason given: {reason}"
     return neutralise(text, limit=380)
 
 
@@ -118,7 +140,8 @@ def _warrant(settings: GatewaySettings, subject: str, words: str, *, purpose: Wa
 
 def _ask(http: httpx.Client, method: str, path: str, body: bytes | None) -> dict[str, Any]:
     try:
-        answer = http.request(method, path, content=body)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        answer = http.request(method, path, content=body, headers=headers)
         content = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise ReleaseFailed(f"the gateway's admin listener did not answer: {type(error).__name__}") from error

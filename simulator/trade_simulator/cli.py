@@ -33,13 +33,7 @@ _LOG = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the simulator in the foreground."""
-    parser = argparse.ArgumentParser(
-        prog="trade-simulator",
-        description="A simulated Bybit V5 exchange on loopback. Nothing it shows is a real market.",
-        epilog="Exit codes: 0 ended as asked, 1 failed, 2 refused to start.",
-    )
-    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="settings, TOML")
-    config = parser.parse_args(arguments).config
+    config = _parser().parse_args(arguments).config
     try:
         settings = load_settings(config, SimulatorSettings)
         configure_logging("trade-simulator", level=settings.log_level)
@@ -49,6 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
     except KeyboardInterrupt:
         return SUCCESS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trade-simulator",
+        description="A simulated Bybit V5 exchange on loopback. Nothing it shows is a real market.",
+        epilog="Exit codes: 0 ended as asked, 1 failed, 2 refused to start.",
+    )
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="settings, TOML")
+    return parser
 
 
 def _replay(settings: SimulatorSettings) -> Mapping[str, Sequence[Candle]] | None:

@@ -51,11 +51,13 @@ def _tell(settings: WatchdogSettings, path: str, content: Mapping[str, str]) -> 
     try:
         with address.client(headers=headers, timeout=TIMEOUT_S) as http:
             answer = http.post(path, content=json.dumps(content))
-        said = answer.json() if answer.status_code == httpx.codes.OK else None
+        said = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise NotTaken(
             f"the watchdog does not answer at {address.socket or address.url}: {type(error).__name__}"
         ) from error
-    if not isinstance(said, dict):
-        raise NotTaken(f"not taken: HTTP {answer.status_code} {neutralise(answer.text, limit=_SHOWN_CHARACTERS)}")
+    if answer.status_code != httpx.codes.OK or not isinstance(said, dict):
+        detail = said.get("detail") if isinstance(said, dict) else said
+        why = neutralise(str(detail), limit=_SHOWN_CHARACTERS)
+        raise NotTaken(f"not taken: {why} (HTTP {answer.status_code})")
     return said

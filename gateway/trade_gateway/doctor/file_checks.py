@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trade_core.errors import TradeError
+from trade_core.ring_keeper import current_ring
 from trade_core.trust.ring import ring_hash
 from trade_gateway.doctor.finding import Finding, Level, finding
 from trade_gateway.genesis import GENESIS_FILE
@@ -98,11 +99,14 @@ def _ring(settings: GatewaySettings) -> Iterator[Finding]:
         yield finding("key ring", Level.WRONG, "this deployment was not begun", advice)
         return
     try:
-        _, ring = load_identity(settings)
+        load_identity(settings)
+        ring = current_ring(settings.ring_file)  # the first ring is pinned; the changes that prove themselves follow
     except TradeError as error:
         yield finding("key ring", Level.WRONG, str(error), "see docs/runbook.md, the gateway does not start")
         return
-    yield finding("key ring", Level.GOOD, f"version {ring.version}, {ring_hash(ring)[:16]}, pinned here")
+    yield finding(
+        "key ring", Level.GOOD, f"version {ring.version}, {ring_hash(ring)[:16]}, follows from the one pinned here"
+    )
     labels = ", ".join(credential.label for credential in ring.credentials)
     if len(ring.credentials) < CREDENTIALS_NEEDED:
         advice = "enrol two, and keep them apart: a lost one must not be the only one"

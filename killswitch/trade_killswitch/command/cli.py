@@ -1,4 +1,4 @@
-"""`trade-kill`: revoke, drill, look, take up again, and sign a warrant that was drafted on another machine."""
+"""`trade-kill`: revoke, drill, arm, look, take up again, and sign a warrant that was drafted on another machine."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.printed_key import printed_key
 from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import MAX_ENVELOPE_BYTES, Signer, printed_envelope, touched_envelope
-from trade_core.trust.warrant import MAX_WARRANT_BYTES
-from trade_killswitch.command.draft import draft_warrant, read_draft, shown
+from trade_core.trust.warrant import MAX_WARRANT_BYTES, WarrantPurpose
+from trade_killswitch.command.draft import ARMED_DAYS_MAX, draft_warrant, read_draft, shown, time_text
 from trade_killswitch.command.executor_client import ExecutorClient, NotTaken
 from trade_killswitch.command.follow import EXIT_DONE, EXIT_FAILED, EXIT_PENDING, follow, kill_of, told_end
 from trade_killswitch.command.security_key import Devices, NotSigned, Terminal, plugged_in, sign_by_touch
@@ -36,6 +36,7 @@ WAIT_S_DEFAULT: Final = 90
 WAIT_S_MAX: Final = 3600
 RECOVERY_PURPOSE: Final = "recovery"
 KEYS_MAX: Final = 2
+_TIME_MS_MAX: Final = 253_402_300_800_000  # the year 10000, which no calendar here writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ def _run(options: argparse.Namespace, around: Surroundings) -> int:
         client.post("/resume", b"{}")
         _say("taken up again: what is not done is tried at once")
         return follow(client, say=_say, wait_s=options.wait)
-    return _kill(options, around, client, current_ring(ring_file))
+    return _order(options, around, client, current_ring(ring_file))
 
 
 def _places(options: argparse.Namespace) -> tuple[Path, Path]:
@@ -93,22 +94,35 @@ def _places(options: argparse.Namespace) -> tuple[Path, Path]:
     return options.socket or settings.socket, options.ring or settings.ring_file
 
 
-def _kill(options: argparse.Namespace, around: Surroundings, client: ExecutorClient, ring: KeyRing) -> int:
+def _order(options: argparse.Namespace, around: Surroundings, client: ExecutorClient, ring: KeyRing) -> int:
+    """Draft, have signed and hand over, or as much of it as is asked for."""
     if options.signed is not None:
         envelope = _read(options.signed, MAX_ENVELOPE_BYTES)
     else:
-        told = client.get(f"/draft?purpose={'drill' if options.drill else 'kill'}")
-        payload = draft_warrant(told, ring=ring, nonce=secrets.token_hex(16), now_ms=around.now_ms())
+        told = client.get(f"/draft?purpose={_purpose(options).value}")
+        nonce, now_ms = secrets.token_hex(16), around.now_ms()
+        payload = draft_warrant(told, ring=ring, nonce=nonce, now_ms=now_ms, armed_days=options.arm)
         if options.out is not None:
             _write(options.out, payload)
-            _say(
-                f"wrote {options.out}, good for five minutes; sign it with: trade-kill --sign {options.out} --ring FILE"
-            )
+            _say(f"wrote {options.out}; sign it within five minutes: trade-kill --sign {options.out} --ring FILE")
             return EXIT_DONE
         envelope = _signed(options, around, payload, ring)
+    if options.arm is not None or options.disarm:
+        answer = client.post("/disarm" if options.disarm else "/arm", envelope)
+        _say(_armed_text(answer.get("armed")))
+        return EXIT_DONE
     answer = client.post("/kill", envelope)
     _say(f"the executor has taken it (kill {neutralise(str(answer.get('kill_id')), limit=40)})")
     return follow(client, say=_say, wait_s=options.wait)
+
+
+def _purpose(options: argparse.Namespace) -> WarrantPurpose:
+    """Say what is ordered; the line is checked already."""
+    if options.arm is not None:
+        return WarrantPurpose.ARM
+    if options.disarm:
+        return WarrantPurpose.DISARM
+    return WarrantPurpose.DRILL if options.drill else WarrantPurpose.KILL
 
 
 def _sign(options: argparse.Namespace, around: Surroundings, ring: KeyRing) -> int:
@@ -144,15 +158,22 @@ def _status(client: ExecutorClient, *, as_json: bool) -> int:
     running, last = kill_of(status)
     if as_json:
         sys.stdout.write(json.dumps(status, indent=1) + "\n")
-    armed = status.get("armed")
-    is_armed = isinstance(armed, dict) and armed.get("is_armed") is True
-    why = f" ({armed.get('reason')})" if isinstance(armed, dict) and not is_armed else ""
-    _say(neutralise(f"an automatic kill is {'armed' if is_armed else 'NOT armed'}{why}", limit=300))
+    _say(_armed_text(status.get("armed")))
     _say(neutralise(f"exit key {status.get('exit_key')}", limit=300))
     if running is not None:
         _say(neutralise(f"a kill goes on: {running.get('in_words')}", limit=400))
         return EXIT_PENDING
     return told_end(last, _say)
+
+
+def _armed_text(armed: object) -> str:
+    """Say whether an automatic kill is armed, and until when or why not; only a plain yes is one."""
+    if not isinstance(armed, dict):
+        return "an automatic kill is NOT armed"
+    until = armed.get("expires_at_ms")
+    if armed.get("is_armed") is True and type(until) is int and 0 < until < _TIME_MS_MAX:
+        return f"an automatic kill is armed until {time_text(until)}"
+    return neutralise(f"an automatic kill is NOT armed ({armed.get('reason')})", limit=300)
 
 
 def _read(path: Path, most_bytes: int) -> bytes:
@@ -189,6 +210,12 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= ARMED_DAYS_MAX):
+        raise argparse.ArgumentTypeError(f"must be days from 1 to {ARMED_DAYS_MAX}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trade-kill",
@@ -201,6 +228,10 @@ def _parser() -> argparse.ArgumentParser:
         "--revoke", action="store_true", help="kill: halt, end the bot, cancel, close as set, delete keys"
     )
     what.add_argument("--drill", action="store_true", help="the same, recorded as a drill: it destroys as a kill does")
+    what.add_argument(
+        "--arm", type=_days, metavar="DAYS", help=f"let it kill without a touch for so long, 1 to {ARMED_DAYS_MAX}"
+    )
+    what.add_argument("--disarm", action="store_true", help="a kill takes a touch again")
     what.add_argument("--status", action="store_true", help="say whether a kill is armed, goes on, or how it ended")
     what.add_argument("--resume", action="store_true", help="try at once what of the last kill is not done")
     what.add_argument(

@@ -14,7 +14,7 @@ from fido2.client import ClientError
 from trade_core.canonical import canonical_json
 from trade_core.errors import ConfigurationError
 from trade_simulator.security_key.client import make_credential, sign_payload
-from trade_simulator.security_key.enrol import NotTaken, enrol
+from trade_simulator.security_key.enrol import NotTaken, enrol, read_described
 from trade_simulator.security_key.file import read_memory, write_memory
 from trade_simulator.security_key.key import Memory, SoftwareKey, pin_hash
 from trade_simulator.security_key.maker import new_maker
@@ -69,13 +69,11 @@ def _signed(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _assertion(path: Path, payload: bytes, options: argparse.Namespace) -> dict[str, str]:
-    key = _key(path)
-    held = list(key.memory.credentials.get(options.rp_id, {}))
+    key, (rp_id, origin) = _key(path), _names(options)
+    held = list(key.memory.credentials.get(rp_id, {}))
     if not held:
-        raise ConfigurationError(f"{path}: holds no credential for {options.rp_id}; make one and enrol it first")
-    signed = sign_payload(
-        key, payload, rp_id=options.rp_id, origin=options.origin, credential_ids=held, pin=options.pin
-    )
+        raise ConfigurationError(f"{path}: holds no credential for {rp_id}; make one and enrol it first")
+    signed = sign_payload(key, payload, rp_id=rp_id, origin=origin, credential_ids=held, pin=options.pin)
     answers = {
         "credential_id": signed.credential_id,
         "authenticator_data": signed.authenticator_data,
@@ -83,6 +81,17 @@ def _assertion(path: Path, payload: bytes, options: argparse.Namespace) -> dict[
         "signature": signed.signature,
     }
     return {name: _text(value) for name, value in answers.items()}
+
+
+def _names(options: argparse.Namespace) -> tuple[str, str]:
+    """Return rp id and origin: those of the key ring, or those that were given."""
+    if options.ring is None:
+        return options.rp_id, options.origin
+    ring = read_described(options.ring)
+    rp_id, origins = ring.get("rp_id"), ring.get("origins")
+    if not isinstance(rp_id, str) or not isinstance(origins, list) or not origins or not isinstance(origins[0], str):
+        raise ConfigurationError(f"{options.ring}: is no key ring: it names no rp_id, or no origins")
+    return rp_id, origins[0]
 
 
 def _key(path: Path) -> SoftwareKey:
@@ -136,7 +145,10 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--pin", default=PIN_DEFAULT, help=f"its PIN ({PIN_DEFAULT})")
     for each in (making, signing):
         each.add_argument("--rp-id", default="localhost", metavar="NAME", help="the key ring's rp id (localhost)")
-        each.add_argument("--origin", required=True, metavar="URL", help="an origin of the key ring, the console's")
+    where = signing.add_mutually_exclusive_group(required=True)
+    where.add_argument("--ring", type=Path, metavar="FILE", help="the key ring, which names rp id and origin")
+    making.add_argument("--origin", required=True, metavar="URL", help="an origin of the key ring, the console's")
+    where.add_argument("--origin", metavar="URL", help="an origin of the key ring, the console's")
     return parser
 
 

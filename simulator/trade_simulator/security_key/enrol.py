@@ -29,8 +29,8 @@ def enrol(describe: Path, files: Sequence[Path], *, pin: str) -> dict[str, Any]:
 
     Raises ConfigurationError, NotTaken, fido2.client.ClientError.
     """
-    described = _read(describe)
-    ring = _read(Path(str(described.get("ring"))))
+    described = read_described(describe)
+    ring = read_described(Path(str(described.get("ring"))))
     if ring.get("environment") != "simulated":
         raise ConfigurationError(f"{described.get('ring')}: is not the ring of a simulated exchange")
     for path in files:
@@ -44,15 +44,8 @@ def enrol(describe: Path, files: Sequence[Path], *, pin: str) -> dict[str, Any]:
     return {"enrolled": list(made), "at": ["gateway", "watchdog", "executor"], "origin": ring["origins"][0]}
 
 
-def _made(path: Path, ring: Mapping[str, Any], *, pin: str) -> Any:
-    memory = Memory(pin_hash=pin_hash(pin))
-    write_memory(path, memory)
-    key = SoftwareKey(memory=memory, maker=new_maker(), on_change=lambda: write_memory(path, memory))
-    challenge, origin = enrolment_challenge(ring), ring["origins"][0]
-    return make_credential(key, rp_id=ring["rp_id"], origin=origin, challenge=challenge, pin=pin)
-
-
-def _read(path: Path) -> dict[str, Any]:
+def read_described(path: Path) -> dict[str, Any]:
+    """Read a description of a demo, or a key ring: one JSON object. Raises ConfigurationError."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -60,6 +53,14 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: is not an object")
     return content
+
+
+def _made(path: Path, ring: Mapping[str, Any], *, pin: str) -> Any:
+    memory = Memory(pin_hash=pin_hash(pin))
+    write_memory(path, memory)
+    key = SoftwareKey(memory=memory, maker=new_maker(), on_change=lambda: write_memory(path, memory))
+    challenge, origin = enrolment_challenge(ring), ring["origins"][0]
+    return make_credential(key, rp_id=ring["rp_id"], origin=origin, challenge=challenge, pin=pin)
 
 
 def _hand(name: str, where: str, body: bytes, *, token: str = "") -> None:

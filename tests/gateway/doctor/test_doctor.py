@@ -13,11 +13,14 @@ import pytest
 from gateway.deployment import LEASE_KEY, LOG_KEY, WITNESS_KEY, deployment
 from gateway.exchange_thread import exchange_thread
 from http_double import Asked, HttpDouble, envelope, reply
+from trust_parts import keep_enrolled
 
-from trade_core.secrets import write_secret_file
+from trade_core.secrets import Secret, write_secret_file
 from trade_core.trust.baseline import baseline_of
+from trade_core.trust.printed_key import new_code
 from trade_gateway.cli import main
-from trade_gateway.identity import initialise
+from trade_gateway.codes import Codes
+from trade_gateway.identity import initialise, load_identity
 from trade_gateway.policy.limits import policy_hash
 from trade_gateway.policy_file import read_policy
 
@@ -29,6 +32,7 @@ KEY = {
     "permissions": {"Spot": ["SpotTrade"]},
 }
 NOBODY = "nobody"
+CODE = new_code()
 
 
 class Exchange:
@@ -59,6 +63,7 @@ class Case:
             witness_key=WITNESS_KEY,
             policy_hash=policy_hash(read_policy(self.settings.policy_file)),
             baseline=baseline_of(taken_at_ms=1),
+            codes=Codes(bootstrap=Secret(CODE), recovery=Secret(CODE), expires_at_ms=2**52),
         )
 
     def examine(self, *flags: str) -> tuple[int, dict[str, list[tuple[str, str, str]]]]:
@@ -92,6 +97,21 @@ def test_whole_deployment_has_nothing_wrong(case: Case) -> None:
     assert found["security keys"][0][:2] == ("warning", "0 enrolled")
     assert (found["gateway"][0][0], found["journal writer"][0][0]) == ("warning", "warning")
     assert (found["kill"][0][0], found["alerts"][0][0]) == ("unknown", "unknown")
+
+
+def test_security_keys_that_were_enrolled_are_counted(case: Case) -> None:
+    keep_enrolled(load_identity(case.settings)[1], CODE, folder=case.settings.ring_file.parent)
+    code, found = case.examine()
+    assert code == 0
+    assert found["key ring"][0][1].startswith("version 2, ")
+    assert found["security keys"] == [("good", "2 enrolled: first, second", "")]
+
+
+def test_ring_that_does_not_prove_itself_is_wrong(case: Case) -> None:
+    case.settings.ring_file.with_name("rings.json").write_text("{}")
+    code, found = case.examine()
+    assert code == 1
+    assert found["key ring"][0][0] == "wrong"
 
 
 def test_lines_are_for_a_person(case: Case) -> None:

@@ -339,3 +339,49 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 
 def test_settings_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     assert main(["--status", "--config", str(tmp_path / "none.toml")]) == 2
+
+
+def test_arm_shows_until_when_has_it_touched_and_says_that_it_is_armed(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before_ms = time.time_ns() // 1_000_000
+    assert world.run("--arm", "30") == 0
+    assert world.executor.purposes == ["arm"]
+    warrant = open_warrant(world.executor.taken[0], ring=world.executor.ring).warrant
+    assert 0 <= warrant.expires_at_ms - before_ms - 30 * 86_400_000 < 60_000
+    said = capsys.readouterr().err
+    assert "It lapses on" in said
+    assert "an automatic kill is armed until 20" in said
+
+
+def test_disarm_has_it_touched_and_says_that_it_is_not_armed(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert world.run("--disarm") == 0
+    assert world.executor.purposes == ["disarm"]
+    assert "an automatic kill is NOT armed (disarmed)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("days", ["0", "90", "-1", "1.5", "x", "", "1000", "²"])
+def test_days_that_nobody_may_arm_for_are_refused(world: World, days: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        world.run(f"--arm={days}")
+    assert ended.value.code == 2
+    assert world.executor.taken == []
+
+
+def test_arm_that_the_executor_refuses_is_not_called_armed(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.executor.override["/arm"] = (403, b'{"detail": "not armed: not every part is ready"}')
+    assert world.run("--arm", "1") == 1
+    said = capsys.readouterr().err
+    assert "not armed: not every part is ready" in said
+    assert "is armed" not in said
+
+
+@pytest.mark.parametrize(
+    "armed", [None, 7, {}, {"is_armed": True}, {"is_armed": True, "expires_at_ms": "soon"}, {"is_armed": 1}]
+)
+def test_arm_without_a_plain_yes_is_called_not_armed(
+    world: World, capsys: pytest.CaptureFixture[str], armed: Any
+) -> None:
+    world.executor.override["/arm"] = (200, json.dumps({"armed": armed}).encode())
+    assert world.run("--arm", "1") == 0
+    assert "an automatic kill is NOT armed" in capsys.readouterr().err

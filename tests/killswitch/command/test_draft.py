@@ -12,7 +12,7 @@ from trade_core.canonical import canonical_json
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import parse_warrant
-from trade_killswitch.command.draft import draft_warrant, read_draft, shown
+from trade_killswitch.command.draft import ARMED_DAYS_MAX, draft_warrant, read_draft, shown, time_text
 
 RING = ring_of(load_private_key(new_private_key()))
 NOW_MS = 1_800_000_000_000
@@ -34,6 +34,23 @@ def drafted(**changed: Any) -> bytes:
 
 def test_draft_says_what_the_executor_told_and_is_good_for_less_than_five_minutes() -> None:
     assert json.loads(drafted()) == {**TOLD, "version": 1, "nonce": "n1", "expires_at_ms": NOW_MS + 290_000}
+
+
+@pytest.mark.parametrize(("days", "lapses"), [(1, "2027-01-16 08:00:00 UTC"), (89, "2027-04-14 08:00:00 UTC")])
+def test_draft_that_arms_is_good_for_its_days_and_says_until_when(days: int, lapses: str) -> None:
+    told = {**TOLD, "purpose": "arm", "subject": "arm:x", "words": "ARM."}
+    raw = draft_warrant(told, ring=RING, nonce="n1", now_ms=NOW_MS, armed_days=days)
+    drafted_warrant = parse_warrant(raw)
+    assert drafted_warrant.expires_at_ms == NOW_MS + days * 86_400_000
+    assert drafted_warrant.words == f"ARM. It lapses on {lapses}."
+
+
+def test_warrant_that_arms_leaves_a_day_for_clocks_that_differ() -> None:
+    assert ARMED_DAYS_MAX == 89
+
+
+def test_time_is_written_in_utc_to_the_second() -> None:
+    assert time_text(NOW_MS + 1_999) == "2027-01-15 08:00:01 UTC"
 
 
 @pytest.mark.parametrize("name", ["purpose", "audience", "subject", "words"])

@@ -77,6 +77,8 @@ class ExecutorDouble:
                 return 200, json.dumps(self.told(query.removeprefix("purpose="))).encode()
             case "POST", "/kill":
                 return self._kill(body)
+            case "POST", "/arm" | "/disarm":
+                return self._arm(body, is_armed=path == "/arm")
             case "POST", "/resume":
                 self.resumed += 1
                 return 202, b'{"kill": "taken up again", "kill_id": "k1"}'
@@ -86,6 +88,13 @@ class ExecutorDouble:
         house = {name: getattr(self.ring, name) for name in ("deployment", "environment", "account")}
         drafted = {"purpose": purpose, "audience": "executor", "subject": SUBJECT, "words": WORDS}
         return {**house, "ring_hash": ring_hash(self.ring), **drafted, **self.draft}
+
+    def _arm(self, body: bytes, *, is_armed: bool) -> tuple[int, bytes]:
+        signed = open_warrant(body, ring=self.ring)
+        self.taken.append(body)
+        self.purposes.append(signed.warrant.purpose)
+        armed = {"is_armed": is_armed, "reason": "disarmed", "expires_at_ms": signed.warrant.expires_at_ms}
+        return 200, json.dumps({"armed": armed}).encode()
 
     def _kill(self, body: bytes) -> tuple[int, bytes]:
         try:

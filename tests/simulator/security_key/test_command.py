@@ -92,3 +92,27 @@ def test_what_cannot_be_signed_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert main(["make", "--file", str(path), "--challenge", "!", *ORIGIN]) == 2
     (tmp_path / "warrant").write_bytes(b"payload")
     assert main(["sign", str(tmp_path / "warrant"), "--file", str(path), "--rp-id", "other.example", *ORIGIN]) == 2
+
+
+def test_sign_takes_its_names_from_the_key_ring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, ring, warrant = tmp_path / "blue.key", tmp_path / "ring.json", tmp_path / "warrant"
+    made(path, capsys)
+    warrant.write_bytes(b"payload")
+    ring.write_text(json.dumps({"rp_id": "localhost", "origins": [ORIGIN[1], "http://localhost:1"]}))
+    assert main(["sign", str(warrant), "--file", str(path), "--ring", str(ring)]) == 0
+    signed = json.loads(capsys.readouterr().out)["assertions"][0]
+    assert json.loads(base64.b64decode(signed["client_data"]))["origin"] == ORIGIN[1]
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"rp_id": "localhost", "origins": []}', '{"rp_id": 1, "origins": ["x"]}']
+)
+def test_sign_under_what_is_no_key_ring_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    path, ring, warrant = tmp_path / "blue.key", tmp_path / "ring.json", tmp_path / "warrant"
+    made(path, capsys)
+    warrant.write_bytes(b"payload")
+    ring.write_text(content)
+    assert main(["sign", str(warrant), "--file", str(path), "--ring", str(ring)]) == 2
+    assert str(ring) in capsys.readouterr().err
