@@ -12,7 +12,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 from trade_demo.policy import demo_policy
-from trade_gateway.policy.decision import decide
+from trade_gateway.policy.decision import ask, decide
+from trade_gateway.policy.exposure import ValuedAccount
 from trade_gateway.policy.facts import AccountFacts, CoinMarket, MarketFacts, order_key
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.policy.limits import parse_policy
@@ -61,7 +62,7 @@ def account_with(orders: list[OrderIntent], symbols: list[str]) -> AccountFacts:
         working_buys=working[Side.BUY],
         working_sells=working[Side.SELL],
         turnover_used_usdt=Decimal("123.456789"),
-        working_keys=frozenset(map(order_key, orders)),
+        working_keys=list(map(order_key, orders)),
         leverage_unpinned_symbols=frozenset(),
         message_level=MessageLevel.FREE,
         is_terminated=False,
@@ -100,20 +101,21 @@ def measure(size: int) -> str:
     intent = order(symbols[0], side=Side.BUY, quantity=Decimal(1))
     took_us: list[float] = []
     measure_us: list[float] = []
+    valued = ValuedAccount(account=account, market=market)
     for _ in range(DECISIONS):
         began_ns = time.perf_counter_ns()
         sum(range(1000))
         measure_us.append((time.perf_counter_ns() - began_ns) / 1000)
         began_ns = time.perf_counter_ns()
-        result = decide(
+        question = ask(
             intent,
             policy=policy,
             instrument=instrument,
-            account=account,
-            market=market,
+            valued=valued,
             trading_state=TradingState.ACTIVE,
             scale=Decimal(1),
         )
+        result = decide(question)
         took_us.append((time.perf_counter_ns() - began_ns) / 1000)
     if not isinstance(result, Allow):
         raise SystemExit(f"the measured order must pass: {result}")

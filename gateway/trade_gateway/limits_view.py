@@ -9,7 +9,7 @@ from typing import Any
 
 from trade_core.errors import ConfigurationError
 from trade_core.money import format_decimal
-from trade_gateway.policy.exposure import exposures
+from trade_gateway.policy.exposure import ValuedAccount, unpriced_coins
 from trade_gateway.policy.facts import AccountFacts, MarketFacts
 from trade_gateway.policy.hostile_loss import HostileLoss, StressLoss, check_start, hostile_loss, stress_loss
 from trade_gateway.policy.model import Policy, SymbolKey
@@ -46,7 +46,7 @@ def held_usdt(
     nothing of it can be sold before there is one.
     """
     still = replace(account, working_buys={}, working_sells={})
-    found = exposures(still, market, known=policy.symbols.keys())
+    found = ValuedAccount(account=still, market=market)
     may_leave = policy.symbols.keys() | former
     return sum((value for key, value in found.by_symbol.items() if key in may_leave), Decimal(0))
 
@@ -58,13 +58,13 @@ def shown_loss(loss: HostileLoss | StressLoss) -> dict[str, str]:
 
 def limits_in_use(policy: Policy, account: AccountFacts, market: MarketFacts) -> dict[str, dict[str, Any]]:
     """Show the limits that fill up, each with its value and its use; null where it cannot be told."""
-    found = exposures(account, market, known=policy.symbols.keys())
+    found = ValuedAccount(account=account, market=market)
     base = None if account.equity_usdt is None else policy.base_usdt(account.equity_usdt)
 
     def entry(value: Decimal | int | None, use: Decimal | int | None) -> dict[str, Any]:
         return {"value": _shown(value), "use": _shown(use)}
 
-    gross = None if found.unpriced else found.gross
+    gross = None if unpriced_coins(found, known=policy.symbols.keys()) else found.gross
     return {
         "max_open_orders": entry(policy.max_open_orders, account.working_orders),
         "max_stops": entry(policy.max_open_orders, sum(account.working_stops.values())),

@@ -24,8 +24,9 @@ from trade_gateway.order_flow import (
     disown_order,
     place_order,
 )
-from trade_gateway.policy.decision import decide
+from trade_gateway.policy.decision import ask, decide
 from trade_gateway.policy.deny_codes import DenyCode
+from trade_gateway.policy.exposure import ValuedAccount
 from trade_gateway.policy.facts import MarketFacts
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.policy.limits import Policy
@@ -224,16 +225,16 @@ class OrderDesk:
                 market=self._market(),
                 trading_state=self._trading_state(),
             )
-        return decide(
+        question = ask(
             intent,
             policy=self.policy,
             former_symbols=self.former_symbols,
             instrument=instrument,
-            account=account,
-            market=self._market(),
+            valued=ValuedAccount(account=account, market=self._market()),
             trading_state=self._trading_state(),
             scale=self._trimmed_scale(),
         )
+        return decide(question)
 
     def _deny(self, intent: OrderIntent | StopIntent, refusal: Refusal) -> None:
         trigger_price = format_decimal(intent.trigger_price) if isinstance(intent, StopIntent) else None

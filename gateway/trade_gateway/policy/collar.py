@@ -10,6 +10,8 @@ Rules, at the bound inclusive
 - Where there never was a reference, a reducing order is denied: nothing would bound what it gives away, and in a thin
   book PostOnly bounds nothing. That is so only for coins that the gateway has never traded, between start and the first
   prices; of the others it remembers the last reference over a restart.
+
+Computed in the caller's decimal context, which must be EXACT.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from trade_gateway.policy.deny_codes import DenyCode
-from trade_gateway.policy.exact import ONE, add, multiply, subtract
+from trade_gateway.policy.exact import ONE
 from trade_gateway.policy.facts import CoinMarket
 from trade_gateway.policy.model import Policy
 from trade_gateway.policy.references import Flaw, Unusable, Usable
@@ -40,21 +42,18 @@ def check_adding_price(intent: OrderIntent, seen: CoinMarket | None, policy: Pol
     if isinstance(seen.reference, Unusable):
         flaw = seen.reference
         return deny(_CODES[flaw.flaw], symbol=intent.symbol, source=flaw.source.value, flaw=flaw.flaw.value)
-    reference = seen.reference.price
-    return deny_adverse(intent, reference, policy.collar) or deny_fat_finger(intent, reference, policy.fat_finger)
+    return _deny_outside(intent, seen.reference.price, collar=policy.collar, fat_finger=policy.fat_finger)
 
 
 def check_reducing_price(intent: OrderIntent, seen: CoinMarket | None, policy: Policy) -> Deny | None:
     """Deny an order that reduces risk outside the exit collar around the best reference there is."""
     if seen is not None and isinstance(seen.reference, Usable):
         reference = seen.reference.price
-        return deny_adverse(intent, reference, policy.exit_collar) or deny_fat_finger(
-            intent, reference, policy.fat_finger
-        )
+        return _deny_outside(intent, reference, collar=policy.exit_collar, fat_finger=policy.fat_finger)
     last_good = exit_reference(seen)
     if last_good is None:
         return deny(DenyCode.REFERENCE_MISSING, symbol=intent.symbol)
-    return deny_adverse(intent, last_good, policy.exit_collar)
+    return _deny_outside(intent, last_good, collar=policy.exit_collar, fat_finger=None)
 
 
 def exit_reference(seen: CoinMarket | None) -> Decimal | None:
@@ -62,27 +61,21 @@ def exit_reference(seen: CoinMarket | None) -> Decimal | None:
     return None if seen is None else seen.exit_reference
 
 
-def deny_adverse(intent: OrderIntent, reference: Decimal, collar: Decimal) -> Deny | None:
-    """Deny a price that gives away more than the collar."""
+def _deny_outside(
+    intent: OrderIntent, reference: Decimal, *, collar: Decimal, fat_finger: Decimal | None
+) -> Deny | None:
+    """Deny a price that gives away more than the collar or, where that is asked for, is absurdly good for us."""
+    price = intent.price
     if intent.side is _BUY:
-        bound = multiply(reference, add(ONE, collar))
-        is_outside = intent.price > bound
-    else:
-        bound = multiply(reference, subtract(ONE, collar))
-        is_outside = intent.price < bound
-    if not is_outside:
+        adverse = reference * (ONE + collar)
+        if price > adverse:
+            return deny(DenyCode.PRICE_OUTSIDE_COLLAR, price=price, reference=reference, bound=adverse)
+        if fat_finger is not None and price < (bound := reference * (ONE - fat_finger)):
+            return deny(DenyCode.PRICE_FAT_FINGER, price=price, reference=reference, bound=bound)
         return None
-    return deny(DenyCode.PRICE_OUTSIDE_COLLAR, price=intent.price, reference=reference, bound=bound)
-
-
-def deny_fat_finger(intent: OrderIntent, reference: Decimal, fat_finger: Decimal) -> Deny | None:
-    """Deny a price that is absurdly good for us."""
-    if intent.side is _BUY:
-        bound = multiply(reference, subtract(ONE, fat_finger))
-        is_outside = intent.price < bound
-    else:
-        bound = multiply(reference, add(ONE, fat_finger))
-        is_outside = intent.price > bound
-    if not is_outside:
-        return None
-    return deny(DenyCode.PRICE_FAT_FINGER, price=intent.price, reference=reference, bound=bound)
+    adverse = reference * (ONE - collar)
+    if price < adverse:
+        return deny(DenyCode.PRICE_OUTSIDE_COLLAR, price=price, reference=reference, bound=adverse)
+    if fat_finger is not None and price > (bound := reference * (ONE + fat_finger)):
+        return deny(DenyCode.PRICE_FAT_FINGER, price=price, reference=reference, bound=bound)
+    return None

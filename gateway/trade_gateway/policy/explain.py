@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Literal, assert_never
 
 from pydantic import Field, ValidationError
@@ -26,7 +26,8 @@ from trade_gateway.policy.decision import (
     ask,
     claims_reduction,
 )
-from trade_gateway.policy.exact import ZERO
+from trade_gateway.policy.exact import EXACT, ZERO
+from trade_gateway.policy.exposure import ValuedAccount
 from trade_gateway.policy.facts import QUOTE_COIN, AccountFacts, CoinMarket, MarketFacts, base_coin_of
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.policy.model import Policy, SymbolKey
@@ -80,21 +81,18 @@ def explain(
 ) -> Explanation:
     """Run every check on the body of an order/create."""
     intent = parse_order_or_stop(body)
-    facts: dict[str, Any] = {
-        "policy": policy,
-        "account": account,
-        "market": market,
-        "trading_state": trading_state,
-    }
+    facts: dict[str, Any] = {"policy": policy, "trading_state": trading_state}
     match intent:
         case Refusal():
             denied = Deny(code=intent.code, detail=intent.detail)
             return Explanation(kind="not understood", checks=tuple(_results([("request understood", denied)])))
         case StopIntent():
-            stop = StopQuestion(intent=intent, instrument=instruments.get((Category.LINEAR, intent.symbol)), **facts)
+            instrument = instruments.get((Category.LINEAR, intent.symbol))
+            stop = StopQuestion(intent=intent, instrument=instrument, account=account, market=market, **facts)
             results = [(name, check(stop)) for name, check in STOP.items()]
             return Explanation(kind="protective stop", checks=tuple(_results(results)))
         case OrderIntent():
+            facts["valued"] = ValuedAccount(account=account, market=market)
             return _explain_order(intent, instruments=instruments, scale=scale, facts=facts)
         case _:
             assert_never(intent)
@@ -173,9 +171,10 @@ def _explain_order(
     intent: OrderIntent, *, instruments: Mapping[SymbolKey, Instrument], scale: Decimal, facts: dict[str, Any]
 ) -> Explanation:
     is_exit = claims_reduction(intent)
-    question = ask(intent, instrument=instruments.get((intent.category, intent.symbol)), scale=scale, **facts)
-    checks = REDUCING if is_exit else ADDING
-    results = [(name, check(question)) for name, check in checks.items()]
+    with localcontext(EXACT):
+        question = ask(intent, instrument=instruments.get((intent.category, intent.symbol)), scale=scale, **facts)
+        checks = REDUCING if is_exit else ADDING
+        results = [(name, check(question)) for name, check in checks.items()]
     return Explanation(kind="reduces risk" if is_exit else "adds risk", checks=tuple(_results(results)))
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
-from trade_core.records import record
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.wire.refusal import Detail, detail_of
 
 
-@record(frozen=True, slots=True, kw_only=True)
-class Allow:
+class Allow(NamedTuple):
     """The order may be journaled and sent.
 
     `reference_price` is the reference at acceptance, against which its fills are judged later; None only for an order

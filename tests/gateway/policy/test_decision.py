@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Context, Decimal, getcontext, localcontext
 from itertools import product
 from typing import Any
 
@@ -36,7 +36,8 @@ from trade_gateway.policy.decision import (
     decide,
 )
 from trade_gateway.policy.deny_codes import DenyCode
-from trade_gateway.policy.exposure import exposures
+from trade_gateway.policy.exact import EXACT
+from trade_gateway.policy.exposure import ValuedAccount
 from trade_gateway.policy.facts import AccountFacts, MarketFacts, order_key
 from trade_gateway.policy.model import Policy
 from trade_gateway.policy.references import Flaw, Source, Unusable
@@ -68,12 +69,12 @@ def decided(intent: OrderIntent, account: AccountFacts = ACCOUNT, **changes: Any
     facts: dict[str, Any] = {
         "policy": POLICY,
         "instrument": SPOT if intent.category is Category.SPOT else LINEAR,
-        "account": account,
         "market": MARKET,
         "trading_state": TradingState.ACTIVE,
+        "scale": DEFAULT_TRIMMED_SCALE,
         **changes,
     }
-    return decide(intent, **facts)
+    return decide(ask(intent, valued=ValuedAccount(account=account, market=facts.pop("market")), **facts))
 
 
 def code_of(intent: OrderIntent, account: AccountFacts = ACCOUNT, **changes: Any) -> DenyCode | None:
@@ -644,11 +645,47 @@ def test_denials_say_what_was_found_and_what_was_permitted() -> None:
     assert dict(result.detail) == {"price": "50200", "reference": "50000", "bound": "50150.000"}
 
 
+@pytest.mark.parametrize(("more", "code"), [("0", None), ("0." + "0" * 30 + "1", DenyCode.LIMIT_TURNOVER)])
+def test_decide_is_exact_beyond_the_digits_of_the_callers_context_and_leaves_that_alone(
+    more: str, code: DenyCode | None
+) -> None:
+    used = EXACT.add(Decimal(5800), Decimal(more))
+    with localcontext(Context(prec=5, rounding=ROUND_DOWN)) as outer:
+        assert code_of(BUY, replace(ACCOUNT, turnover_used_usdt=used)) is code
+        assert getcontext() is outer
+
+
 def test_checks_run_alone_never_raise_on_a_symbol_that_is_not_permitted() -> None:
     for intent in (replace(BUY, symbol="XRPUSDT"), replace(EXIT_LONG, symbol="XRPUSDT")):
         for check in (*ADDING.values(), *REDUCING.values()):
             decided_alone = check(question(intent))
             assert decided_alone is None or isinstance(decided_alone, Deny)
+
+
+def test_exposure_check_run_alone_denies_a_symbol_that_is_not_permitted_at_any_price() -> None:
+    denied = ADDING["exposure limits"](question(replace(BUY, symbol="XRPUSDT"), market=market(XRP=coin("1"))))
+    assert denied is not None
+    assert denied.code is DenyCode.SYMBOL_NOT_PERMITTED
+
+
+def test_exposure_check_run_alone_names_the_coin_of_an_order_without_a_price() -> None:
+    flat = replace(ACCOUNT, held_base={})
+    denied = ADDING["exposure limits"](question(BUY, account=flat, market=NO_PRICES))
+    assert denied is not None
+    assert (denied.code, denied.detail) == (DenyCode.REFERENCE_MISSING, (("coins", "BTC"),))
+
+
+@pytest.mark.parametrize("step", [Decimal(0), Decimal("-0.5")])
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [
+        ("tick_size", DenyCode.ORDER_PRICE_OFF_TICK),
+        ("quantity_step", DenyCode.ORDER_QUANTITY_OFF_STEP),
+    ],
+)
+def test_decide_on_a_grid_of_no_or_negative_steps_denies(field: str, code: DenyCode, step: Decimal) -> None:
+    grid: dict[str, Any] = {field: step}
+    assert code_of(BUY, instrument=replace(SPOT, **grid)) is code
 
 
 def test_checks_that_need_equity_deny_without_it() -> None:
@@ -672,7 +709,7 @@ def question(intent: OrderIntent, **changes: Any) -> Question:
         "scale": Decimal(1),
         **changes,
     }
-    return ask(intent, **facts)
+    return ask(intent, valued=ValuedAccount(account=facts.pop("account"), market=facts.pop("market")), **facts)
 
 
 _STATES = st.sampled_from(TradingState)
@@ -846,7 +883,7 @@ def test_allowed_orders_keep_exposure_below_its_limits_whatever_fills(flood: lis
         after = replace(account, working_buys={}, working_sells={})
         for intent, is_filled in zip(allowed, filled, strict=True):
             after = fill(after, intent) if is_filled else after
-        worst = exposures(after, MARKET, known=policy.symbols.keys())
+        worst = ValuedAccount(account=after, market=MARKET)
         assert worst.gross <= Decimal("0.6") * 4000
         assert all(value <= Decimal(2000) for value in worst.by_symbol.values())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Context, Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trade_core.errors import ConfigurationError
-from trade_gateway.policy.decision import ADDING, REDUCING, decide
+from trade_gateway.policy.decision import ADDING, REDUCING, ask, decide
 from trade_gateway.policy.explain import Assumptions, Explanation, _assumed_instruments, explain, explain_request
+from trade_gateway.policy.exposure import ValuedAccount
 from trade_gateway.policy.facts import MarketFacts
 from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.policy.stops import STOP
@@ -201,15 +202,34 @@ def test_explanation_and_decision_agree(
     intent = parse_order_create(body)
     assert isinstance(intent, OrderIntent)
     instruments = {SPOT_BTC: SPOT, LINEAR_BTC: LINEAR} if is_known else {}
-    given_facts: dict[str, Any] = {"policy": POLICY, "account": ACCOUNT, "market": facts, "trading_state": state}
-    decision = decide(
-        intent, instrument=instruments.get((intent.category, intent.symbol)), scale=Decimal("0.5"), **given_facts
+    given_facts: dict[str, Any] = {"policy": POLICY, "trading_state": state, "scale": Decimal("0.5")}
+    question = ask(
+        intent,
+        instrument=instruments.get((intent.category, intent.symbol)),
+        valued=ValuedAccount(account=ACCOUNT, market=facts),
+        **given_facts,
     )
-    explanation = explain(body, instruments=instruments, scale=Decimal("0.5"), **given_facts)
+    decision = decide(question)
+    explanation = explain(body, instruments=instruments, account=ACCOUNT, market=facts, **given_facts)
     assert explanation.is_allowed is not isinstance(decision, Deny)
     if isinstance(decision, Deny):
         first = next(check for check in explanation.checks if not check.has_passed)
         assert first.reason.partition(":")[0] == decision.code.name
+
+
+def test_explanation_is_as_exact_as_the_decision() -> None:
+    account = replace(ACCOUNT, turnover_used_usdt=Decimal("5800." + "0" * 30 + "1"))
+    body = json.dumps(BODY).encode()
+    with localcontext(Context(prec=5, rounding=ROUND_DOWN)):
+        explanation = explain(
+            body,
+            policy=POLICY,
+            instruments={SPOT_BTC: SPOT},
+            account=account,
+            market=MARKET,
+            trading_state=TradingState.ACTIVE,
+        )
+    assert [check.name for check in explanation.checks if not check.has_passed] == ["turnover budget"]
 
 
 def test_document_of_the_greatest_size_is_read() -> None:

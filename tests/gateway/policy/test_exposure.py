@@ -5,24 +5,53 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import ROUND_DOWN, Context, Decimal, getcontext, localcontext
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from gateway.policy.full_exposure import Candidate, exposures
 from gateway.policy.parts import ACCOUNT, LINEAR_BTC, LINEAR_ETH, MARKET, NO_PRICES, SPOT_BTC, coin, market
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trade_gateway.policy.exact import EXACT
-from trade_gateway.policy.exposure import Candidate, Exposures, exposures
+from trade_gateway.policy.exposure import ValuedAccount, exposure_with, unpriced_coins
 from trade_gateway.policy.facts import AccountFacts, CoinMarket, MarketFacts
-from trade_gateway.wire.intents import Category, Side
+from trade_gateway.policy.model import SymbolKey
+from trade_gateway.wire.intents import Category, OrderIntent, Side
 
 KNOWN = {SPOT_BTC, LINEAR_BTC, LINEAR_ETH}
 FLAT = replace(ACCOUNT, held_base={}, sellable_base={})
 
 
-def worst(account: AccountFacts, facts: MarketFacts = MARKET, candidate: Candidate | None = None) -> Exposures:
-    return exposures(account, facts, known=KNOWN, candidate=candidate)
+class Exposures(NamedTuple):
+    by_symbol: dict[SymbolKey, Decimal]
+    gross: Decimal
+    unpriced: tuple[str, ...]
+
+
+def worst(account: AccountFacts, facts: MarketFacts = MARKET) -> Exposures:
+    valued = ValuedAccount(account=account, market=facts)
+    return Exposures(valued.by_symbol, valued.gross, unpriced_coins(valued, known=KNOWN))
+
+
+def order(key: SymbolKey, side: Side, quantity: Decimal | str, price: Decimal | int) -> OrderIntent:
+    return OrderIntent(
+        category=key[0],
+        symbol=key[1],
+        side=side,
+        quantity=Decimal(quantity),
+        price=Decimal(price),
+        reduce_only=False,
+        client_link_id=None,
+    )
+
+
+def worst_with(
+    account: AccountFacts, intent: OrderIntent, facts: MarketFacts = MARKET
+) -> tuple[Decimal, Decimal] | None:
+    with localcontext(EXACT):
+        valued = ValuedAccount(account=account, market=facts)
+        return exposure_with(valued, (intent.category, intent.symbol), intent)
 
 
 def facts(**changes: Any) -> AccountFacts:
@@ -97,21 +126,30 @@ def test_exposures_of_symbols_do_not_net() -> None:
         (LINEAR_BTC, Side.SELL, "0.02"),
     ],
 )
-def test_exposure_counts_the_candidate_as_if_it_worked(key: tuple[Category, str], side: Side, expected: str) -> None:
+def test_exposure_counts_an_order_as_if_it_worked(key: tuple[Category, str], side: Side, expected: str) -> None:
     account = facts(
         held_base={"BTC": Decimal("0.01")},
         positions={"BTCUSDT": Decimal("0.01")},
         working_sells={LINEAR_BTC: Decimal("0.025")},
     )
-    candidate = Candidate(key=key, side=side, quantity=Decimal("0.005"), price=Decimal(1))
-    assert worst(account, candidate=candidate).by_symbol[key] == Decimal(expected) * 50_000
+    found = worst_with(account, order(key, side, "0.005", 1))
+    value = Decimal(expected) * 50_000
+    others = worst(account).gross - worst(account).by_symbol[key]
+    assert found == (value, others + value)
     assert account.working_sells == {LINEAR_BTC: Decimal("0.025")}
 
 
-def test_exposure_of_the_candidate_takes_its_own_price_when_that_is_greater() -> None:
-    candidate = Candidate(key=LINEAR_BTC, side=Side.BUY, quantity=Decimal("0.01"), price=Decimal(50_100))
-    result = worst(facts(positions={"ETHUSDT": Decimal(1)}), candidate=candidate)
-    assert result.by_symbol == {LINEAR_BTC: Decimal(501), LINEAR_ETH: Decimal(2000)}
+def test_exposure_of_an_order_takes_its_own_price_when_that_is_greater() -> None:
+    account = facts(positions={"ETHUSDT": Decimal(1)})
+    assert worst_with(account, order(LINEAR_BTC, Side.BUY, "0.01", 50_100)) == (Decimal(501), Decimal(2501))
+    assert worst_with(account, order(LINEAR_BTC, Side.BUY, "0.01", 50_000)) == (Decimal(500), Decimal(2500))
+    assert worst_with(account, order(LINEAR_BTC, Side.BUY, "0.01", 49_900)) == (Decimal(500), Decimal(2500))
+
+
+def test_exposure_with_an_order_that_makes_the_other_direction_the_worse_one() -> None:
+    account = facts(positions={"BTCUSDT": Decimal("0.01")})
+    assert worst_with(account, order(LINEAR_BTC, Side.SELL, "0.015", 1)) == (Decimal(500), Decimal(500))
+    assert worst_with(account, order(LINEAR_BTC, Side.SELL, "0.025", 1)) == (Decimal(750), Decimal(750))
 
 
 @pytest.mark.parametrize(
@@ -159,9 +197,8 @@ def test_exposure_of_strange_positions_and_working_buys_is_never_left_out() -> N
 
 
 @pytest.mark.parametrize("key", [SPOT_BTC, LINEAR_BTC])
-def test_exposure_of_a_candidate_without_a_price_is_named_and_not_valued_at_its_own(key: tuple[Category, str]) -> None:
-    candidate = Candidate(key=key, side=Side.BUY, quantity=Decimal(1), price=Decimal(50_000))
-    assert worst(FLAT, NO_PRICES, candidate) == Exposures(by_symbol={}, gross=Decimal(0), unpriced=("BTC",))
+def test_exposure_with_an_order_without_a_price_is_none_and_not_valued_at_its_own(key: SymbolKey) -> None:
+    assert worst_with(FLAT, order(key, Side.BUY, 1, 50_000), NO_PRICES) is None
 
 
 def test_exposure_has_none_in_the_coin_that_everything_is_quoted_in() -> None:
@@ -194,3 +231,86 @@ def test_exposure_is_at_least_that_of_every_subset_of_fills(
             signed = share * (quantity if side is Side.BUY else -quantity)
             coins, contracts = (coins + signed, contracts) if category == "spot" else (coins, contracts + signed)
         assert (max(coins, 0) + abs(contracts)) * 50_000 <= bound
+
+
+_KEYS = [(category, f"{coin}USDT") for category in Category for coin in ("A", "B", "C", "D")]
+_AMOUNTS = st.decimals("0.001", "900", places=3)
+_STEPS = st.one_of(
+    st.tuples(st.just("order"), st.sampled_from(_KEYS), st.sampled_from(Side), _AMOUNTS),
+    st.tuples(st.just("fill"), st.sampled_from(_KEYS), st.sampled_from(Side), _AMOUNTS),
+    st.tuples(st.just("end"), st.sampled_from(_KEYS), st.sampled_from(Side), _AMOUNTS),
+    st.tuples(st.just("price"), st.sampled_from(_KEYS), st.none(), _AMOUNTS),
+    st.tuples(st.just("silence"), st.sampled_from(_KEYS), st.none(), st.just(Decimal(0))),
+)
+
+
+class History:
+    """What orders, fills, ends and prices have made of an account, in the plainest way."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Decimal] = {"USDT": Decimal(4000)}
+        self.positions: dict[str, Decimal] = {}
+        self.working: dict[Side, dict[SymbolKey, Decimal]] = {side: {} for side in Side}
+        self.coins: dict[str, CoinMarket] = {name: coin("10", mark="11") for name in "ABC"}
+
+    def take(self, step: tuple[str, SymbolKey, Side, Decimal]) -> None:
+        what, key, side, amount = step
+        name = key[1].removesuffix("USDT")
+        if what == "price":
+            self.coins[name] = coin(str(amount), mark=str(amount + 1))
+        elif what == "silence":
+            self.coins.pop(name, None)
+        else:
+            book = self.working[side]
+            if what == "order":
+                book[key] = book.get(key, Decimal(0)) + amount
+                return
+            amount = min(amount, book.get(key, Decimal(0)))
+            book[key] = book.get(key, Decimal(0)) - amount
+            if what == "fill":
+                self._fill(key, amount if side is Side.BUY else -amount)
+
+    def _fill(self, key: SymbolKey, signed: Decimal) -> None:
+        if key[0] is Category.LINEAR:
+            self.positions[key[1]] = self.positions.get(key[1], Decimal(0)) + signed
+        else:
+            name = key[1].removesuffix("USDT")
+            self.held[name] = max(self.held.get(name, Decimal(0)) + signed, Decimal(0))
+
+    def facts(self) -> AccountFacts:
+        return facts(
+            held_base=dict(self.held),
+            positions=dict(self.positions),
+            working_buys=dict(self.working[Side.BUY]),
+            working_sells=dict(self.working[Side.SELL]),
+        )
+
+
+def agree(history: History, intent: OrderIntent, known: set[SymbolKey]) -> None:
+    account, prices, key = history.facts(), MarketFacts(coins=dict(history.coins)), (intent.category, intent.symbol)
+    valued = ValuedAccount(account=account, market=prices)
+    before = exposures(account, prices, known=known)
+    assert (valued.by_symbol, valued.gross) == (before.by_symbol, before.gross)
+    assert unpriced_coins(valued, known=known) == before.unpriced
+    if intent.category is Category.SPOT and intent.side is Side.SELL:
+        return  # it adds no risk
+    candidate = Candidate(key, intent.side, intent.quantity, intent.price)
+    after = exposures(account, prices, known=known, candidate=candidate)
+    with localcontext(EXACT):
+        found = exposure_with(valued, key, intent)
+    assert found == ((after.by_symbol[key], after.gross) if key in after.by_symbol else None)
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(_STEPS, min_size=10, max_size=40),
+    st.builds(order, st.sampled_from(_KEYS), st.sampled_from(Side), _AMOUNTS, _AMOUNTS),
+    st.sets(st.sampled_from(_KEYS)),
+)
+def test_exposure_after_any_history_is_what_is_added_up_from_nothing(
+    steps: list[tuple[str, SymbolKey, Side, Decimal]], intent: OrderIntent, known: set[SymbolKey]
+) -> None:
+    history = History()
+    for step in steps:
+        history.take(step)
+        agree(history, intent, known)
