@@ -15,10 +15,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def browser(own_stack: Stack) -> Iterator[httpx.Client]:
+def browser(stack: Stack) -> Iterator[httpx.Client]:
     """A browser that is signed in at the console of a running stack."""
-    origin = own_stack.description["killswitch"]["console"]
-    command = own_stack.description["processes"]["console"]["command"]
+    origin = stack.description["killswitch"]["console"]
+    command = stack.description["processes"]["console"]["command"]
     code = subprocess.run([command[0], "code", *command[1:]], capture_output=True, text=True, check=True).stdout.strip()
     with httpx.Client(base_url=origin, headers={"origin": origin}, trust_env=False, timeout=10) as client:
         assert client.get("/").headers["location"] == "/sign-in"
@@ -37,33 +37,35 @@ def executor_rows(stack: Stack) -> list[dict[str, Any]]:
         return rows
 
 
-def test_console_shows_what_is_so_and_halts_with_a_trace(own_stack: Stack, browser: httpx.Client) -> None:
+def test_others_go_on_without_the_console_and_it_comes_back(stack: Stack, browser: httpx.Client) -> None:
+    stack.kill("console")
+    stack.reap("console")
+    assert stack.state_name() == "ACTIVE"
+    restarted = stack.restart("console")
+    wait_until(lambda: _status(browser) == 303, within_s=20, what="the console again, which knows no session any more")
+    stack.kill("console", signal.SIGTERM)
+    assert restarted.wait(timeout=15) == 0
+    assert not is_alive(restarted.pid)
+    stack.restart("console")
+    wait_until(lambda: _status(browser) == 303, within_s=20, what="the console for those who come next")
+
+
+def test_console_shows_what_is_so_and_halts_with_a_trace(stack: Stack, browser: httpx.Client) -> None:
     wait_until(lambda: shows(browser, 'data-state="ACTIVE"'), within_s=10, what="ACTIVE on the page")
     wait_until(lambda: shows(browser, 'class="curve"'), within_s=20, what="the curve")
     answer = browser.post("/act/halt", json={"reason": "a test at night"})
     assert answer.json()["said"].startswith("the gateway is HALTED")
-    assert own_stack.state_name() == "HALTED"
+    assert stack.state_name() == "HALTED"
     wait_until(lambda: shows(browser, "a test at night"), within_s=10, what="the reason on the page")
-    acted = [row["fields"] for row in executor_rows(own_stack) if row["kind"] == "console:acted"]
+    acted = [row["fields"] for row in executor_rows(stack) if row["kind"] == "console:acted"]
     assert [(fields["action"], fields["address"]) for fields in acted] == [("halt", "127.0.0.1")]
-    own_stack.kill("gateway", signal.SIGSTOP)
+    stack.kill("gateway", signal.SIGSTOP)
     wait_until(lambda: shows(browser, "Nobody can say how the gateway stands"), within_s=20, what="unknown")
-    own_stack.kill("gateway", signal.SIGCONT)
+    stack.kill("gateway", signal.SIGCONT)
     wait_until(lambda: shows(browser, 'data-state="HALTED"'), within_s=20, what="HALTED again")
-    metrics = httpx.get(f"{own_stack.description['killswitch']['console']}/metrics", trust_env=False).text
+    metrics = httpx.get(f"{stack.description['killswitch']['console']}/metrics", trust_env=False).text
     assert "trade_executor_key_verified 1.0" in metrics
     assert 'trade_console_source_read{source="watchdog"} 1.0' in metrics
-
-
-def test_others_go_on_without_the_console_and_it_comes_back(own_stack: Stack, browser: httpx.Client) -> None:
-    own_stack.kill("console")
-    own_stack.reap("console")
-    assert own_stack.state_name() == "ACTIVE"
-    restarted = own_stack.restart("console")
-    wait_until(lambda: _status(browser) == 303, within_s=20, what="the console again, which knows no session any more")
-    own_stack.kill("console", signal.SIGTERM)
-    assert restarted.wait(timeout=15) == 0
-    assert not is_alive(restarted.pid)
 
 
 def _status(browser: httpx.Client) -> int:

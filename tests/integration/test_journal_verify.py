@@ -86,8 +86,8 @@ def test_journal_is_witnessed_and_the_witness_s_copy_says_the_same(stack: Stack)
     assert stack.state()["journal"]["witnessed_size"] > 0
 
 
-def test_older_copy_of_the_journal_gets_no_lease_and_is_found_to_be_a_fork(own_stack: Stack) -> None:
-    stack = own_stack
+def test_older_copy_of_the_journal_gets_no_lease_and_is_found_to_be_a_fork(stack: Stack) -> None:
+    """The last one: the module's stack is halted by it."""
     journal = journal_of(stack)
     stack.kill("gateway")
     kept = stack.folder / "kept.db"

@@ -150,18 +150,26 @@ def scene(running: Stack) -> Iterator[Scene]:
     made.bot.close()
 
 
-@pytest.fixture
-def own(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
-    """A stack of a test's own, to be broken; with a disaster stop when asked for."""
-    policy = policy_file(tmp_path, has_disaster_stop=getattr(request, "param", False))
-    stack = Stack(tmp_path, "--policy", str(policy), "--speed", "0.1")
+@pytest.fixture(scope="module")
+def guarding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack whose policy has a disaster stop."""
+    folder = tmp_path_factory.mktemp("disaster")
+    policy = policy_file(folder, has_disaster_stop=True)
+    stack = Stack(folder, "--policy", str(policy), "--speed", "0.1")
     try:
         stack.wait_for_state("ACTIVE")
-        made = Scene(stack)
-        yield made
-        made.bot.close()
+        yield stack
     finally:
         stack.stop()
+
+
+@pytest.fixture
+def guarded(guarding: Stack) -> Iterator[Scene]:
+    """That stack, which a test leaves flat."""
+    guarding.wait_for_state("ACTIVE")
+    made = Scene(guarding)
+    yield made
+    made.bot.close()
 
 
 def test_stop_rests_is_seen_by_its_bot_and_fills_within_its_limit(scene: Scene) -> None:
@@ -218,20 +226,6 @@ def test_stop_that_was_lost_on_its_way_is_finally_not_found(scene: Scene) -> Non
     wait_until(lambda: scene.incidents("protective stop not placed"), within_s=5, what="the incident")
 
 
-def test_stop_survives_a_halt_and_its_bot_can_still_cancel_it(own: Scene) -> None:
-    own.buy()
-    order_id = own.stop(own.price() * Decimal("0.98"))["result"]["orderId"]
-    own.stack.admin.post("/halt", json={"reason": "test"}).raise_for_status()
-    own.stack.wait_for_state("HALTED")
-    second = own.stop(own.price() * Decimal("0.97"))
-    assert second["retCode"] == 0, second
-    time.sleep(3)  # longer than the rounds that cancel what adds risk
-    assert {order["orderId"] for order in own.orders()} == {order_id, second["result"]["orderId"]}
-    for _ in range(2):  # cancels stay idempotent
-        assert own.cancel(order_id)["retCode"] in (0, 110001)
-    assert [order["orderId"] for order in own.orders()] == [second["result"]["orderId"]]
-
-
 def test_stop_of_a_closed_position_is_withdrawn_when_the_bot_leaves_it(scene: Scene) -> None:
     scene.buy()
     assert scene.stop(scene.price() * Decimal("0.95"))["retCode"] == 0
@@ -248,35 +242,35 @@ def test_stop_of_a_closed_position_is_withdrawn_when_the_bot_leaves_it(scene: Sc
     assert reasons[-1] == "the position that it protected is gone"
 
 
-def test_stop_that_a_crash_left_unanswered_is_found_and_withdrawn(own: Scene) -> None:
+def test_stop_that_a_crash_left_unanswered_is_found_and_withdrawn(scene: Scene) -> None:
     """SIGKILL between the row and the answer: the order may be at the exchange, and nobody told the bot."""
-    own.buy()
-    acknowledged = own.stop(own.price() * Decimal("0.98"))["result"]["orderId"]
-    before = len(own.rows("order:intent"))
-    own.faults(path=CREATE, mode="delay", ms=2500, count=1)
-    asking = threading.Thread(target=lambda: quietly(own, own.price() * Decimal("0.97")))
+    scene.buy()
+    acknowledged = scene.stop(scene.price() * Decimal("0.98"))["result"]["orderId"]
+    before = len(scene.rows("order:intent"))
+    scene.faults(path=CREATE, mode="delay", ms=2500, count=1)
+    asking = threading.Thread(target=lambda: quietly(scene, scene.price() * Decimal("0.97")))
     asking.start()
-    wait_until(lambda: len(own.rows("order:intent")) > before, within_s=5, what="the intent's row")
-    own.stack.kill("gateway", signal.SIGKILL)
+    wait_until(lambda: len(scene.rows("order:intent")) > before, within_s=5, what="the intent's row")
+    scene.stack.kill("gateway", signal.SIGKILL)
     asking.join()
-    own.stack.restart("gateway")
-    own.stack.wait_for_state("ACTIVE")
+    scene.stack.restart("gateway")
+    scene.stack.wait_for_state("ACTIVE")
     wait_until(
-        lambda: [order["orderId"] for order in own.orders()] == [acknowledged],
+        lambda: [order["orderId"] for order in scene.orders()] == [acknowledged],
         within_s=30,
         what="the stop that nobody was told of is withdrawn, and the other one stands",
     )
-    assert own.stack.state()["working_stops"] == 1
-    tag = own.rows("order:intent")[-1]["tag"]
+    assert scene.stack.state()["working_stops"] == 1
+    tag = scene.rows("order:intent")[-1]["tag"]
     resolved = wait_until(
-        lambda: [fields["result"] for fields in own.rows("order:resolved") if fields["tag"] == tag],
+        lambda: [fields["result"] for fields in scene.rows("order:resolved") if fields["tag"] == tag],
         within_s=30,
         what="the row of what became of it",
     )
     assert resolved[0] in {"found", "not_found"}
-    own_stop = Bot(own.stack.gateway)
-    answer = own_stop.post(CANCEL, {"category": "linear", "symbol": SYMBOL, "orderId": acknowledged})
-    own_stop.close()
+    scene.bot.close()
+    scene.bot = Bot(scene.stack.gateway)
+    answer = scene.bot.post(CANCEL, {"category": "linear", "symbol": SYMBOL, "orderId": acknowledged})
     assert answer["retCode"] == 0, answer
 
 
@@ -285,10 +279,49 @@ def quietly(scene: Scene, trigger: Decimal) -> None:
         scene.stop(trigger)
 
 
-@pytest.mark.parametrize("own", [True], indirect=True)
-def test_disaster_stop_guards_a_position_out_of_the_bots_reach(own: Scene) -> None:
-    entry = own.buy()
-    (guard,) = wait_until(own.orders, within_s=10, what="the disaster stop")
+def test_stop_survives_a_halt_and_its_bot_can_still_cancel_it(scene: Scene) -> None:
+    """The last one on its stack: it halts."""
+    scene.buy()
+    order_id = scene.stop(scene.price() * Decimal("0.98"))["result"]["orderId"]
+    scene.stack.admin.post("/halt", json={"reason": "test"}).raise_for_status()
+    scene.stack.wait_for_state("HALTED")
+    second = scene.stop(scene.price() * Decimal("0.97"))
+    assert second["retCode"] == 0, second
+    time.sleep(3)  # longer than the rounds that cancel what adds risk
+    assert {order["orderId"] for order in scene.orders()} == {order_id, second["result"]["orderId"]}
+    for _ in range(2):  # cancels stay idempotent
+        assert scene.cancel(order_id)["retCode"] in (0, 110001)
+    assert [order["orderId"] for order in scene.orders()] == [second["result"]["orderId"]]
+
+
+def test_disaster_stop_closes_the_position_when_the_price_falls_through(guarded: Scene) -> None:
+    guarded.buy()
+    (guard,) = wait_until(guarded.orders, within_s=10, what="the disaster stop")
+    for _ in range(14):
+        guarded.set_price(guarded.price() * Decimal("0.99"))
+        time.sleep(0.2)
+        if guarded.position() == 0:
+            break
+    assert guarded.position() == 0
+    wait_until(lambda: guarded.incidents("disaster stop filled"), within_s=10, what="the incident")
+    wait_until(
+        lambda: sum(Decimal(fields["quantity"]) for fields in guarded.rows("disaster_stop:filled")) == 100,
+        within_s=5,
+        what="the rows of its fills",
+    )
+    assert {fields["tag"] for fields in guarded.rows("disaster_stop:filled")} == {guard["orderLinkId"]}
+    wait_until(lambda: guarded.stack.state()["disaster_stops"]["stops"] == [], within_s=10, what="ended in the view")
+    # Ended by a fill, it is shown: so the bot can find out what closed its position.
+    history = guarded.bot.get("/v5/order/history", f"category=linear&symbol={SYMBOL}&orderId={guard['orderId']}")
+    assert [order["orderStatus"] for order in history["result"]["list"]] == ["Filled"]
+    assert history["result"]["list"][0]["orderLinkId"] == ""
+
+
+def test_disaster_stop_guards_a_position_out_of_the_bots_reach(guarded: Scene) -> None:
+    """The last one on its stack: it halts."""
+    filled_before = guarded.incidents("disaster stop filled")
+    entry = guarded.buy()
+    (guard,) = wait_until(guarded.orders, within_s=10, what="the disaster stop")
     assert (guard["orderType"], guard["side"], guard["qty"], guard["triggerBy"]) == (
         "Market",
         "Sell",
@@ -298,51 +331,29 @@ def test_disaster_stop_guards_a_position_out_of_the_bots_reach(own: Scene) -> No
     assert abs(Decimal(guard["triggerPrice"]) - entry * (1 - FRACTION)) <= 2 * TICK
     # The bot neither sees nor reaches it.
     for query in ({}, {"orderId": guard["orderId"]}, {"orderFilter": "StopOrder"}):
-        assert own.shown_to_bot(**query) == []
-    assert own.cancel(guard["orderId"])["retCode"] == 110001
-    named = own.bot.post(CANCEL, {"category": "linear", "symbol": SYMBOL, "orderLinkId": guard["orderLinkId"]})
+        assert guarded.shown_to_bot(**query) == []
+    assert guarded.cancel(guard["orderId"])["retCode"] == 110001
+    named = guarded.bot.post(CANCEL, {"category": "linear", "symbol": SYMBOL, "orderLinkId": guard["orderLinkId"]})
     assert named["retCode"] == 110001
     # A dead gateway leaves it; a new one knows it from the journal, and makes no second.
-    own.stack.kill("gateway")
-    own.stack.restart("gateway")
-    own.stack.wait_for_state("ACTIVE")
+    guarded.stack.kill("gateway")
+    guarded.stack.restart("gateway")
+    guarded.stack.wait_for_state("ACTIVE")
     time.sleep(5)
-    assert [order["orderId"] for order in own.orders()] == [guard["orderId"]]
-    assert own.stack.state()["disaster_stops"]["stops"][0]["is_standing"]
-    own.bot.close()
-    own.bot = Bot(own.stack.gateway)
-    assert own.cancel(guard["orderId"])["retCode"] == 110001
+    assert [order["orderId"] for order in guarded.orders()] == [guard["orderId"]]
+    assert guarded.stack.state()["disaster_stops"]["stops"][0]["is_standing"]
+    guarded.bot.close()
+    guarded.bot = Bot(guarded.stack.gateway)
+    assert guarded.cancel(guard["orderId"])["retCode"] == 110001
     # It follows the position.
-    own.buy("50")
-    wait_until(lambda: [o["qty"] for o in own.orders()] == ["150"], within_s=20, what="the stop of the larger position")
-    # It outlives a halt, and the exit takes it away.
-    own.stack.admin.post("/halt", json={"reason": "test"}).raise_for_status()
-    time.sleep(3)
-    assert len(own.orders()) == 1
-    own.flatten()
-    wait_until(lambda: own.orders() == [], within_s=20, what="withdrawn when flat")
-    assert own.incidents("disaster stop filled") == []
-
-
-@pytest.mark.parametrize("own", [True], indirect=True)
-def test_disaster_stop_closes_the_position_when_the_price_falls_through(own: Scene) -> None:
-    own.buy()
-    (guard,) = wait_until(own.orders, within_s=10, what="the disaster stop")
-    for _ in range(14):
-        own.set_price(own.price() * Decimal("0.99"))
-        time.sleep(0.2)
-        if own.position() == 0:
-            break
-    assert own.position() == 0
-    wait_until(lambda: own.incidents("disaster stop filled"), within_s=10, what="the incident")
+    guarded.buy("50")
     wait_until(
-        lambda: sum(Decimal(fields["quantity"]) for fields in own.rows("disaster_stop:filled")) == 100,
-        within_s=5,
-        what="the rows of its fills",
+        lambda: [o["qty"] for o in guarded.orders()] == ["150"], within_s=20, what="the stop of the larger position"
     )
-    assert {fields["tag"] for fields in own.rows("disaster_stop:filled")} == {guard["orderLinkId"]}
-    wait_until(lambda: own.stack.state()["disaster_stops"]["stops"] == [], within_s=10, what="ended in the view")
-    # Ended by a fill, it is shown: so the bot can find out what closed its position.
-    history = own.bot.get("/v5/order/history", f"category=linear&symbol={SYMBOL}&orderId={guard['orderId']}")
-    assert [order["orderStatus"] for order in history["result"]["list"]] == ["Filled"]
-    assert history["result"]["list"][0]["orderLinkId"] == ""
+    # It outlives a halt, and the exit takes it away.
+    guarded.stack.admin.post("/halt", json={"reason": "test"}).raise_for_status()
+    time.sleep(3)
+    assert len(guarded.orders()) == 1
+    guarded.flatten()
+    wait_until(lambda: guarded.orders() == [], within_s=20, what="withdrawn when flat")
+    assert guarded.incidents("disaster stop filled") == filled_before
