@@ -85,6 +85,8 @@ class StateKeeper:
         self._memory_kept_at_ns: int | None = None
         self._released_at: int | None = None  # the row of the last release of this run
         self._pending: PendingRelease | None = None
+        self._announcing = 0  # releases whose announcement is being written
+        self._turn = 0  # how often what a release is checked against has changed
         self._last_state: TradingState | None = None
         self._was_lease_fresh = False
         self._lease_lapsed_at_ns = clock.wall_ns()
@@ -135,10 +137,11 @@ class StateKeeper:
         self.bell.hear()
 
     def _tighten(self, ceiling: TradingState, *, reason: str, by: str) -> None:
+        self._turn += 1
         self.on_latched(reason, by)
         now_ns = self._clock.wall_ns()
         was_changed = self._board.latch(ceiling, reason=reason, at_ns=now_ns)
-        was_pending, self._pending = self._pending is not None, None
+        was_pending, self._pending = self._pending is not None or self._announcing > 0, None
         if not was_changed and not was_pending:
             return
         log.warning("latched %s by %s: %s", self.latched().name, by, reason)
@@ -212,8 +215,18 @@ class StateKeeper:
             log.warning("release refused: %s", error)
             raise
         announced: Fields = {"subject": warrant.subject, "words": warrant.words, "delay_s": RELEASE_DELAY_S}
-        if not await self._recorder.append_durable(RowKind.RELEASE_ANNOUNCED, announced):
+        turn = self._turn
+        self._announcing += 1
+        try:
+            is_durable = await self._recorder.append_durable(RowKind.RELEASE_ANNOUNCED, announced)
+        finally:
+            self._announcing -= 1
+        if not is_durable:
             raise NotTrusted("release: it cannot be announced while the journal cannot be written")
+        if turn != self._turn:  # what was checked is not what the latch is now
+            reason = "a halt, a release or another key ring came while it was being announced"
+            self._recorder.append_later(RowKind.RELEASE_VOIDED, {"reason": reason, "by": "gateway"})
+            raise NotTrusted(f"release: {reason}")
         due_at_ns = self._clock.monotonic_ns() + RELEASE_DELAY_S * NS_PER_S
         self._pending = PendingRelease(warrant=warrant, raw=raw, due_at_ns=due_at_ns)
         self.announce("release", raw, f"in {RELEASE_DELAY_S} s, unless it is halted: {warrant.words}")
@@ -255,6 +268,7 @@ class StateKeeper:
 
     def adopt_ring(self, ring: KeyRing) -> None:
         """Believe the security keys of another ring from now on, and leases under it alone."""
+        self._turn += 1
         self._ring = ring
         self.lease.adopt_ring(ring)
         if self._pending is not None:  # announced under keys that may be gone
@@ -306,12 +320,14 @@ class StateKeeper:
             "warrant": warrant_parts(pending.raw),
         }
         # Durable first: a release that a restart would forget is no release. A halt may arrive while we wait.
+        turn = self._turn
         sequence = await self._recorder.append_numbered(RowKind.STATE_CHANGED, fields)
         if sequence is None:
             return
-        if self._pending is not pending:
+        if turn != self._turn:
             # The row says released, and a halt came meanwhile; that halt's own row is written after it.
             return
+        self._turn += 1
         self._pending = None
         self._latch_sequence = None
         self._released_at = sequence

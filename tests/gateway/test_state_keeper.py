@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -113,6 +114,45 @@ async def test_keeper_halt_while_a_release_is_pending_voids_it_and_its_warrant(
     with pytest.raises(NotTrusted, match="subject"):
         await keeper.accept_release(raw)
     assert RowKind.RELEASE_VOIDED in await kinds(journal, recorder)
+
+
+async def test_keeper_halt_while_a_release_is_being_announced_voids_it_and_its_warrant(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder
+) -> None:
+    await keeper.latch(TradingState.HALTED, reason="x", by="operator")
+    raw = warrant(keeper, clock)
+    announcing = asyncio.create_task(keeper.accept_release(raw))
+    await asyncio.sleep(0)
+    assert not announcing.done()
+    await keeper.latch(TradingState.HALTED, reason="again", by="watchdog")
+    with pytest.raises(NotTrusted, match="a halt, a release or another key ring came while it was being announced"):
+        await announcing
+    await work_after(keeper, clock, RELEASE_DELAY_S + 2)
+    assert keeper.latched() is TradingState.HALTED
+    with pytest.raises(NotTrusted, match="subject"):
+        await keeper.accept_release(raw)
+    assert RowKind.RELEASE_VOIDED in await kinds(journal, recorder)
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["release first", "copy first"])
+async def test_keeper_copy_of_a_warrant_that_meets_its_own_release_changes_nothing(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder, *, is_first: bool
+) -> None:
+    """A copy that was late, on a network that doubles, must neither undo the release nor be one that waits."""
+    await keeper.latch(TradingState.HALTED, reason="x", by="operator")
+    raw = warrant(keeper, clock, expires_at_ms=clock.wall_ns() // NS_PER_MS + 120_000)
+    await keeper.accept_release(raw)
+    await work_after(keeper, clock, RELEASE_DELAY_S - 1)
+    clock.advance(NS_PER_S)
+    both = [keeper.work(is_journal_writable=True), keeper.accept_release(raw)]
+    await asyncio.gather(*(reversed(both) if is_first else both), return_exceptions=True)
+    assert keeper.latched() is TradingState.ACTIVE
+    await work_after(keeper, clock, RELEASE_DELAY_S + 2)
+    assert (await kinds(journal, recorder)).count(RowKind.RELEASE_ANNOUNCED) == 2
+    lifted = [
+        row for row in await journal.read(0, 500) if row.fields.get("ceiling") == "ACTIVE" and "warrant" in row.fields
+    ]
+    assert len(lifted) == 1
 
 
 @pytest.mark.parametrize(
