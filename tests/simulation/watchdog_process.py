@@ -293,10 +293,10 @@ class SimulatedLink(GatewayLink):
         except (NotConnected, NoAnswer, ConnectionError) as error:
             raise GatewayUnavailable(f"the gateway does not answer: {type(error).__name__}") from None
         except BadGateway:
-            self.on_heard()
             raise GatewayRefused(f"{method} {path}: HTTP 502") from None
         except Refused as error:
-            self.on_heard()
+            if not str(error).startswith("HTTP 503"):
+                self.on_heard()
             raise GatewayRefused(f"{method} {path}: {error}") from None
         self.on_heard()
         return answer

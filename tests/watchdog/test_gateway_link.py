@@ -127,3 +127,21 @@ async def test_halt_with_an_answer_that_is_no_json_is_not_done(link: GatewayLink
     deployment.gateway.halt_answer = b"<html>"
     with pytest.raises(GatewayAnswerInvalid, match="not JSON"):
         await link.halt("a rung has fired")
+
+
+@pytest.mark.parametrize(
+    ("status", "is_sign_of_life"),
+    [(200, True), (401, True), (409, True), (500, True), (502, False), (503, False), (504, False)],
+)
+async def test_what_a_proxy_says_of_a_dead_gateway_is_no_sign_of_life(
+    link: GatewayLink, deployment: Any, status: int, *, is_sign_of_life: bool
+) -> None:
+    heard: list[bool] = []
+    link.on_heard = lambda: heard.append(True)
+    deployment.gateway.override = (status, {}, b"{}")
+    if status == 200:
+        await link.ping()
+    else:
+        with pytest.raises(GatewayRefused, match=f"HTTP {status}"):
+            await link.ping()
+    assert heard == [True] * is_sign_of_life

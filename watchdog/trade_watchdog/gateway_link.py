@@ -25,6 +25,8 @@ ROWS_BYTES_MAX: Final = 4 * 1024 * 1024  # a row has 8 KiB at most
 NAME_CHARACTERS_MAX: Final = 128
 DETAIL_CHARACTERS_MAX: Final = 200
 HALT_REASON_CHARACTERS: Final = 200
+_ANSWERED_FOR_THE_DEAD: Final = frozenset({502, 503, 504})
+"""What a proxy says when there is nobody behind it; no sign that the gateway lives, and it has others."""
 
 
 class GatewayUnavailable(TradeError):
@@ -63,7 +65,7 @@ class GatewayLink:
     """A connection to the admin listener of one gateway."""
 
     def __init__(self, address: GatewayAddress) -> None:
-        """Prepare the client; nothing is sent yet. `on_heard` is called for each whole answer, whatever it says."""
+        """Prepare the client; nothing is sent yet. `on_heard` is called for each whole answer that is its own."""
         self.on_heard: Callable[[], None] = lambda: None
         self._client = address.admin.async_client(
             headers={"authorization": f"Bearer {address.token.reveal()}", "accept-encoding": "identity"},
@@ -114,7 +116,8 @@ class GatewayLink:
                     body = await _bounded_body(response, bytes_max)
         except (httpx.HTTPError, TimeoutError) as error:
             raise GatewayUnavailable(f"the gateway does not answer: {type(error).__name__}") from None
-        self.on_heard()
+        if response.status_code not in _ANSWERED_FOR_THE_DEAD:
+            self.on_heard()
         if response.status_code == httpx.codes.OK:
             return body
         detail = neutralise(body.decode("utf-8", "replace"), limit=DETAIL_CHARACTERS_MAX)
