@@ -38,11 +38,16 @@ def is_ready_to_kill(stack: Stack) -> bool:
         return executor.get("/status").json()["ready"]["is_ready"] is True
 
 
+def way_there(stack: Stack) -> re.Match[str] | None:
+    """The demo prints it when the console is up, after it has described the stack."""
+    return re.search(r"in another terminal: (cd .*)\n", (stack.folder / "demo.log").read_text())
+
+
 def in_shell(stack: Stack, line: str) -> subprocess.CompletedProcess[str]:
     """Paste a line where the demo said that a person should go."""
-    log = (stack.folder / "demo.log").read_text()
-    there = re.search(r"in another terminal: (cd .*)$", log, re.M)
-    assert there is not None, log
+    there: re.Match[str] = wait_until(
+        lambda: way_there(stack), within_s=READY_WITHIN_S, what="the demo says where to go"
+    )
     line = line.replace(".venv/", f"{ROOT}/.venv/")
     shell = ["bash", "-c", f"{there[1]} && {line}"]
     return subprocess.run(
