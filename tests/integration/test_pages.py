@@ -39,7 +39,7 @@ def is_ready_to_kill(stack: Stack) -> bool:
 
 
 def way_there(stack: Stack) -> re.Match[str] | None:
-    """The demo prints it when the console is up, after it has described the stack."""
+    """The screen is drawn in its own time: what is described may not be on it yet."""
     return re.search(r"in another terminal: (cd .*)\n", (stack.folder / "demo.log").read_text())
 
 
