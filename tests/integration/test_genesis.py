@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -315,10 +315,14 @@ def test_gateway_put_back_as_it_was_starts_again(stopped: Deployment) -> None:
     stop(stopped.stack, "gateway")
 
 
-def begin_anew(stack: Stack) -> Deployment:
-    """Begin gateway and watchdog anew, on an account that has a history, as an operator would."""
+def begin_anew(stack: Stack, *, meanwhile: Callable[[], object] = lambda: None) -> Deployment:
+    """Begin gateway and watchdog anew, on an account that has a history, as an operator would.
+
+    `meanwhile` is what somebody does to the account while nobody looks.
+    """
     for name in ("gateway", "watchdog", "journal-writer"):
         stop(stack, name)
+    meanwhile()
     deployment = Deployment(stack)
     shutil.rmtree(deployment.state)
     deployment.ring.unlink()
@@ -362,8 +366,9 @@ def incidents(stack: Stack) -> set[str]:
 
 def test_what_was_there_before_counts_and_is_left_alone(own_stack: Stack) -> None:
     stack = own_stack
-    before = place_behind_the_back(stack, "ETHUSDT")
-    deployment = begin_anew(stack)
+    placed: list[str] = []
+    deployment = begin_anew(stack, meanwhile=lambda: placed.append(place_behind_the_back(stack, "ETHUSDT")))
+    (before,) = placed
     assert [order.order_id for order in read_ring(deployment.ring).baseline.orders] == [before]
     taken = [row["fields"] for row in stack.rows() if row["kind"] == "baseline:taken"]
     assert (taken[-1]["part"], taken[-1]["order_count"]) == (taken[-1]["parts"], 1)

@@ -24,7 +24,8 @@ from trade_journal.writer.writer import JournalWriter
 pytestmark = pytest.mark.slow
 ORIGIN = "trade/simulated/1002/gateway"
 SCHEMA = schema_of(ORIGIN)
-OWN_SESSIONS = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{WRITER}'"
+# The server's call returns when the sessions are gone, 10 s at most.
+OWN_SESSIONS = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '{WRITER}'"
 Make = Callable[..., Entry]
 
 
