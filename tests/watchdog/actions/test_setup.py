@@ -93,14 +93,14 @@ async def test_wrong_files_are_refused(deployment: Any, tmp_path: Path) -> None:
             made(deployment, **{name: tmp_path / "none.json"})
 
 
-async def test_any_answer_of_the_gateway_ends_its_silence(deployment: Any) -> None:
+async def test_any_answer_of_the_gateway_s_own_ends_its_silence(deployment: Any) -> None:
     clock = ManualClock()
     actions = made(deployment, clock=clock)
     link: Any = actions.hands.gateway
     clock.advance(20 * NS_PER_S)
     assert actions.silence.silent_s == 20
-    deployment.gateway.override = (503, {}, b"no")
-    with pytest.raises(Exception, match="503"):
+    deployment.gateway.override = (409, {}, b"no")
+    with pytest.raises(Exception, match="409"):
         await link.state()
     assert actions.silence.silent_s == 0
     await link.close()
