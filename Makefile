@@ -21,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
-	@echo "make check  the fast half of it, under 2 minutes: all but the random tests and those with real parts"
+	@echo "make check  the fast half of it, about 2.5 minutes on 2 cores: all but the random tests and those with real parts"
 	@echo "make coverage  which branches of the pure core its own tests leave out; none may be"
 	@echo "make mutate  breaks every line of the pure core and sees whether its tests notice (ARGS=\"NAME... --afresh\")"
 	@echo "make bench  an order through the gateway, side by side with nginx, mitmproxy, a naive gateway and the bare disk, then bench-clients (ARGS=\"--quick\": a minute, and no clients)"
