@@ -33,7 +33,7 @@ VICTIMS = ("gateway", "journal-writer")
 BOTS = 4
 PACE_S = 0.2  # of each bot: together below what the message throttle takes
 QUICKER = {"_deny = 10": "_deny = 40", "_terminate = 25": "_terminate = 50"}
-UP_WITHIN_S = 30.0
+UP_WITHIN_S = 180.0  # says nothing of the promise: a busy machine starts a gateway late
 LONGEST_LIFE_S = 1.5
 CHECK_EVERY = 20
 PAGE = 1000
