@@ -62,7 +62,7 @@ def account_with(orders: list[OrderIntent], symbols: list[str]) -> AccountFacts:
         working_buys=working[Side.BUY],
         working_sells=working[Side.SELL],
         turnover_used_usdt=Decimal("123.456789"),
-        working_keys=list(map(order_key, orders)),
+        working_keys=frozenset(map(order_key, orders)),
         leverage_unpinned_symbols=frozenset(),
         message_level=MessageLevel.FREE,
         is_terminated=False,

@@ -172,10 +172,11 @@ class OrderLedger:
         self._by_order_id: dict[str, str] = {}
         self._by_alias: dict[str, str] = {}
         self._own_tags: OrderedDict[str, None] = OrderedDict()
+        self._keys: dict[OrderKey, int] = {}  # of open orders, stops left out, and how many have each
 
     def reserve(self, order: TrackedOrder) -> None:
         """Count an order that is about to be journaled and sent."""
-        self._open[order.tag] = order
+        self._enter(order)
         if order.is_gateways:
             self.note_own_tag(order.tag)
         if order.intent.client_link_id is not None:
@@ -183,7 +184,7 @@ class OrderLedger:
 
     def release(self, tag: str) -> None:
         """Forget an order that never left: its row could not be written."""
-        order = self._open.pop(tag, None)
+        order = self._leave(tag)
         if order is not None:
             self._forget_names(order)
 
@@ -209,7 +210,7 @@ class OrderLedger:
 
     def finish(self, tag: str, *, status: str) -> None:
         """Stop counting an order whose terminal state is known."""
-        order = self._open.pop(tag, None)
+        order = self._leave(tag)
         if order is None:
             return
         order.phase = Phase.FINISHED
@@ -241,7 +242,7 @@ class OrderLedger:
         order.phase = Phase.UNRESOLVED
         order.disown()
         order.is_in_flow = False
-        self._open[tag] = order
+        self._enter(order)
         self.acknowledge(tag, order_id)
         return True
 
@@ -291,6 +292,10 @@ class OrderLedger:
         """Iterate over a copy of what counts now."""
         return iter(list(self._open.values()))
 
+    def working_keys(self) -> frozenset[OrderKey]:
+        """What an order would be a duplicate by: the keys of working and unresolved orders, without stops."""
+        return frozenset(self._keys)  # of a dict, whose hashes are known: fifty numbers are not hashed for a decision
+
     def open_count(self) -> int:
         """The number of working and unresolved orders; stops are counted apart."""
         return sum(1 for order in self._open.values() if not order.is_stop)
@@ -313,6 +318,20 @@ class OrderLedger:
             ),
             Decimal(0),
         )
+
+    def _enter(self, order: TrackedOrder) -> None:
+        self._leave(order.tag)
+        self._open[order.tag] = order
+        if not order.is_stop:
+            self._keys[order.key] = self._keys.get(order.key, 0) + 1
+
+    def _leave(self, tag: str) -> TrackedOrder | None:
+        order = self._open.pop(tag, None)
+        if order is not None and not order.is_stop:
+            self._keys[order.key] -= 1
+            if not self._keys[order.key]:
+                del self._keys[order.key]
+        return order
 
     def _forget_names(self, order: TrackedOrder) -> None:
         if order.order_id is not None:

@@ -463,5 +463,32 @@ def test_ledger_order_of_the_bot_is_not_the_gateways_own() -> None:
     assert not with_orders(tracked("a")).is_own_tag("a")
 
 
+def test_ledger_key_is_working_from_reserve_to_the_end_of_the_last_order_that_has_it() -> None:
+    ledger = OrderLedger()
+    first, copy, other = tracked("a"), tracked("b"), tracked("c", intent=order_intent(quantity="7"))
+    assert ledger.working_keys() == frozenset()
+    for order in (first, copy, other, first):
+        ledger.reserve(order)
+    assert ledger.working_keys() == {first.key, other.key}
+    ledger.acknowledge("a", "1")
+    ledger.finish("a", status="Filled")
+    ledger.finish("a", status="Filled")
+    assert ledger.working_keys() == {copy.key, other.key}
+    assert ledger.revive("a", "1")
+    ledger.release("b")
+    assert ledger.working_keys() == {first.key, other.key}
+    ledger.finish("a", status="Filled")
+    ledger.release("c")
+    assert ledger.working_keys() == frozenset()
+
+
+def test_ledger_key_of_a_stop_is_no_working_key() -> None:
+    ledger = OrderLedger()
+    ledger.reserve(tracked_stop("a"))
+    assert ledger.working_keys() == frozenset()
+    ledger.release("a")
+    assert ledger.working_keys() == frozenset()
+
+
 def test_ledger_memories_are_bounded_as_was_decided() -> None:
     assert (ledger_module.MAX_FINISHED, ledger_module.MAX_OWN_TAGS) == (20_000, 20_000)

@@ -78,8 +78,8 @@ def passes(*_: Any) -> Deny | None:
     return None
 
 
-def without(checks: dict[str, Any], name: str) -> Breaking:
-    return lambda patch: patch.setitem(checks, name, passes)
+def without(check: str) -> Breaking:
+    return lambda patch: patch.setattr(decision, check, passes)
 
 
 def no_working_orders(patch: pytest.MonkeyPatch) -> None:
@@ -109,9 +109,9 @@ def fills_forgotten(patch: pytest.MonkeyPatch) -> None:
 def no_memory_of_prices(patch: pytest.MonkeyPatch) -> None:
     """Between a restart and the first price an exit passes as it is."""
     patch.setattr(ReferenceFeed, "restore", passes)
-    patch.setitem(
-        decision.REDUCING,
-        "price in exit collar",
+    patch.setattr(
+        decision,
+        "_reducing_price",
         lambda question: (
             None
             if collar.exit_reference(question.coin) is None
@@ -159,10 +159,10 @@ WHOLE_BOUND = World.bound
 XRP, SHORT = ("spot", "XRPUSDT"), ("linear", "XRPUSDT")
 LINEAR_FEE = Decimal("0.0002")
 CASES: dict[str, tuple[Breaking, Strategy, Iterable[int]]] = {
-    "no collar": (without(decision.ADDING, "price in collar"), fixed(beyond, XRP), [1]),
-    "no exit collar": (without(decision.REDUCING, "price in exit collar"), fixed(beyond, XRP), [1]),
-    "no turnover budget": (without(decision.ADDING, "turnover budget"), fixed(wash_only, XRP), [1]),
-    "no exposure limits": (without(decision.ADDING, "exposure limits"), fixed(patient, SHORT), [1, 2]),
+    "no collar": (without("_adding_price"), fixed(beyond, XRP), [1]),
+    "no exit collar": (without("_reducing_price"), fixed(beyond, XRP), [1]),
+    "no turnover budget": (without("_turnover"), fixed(wash_only, XRP), [1]),
+    "no exposure limits": (without("_exposure"), fixed(patient, SHORT), [1, 2]),
     "working orders do not count": (no_working_orders, fixed(flood, *FINE[:2]), [1, 2, 3]),
     "a shorter window": (half_a_window, fixed(window_edge, XRP), range(1, 5)),
     "a restart forgets the turnover": (no_replay, fixed(restarts, XRP), [1, 2]),

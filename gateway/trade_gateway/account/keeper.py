@@ -162,7 +162,7 @@ class AccountKeeper:
         return AccountFacts(
             is_trusted=isinstance(trust, Trusted),
             equity_usdt=view.equity_usdt,
-            working_orders=len(own.working_keys) + len(others),
+            working_orders=own.working + len(others),
             working_stops=own.stops + Counter(seen.symbol for seen in stops) if stops else own.stops,
             unresolved_symbols=own.unresolved,
             held_base=held,
@@ -171,7 +171,7 @@ class AccountKeeper:
             working_buys=buys,
             working_sells=sells,
             turnover_used_usdt=self.activity.turnover_usdt(own.pending_usdt, at_ns=self._window_ns()),
-            working_keys=own.working_keys,
+            working_keys=self._ledger.working_keys(),
             leverage_unpinned_symbols=unpinned,
             message_level=message_level,
             is_terminated=self.activity.is_terminated,

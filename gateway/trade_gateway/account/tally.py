@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from trade_gateway.ledger import Phase, TrackedOrder
 from trade_gateway.policy.exact import EXACT, ZERO
-from trade_gateway.policy.facts import OrderKey
 from trade_gateway.policy.model import SymbolKey
 
 _FINISHED = Phase.FINISHED  # looked up for every order otherwise
@@ -23,14 +22,14 @@ class Tally(NamedTuple):
     """What orders may still do, worst case.
 
     `buys` and `sells` are base coin that may still change hands, or did and is in no reading yet. `pending_usdt` may
-    still be added to the turnover. `working_keys` are of open orders, one each; stops are counted apart, in `stops`
-    those that the bot placed. `unresolved` are the symbols on which an unknown outcome blocks new risk.
+    still be added to the turnover. `working` is the number of open orders; stops are counted apart, in `stops` those
+    that the bot placed. `unresolved` are the symbols on which an unknown outcome blocks new risk.
     """
 
     buys: dict[SymbolKey, Decimal]
     sells: dict[SymbolKey, Decimal]
     pending_usdt: Decimal
-    working_keys: list[OrderKey]
+    working: int
     stops: Counter[str]
     unresolved: frozenset[SymbolKey]
 
@@ -40,7 +39,7 @@ def tally(orders: Iterable[TrackedOrder]) -> Tally:
     buys: dict[SymbolKey, Decimal] = {}
     sells: dict[SymbolKey, Decimal] = {}
     pending = ZERO
-    working_keys: list[OrderKey] = []
+    working = 0
     stops: Counter[str] = Counter()
     unresolved: set[SymbolKey] = set()
     with localcontext(EXACT):
@@ -55,7 +54,7 @@ def tally(orders: Iterable[TrackedOrder]) -> Tally:
             if order.is_unresolved:
                 unresolved.add(symbol)
             if not order.is_stop:
-                working_keys.append(order.key)
+                working += 1
             elif not order.is_gateways:
                 stops[order.intent.symbol] += 1
-    return Tally(buys, sells, pending, working_keys, stops, frozenset(unresolved))
+    return Tally(buys, sells, pending, working, stops, frozenset(unresolved))

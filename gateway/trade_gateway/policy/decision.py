@@ -14,7 +14,8 @@ Rules
   that exits are not trapped by entries and the number of working orders is bounded all the same.
 - Cancels are not decided here: they pass in every state. Protective stops are decided in `stops`.
 
-Each check is a named function of one Question, so that `explain` can tell the result of all of them. They compute with
+Each check is a named function of one Question, so that `explain` can tell the result of all of them; `decide` asks them
+in the same order. They compute with
 plain operators: `decide` and `explain` run them within the EXACT context, without which long figures would be rounded.
 """
 
@@ -24,7 +25,7 @@ from collections.abc import Callable, Set
 from decimal import Decimal, getcontext, setcontext
 
 from trade_core.records import record
-from trade_gateway.policy.collar import check_adding_price, check_reducing_price, exit_reference
+from trade_gateway.policy.collar import check_adding_price, check_reducing_price
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.exact import EXACT, ONE, ZERO
 from trade_gateway.policy.exposure import ValuedAccount, exposure_with, unpriced_coins
@@ -52,14 +53,14 @@ _STATE_CODES = {
 }
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=False)
 class Question:
     """One order with everything that a check may look at, as `ask` puts it together.
 
     `scale` is 1 unless TRIMMED; `limits` are the symbol's, None when it is not permitted; `coin` has the prices of the
-    coin in question; `notional` is quantity x the greater of price and reference; `base_usdt` is what the multiples
-    apply to, 0 without a known equity; `former_symbols` were traded under an earlier policy, and what is held may be
-    reduced.
+    coin in question, `reference` what an exit is measured against; `notional` is quantity x the greater of price and
+    reference; `base_usdt` is what the multiples apply to, 0 without a known equity; `former_symbols` were traded under
+    an earlier policy, and what is held may be reduced.
     """
 
     intent: OrderIntent
@@ -73,6 +74,7 @@ class Question:
     limits: SymbolLimits | None
     base_coin: str
     coin: CoinMarket | None
+    reference: Decimal | None
     notional: Decimal
     base_usdt: Decimal
     former_symbols: Set[SymbolKey]
@@ -94,25 +96,23 @@ def ask(
     """
     account, key, base_coin = valued.account, (intent.category, intent.symbol), base_coin_of(intent.symbol)
     coin, equity = valued.market.coins.get(base_coin), account.equity_usdt
+    reference = None if coin is None else coin.exit_reference
     return Question(
-        intent=intent,
-        policy=policy,
-        instrument=instrument,
-        valued=valued,
-        account=account,
-        trading_state=trading_state,
-        scale=scale if trading_state is _TRIMMED else ONE,
-        key=key,
-        limits=policy.symbols.get(key),
-        base_coin=base_coin,
-        coin=coin,
-        notional=turnover_notional(
-            quantity=intent.quantity,
-            price=intent.price,
-            reference_price=None if coin is None else coin.exit_reference,
-        ),
-        base_usdt=ZERO if equity is None or not equity.is_finite() else policy.base_usdt(equity),
-        former_symbols=former_symbols,
+        intent,
+        policy,
+        instrument,
+        valued,
+        account,
+        trading_state,
+        scale if trading_state is _TRIMMED else ONE,
+        key,
+        policy.symbols.get(key),
+        base_coin,
+        coin,
+        reference,
+        turnover_notional(quantity=intent.quantity, price=intent.price, reference_price=reference),
+        ZERO if equity is None or not equity.is_finite() else policy.base_usdt(equity),
+        former_symbols,
     )
 
 
@@ -125,13 +125,10 @@ def decide(question: Question) -> Allow | Deny:
     outer = getcontext()
     setcontext(EXACT)  # once for all checks: its methods cost three times as much as operators within it
     try:
-        for check in ADDING.values() if adds_risk else REDUCING.values():
-            denied = check(question)
-            if denied is not None:
-                return denied
+        denied = _deny_adding(question) if adds_risk else _deny_reducing(question)
     finally:
         setcontext(outer)
-    return Allow(adds_risk=adds_risk, reference_price=exit_reference(question.coin), notional=question.notional)
+    return denied or Allow(adds_risk, question.reference, question.notional)
 
 
 def claims_reduction(intent: OrderIntent) -> bool:
@@ -180,10 +177,10 @@ def _trusted(question: Question) -> Deny | None:
 
 
 def _equity(question: Question) -> Deny | None:
+    if question.base_usdt > ZERO:
+        return None
     equity = question.account.equity_usdt
-    if equity is None or not equity.is_finite() or equity <= ZERO:
-        return deny(DenyCode.EQUITY_UNKNOWN, equity="unknown" if equity is None else equity)
-    return None
+    return deny(DenyCode.EQUITY_UNKNOWN, equity="unknown" if equity is None else equity)
 
 
 def _unresolved(question: Question) -> Deny | None:
@@ -398,3 +395,50 @@ REDUCING: dict[str, Check] = {
     "open orders": _open_exits,
 }
 """What an order that reduces risk must pass."""
+
+
+# Each check is called from a line of its own: a loop over a table costs the interpreter twice as much a call.
+def _deny_adding(question: Question) -> Deny | None:
+    """Ask the checks of ADDING until one denies."""
+    return (
+        _killed(question)
+        or _symbol(question)
+        or _state(question)
+        or _terminated(question)
+        or _messages(question)
+        or _unresolved(question)
+        or _trusted(question)
+        or _equity(question)
+        or _repeated_execution(question)
+        or _leverage(question)
+        or _duplicate(question)
+        or _instrument(question)
+        or _tick(question)
+        or _step(question)
+        or _largest_quantity(question)
+        or _adding_price(question)
+        or _scale(question)
+        or _smallest_quantity(question)
+        or _smallest_notional(question)
+        or _quantity(question)
+        or _notional(question)
+        or _turnover(question)
+        or _exposure(question)
+        or _open_orders(question)
+    )
+
+
+def _deny_reducing(question: Question) -> Deny | None:
+    """Ask the checks of REDUCING until one denies."""
+    return (
+        _killed(question)
+        or _exit_symbol(question)
+        or _messages(question)
+        or _exit_instrument(question)
+        or _reduction(question)
+        or _tick(question)
+        or _step(question)
+        or _largest_quantity(question)
+        or _reducing_price(question)
+        or _open_exits(question)
+    )

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from trade_gateway.account.tally import tally
 from trade_gateway.ledger import Phase, TrackedOrder
-from trade_gateway.policy.facts import order_key
 from trade_gateway.wire.intents import Category, Side
 
 BTC = (Category.SPOT, "BTCUSDT")
@@ -18,7 +17,7 @@ LINEAR_BTC = (Category.LINEAR, "BTCUSDT")
 
 def test_tally_of_nothing_is_empty() -> None:
     found = tally([])
-    assert found == ({}, {}, 0, [], {}, frozenset())
+    assert found == ({}, {}, 0, 0, {}, frozenset())
 
 
 def test_tally_adds_up_each_side_by_symbol() -> None:
@@ -34,16 +33,16 @@ def test_tally_adds_up_each_side_by_symbol() -> None:
     found = tally(orders)
     assert found.buys == {BTC: Decimal("2.5"), (Category.SPOT, "ETHUSDT"): Decimal(4), LINEAR_BTC: Decimal(8)}
     assert found.sells == {BTC: Decimal(48)}
-    assert found.working_keys == [order_key(order.intent) for order in orders]
+    assert found.working == len(orders)
 
 
-def test_tally_of_a_finished_order_keeps_what_no_reading_contains_and_forgets_its_key() -> None:
+def test_tally_of_a_finished_order_keeps_what_no_reading_contains_and_is_not_working() -> None:
     it = tracked("a", intent=order_intent(quantity="4"), phase=Phase.FINISHED)
     it.filled, it.settled = Decimal(3), Decimal(1)
     it.is_outcome_unknown = True
     found = tally([it, tracked("b", intent=order_intent(quantity="8"))])
     assert found.buys == {BTC: Decimal(10)}
-    assert len(found.working_keys) == 1
+    assert found.working == 1
     assert found.unresolved == frozenset()
 
 
@@ -55,7 +54,7 @@ def test_tally_turnover_is_of_orders_that_add_risk_alone() -> None:
 
 def test_tally_counts_the_bots_stops_alone_and_no_stop_is_a_working_order() -> None:
     found = tally([tracked_stop("a"), tracked_stop("b"), tracked_stop("c", is_gateways=True)])
-    assert (found.stops, found.working_keys) == ({"BTCUSDT": 2}, [])
+    assert (found.stops, found.working) == ({"BTCUSDT": 2}, 0)
 
 
 @pytest.mark.parametrize(

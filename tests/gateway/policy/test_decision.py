@@ -26,11 +26,13 @@ from gateway.policy.parts import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trade_gateway.policy import decision
 from trade_gateway.policy.decision import (
     ADDING,
     DEFAULT_TRIMMED_SCALE,
     REDUCING,
     REDUCING_ORDERS_FACTOR,
+    Check,
     Question,
     ask,
     decide,
@@ -43,7 +45,7 @@ from trade_gateway.policy.model import Policy
 from trade_gateway.policy.references import Flaw, Source, Unusable
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
-from trade_gateway.policy.verdicts import Allow, Deny
+from trade_gateway.policy.verdicts import Allow, Deny, deny
 from trade_gateway.wire.intents import Category, OrderIntent, Side
 
 BUY = OrderIntent(
@@ -653,6 +655,33 @@ def test_decide_is_exact_beyond_the_digits_of_the_callers_context_and_leaves_tha
     with localcontext(Context(prec=5, rounding=ROUND_DOWN)) as outer:
         assert code_of(BUY, replace(ACCOUNT, turnover_used_usdt=used)) is code
         assert getcontext() is outer
+
+
+@pytest.mark.parametrize(("intent", "checks"), [(BUY, ADDING), (EXIT_LONG, REDUCING)])
+def test_decide_asks_what_explain_tells_in_the_same_order(
+    intent: OrderIntent, checks: dict[str, Check], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def pass_as(name: str) -> Check:
+        return lambda _: asked.append(name)
+
+    for name, check in checks.items():
+        monkeypatch.setattr(decision, check.__name__, pass_as(name))
+    assert isinstance(decide(question(intent)), Allow)
+    assert asked == list(checks)
+
+
+@pytest.mark.parametrize(("intent", "checks"), [(BUY, ADDING), (EXIT_LONG, REDUCING)])
+def test_decide_ends_at_the_first_check_that_denies(
+    intent: OrderIntent, checks: dict[str, Check], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = question(intent, instrument=SPOT if intent is BUY else LINEAR, account=HELD_LONG)
+    assert isinstance(decide(asked), Allow)
+    for check in reversed(checks.values()):
+        denied = deny(DenyCode.GATEWAY_FAULT, check=check.__name__)
+        monkeypatch.setattr(decision, check.__name__, lambda _, denied=denied: denied)
+        assert decide(asked) is denied
 
 
 def test_checks_run_alone_never_raise_on_a_symbol_that_is_not_permitted() -> None:
