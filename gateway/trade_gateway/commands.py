@@ -44,10 +44,22 @@ class SendOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppendBeside:
+    """Write a row that must be on disk soon, and go on at once. Gives None."""
+
+    kind: RowKind
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SendCancel:
-    """Send a cancel. Gives SendResult; sending one again is safe."""
+    """Send a cancel. Gives SendResult; sending one again is safe.
+
+    `is_own` says that the gateway cancels by itself: then it takes a place among those that go out at once.
+    """
 
     body: bytes
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +82,7 @@ class Wait:
     until_ns: int
 
 
-Command: TypeAlias = AppendDurable | AppendLater | SendOrder | SendCancel | AskOrder | Wait
+Command: TypeAlias = AppendDurable | AppendLater | AppendBeside | SendOrder | SendCancel | AskOrder | Wait
 
 
 @record(frozen=True, slots=True, kw_only=True)

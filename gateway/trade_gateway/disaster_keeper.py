@@ -203,7 +203,7 @@ class DisasterKeeper:
         self._ledger.reserve(order)
         flow = place_order(order, ledger=self._ledger, arrived_at_ns=order.signed_at_ns)
         try:
-            placement = await self._conductor.run(flow)
+            placement = await self._conductor.place(flow)
         except TooManyFlows:
             self._ledger.release(order.tag)
             self._failed(stop.symbol, "too many orders are under way", is_final=False)

@@ -14,7 +14,7 @@ Pure bookkeeping: no clock, no network. What is finished is kept for translation
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
@@ -173,6 +173,7 @@ class OrderLedger:
         self._by_alias: dict[str, str] = {}
         self._own_tags: OrderedDict[str, None] = OrderedDict()
         self._keys: dict[OrderKey, int] = {}  # of open orders, stops left out, and how many have each
+        self.on_working: Callable[[TrackedOrder], object] = lambda _: None  # told of each order that begins to work
 
     def reserve(self, order: TrackedOrder) -> None:
         """Count an order that is about to be journaled and sent."""
@@ -193,9 +194,12 @@ class OrderLedger:
         order = self._open.get(tag)
         if order is None:
             return
+        was_working = order.phase is Phase.WORKING
         order.order_id = order_id
         order.phase = Phase.WORKING
         self._by_order_id[order_id] = tag
+        if not was_working:
+            self.on_working(order)
 
     def observe(self, tag: str, *, status: str, filled: Decimal) -> None:
         """Note what the exchange says of an order; what it filled never goes back, and may rise after its end."""

@@ -2,9 +2,10 @@
 gone, and what adds risk when the state says that none may.
 
 Guarantees
-- While the trading state is REDUCE_ONLY or worse, every working order that adds risk is cancelled, begun at once and
-  tried until it has ended; no order that adds risk works longer than its time to live, or on a symbol that the policy
-  no longer permits.
+- While the trading state is REDUCE_ONLY or worse, every working order that adds risk is cancelled: begun at once when
+  the state becomes so and when an order begins to work meanwhile, and tried until it has ended. No withdrawal waits
+  for another, for a round or for the disk; how many cancels go out together is `cancel_room`'s affair.
+- No order that adds risk works longer than its time to live, or on a symbol that the policy no longer permits.
 - A protective stop outlives every state and has no time to live. It is cancelled only when the bot does not know it, or
   when its position is surely gone and the bot has had ORPHAN_GRACE_NS to cancel it itself: one that stayed could close
   a later position at an old price.
@@ -24,8 +25,6 @@ from trade_gateway.policy.model import SymbolKey
 
 ROUND_EVERY_S = 1.0
 RESOLVE_FOR_NS = 5 * NS_PER_S
-# A burst of cancels stays within what the exchange takes from one account in a second.
-MAX_CANCELS_AT_ONCE = 10
 # Three loops of freqtrade, which cancels the stop itself once it has noticed that its exit filled.
 ORPHAN_GRACE_NS = 15 * NS_PER_S
 log = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ class OrderCare:
         ledger: OrderLedger,
         conductor: Conductor,
         clock: Clock,
-        reduced: asyncio.Event,
+        is_reduced: Callable[[], bool],
         time_to_live_s: Callable[[], int],
         is_flat: Callable[[str, int], bool],
         permits_symbol: Callable[[SymbolKey], bool],
@@ -49,11 +48,13 @@ class OrderCare:
         self._ledger = ledger
         self._conductor = conductor
         self._clock = clock
-        self._reduced = reduced
+        self._is_reduced = is_reduced
         self._time_to_live_s = time_to_live_s
         self._is_flat = is_flat
         self._permits_symbol = permits_symbol
         self._on_changed = on_changed
+        self._under_way: set[str] = set()  # tags, so that an order is withdrawn once at a time
+        self._wanted = asyncio.Event()
 
     async def resolve_round(self) -> bool:
         """Ask for every unknown outcome once; True when none is left."""
@@ -62,27 +63,33 @@ class OrderCare:
             await self._conductor.run(resolve_order(order, ledger=self._ledger, deadline_ns=deadline_ns))
         return not self._ledger.unresolved()
 
-    async def withdraw_round(self) -> int:
-        """Cancel what must not work any longer; returns how many orders that were."""
+    def withdraw_round(self) -> int:
+        """Begin to cancel what must not work any longer; returns how many orders that were."""
         self._note_orphans()
-        due = [(order, reason) for order in self._ledger.open_orders() if (reason := self._reason_to_withdraw(order))]
-        for start in range(0, len(due), MAX_CANCELS_AT_ONCE):
-            batch = due[start : start + MAX_CANCELS_AT_ONCE]
-            await asyncio.gather(*(self._withdraw(order, reason) for order, reason in batch))
-        if due:
-            self._on_changed()
-        return len(due)
+        return sum(self.look_at(order) for order in self._ledger.open_orders())
+
+    def look_at(self, order: TrackedOrder) -> bool:
+        """Begin to cancel an order that must not work any longer, unless that is under way; True when it was begun."""
+        reason = self._reason_to_withdraw(order)
+        if reason is None or order.tag in self._under_way:
+            return False
+        self._under_way.add(order.tag)
+        task = self._conductor.start(withdraw_order(order, ledger=self._ledger, reason=reason))
+        task.add_done_callback(lambda ended: self._note_end(order.tag, ended))
+        return True
+
+    def want_round(self) -> None:
+        """Let the next round begin at once: the state has become restrictive."""
+        self._wanted.set()
 
     async def wait_for_round(self) -> None:
-        """Return when the next round is due: after a while, or at once when the state becomes restrictive."""
-        was_reduced = self._reduced.is_set()
+        """Return when the next round is due: after a while, or at once when one is wanted."""
         try:
             async with asyncio.timeout(ROUND_EVERY_S):
-                if was_reduced:
-                    await asyncio.sleep(ROUND_EVERY_S)
-                await self._reduced.wait()
+                await self._wanted.wait()
         except TimeoutError:
             pass
+        self._wanted.clear()
 
     def _note_orphans(self) -> None:
         """Mark the bot's stops whose position is gone; a position opened later is another one and lifts no mark."""
@@ -91,8 +98,11 @@ class OrderCare:
             if is_settled and self._is_flat(order.intent.symbol, order.signed_at_ns):
                 order.orphaned_at_ns = self._clock.monotonic_ns()
 
-    async def _withdraw(self, order: TrackedOrder, reason: str) -> None:
-        await self._conductor.run(withdraw_order(order, ledger=self._ledger, reason=reason))
+    def _note_end(self, tag: str, ended: asyncio.Task[None]) -> None:
+        self._under_way.discard(tag)
+        self._on_changed()
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            log.error("the withdrawal of %s failed; the next round tries again", tag, exc_info=error)
 
     def _reason_to_withdraw(self, order: TrackedOrder) -> str | None:
         if order.phase is not Phase.WORKING:
@@ -103,7 +113,7 @@ class OrderCare:
             return "the position that it protected is gone"
         if not order.adds_risk:
             return None
-        if self._reduced.is_set():
+        if self._is_reduced():
             return "it adds risk, which the trading state does not permit"
         if not self._permits_symbol((order.intent.category, order.intent.symbol)):
             return "the policy does not permit its symbol any more"

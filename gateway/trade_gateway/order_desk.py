@@ -155,10 +155,12 @@ class OrderDesk:
         order.policy_hash = self._recorder.policy_hash
         self._ledger.reserve(order)  # in the same step as the decision, so that the next one counts it
         try:
-            placement = await self._conductor.run(place_order(order, ledger=self._ledger, arrived_at_ns=arrived_at_ns))
+            placement = await self._conductor.place(
+                place_order(order, ledger=self._ledger, arrived_at_ns=arrived_at_ns)
+            )
         except TooManyFlows:
             self._ledger.release(order.tag)
-            refusal = refuse(DenyCode.LIMIT_REQUEST_RATE, orders_under_way=self._conductor.running)
+            refusal = refuse(DenyCode.LIMIT_REQUEST_RATE, orders_under_way=self._conductor.orders_under_way)
             self._deny(intent, refusal)
             return refusal
         except asyncio.CancelledError:

@@ -6,6 +6,7 @@ Guarantees
 - An order is sent once. A lost or ambiguous answer is an unknown outcome, resolved by asking for the tag.
 - "Not found" is believed only when asked after the exchange can no longer accept what was signed.
 - An order that is live although the bot was told otherwise, or never told, is disowned: it is cancelled at once.
+- A cancel passes without its row; one that the gateway sends by itself does not even wait to hear of it.
 - A stop goes the same way as an order. What the gateway places by itself has rows of its own kinds.
 
 The order counts in the ledger from before its row is written until its end is known.
@@ -24,6 +25,7 @@ from trade_core.money import format_decimal
 from trade_core.records import record
 from trade_gateway.commands import (
     Acknowledged,
+    AppendBeside,
     AppendDurable,
     AppendLater,
     AskOrder,
@@ -285,11 +287,11 @@ def withdraw_order(order: TrackedOrder, *, ledger: OrderLedger, reason: str) -> 
     if order.phase is not Phase.WORKING or order.order_id is None:
         return
     began_ns: int = yield Wait(until_ns=0)
-    yield AppendDurable(
+    yield AppendBeside(  # a disk that hangs must not keep the order working
         kind=RowKind.ORDER_CANCELED_BY_GATEWAY,
         fields={"tag": order.tag, "order_id": order.order_id, "symbol": order.intent.symbol, "reason": reason},
     )
-    result = yield from _send_cancel(order, no_try_after_ns=began_ns + _CANCEL_WITHIN_NS)
+    result = yield from _send_cancel(order, no_try_after_ns=began_ns + _CANCEL_WITHIN_NS, is_own=True)
     yield AppendLater(
         kind=RowKind.CANCEL_OUTCOME,
         fields={"tag": order.tag, "order_id": order.order_id, **_cancel_fields(result)},
@@ -323,18 +325,19 @@ def cancel_order(order: TrackedOrder) -> Flow[Cancellation]:
     fields: Fields = {"tag": order.tag, "order_id": order.order_id, "symbol": order.intent.symbol}
     began_ns: int = yield Wait(until_ns=0)
     is_durable: bool = yield AppendDurable(kind=RowKind.CANCEL_INTENT, fields=fields)
-    result = yield from _send_cancel(order, no_try_after_ns=began_ns + _CANCEL_WITHIN_NS)
+    result = yield from _send_cancel(order, no_try_after_ns=began_ns + _CANCEL_WITHIN_NS, is_own=False)
     outcome = {**fields, "is_intent_durable": is_durable, **_cancel_fields(result)}
     yield AppendLater(kind=RowKind.CANCEL_OUTCOME, fields=outcome)
     return _cancellation(result)
 
 
-def _send_cancel(order: TrackedOrder, *, no_try_after_ns: int) -> Flow[SendResult]:
+def _send_cancel(order: TrackedOrder, *, no_try_after_ns: int, is_own: bool) -> Flow[SendResult]:
     """Send a cancel, again when its effect is not known: cancelling twice does no harm. It is sent at least once."""
     if order.order_id is None:
         return NotSent(reason="the exchange's order id is not known yet")
     body = cancel_body(category=order.intent.category, symbol=order.intent.symbol, order_id=order.order_id)
-    result: SendResult = yield SendCancel(body=body)
+    cancel = SendCancel(body=body, is_own=is_own)
+    result: SendResult = yield cancel
     for _ in range(CANCEL_ATTEMPTS - 1):
         if isinstance(result, Acknowledged | Rejected):
             return result
@@ -342,7 +345,7 @@ def _send_cancel(order: TrackedOrder, *, no_try_after_ns: int) -> Flow[SendResul
         if now_ns + _ASK_EVERY_NS > no_try_after_ns:
             return result
         yield Wait(until_ns=now_ns + _ASK_EVERY_NS)
-        result = yield SendCancel(body=body)
+        result = yield cancel
     return result
 
 

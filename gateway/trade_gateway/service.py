@@ -213,7 +213,7 @@ class Gateway:
             ledger=self._ledger,
             conductor=self._conductor,
             clock=clock,
-            reduced=self.states.reduced,
+            is_reduced=lambda: self.states.is_reduced,
             time_to_live_s=lambda: self._policy.order_time_to_live_s,
             permits_symbol=lambda key: key in self._policy.symbols,
             is_flat=lambda symbol, since_ns: self._keeper.is_flat(symbol, since_ns=since_ns),
@@ -588,8 +588,10 @@ class Gateway:
             await asyncio.sleep(_RETRY_S)
 
     async def _keep_withdrawing(self) -> None:
+        self.states.on_reduced = self._care.want_round
+        self._ledger.on_working = self._care.look_at
         while not self._stop.is_set():
-            await self._care.withdraw_round()
+            self._care.withdraw_round()
             await self._care.wait_for_round()
 
     async def _keep_disaster_stops(self) -> None:

@@ -95,7 +95,8 @@ class StateKeeper:
         self.on_released: Callable[[], None] = lambda: None  # for what a person re-arms with the release
         self.on_latched: Callable[[str, str], None] = lambda *_: None  # for what any halt voids
         self.on_witnessed: Callable[[bytes], None] = lambda _: None  # for who keeps cosigned checkpoints
-        self.reduced = asyncio.Event()  # set while the state is REDUCE_ONLY or worse
+        self.on_reduced: Callable[[], None] = lambda: None  # for who withdraws what adds risk, at once
+        self.is_reduced = False  # as last noted: REDUCE_ONLY or worse
 
     def trading_state(self) -> TradingState:
         """The effective state at this moment."""
@@ -364,10 +365,9 @@ class StateKeeper:
             kind = RowKind.LEASE_GAINED if is_fresh else RowKind.LEASE_LOST
             self._recorder.append_later(kind, {"generation": self.lease.generation})
         state = self._board.effective(is_lease_fresh=is_fresh)
-        if state >= TradingState.REDUCE_ONLY:
-            self.reduced.set()
-        else:
-            self.reduced.clear()
+        was_reduced, self.is_reduced = self.is_reduced, state >= TradingState.REDUCE_ONLY
+        if self.is_reduced and not was_reduced:
+            self.on_reduced()
         if state is self._last_state:
             return
         before, self._last_state = self._last_state, state

@@ -14,9 +14,21 @@ from http_double import HANG, Asked, HttpDouble, envelope, http_double
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import NS_PER_MS, ManualClock, SystemClock
 from trade_core.secrets import Secret
+from trade_gateway import cancel_room
 from trade_gateway import conductor as conductor_module
 from trade_gateway import upstream as upstream_module
-from trade_gateway.commands import Acknowledged, AppendDurable, AppendLater, Flow, NotSent, SendCancel, SendOrder, Wait
+from trade_gateway.cancel_room import MAX_CANCELS_AT_ONCE, CancelRoom
+from trade_gateway.commands import (
+    Acknowledged,
+    AppendBeside,
+    AppendDurable,
+    AppendLater,
+    Flow,
+    NotSent,
+    SendCancel,
+    SendOrder,
+    Wait,
+)
 from trade_gateway.conductor import Conductor, TooManyFlows
 from trade_gateway.ledger import OrderLedger
 from trade_gateway.order_flow import Placement, PlaceResult, place_order
@@ -132,14 +144,14 @@ async def test_conductor_client_that_leaves_does_not_stop_a_flow(recorder: Recor
         return envelope({"orderId": "x1"})
 
     async with conducting(recorder, answer) as (conductor, double):
-        client = asyncio.create_task(conductor.run(place_order(order, ledger=ledger, arrived_at_ns=0)))
+        client = asyncio.create_task(conductor.place(place_order(order, ledger=ledger, arrived_at_ns=0)))
         await asyncio.sleep(0)
         client.cancel()
         with pytest.raises(asyncio.CancelledError):
             await client
         await conductor.drain(within_s=5)
         assert reached.is_set()
-        assert conductor.running == 0
+        assert conductor.orders_under_way == 0
         assert len(double.asked) == 1
     assert ledger.find(order_id="x1", client_link_id=None) is order
     assert [row.kind for row in await rows_of(journal)] == [RowKind.ORDER_INTENT, RowKind.ORDER_OUTCOME]
@@ -151,9 +163,8 @@ async def test_conductor_drain_gives_up_in_time(recorder: Recorder, monkeypatch:
         client = asyncio.create_task(conductor.run(of(SendCancel(body=b"{}"))))
         await asyncio.sleep(0)
         await conductor.drain(within_s=0.01)
-        assert conductor.running == 1
+        assert not client.done()
         await client
-        assert conductor.running == 0
 
 
 async def test_conductor_with_nothing_under_way_drains_at_once(recorder: Recorder) -> None:
@@ -161,18 +172,79 @@ async def test_conductor_with_nothing_under_way_drains_at_once(recorder: Recorde
         await conductor.drain(within_s=60)
 
 
-async def test_conductor_refuses_more_flows_than_it_follows(
+async def test_conductor_refuses_more_orders_than_it_follows_and_no_cancel(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor_module, "MAX_RUNNING_FLOWS", 1)
-    monkeypatch.setattr(upstream_module, "CANCEL_TIMEOUT_S", 0.1)
-    async with conducting(recorder, lambda _: HANG) as (conductor, double):
-        first = asyncio.create_task(conductor.run(of(SendCancel(body=b"{}"))))
+    monkeypatch.setattr(conductor_module, "MAX_ORDERS_UNDER_WAY", 1)
+    monkeypatch.setattr(upstream_module, "SEND_TIMEOUT_S", 0.3)
+    answer = lambda asked: HANG if asked.path.endswith("create") else envelope({"orderId": "x1"})  # noqa: E731
+    async with conducting(recorder, answer) as (conductor, double):
+        first = asyncio.create_task(conductor.place(of(SendOrder(body=b"{}", adds_risk=True))))
         await asyncio.sleep(0)
         with pytest.raises(TooManyFlows):
-            await conductor.run(of(SendOrder(body=b"{}", adds_risk=True)))
+            await conductor.place(of(SendOrder(body=b"{}", adds_risk=True)))
+        (heard,) = await conductor.run(of(SendCancel(body=b"{}")))
+        assert isinstance(heard, Acknowledged)
         await first
-        assert double.paths() == ["/v5/order/cancel"]
+        assert sorted(double.paths()) == ["/v5/order/cancel", "/v5/order/create"]
+
+
+async def test_conductor_own_cancels_that_hang_give_their_places_to_the_next(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancel_room, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(upstream_module, "CANCEL_TIMEOUT_S", 60)
+    is_held = [True]
+    async with conducting(recorder, lambda _: HANG if is_held[0] else envelope({"orderId": "x1"})) as (it, double):
+        hanging = [it.start(of(SendCancel(body=b"{}", is_own=True))) for _ in range(2 * MAX_CANCELS_AT_ONCE)]
+        async with asyncio.timeout(20):
+            while len(double.asked) < len(hanging):  # noqa: ASYNC110 - the server's doing
+                await asyncio.sleep(0.005)
+            is_held[0] = False
+            (heard,) = await it.run(of(SendCancel(body=b"{}", is_own=True)))
+        assert isinstance(heard, Acknowledged)
+        assert not any(task.done() for task in hanging)
+
+
+async def test_conductor_own_cancels_begin_together_no_more_than_there_are_places(recorder: Recorder) -> None:
+    at_once: list[int] = []
+    under_way = 0
+
+    async def cancel() -> Acknowledged:
+        nonlocal under_way
+        under_way += 1
+        at_once.append(under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return Acknowledged(order_id="x1", signed_at_ns=0)
+
+    room = CancelRoom()
+    heard = await asyncio.gather(*(room.send(cancel) for _ in range(3 * MAX_CANCELS_AT_ONCE)))
+    assert len(heard) == 3 * MAX_CANCELS_AT_ONCE
+    assert max(at_once) == MAX_CANCELS_AT_ONCE
+
+
+async def test_conductor_row_beside_is_on_disk_although_nobody_waits(
+    recorder: Recorder, journal: JournalWriter
+) -> None:
+    async with conducting(recorder) as (conductor, _):
+        assert await conductor.run(of(AppendBeside(kind=RowKind.ORDER_CANCELED_BY_GATEWAY, fields={"tag": "a"}))) == [
+            None
+        ]
+        await conductor.drain(within_s=5)
+    assert [row.kind for row in await rows_of(journal)] == [RowKind.ORDER_CANCELED_BY_GATEWAY]
+
+
+async def test_conductor_row_beside_that_no_journal_takes_stops_nothing(
+    recorder: Recorder, journal: JournalWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = AppendBeside(kind=RowKind.ORDER_CANCELED_BY_GATEWAY, fields={"tag": "\x00" * 600})
+    async with conducting(recorder) as (conductor, _):
+        _, heard = await conductor.run(of(row, SendCancel(body=b"{}", is_own=True)))
+        await conductor.drain(within_s=5)
+    assert isinstance(heard, Acknowledged)
+    assert await rows_of(journal) == []
+    assert "was not written" in caplog.text
 
 
 async def test_conductor_fault_of_ours_hands_the_order_to_the_resolver(recorder: Recorder, clock: ManualClock) -> None:

@@ -252,7 +252,7 @@ async def test_disaster_stop_one_failure_that_is_no_refusal_is_no_incident_yet(
             raise TooManyFlows
 
         with monkeypatch.context() as patched:
-            patched.setattr(made.it.conductor, "run", full)
+            patched.setattr(made.it.conductor, "place", full)
             made.it.hold("0.5")
             await made.round()
             assert made.it.ledger.stops() == []

@@ -51,9 +51,20 @@ def test_ledger_acknowledged_order_works_and_is_found_by_the_exchanges_id() -> N
     assert ledger.open_count() == 1
 
 
+def test_ledger_tells_once_of_an_order_that_begins_to_work() -> None:
+    order = tracked("a")
+    ledger = with_orders(order)
+    told: list[tuple[TrackedOrder, Phase, str | None]] = []
+    ledger.on_working = lambda begun: told.append((begun, begun.phase, begun.order_id))
+    for _ in range(2):
+        ledger.acknowledge("a", "x1")
+    assert told == [(order, Phase.WORKING, "x1")]
+
+
 def test_ledger_acknowledgement_after_the_end_changes_nothing() -> None:
     order = tracked("a")
     ledger = with_orders(order)
+    ledger.on_working = lambda begun: pytest.fail(f"told of {begun.tag}")
     ledger.finish("a", status="Rejected")
     ledger.acknowledge("a", "x1")
     assert order.phase is Phase.FINISHED

@@ -7,10 +7,14 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.house import ORDER, House, house
-from gateway.parts import rows_of, tracked_stop
+import pytest
+from gateway.house import HANG, ORDER, House, house
+from gateway.parts import rows_of, tracked, tracked_stop
+from http_double import Asked
 
 from trade_core.clock import NS_PER_S, ManualClock
+from trade_gateway import order_care, upstream
+from trade_gateway.cancel_room import MAX_CANCELS_AT_ONCE
 from trade_gateway.ledger import TrackedOrder
 from trade_gateway.metrics import Metrics
 from trade_gateway.order_care import ORPHAN_GRACE_NS, OrderCare
@@ -30,14 +34,11 @@ def care_of(
     is_reduced: bool = False,
     flat: Callable[[str, int], bool] = lambda _symbol, _since: False,
 ) -> OrderCare:
-    reduced = asyncio.Event()
-    if is_reduced:
-        reduced.set()
     return OrderCare(
         ledger=made.ledger,
         conductor=made.conductor,
         clock=clock,
-        reduced=reduced,
+        is_reduced=lambda: is_reduced,
         time_to_live_s=lambda: TIME_TO_LIVE_S,
         is_flat=flat,
         permits_symbol=lambda key: key in made.desk.policy.symbols,
@@ -49,6 +50,13 @@ async def placed(made: House, **change: str) -> None:
     intent = parse_order_create(json.dumps(ORDER | change).encode())
     assert isinstance(intent, OrderIntent)
     assert isinstance(await made.desk.create(intent), Placed)
+
+
+async def withdrawn(made: House, care: OrderCare) -> int:
+    """Make a round and wait for what it began."""
+    begun = care.withdraw_round()
+    await made.conductor.drain(within_s=20)
+    return begun
 
 
 def now_after(made: House, seconds: float) -> ManualClock:
@@ -63,7 +71,7 @@ def cancels(made: House) -> int:
 async def test_care_order_that_may_work_is_left_alone(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> None:
     async with house(recorder, metrics, clock) as made:
         await placed(made)
-        assert await care_of(made, now_after(made, 1)).withdraw_round() == 0
+        assert await withdrawn(made, care_of(made, now_after(made, 1))) == 0
         assert cancels(made) == 0
 
 
@@ -72,7 +80,7 @@ async def test_care_order_that_adds_risk_is_cancelled_when_none_may(
 ) -> None:
     async with house(recorder, metrics, clock) as made:
         await placed(made)
-        assert await care_of(made, now_after(made, 1), is_reduced=True).withdraw_round() == 1
+        assert await withdrawn(made, care_of(made, now_after(made, 1), is_reduced=True)) == 1
         assert cancels(made) == 1
 
 
@@ -82,7 +90,7 @@ async def test_care_order_that_reduces_is_left_alone_whatever_the_state(
     async with house(recorder, metrics, clock) as made:
         await placed(made, side="Sell")
         care = care_of(made, now_after(made, 10 * TIME_TO_LIVE_S), is_reduced=True)
-        assert await care.withdraw_round() == 0
+        assert await withdrawn(made, care) == 0
 
 
 async def test_care_order_past_its_time_to_live_is_cancelled(
@@ -90,8 +98,8 @@ async def test_care_order_past_its_time_to_live_is_cancelled(
 ) -> None:
     async with house(recorder, metrics, clock) as made:
         await placed(made)
-        assert await care_of(made, now_after(made, TIME_TO_LIVE_S)).withdraw_round() == 0
-        assert await care_of(made, now_after(made, TIME_TO_LIVE_S + 0.001)).withdraw_round() == 1
+        assert await withdrawn(made, care_of(made, now_after(made, TIME_TO_LIVE_S))) == 0
+        assert await withdrawn(made, care_of(made, now_after(made, TIME_TO_LIVE_S + 0.001))) == 1
 
 
 async def test_care_disowned_order_is_cancelled_even_when_it_reduces(
@@ -101,29 +109,22 @@ async def test_care_disowned_order_is_cancelled_even_when_it_reduces(
         await placed(made, side="Sell")
         for order in made.ledger.open_orders():
             order.is_disowned = True
-        assert await care_of(made, now_after(made, 1)).withdraw_round() == 1
+        assert await withdrawn(made, care_of(made, now_after(made, 1))) == 1
 
 
-async def test_care_round_comes_at_once_when_the_state_becomes_restrictive(
-    recorder: Recorder, metrics: Metrics, clock: ManualClock
+async def test_care_round_comes_at_once_when_it_is_wanted(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with house(recorder, metrics, clock) as made:
-        reduced = asyncio.Event()
-        care = OrderCare(
-            ledger=made.ledger,
-            conductor=made.conductor,
-            clock=clock,
-            reduced=reduced,
-            time_to_live_s=lambda: TIME_TO_LIVE_S,
-            is_flat=lambda _symbol, _since_ns: False,
-            permits_symbol=lambda _: True,
-            on_changed=made.account.request,
-        )
+        monkeypatch.setattr(order_care, "ROUND_EVERY_S", 60)
+        care = care_of(made, clock)
         waiting = asyncio.create_task(care.wait_for_round())
         await asyncio.sleep(0)
-        reduced.set()
-        async with asyncio.timeout(0.5):
+        care.want_round()
+        async with asyncio.timeout(20):
             await waiting
+        monkeypatch.setattr(order_care, "ROUND_EVERY_S", 0.01)
+        await care.wait_for_round()  # what was wanted was had: the next one waits for its time
 
 
 def stop_of(made: House, tag: str = "T1stop", *, is_gateways: bool = False) -> TrackedOrder:
@@ -143,7 +144,7 @@ async def test_care_stop_with_a_position_outlives_every_state_and_age(
         stop_of(made, "T1own", is_gateways=True)
         for _ in range(3):
             clock.advance(1000 * TIME_TO_LIVE_S * NS_PER_S)
-            assert await care_of(made, clock, is_reduced=True).withdraw_round() == 0
+            assert await withdrawn(made, care_of(made, clock, is_reduced=True)) == 0
 
 
 async def test_care_stop_whose_position_is_gone_is_withdrawn_after_the_bot_had_its_time(
@@ -159,13 +160,13 @@ async def test_care_stop_whose_position_is_gone_is_withdrawn_after_the_bot_had_i
 
         stop_of(made)
         care = care_of(made, clock, flat=flat)
-        assert await care.withdraw_round() == 0
+        assert await withdrawn(made, care) == 0
         assert asked == [("BTCUSDT", 5)]
         clock.advance(ORPHAN_GRACE_NS)
-        assert await care.withdraw_round() == 0
+        assert await withdrawn(made, care) == 0
         is_flat[0] = False  # another position was opened meanwhile, which this stop was never meant for
         clock.advance(1)
-        assert await care.withdraw_round() == 1
+        assert await withdrawn(made, care) == 1
         assert cancels(made) == 1
         reasons = [row.fields["reason"] for row in await rows_of(journal) if "reason" in row.fields]
         assert reasons == ["the position that it protected is gone"]
@@ -177,15 +178,15 @@ async def test_care_stop_of_the_gateway_is_none_of_its_business(
     async with house(recorder, metrics, clock) as made:
         stop_of(made, is_gateways=True)
         care = care_of(made, clock, flat=lambda _symbol, _since: True)
-        await care.withdraw_round()
+        await withdrawn(made, care)
         clock.advance(10 * ORPHAN_GRACE_NS)
-        assert await care.withdraw_round() == 0
+        assert await withdrawn(made, care) == 0
 
 
 async def test_care_disowned_stop_is_cancelled(recorder: Recorder, metrics: Metrics, clock: ManualClock) -> None:
     async with house(recorder, metrics, clock) as made:
         stop_of(made).disown()
-        assert await care_of(made, clock).withdraw_round() == 1
+        assert await withdrawn(made, care_of(made, clock)) == 1
 
 
 async def test_care_order_on_a_symbol_that_is_permitted_no_more_is_cancelled(
@@ -195,5 +196,80 @@ async def test_care_order_on_a_symbol_that_is_permitted_no_more_is_cancelled(
         await placed(made)
         await placed(made, side="Sell", price="30001")
         made.desk.policy = replace(made.desk.policy, symbols={})
-        assert await care_of(made, now_after(made, 1)).withdraw_round() == 1
+        assert await withdrawn(made, care_of(made, now_after(made, 1))) == 1
+        assert cancels(made) == 1
+
+
+async def test_care_orders_are_withdrawn_while_the_cancel_of_another_hangs(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "CANCEL_TIMEOUT_S", 60)
+    many = 3 * MAX_CANCELS_AT_ONCE
+    async with house(recorder, metrics, clock) as made:
+        for number in range(1, many + 1):
+            made.ledger.reserve(tracked(f"T1{number}"))
+            made.ledger.acknowledge(f"T1{number}", f"x{number}")
+        answer = made.answer
+
+        def hang_for_the_first(asked: Asked) -> bytes | None:
+            is_held = asked.path.endswith("cancel") and asked.json()["orderId"] == "x1"
+            return HANG if is_held else answer(asked)
+
+        made.double.answer = hang_for_the_first
+        care = care_of(made, clock, is_reduced=True)
+        assert care.withdraw_round() == many
+        async with asyncio.timeout(20):
+            while cancels(made) < many:  # noqa: ASYNC110 - the exchange's doing
+                await asyncio.sleep(0.005)
+        assert {asked.json()["orderId"] for asked in made.sent("/v5/order/cancel")} == {
+            f"x{number}" for number in range(1, many + 1)
+        }
+
+
+async def test_care_order_whose_withdrawal_is_under_way_is_not_withdrawn_twice_and_keeps_no_other_waiting(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "CANCEL_TIMEOUT_S", 60)
+    async with house(recorder, metrics, clock) as made:
+        await placed(made)
+        made.answers["/v5/order/cancel"] = HANG
+        care = care_of(made, now_after(made, 1), is_reduced=True)
+        assert care.withdraw_round() == 1
+        while not cancels(made):  # noqa: ASYNC110 - the exchange's doing
+            await asyncio.sleep(0.005)
+        del made.answers["/v5/order/cancel"]
+        await placed(made, price="29999")
+        assert care.withdraw_round() == 1
+        async with asyncio.timeout(20):
+            while cancels(made) < 2:  # noqa: ASYNC110 - the exchange's doing
+                await asyncio.sleep(0.005)
+        assert [asked.json()["orderId"] for asked in made.sent("/v5/order/cancel")] == ["x1", "x2"]
+
+
+async def test_care_order_that_begins_to_work_while_none_may_add_risk_is_withdrawn_at_once(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock
+) -> None:
+    async with house(recorder, metrics, clock) as made:
+        made.ledger.on_working = care_of(made, clock, is_reduced=True).look_at
+        await placed(made)
+        await made.conductor.drain(within_s=20)
+        assert cancels(made) == 1
+
+
+async def test_care_withdrawal_that_fails_is_told_and_tried_again(
+    recorder: Recorder,
+    metrics: Metrics,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with house(recorder, metrics, clock) as made:
+        await placed(made)
+        care = care_of(made, now_after(made, 1), is_reduced=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(order_care, "withdraw_order", lambda *_, **__: iter(()))  # no flow at all
+            assert await withdrawn(made, care) == 1
+        assert cancels(made) == 0
+        assert "the next round tries again" in caplog.text
+        assert await withdrawn(made, care) == 1
         assert cancels(made) == 1

@@ -289,7 +289,7 @@ async def test_desk_too_many_flows_deny_and_count_nothing(
         async def full(flow: object) -> None:
             raise TooManyFlows
 
-        monkeypatch.setattr(it.conductor, "run", full)
+        monkeypatch.setattr(it.conductor, "place", full)
         assert code_of(await it.desk.create(order_intent())) is DenyCode.LIMIT_REQUEST_RATE
         assert it.ledger.open_count() == 0
 

@@ -14,6 +14,7 @@ from trade_core.clock import NS_PER_MS, NS_PER_S
 from trade_gateway.account.tally import tally
 from trade_gateway.commands import (
     Acknowledged,
+    AppendBeside,
     AppendDurable,
     AppendLater,
     AskOrder,
@@ -485,22 +486,22 @@ def test_withdraw_order_without_an_exchange_id_does_nothing() -> None:
     assert Dialogue(withdraw_order(order, ledger=ledger, reason="a test")).is_over
 
 
-def withdrawing(order: TrackedOrder, ledger: OrderLedger, *, is_durable: bool = True) -> Dialogue:
+def withdrawing(order: TrackedOrder, ledger: OrderLedger) -> Dialogue:
     """A withdrawal up to its cancel."""
     order.is_disowned = True
     talk = Dialogue(withdraw_order(order, ledger=ledger, reason="a test")).hear(T0)
-    assert talk.said == AppendDurable(
+    assert talk.said == AppendBeside(
         kind=RowKind.ORDER_CANCELED_BY_GATEWAY,
         fields={"tag": "T1tag", "order_id": "x1", "symbol": "BTCUSDT", "reason": "a test"},
     )
-    return talk.hear(is_durable)
+    return talk.hear(None)
 
 
-@pytest.mark.parametrize("is_durable", [True, False])
-def test_withdraw_order_cancels_even_without_its_row(is_durable: bool) -> None:
+def test_withdraw_order_cancels_beside_its_row() -> None:
     order, ledger = working()
-    talk = withdrawing(order, ledger, is_durable=is_durable)
+    talk = withdrawing(order, ledger)
     assert isinstance(talk.said, SendCancel)
+    assert talk.said.is_own
     assert json.loads(talk.said.body) == {"category": "spot", "symbol": "BTCUSDT", "orderId": "x1"}
 
 
@@ -551,7 +552,10 @@ def cancelling(order: TrackedOrder, *, is_durable: bool = True) -> Dialogue:
 @pytest.mark.parametrize("is_durable", [True, False])
 def test_cancel_order_passes_with_and_without_its_row(is_durable: bool) -> None:
     order, _ = working()
-    talk = cancelling(order, is_durable=is_durable).hear(Acknowledged(order_id="x1", signed_at_ns=T0))
+    talk = cancelling(order, is_durable=is_durable)
+    assert isinstance(talk.said, SendCancel)
+    assert not talk.said.is_own
+    talk.hear(Acknowledged(order_id="x1", signed_at_ns=T0))
     assert talk.rows(RowKind.CANCEL_OUTCOME)[0]["is_intent_durable"] is is_durable
     assert talk.rows(RowKind.CANCEL_OUTCOME)[0]["result"] == "acknowledged"
     assert talk.hear(None).result == Cancellation(result=CancelResult.ACCEPTED)

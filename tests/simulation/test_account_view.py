@@ -248,7 +248,7 @@ async def rig(simulation: Simulation, folder: Path, seed: int) -> AsyncIterator[
         ledger=ledger,
         conductor=conductor,
         clock=clock,
-        reduced=asyncio.Event(),
+        is_reduced=lambda: False,
         time_to_live_s=lambda: 3600,
         permits_symbol=lambda _: True,
         is_flat=lambda symbol, since_ns: keeper.is_flat(symbol, since_ns=since_ns),
@@ -287,7 +287,7 @@ async def rig(simulation: Simulation, folder: Path, seed: int) -> AsyncIterator[
     async def rounds() -> None:
         while True:
             await care.resolve_round()
-            await care.withdraw_round()
+            care.withdraw_round()
             made.note_trust()
             await asyncio.sleep(0.2)
 
