@@ -47,17 +47,17 @@ class Authorisation:
         clock: Clock,
         state_dir: Path,
         is_clock_trusted: Callable[[], bool] = lambda: True,
-        is_running: Callable[[str], bool] = lambda _: False,
+        is_known: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """Read the counters that were kept. Raises ConfigurationError for a damaged file.
 
-        `is_running` tells whether a kill of this id goes on, or was the last one: its touch may be shown again.
+        `is_known` tells whether a kill of this id was ordered before: its touch may be shown again, and begins nothing.
         """
         self._ring = ring
         self._clock = clock
         self._file = state_dir / COUNTERS_FILE
         self._is_clock_trusted = is_clock_trusted
-        self.is_running = is_running
+        self.is_known = is_known
         self._counters = self._kept()
 
     def kill(self, raw: bytes) -> AuthorisedKill:
@@ -70,7 +70,7 @@ class Authorisation:
         endings = endings_of(warrant.subject)
         check_in_time(warrant, now_ms=self._now_ms(), is_clock_trusted=self._is_clock_trusted())
         kill_id = kill_id_of(warrant)
-        alarms = () if self.is_running(kill_id) else self._counted(signed)
+        alarms = () if self.is_known(kill_id) else self._counted(signed)
         order = KillOrder(
             kill_id=kill_id,
             authority=_AUTHORITIES[signed.signer],

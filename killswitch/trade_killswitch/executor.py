@@ -75,7 +75,7 @@ class Executor:
         self._sweeper = parts.sweeper
         self._secret_names = () if parts.secrets is None else tuple(parts.secrets.names)
         self._killer = Killer(parts=parts, outbox=outbox, metrics=metrics)
-        authorisation.is_running = self._killer.is_known
+        authorisation.is_known = self._killer.is_known
         self._kill_requests: dict[str, str] = {}
 
     async def start(self) -> None:

@@ -3,6 +3,8 @@
 Guarantees
 - What becomes of positions is said for every category, or there is no order: nothing is closed, or kept, by default.
 - An order has one form in the journal and is read back from it, so that a kill goes on after a crash as it was ordered.
+- An order joins a kill that goes on only when that one just began to do the same. One that began long ago has done its
+  steps to another life of the account: to keys, a bot and orders that are not those of today.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from trade_killswitch.working_orders import Category
 REASON_CHARACTERS_MAX: Final = 200
 _KILL_ID: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _SUBJECT_HEAD: Final = "kill:"
+JOIN_WITHIN_S: Final = 60.0
+"""A kill has done, or named, everything by then; who orders one later wants it done again."""
 
 
 class KillRefused(TradeError):
@@ -86,6 +90,22 @@ def order_of(fields: Fields) -> KillOrder:
         endings=chosen,
         is_drill=fields.get("is_drill") is True,
     )
+
+
+def joins(asked: KillOrder, running: KillOrder, *, age_s: float | None) -> bool:
+    """Tell whether an order adds nothing to the kill that goes on; otherwise it takes that kill's place.
+
+    `age_s` is how long ago that kill began with nothing done; None when it went on from what was done before. Raises
+    KillRefused for a drill, which never takes the place of a kill.
+    """
+    if asked.is_drill and not running.is_drill:
+        raise KillRefused(f"kill {running.kill_id} is not over: a drill may begin when it is")
+    if age_s is None or age_s >= JOIN_WITHIN_S or asked.is_drill is not running.is_drill:
+        return False
+    if asked.authority is Authority.STANDING_WARRANT:
+        return True  # what a person ordered, or what this very warrant began, is not changed by a machine
+    # Only a person's warrant latches the gateway KILLED, so it does not end as a footnote of an automatic kill.
+    return running.authority is not Authority.STANDING_WARRANT and asked.endings == running.endings
 
 
 def kill_subject(endings: Endings) -> str:

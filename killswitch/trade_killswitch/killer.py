@@ -1,8 +1,10 @@
 """Runs kills: one at a time, each until nothing more is to be tried. The only place where the plan meets the world.
 
 Guarantees
-- Who asks while a kill goes on joins it; asking twenty times is asking once, and so is asking again with the same
-  touch after it.
+- Who asks for what a kill that just began is doing joins it; asking twenty times is asking once, and so is asking again
+  with the same touch after it. Every other order is a kill of its own that does all steps: it ends the one that goes
+  on, be that a drill, one that keeps what is to be closed now, or one that has waited for a step since long ago.
+- No touch begins two kills, not even over restarts.
 - Nothing waits for the disk, for people or for a step that hangs: rows go out in order in the background, a try that
   does not end within its time is cut off, and what nobody foresaw fails that try alone.
 - A kill that was not over before a crash, or a stop, goes on at the next start from its rows.
@@ -23,7 +25,7 @@ from trade_core.clock import NS_PER_S
 from trade_core.errors import TradeError
 from trade_journal.log.rows import Fields, Row, RowKind
 from trade_journal.writer.writer import JournalWriter
-from trade_killswitch.kill_order import Authority, KillOrder, KillRefused, order_of
+from trade_killswitch.kill_order import Authority, KillOrder, KillRefused, joins, order_of
 from trade_killswitch.kill_report import report, report_fields, sentence, unfinished
 from trade_killswitch.kill_steps import KillMemory, KillSteps, Parts
 from trade_killswitch.metrics import ExecutorMetrics
@@ -61,6 +63,8 @@ class _Kill:
     progress: Progress
     began_at_ns: int
     origin_ns: int
+    fresh_since_ns: int | None = None
+    """Since when it goes on, if nothing of it was done before."""
     memory: KillMemory = field(default_factory=KillMemory)
     push: asyncio.Event = field(default_factory=asyncio.Event)
     told: dict[Step, tuple[Status, str]] = field(default_factory=dict)
@@ -85,6 +89,8 @@ class Killer:
         self._metrics = metrics
         self._kill: _Kill | None = None
         self._running: asyncio.Task[None] | None = None
+        self._ended: set[asyncio.Task[None]] = set()
+        self._ordered: set[str] = set()
         self._rows: asyncio.Queue[tuple[RowKind, Fields]] = asyncio.Queue()
         self._writing: asyncio.Task[None] | None = None
 
@@ -94,17 +100,42 @@ class Killer:
         return self._running is not None and not self._running.done()
 
     def is_known(self, kill_id: str) -> bool:
-        """Tell whether this kill goes on, or was the last one."""
-        return self._kill is not None and self._kill.order.kill_id == kill_id
+        """Tell whether this kill was ordered before, as far as the journal and this run know."""
+        return kill_id in self._ordered
 
     def begin(self, order: KillOrder, *, authorisation: Fields, by: str) -> KillBegun:
-        """Begin a kill, or join the one that goes on. `authorisation` is what the journal keeps of who allowed it."""
+        """Begin a kill, or join the one that goes on. `authorisation` is what the journal keeps of who allowed it.
+
+        Raises KillRefused for a drill while a kill goes on, and for the touch of an earlier kill when none does.
+        """
         kill = self._kill
-        if kill is not None and (self.is_running or kill.order.kill_id == order.kill_id):
+        if kill is not None and self._is_joined(order, kill):
             return KillBegun(kill_id=kill.order.kill_id, is_new=False)
-        self._record(RowKind.KILL_ORDERED, {**order.fields(), **authorisation, "asked_by": by})
-        self._start(order, fresh(), memory=KillMemory(warrant=_warrant(order, authorisation)))
+        if self.is_known(order.kill_id):
+            raise KillRefused(f"kill {order.kill_id} was ordered and ended before: another one takes a new touch")
+        replaced = kill if self.is_running else None
+        memory = KillMemory(warrant=_warrant(order, authorisation))
+        fields = {**order.fields(), **authorisation, "asked_by": by}
+        if replaced is not None:
+            fields["in_place_of"] = replaced.order.kill_id
+            memory = KillMemory(keys=set(replaced.memory.keys), warrant=memory.warrant or replaced.memory.warrant)
+        self._record(RowKind.KILL_ORDERED, fields)
+        if memory.keys:
+            keys = {"kill_id": order.kill_id, "keys": sorted(memory.keys)}
+            self._record(RowKind.KILL_KEYS_LISTED, keys)
+        self._start(order, fresh(), memory=memory, replaced=replaced, is_fresh=True)
         return KillBegun(kill_id=order.kill_id, is_new=True)
+
+    def _is_joined(self, order: KillOrder, kill: _Kill) -> bool:
+        if order.kill_id == kill.order.kill_id:
+            return True
+        if not self.is_running:
+            return False
+        if self.is_known(order.kill_id):
+            return True  # an order that another one took the place of, sent once more
+        since_ns = kill.fresh_since_ns
+        age_s = None if since_ns is None else (self._clock.monotonic_ns() - since_ns) / NS_PER_S
+        return joins(order, kill.order, age_s=age_s)
 
     def take_up_again(self) -> str:
         """Try again at once what of the last kill has not succeeded; gives its id. Raises KillRefused without one."""
@@ -119,7 +150,7 @@ class Killer:
 
     async def resume(self, journal: JournalWriter) -> bool:
         """Go on with a kill that the journal does not show as over; True when there was one. Raises JournalError."""
-        found = await _last_kill(journal)
+        found, self._ordered = await _kills(journal)
         if found is None:
             return False
         order, rows, memory = found
@@ -140,7 +171,7 @@ class Killer:
 
     async def stop(self) -> None:
         """Stop where it is; the next start goes on with it."""
-        for task in (self._running, self._writing):
+        for task in (*self._ended, self._running, self._writing):
             if task is not None:
                 if task is self._writing:
                     with contextlib.suppress(TimeoutError):
@@ -149,20 +180,36 @@ class Killer:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
-    def _made(self, order: KillOrder, progress: Progress, memory: KillMemory | None) -> _Kill:
+    def _made(self, order: KillOrder, progress: Progress, memory: KillMemory) -> _Kill:
         return _Kill(
             order=order,
             progress=progress,
             began_at_ns=self._clock.wall_ns(),
             origin_ns=self._clock.monotonic_ns(),
-            memory=memory or KillMemory(),
+            memory=memory,
         )
 
-    def _start(self, order: KillOrder, progress: Progress, *, memory: KillMemory | None = None) -> None:
+    def _start(
+        self,
+        order: KillOrder,
+        progress: Progress,
+        *,
+        memory: KillMemory,
+        replaced: _Kill | None = None,
+        is_fresh: bool = False,
+    ) -> None:
+        if replaced is not None and self._running is not None:
+            # Nothing waits for its end: what of it is under way may be done twice.
+            self._ended.add(self._running)
+            self._running.add_done_callback(self._ended.discard)
+            self._running.cancel()
         self._kill = kill = self._made(order, progress, memory)
+        kill.fresh_since_ns = kill.origin_ns if is_fresh else None
+        self._ordered.add(order.kill_id)
         self._metrics.kill_running.set(1)
         what = "a kill drill" if order.is_drill else "a KILL"
-        self._tell(BEGUN_SUBJECT, Severity.CRITICAL, f"{what} has begun: {order.reason}")
+        instead = "" if replaced is None else f", in place of {_named(replaced.order)} that was not over"
+        self._tell(BEGUN_SUBJECT, Severity.CRITICAL, f"{what} has begun{instead}: {order.reason}")
         self._running = asyncio.create_task(self._until_over(kill))
 
     async def _until_over(self, kill: _Kill) -> None:
@@ -201,7 +248,8 @@ class Killer:
             for left in (*tasks, wake):
                 left.cancel()
             await asyncio.gather(*tasks, wake, return_exceptions=True)
-            self._metrics.kill_running.set(0)
+            if self._kill is kill:
+                self._metrics.kill_running.set(0)
 
     async def _try(self, kill: _Kill, step: Step) -> Tried:
         steps = KillSteps(
@@ -301,19 +349,25 @@ def _untried(progress: Progress) -> Progress:
     return progress
 
 
-async def _last_kill(journal: JournalWriter) -> tuple[KillOrder, list[Fields], KillMemory] | None:
-    """Read the last kill that was ordered, its steps in order and what they shared. Raises JournalError."""
+async def _kills(journal: JournalWriter) -> tuple[tuple[KillOrder, list[Fields], KillMemory] | None, set[str]]:
+    """Read the last kill that was ordered, its steps in order and what they shared; and the ids of all kills.
+
+    Raises JournalError.
+    """
     steps: list[Row] = []
+    last: Row | None = None
+    ordered: set[str] = set()
     end = journal.end
     while end > 0:
         first = max(0, end - _PAGE)
         for row in reversed(await journal.read(first, end - first)):
-            if row.kind in (RowKind.KILL_STEP, RowKind.KILL_KEYS_LISTED):
-                steps.append(row)
             if row.kind is RowKind.KILL_ORDERED:
-                return _read(row, steps[::-1])
+                last = last or row
+                ordered.add(str(row.fields.get("kill_id")))
+            elif last is None and row.kind in (RowKind.KILL_STEP, RowKind.KILL_KEYS_LISTED):
+                steps.append(row)
         end = first
-    return None
+    return None if last is None else _read(last, steps[::-1]), ordered
 
 
 def _was_told(rows: Sequence[Fields]) -> bool:
@@ -332,6 +386,10 @@ def _read(ordered: Row, rows: Sequence[Row]) -> tuple[KillOrder, list[Fields], K
     keys = [key for names in listed if isinstance(names, list | tuple) for key in names if isinstance(key, str)]
     memory = KillMemory(keys=set(keys), warrant=_warrant(order, ordered.fields))
     return order, [row.fields for row in own if row.kind is RowKind.KILL_STEP], memory
+
+
+def _named(order: KillOrder) -> str:
+    return f"{'drill' if order.is_drill else 'kill'} {order.kill_id}"
 
 
 def _warrant(order: KillOrder, fields: Fields) -> bytes:

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from trade_killswitch.kill_order import (
+    JOIN_WITHIN_S,
     REASON_CHARACTERS_MAX,
     Authority,
     Ending,
     KillOrder,
     KillRefused,
     endings_of,
+    joins,
     kill_subject,
     order_of,
 )
@@ -96,3 +98,43 @@ def test_reasons_are_as_long_as_the_socket_takes() -> None:
 def test_subject_in_another_form_is_refused(subject: str) -> None:
     with pytest.raises(KillRefused, match="subject"):
         endings_of(subject)
+
+
+FLAT = dict.fromkeys(Category, Ending.FLATTEN)
+
+
+@pytest.mark.parametrize(
+    ("asked", "running", "age_s", "is_joined"),
+    [
+        ({}, {}, 0.0, True),
+        ({}, {}, JOIN_WITHIN_S - 0.001, True),
+        ({}, {}, JOIN_WITHIN_S, False),
+        ({}, {}, 1e6, False),
+        ({}, {}, None, False),
+        ({"endings": FLAT}, {}, 0.0, False),
+        ({}, {"endings": FLAT}, 0.0, False),
+        ({}, {"is_drill": True}, 0.0, False),
+        ({"is_drill": True}, {"is_drill": True}, 0.0, True),
+        ({"is_drill": True}, {"is_drill": True}, JOIN_WITHIN_S, False),
+        ({"authority": Authority.RECOVERY_KEY}, {}, 0.0, True),
+        ({}, {"authority": Authority.RECOVERY_KEY}, 0.0, True),
+        ({}, {"authority": Authority.STANDING_WARRANT}, 0.0, False),
+        ({"authority": Authority.STANDING_WARRANT}, {}, 0.0, True),
+        ({"authority": Authority.STANDING_WARRANT, "endings": FLAT}, {}, 0.0, True),
+        ({"authority": Authority.STANDING_WARRANT}, {"authority": Authority.STANDING_WARRANT}, 0.0, True),
+        ({"authority": Authority.STANDING_WARRANT}, {}, JOIN_WITHIN_S, False),
+        ({"authority": Authority.STANDING_WARRANT}, {}, None, False),
+        ({"authority": Authority.STANDING_WARRANT}, {"is_drill": True}, 0.0, False),
+    ],
+)
+def test_order_joins_only_a_kill_that_just_began_to_do_the_same(
+    asked: dict[str, Any], running: dict[str, Any], age_s: float | None, is_joined: bool
+) -> None:
+    assert joins(order(kill_id="f" * 16, **asked), order(**running), age_s=age_s) is is_joined
+
+
+@pytest.mark.parametrize("age_s", [0.0, JOIN_WITHIN_S, None])
+def test_drill_is_refused_while_a_kill_goes_on(age_s: float | None) -> None:
+    with pytest.raises(KillRefused, match="kill 0123456789abcdef is not over: a drill may begin when it is"):
+        joins(order(is_drill=True), order(), age_s=age_s)
+    assert JOIN_WITHIN_S == 60
