@@ -3,6 +3,9 @@
 The files with the longest time-outs come first, so that no worker is left with a long one at the end. Tests that need a
 server of somebody's own (marker `outside`) are left out unless that marker is asked for.
 
+A file that names nothing slow is not even imported when only the slow tests are asked for: each worker would otherwise
+collect 11,000 tests to run 1,100 of them. Whoever asks for others sees to it that no slow test is in such a file.
+
 A process of the tests reads the certificates of all authorities once: httpx reads them anew for each client that is not
 told otherwise, which takes 60 ms of computing, and a test that polls a loopback address makes a client a poll.
 """
@@ -20,6 +23,8 @@ from httpx import create_ssl_context
 from httpx._transports import default as httpx_transports
 
 HERE = Path(__file__).parent
+NAMES_OF_SLOW_TESTS = ("mark.slow", "journal_url")
+"""What a file with a slow test says: the marker, or the fixture that brings PostgreSQL."""
 DEFAULT_TIMEOUT_S = 180.0
 
 _authorities = functools.cache(functools.partial(create_ssl_context, trust_env=False))
@@ -47,6 +52,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.args[:] = [*folders[first:], *folders[:first]]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a file out that has no slow test, when only those are asked for."""
+    asks_for_slow = config.option.markexpr.split()[:1] == ["slow"]
+    is_left_out = asks_for_slow and collection_path.match("test_*.py") and not _names_slow_tests(collection_path)
+    return True if is_left_out else None
+
+
+@functools.cache
+def _names_slow_tests(file: Path) -> bool:
+    text = file.read_text(encoding="utf-8")
+    return any(name in text for name in NAMES_OF_SLOW_TESTS)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the longest files first, those of a folder together; the order within a file stays."""
     outside = (
@@ -55,6 +73,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if outside:
         config.hook.pytest_deselected(items=outside)
         items[:] = [item for item in items if item not in outside]
+    for item in items:
+        if item.get_closest_marker("slow") and not _names_slow_tests(item.path):
+            raise pytest.UsageError(
+                f"{item.nodeid} is slow, which its file must say: {' or '.join(NAMES_OF_SLOW_TESTS)}"
+            )
     longest_s: dict[Path, float] = {}
     for item in items:
         longest_s[item.path] = max(longest_s.get(item.path, 0.0), _timeout_s(item.iter_markers("timeout")))

@@ -20,7 +20,7 @@ from trade_demo.process import RunningProcess
 from trade_demo.stack import CONSOLE, EXECUTOR, ExchangeCredentials, Files, console_url, read_handover
 
 CATEGORIES = ("spot", "linear")
-# Named by the interface; each stays null until its component exists.
+# Named by the interface; null is what does not run.
 PROCESS_NAMES = ("gateway", "journal-writer", "watchdog", "executor", "console", "simulator", "freqtrade", "shim")
 
 
@@ -64,9 +64,9 @@ async def describe(
         "gateway": _gateway(files, policy_file, processes),
         "watchdog": _admin(files, "watchdog", processes),
         "killswitch": {
-            "console": console_url(ports),
+            "console": console_url(ports) if CONSOLE in processes else None,
             "socket": str(files.executor_socket),
-            "console_pid": processes[CONSOLE].pid,
+            "console_pid": processes[CONSOLE].pid if CONSOLE in processes else None,
             "executor_pid": processes[EXECUTOR].pid,
         },
         "journals": {"gateway": files.journal("gateway"), "watchdog": None, "executor": files.journal(EXECUTOR)},

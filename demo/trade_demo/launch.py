@@ -210,6 +210,9 @@ class Stack:
 
     async def _start_console(self, exchange: ExchangeCredentials) -> None:
         write_console_settings(self._files, ports=self._ports, exchange=exchange)
+        if not self._options.has_console:
+            self._view.console = "left out, as asked"
+            return
         console = await self._launch(service_spec(self._files, CONSOLE))
         url = console_url(self._ports)
         async with http_client(url) as client:

@@ -66,6 +66,7 @@ class Options:
     state_dir: Path | None
     is_json: bool
     scenario: Scenario | None = None
+    has_console: bool = True
 
 
 def parse_options(arguments: Sequence[str]) -> Options:
@@ -94,6 +95,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         state_dir=found.state_dir,
         is_json=found.json,
         scenario=None if found.scenario is None else Scenario(found.scenario),
+        has_console=found.without is None,
     )
 
 
@@ -149,6 +151,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=[scenario.value for scenario in Scenario],
         help="what happens once everything runs: crash walks every rung of the ladder, rogue places an order behind "
         "the gateway, leak makes a second key, tamper edits the journal; the run ends with the evidence",
+    )
+    parser.add_argument(
+        "--without",
+        choices=["console"],
+        help="leave the page for people out, for programs that look at nothing but the gateway: nothing that protects "
+        "the account depends on it",
     )
     parser.add_argument(
         "--minutes", type=_number(MAX_MINUTES), metavar="N", help="end by itself after this long (default: at Ctrl-C)"

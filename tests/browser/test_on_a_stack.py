@@ -17,7 +17,7 @@ KILLED_WITHIN_MS = 60_000
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_enrol_halt_release_and_kill(browser: Browser, tmp_path: Path) -> None:
-    stack = await asyncio.to_thread(Stack, tmp_path)
+    stack = await asyncio.to_thread(Stack, tmp_path, has_console=True)
     try:
         await asyncio.to_thread(stack.wait_for_state, "ACTIVE")
         command = stack.description["processes"]["console"]["command"]

@@ -22,6 +22,7 @@ def test_options_none_given_are_the_defaults() -> None:
     assert options.policy_file is options.minutes is options.describe_file is None
     assert options.base_port is options.state_dir is None
     assert options.is_json is False
+    assert options.has_console is True
 
 
 def test_options_all_given_are_taken_over(tmp_path: Path) -> None:
@@ -33,6 +34,7 @@ def test_options_all_given_are_taken_over(tmp_path: Path) -> None:
             *("--bot", "none", "--mode", "futures", "--market", f"replay=BTCUSDT:{prices}", "--speed", "2.5"),
             *("--equity", "1000", "--policy", str(policy), "--seed", "0", "--minutes", "0.5"),
             *("--describe", "stack.json", "--base-port", "22000", "--state-dir", "state", "--json"),
+            *("--without", "console"),
         ]
     )
     assert (options.bot, options.mode) == (Bot.NONE, Mode.FUTURES)
@@ -40,7 +42,7 @@ def test_options_all_given_are_taken_over(tmp_path: Path) -> None:
     assert (options.speed, options.equity_usdt, options.seed) == (Decimal("2.5"), Decimal(1000), 0)
     assert (options.policy_file, options.minutes) == (policy, Decimal("0.5"))
     assert (options.describe_file, options.state_dir) == (Path("stack.json"), Path("state"))
-    assert (options.base_port, options.is_json) == (22000, True)
+    assert (options.base_port, options.is_json, options.has_console) == (22000, True, False)
 
 
 @pytest.mark.parametrize("scenario", list(Scenario))
@@ -82,6 +84,7 @@ def test_options_crash_brings_its_own_policy(tmp_path: Path, capsys: pytest.Capt
         ("--base-port", "65001"),
         ("--base-port", "\u0662\u0662000"),
         ("--scenario", "party"),
+        ("--without", "watchdog"),
     ],
 )
 def test_options_absurd_value_is_refused_by_name(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,12 @@ from integration.stack import Stack, wait_until
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One stack for a module's tests, in state ACTIVE."""
-    running = Stack(tmp_path_factory.mktemp("stack"))
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack for a module's tests, in state ACTIVE; with the console for a module that says HAS_CONSOLE."""
+    has_console = getattr(request.module, "HAS_CONSOLE", False)
+    running = Stack(tmp_path_factory.mktemp("stack"), has_console=has_console)
     try:
+        assert (running.description["processes"]["console"] is not None) is has_console
         running.wait_for_state("ACTIVE")
         yield running
     finally:

@@ -38,14 +38,17 @@ def is_alive(pid: int) -> bool:
 
 
 class Stack:
-    """A running trade-demo and the doors to what it started."""
+    """A running trade-demo and the doors to what it started; with the page for people only if a test looks at it."""
 
-    def __init__(self, folder: Path, *arguments: str, ready_within_s: float = READY_WITHIN_S) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, ready_within_s: float = READY_WITHIN_S, has_console: bool = False
+    ) -> None:
         self.folder = folder
         describe = folder / "stack.json"
         self._log = (folder / "demo.log").open("wb")
+        left_out = () if has_console else ("--without", "console")
         self.process = subprocess.Popen(
-            [DEMO, "--bot", "none", "--describe", describe, "--state-dir", folder / "state", *arguments],
+            [DEMO, "--bot", "none", "--describe", describe, "--state-dir", folder / "state", *left_out, *arguments],
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )

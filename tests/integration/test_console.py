@@ -12,6 +12,7 @@ import pytest
 from integration.stack import Stack, is_alive, wait_until
 
 pytestmark = pytest.mark.slow
+HAS_CONSOLE = True
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ READY_WITHIN_S = 120
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("pages"))
+    running = Stack(tmp_path_factory.mktemp("pages"), has_console=True)
     try:
         wait_until(lambda: is_ready_to_kill(running), within_s=READY_WITHIN_S, what="every part of a kill is ready")
         yield running

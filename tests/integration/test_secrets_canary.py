@@ -18,6 +18,7 @@ from integration.bot import Bot, resting_order
 from integration.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+HAS_CONSOLE = True
 
 SHORTEST_SECRET = 16
 SECRET_FILES = ("secrets.json", "identity.json", "log-key.json", "credentials.json", "handover/*.json", "*.token")

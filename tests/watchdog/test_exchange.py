@@ -16,6 +16,7 @@ from trade_core.secrets import Secret
 from trade_watchdog import exchange as exchange_module
 from trade_watchdog.equity import LogMark
 from trade_watchdog.exchange import KeyRefusedByExchange, OtherEnvironment, WatchedExchange
+from trade_watchdog.http_session import THROTTLE
 from trade_watchdog.identity import ExchangeKey
 
 MARK = {"content-type": "application/json", "X-Trade-Environment": "SIMULATED"}
@@ -44,6 +45,10 @@ async def test_equity_is_read_exactly_with_the_exchanges_time(watched: WatchedEx
     (coin,) = sample.coins
     assert (coin.coin, coin.wallet_balance) == ("USDT", Decimal("4000.5"))
     assert coin.equity == coin.value_usdt == Decimal("4000.123456789")
+
+
+async def test_ccxt_looks_after_its_limit_at_the_pace_that_it_is_told(watched: WatchedExchange) -> None:
+    assert watched._client.throttler.config["delay"] == THROTTLE["delay"]
 
 
 async def test_only_the_named_reads_are_sent(watched: WatchedExchange, exchange: Any) -> None:

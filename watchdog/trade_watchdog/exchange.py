@@ -23,7 +23,7 @@ from trade_core.trust.lease import COIN
 from trade_watchdog.ccxt_parts import errors, exchange_class
 from trade_watchdog.ceiling import CoinBalance, EquitySample
 from trade_watchdog.equity import LogEntry, LogMark
-from trade_watchdog.http_session import bounded_session
+from trade_watchdog.http_session import THROTTLE, bounded_session
 from trade_watchdog.identity import ExchangeKey
 
 _CLIENT: Final = exchange_class("bybit")
@@ -71,6 +71,7 @@ class WatchedExchange:
                 "secret": key.secret.reveal(),
                 "timeout": REQUEST_TIMEOUT_S * 1000,
                 "enableRateLimit": True,
+                "tokenBucket": THROTTLE,
                 "session": self._session,
                 "ssl_context": tls_context(),  # else ccxt reads a context of its own, for nothing
                 "options": {"recvWindow": RECEIVE_WINDOW_MS, "adjustForTimeDifference": False},

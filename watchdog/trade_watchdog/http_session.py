@@ -1,10 +1,13 @@
-"""HTTP sessions for ccxt, with the bounds that it does not set: time, connections, size of answers, no redirects."""
+"""HTTP sessions for ccxt, with the bounds that it does not set: time, connections, size of answers, no redirects.
+
+And the pace of its throttle, for each client that has one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import aiohttp
 
@@ -12,6 +15,10 @@ from trade_core.tls import tls_context
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
+
+THROTTLE: Final = {"delay": 0.02}
+"""How many seconds ccxt lets pass before it looks again whether its limit lets the next request go: the time that one
+request earns at the exchange. Its own pace of a millisecond took a third of all that the watchdog computes."""
 
 CheckHeaders = Callable[["CIMultiDictProxy[str]"], None]
 

@@ -25,7 +25,7 @@ from trade_core.errors import ConfigurationError
 from trade_core.tls import tls_context
 from trade_watchdog.ccxt_parts import errors, exchange_class
 from trade_watchdog.exchange import MARK, MARK_HEADER, OtherEnvironment
-from trade_watchdog.http_session import bounded_session
+from trade_watchdog.http_session import THROTTLE, bounded_session
 from trade_watchdog.quotes import Quote, QuoteFinding
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class SecondVenue:
             {
                 "timeout": REQUEST_TIMEOUT_S * 1000,
                 "enableRateLimit": True,
+                "tokenBucket": THROTTLE,
                 "session": self._session,
                 "ssl_context": tls_context(),
             }
