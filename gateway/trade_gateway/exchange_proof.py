@@ -1,17 +1,19 @@
 """Keeps proving what must be true of the exchange before risk is added: at start, every hour, and for each new policy.
 
 Each step that is open is a fault, which the policy's change raises and this clears; a step that was begun for an older
-policy clears nothing.
+policy clears nothing. A symbol that the exchange does not trade is none: orders that add risk on it are denied, its
+name stands in `/state` and in a row, and it is asked for again until it is traded or the policy names it no more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Protocol
 
 from trade_core.bybit.client import BybitClient
+from trade_core.errors import ExchangeUnavailable
 from trade_gateway.account.stream import Stream
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.policy.model import NOTHING_PERMITTED, Policy, SymbolKey
@@ -20,16 +22,18 @@ from trade_gateway.startup import (
     EXPECTED_TROUBLE,
     KeyRefused,
     linear_symbols,
-    load_former_instruments,
     load_instruments,
     pin_modes,
+    shown_key,
     verify_key,
 )
 from trade_gateway.states import Fault
-from trade_journal.log.rows import RowKind
+from trade_journal.log.rows import Fields, RowKind
 
 RETRY_S = 1.0
-INSTRUMENTS_EVERY_S = 3600
+PROVE_EVERY_S = 3600.0
+REFUSED_EVERY_S = 10.0
+"""A symbol that the exchange does not trade may be traded again any moment; until then only itself is denied."""
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +42,10 @@ class FaultBoard(Protocol):
 
     def set_fault(self, fault: Fault, *, is_there: bool) -> None:
         """Raise or clear one."""
+        ...
+
+    def explain_fault(self, fault: Fault, detail: str) -> None:
+        """Say more of one, also while it holds nothing back; an empty detail says that there is no more to say."""
         ...
 
 
@@ -53,7 +61,7 @@ class ExchangeProof:
         account: str,
         recorder: Recorder,
         faults: FaultBoard,
-        on_instruments: Callable[[Mapping[SymbolKey, Instrument]], None],
+        on_instruments: Callable[[Mapping[SymbolKey, Instrument], Set[SymbolKey]], None],
     ) -> None:
         self._private = private
         self._public = public
@@ -65,6 +73,7 @@ class ExchangeProof:
         self._policy: Policy = NOTHING_PERMITTED
         self._former: frozenset[SymbolKey] = frozenset()
         self._instruments: Mapping[SymbolKey, Instrument] = {}
+        self._refused: Mapping[SymbolKey, str] = {}
         self._pinned: tuple[int, list[str]] | None = None
         self._must_reconnect = False
         self._changed = asyncio.Event()
@@ -91,7 +100,7 @@ class ExchangeProof:
                 self._must_reconnect = False
                 await self._ticker_stream.reconnect()
             try:
-                async with asyncio.timeout(INSTRUMENTS_EVERY_S):
+                async with asyncio.timeout(REFUSED_EVERY_S if self._refused else PROVE_EVERY_S):
                     await self._changed.wait()
             except TimeoutError:
                 continue
@@ -121,11 +130,32 @@ class ExchangeProof:
 
     async def _load_instruments(self) -> None:
         policy = self._policy
-        former = await load_former_instruments(self._public, self._former, known=self._instruments)
-        self._instruments = former | await load_instruments(self._public, policy)
-        self._on_instruments(self._instruments)
+        symbols = policy.symbols.keys()
+        filters = await load_instruments(self._public, {*symbols, *self._former}, known=self._instruments)
+        self._instruments = filters.known
+        self._note_refused({key: reason for key, reason in filters.refused.items() if key in symbols})
+        self._on_instruments(filters.known, self._refused.keys())
+        if open_keys := symbols - filters.known.keys() - self._refused.keys():
+            raise ExchangeUnavailable(f"no answer about {', '.join(sorted(map(shown_key, open_keys)))}")
+        if not symbols & filters.known.keys():
+            raise ExchangeUnavailable("not one symbol of the policy is traded")
         if policy is self._policy:
             self._faults.set_fault(Fault.INSTRUMENTS_MISSING, is_there=False)
+
+    def _note_refused(self, refused: Mapping[SymbolKey, str]) -> None:
+        news = {key: reason for key, reason in refused.items() if self._refused.get(key) != reason}
+        self._refused = refused
+        self._faults.explain_fault(Fault.INSTRUMENTS_MISSING, ", ".join(sorted(map(shown_key, refused))))
+        for (category, symbol), reason in news.items():
+            log.warning("%s %s adds no risk: %s", category.value, symbol, reason)
+            fields: Fields = {
+                "type": "symbol without filters",
+                "severity": "warning",
+                "category": category.value,
+                "symbol": symbol,
+                "reason": reason,
+            }
+            self._recorder.append_later(RowKind.INCIDENT_OPENED, fields)
 
     async def _pin(self) -> None:
         policy = self._policy

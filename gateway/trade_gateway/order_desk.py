@@ -24,7 +24,7 @@ from trade_gateway.order_flow import (
     disown_order,
     place_order,
 )
-from trade_gateway.policy.decision import ask, decide
+from trade_gateway.policy.decision import ask, claims_reduction, decide
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.exposure import ValuedAccount
 from trade_gateway.policy.facts import MarketFacts
@@ -121,11 +121,13 @@ class OrderDesk:
         self._stop_incidents = StopIncidents(recorder=recorder, clock=clock)
         self._cancels: dict[str, asyncio.Task[CancelAnswer]] = {}
         self.instruments: Mapping[SymbolKey, Instrument] = {}
+        self._refused: Set[SymbolKey] = frozenset()  # the exchange does not trade them; what is known serves exits
         self.leverage_unpinned: set[str] = set()
 
-    def take_instruments(self, instruments: Mapping[SymbolKey, Instrument]) -> None:
-        """Decide by these instruments from now on."""
+    def take_instruments(self, instruments: Mapping[SymbolKey, Instrument], refused: Set[SymbolKey]) -> None:
+        """Decide by these instruments from now on; on a refused symbol nothing adds risk, whatever is known of it."""
         self.instruments = instruments
+        self._refused = refused
 
     async def create(self, intent: OrderIntent | StopIntent) -> OrderAnswer:
         """Decide on an order or a stop and carry it out."""
@@ -227,6 +229,8 @@ class OrderDesk:
                 market=self._market(),
                 trading_state=self._trading_state(),
             )
+        if instrument is not None and (instrument.category, instrument.symbol) in self._refused:
+            instrument = instrument if claims_reduction(intent) else None
         question = ask(
             intent,
             policy=self.policy,

@@ -1,7 +1,8 @@
 """What must be true of the exchange before the gateway adds risk, done in order and tried until it succeeds.
 
 1. The key has exactly the power it needs; more is refused and ends the process.
-2. The filters of every symbol of the policy are known.
+2. The exchange has answered about every symbol of the policy. One that it does not trade is denied by itself: its name
+   stands in `/state`, and nothing of the others waits for it.
 3. Position mode, margin mode and leverage are what the policy pins.
 4. Every order from before the restart is resolved.
 Each step that is open is a fault on the state board; the process stays up and denies meanwhile.
@@ -9,9 +10,11 @@ Each step that is open is a fault on the state board; the process stays up and d
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from trade_core.bybit.client import BybitClient
@@ -31,6 +34,8 @@ from trade_gateway.wire.intents import Category
 NOT_MODIFIED = frozenset({0, 110025, 110026, 110043})
 # What an exchange that is down, slow or talking nonsense looks like: wait and try again.
 EXPECTED_TROUBLE = (ExchangeUnavailable, ExchangeAnswerInvalid, UnknownOutcome, InstrumentInvalid, InvalidNumber)
+_ASKED_AT_ONCE = 5
+_REASON_CHARACTERS = 200
 log = logging.getLogger(__name__)
 
 
@@ -55,27 +60,44 @@ async def verify_key(client: BybitClient, *, account: str) -> frozenset[Category
     return frozenset(category for category, group in PERMISSION_GROUPS.items() if permissions.get(group))
 
 
-async def load_instruments(client: BybitClient, policy: Policy) -> dict[SymbolKey, Instrument]:
-    """Read the filters of every symbol of the policy. Raises ExchangeUnavailable, ExchangeAnswerInvalid."""
-    return {key: await _load_instrument(client, key) for key in _sorted(policy.symbols)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What the exchange tells of instruments, symbol by symbol.
 
-
-async def load_former_instruments(
-    client: BybitClient, symbols: Iterable[SymbolKey], *, known: Mapping[SymbolKey, Instrument]
-) -> dict[SymbolKey, Instrument]:
-    """Read the filters of symbols that are no longer traded, as far as the exchange tells; else what is known stays.
-
-    They are for exits only, and a delisted one must not keep the others from trading.
+    `known` holds what was read now and else what was known before, which an exit may still be sent by. `refused` says
+    why the answer about a symbol is nothing to trade by; the rest of the symbols that are not known were not answered.
     """
-    instruments = {}
-    for key in _sorted(symbols):
+
+    known: Mapping[SymbolKey, Instrument]
+    refused: Mapping[SymbolKey, str]
+
+
+async def load_instruments(
+    client: BybitClient, symbols: Iterable[SymbolKey], *, known: Mapping[SymbolKey, Instrument]
+) -> Filters:
+    """Read the filters of each symbol by itself: one that is delisted, or hangs, keeps none of the others waiting."""
+    places = asyncio.Semaphore(_ASKED_AT_ONCE)
+    found: dict[SymbolKey, Instrument] = {}
+    refused: dict[SymbolKey, str] = {}
+
+    async def load(key: SymbolKey) -> None:
         if key in known:
-            instruments[key] = known[key]
+            found[key] = known[key]
         try:
-            instruments[key] = await _load_instrument(client, key)
+            async with places:
+                found[key] = await _load_instrument(client, key)
+        except ExchangeUnavailable as error:
+            log.debug("no answer about the filters of %s: %s", shown_key(key), error)
         except EXPECTED_TROUBLE as error:
-            log.warning("no filters for %s %s, which is no longer traded: %s", key[0].value, key[1], error)
-    return instruments
+            refused[key] = str(error)[:_REASON_CHARACTERS]
+
+    await asyncio.gather(*(load(key) for key in set(symbols)))
+    return Filters(known=found, refused=refused)
+
+
+def shown_key(key: SymbolKey) -> str:
+    """Name a symbol with its category."""
+    return f"{key[0].value} {key[1]}"
 
 
 async def _load_instrument(client: BybitClient, key: SymbolKey) -> Instrument:
@@ -88,10 +110,6 @@ async def _load_instrument(client: BybitClient, key: SymbolKey) -> Instrument:
     if instrument.symbol != symbol:
         raise ExchangeAnswerInvalid(f"asked for {symbol}, answered with the filters of another symbol")
     return instrument
-
-
-def _sorted(symbols: Iterable[SymbolKey]) -> list[SymbolKey]:
-    return sorted(symbols, key=lambda item: (item[0].value, item[1]))
 
 
 async def pin_modes(client: BybitClient, policy: Policy) -> None:

@@ -356,6 +356,10 @@ class StateKeeper:
             log.info("no longer: %s", fault.value)
             self.note()
 
+    def explain_fault(self, fault: Fault, detail: str) -> None:
+        """Say more of one of the gateway's own faults, also while it holds nothing back."""
+        self._board.explain_fault(fault, detail)
+
     def note(self) -> None:
         """Write a row when the effective state, or the presence of a lease, is not what it was."""
         is_fresh = self.lease.is_fresh()

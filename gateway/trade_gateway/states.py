@@ -56,6 +56,7 @@ class StateBoard:
         self._latch = Hold(ceiling=TradingState.ACTIVE, reason="", since_ns=at_ns)
         self._watchdog = Hold(ceiling=TradingState.REDUCE_ONLY, reason="no lease received yet", since_ns=at_ns)
         self._faults: dict[Fault, int] = {}
+        self._details: dict[Fault, str] = {}
 
     def latch(self, ceiling: TradingState, *, reason: str, at_ns: int) -> bool:
         """Tighten the operator latch. Returns whether it changed; a looser ceiling changes nothing."""
@@ -86,6 +87,13 @@ class StateBoard:
         """Note that a fault is gone. Returns whether it was there."""
         return self._faults.pop(fault, None) is not None
 
+    def explain_fault(self, fault: Fault, detail: str) -> None:
+        """Say more of a fault. It stands in the reason, also where the fault itself holds nothing back."""
+        if detail:
+            self._details[fault] = detail
+        else:
+            self._details.pop(fault, None)
+
     def holds(self, *, is_lease_fresh: bool, lease_lapsed_at_ns: int) -> dict[Holder, Hold]:
         """Return every holder's ceiling with its reason."""
         own = min(self._faults.values(), default=0)
@@ -99,10 +107,13 @@ class StateBoard:
             ),
             Holder.OWN_FAULTS: Hold(
                 ceiling=TradingState.REDUCE_ONLY if self._faults else TradingState.ACTIVE,
-                reason="; ".join(sorted(fault.value for fault in self._faults)),
+                reason="; ".join(sorted(map(self._told, self._faults.keys() | self._details.keys()))),
                 since_ns=own,
             ),
         }
+
+    def _told(self, fault: Fault) -> str:
+        return f"{fault.value}: {self._details[fault]}" if fault in self._details else fault.value
 
     def effective(self, *, is_lease_fresh: bool) -> TradingState:
         """Return the most restrictive ceiling of all holders."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Set
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import pytest
 from gateway.house import POLICY
-from http_double import Asked, HttpDouble, envelope, http_double
+from gateway.parts import rows_of
+from http_double import Asked, HttpDouble, envelope, http_double, reply
 
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import SystemClock
@@ -23,6 +24,8 @@ from trade_gateway.policy.model import SymbolKey, SymbolLimits
 from trade_gateway.recorder import Recorder
 from trade_gateway.states import Fault
 from trade_gateway.wire.intents import Category
+from trade_journal.log.rows import RowKind
+from trade_journal.writer.writer import JournalWriter
 
 LIMITS = SymbolLimits(max_order_quantity=Decimal(1), max_notional_usdt=Decimal(1))
 LINEAR_ETH: SymbolKey = (Category.LINEAR, "ETHUSDT")
@@ -32,6 +35,7 @@ LINEAR_ETH: SymbolKey = (Category.LINEAR, "ETHUSDT")
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between tries."""
     monkeypatch.setattr(exchange_proof, "RETRY_S", 0.01)
+    monkeypatch.setattr(exchange_proof, "REFUSED_EVERY_S", 0.01)
 
 
 class Faults:
@@ -39,9 +43,14 @@ class Faults:
 
     def __init__(self) -> None:
         self.there = {Fault.KEY_UNVERIFIED, Fault.INSTRUMENTS_MISSING, Fault.SETTINGS_UNPINNED}
+        self.missing = ""
 
     def set_fault(self, fault: Fault, *, is_there: bool) -> None:
         self.there = self.there | {fault} if is_there else self.there - {fault}
+
+    def explain_fault(self, fault: Fault, detail: str) -> None:
+        assert fault is Fault.INSTRUMENTS_MISSING
+        self.missing = detail
 
 
 @dataclass
@@ -50,7 +59,9 @@ class Proving:
     faults: Faults
     double: HttpDouble
     instruments: list[Mapping[SymbolKey, Instrument]]
+    refused: list[Set[SymbolKey]] = field(default_factory=list)
     unlisted: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
     held: list[asyncio.Event] = field(default_factory=list)
 
     def answer(self, asked: Asked) -> bytes:
@@ -59,6 +70,8 @@ class Proving:
             case "/v5/user/query-api":
                 facts = {"userID": 1002, "readOnly": 0, "isMaster": False, "ips": ["127.0.0.1"]}
                 return envelope({**facts, "permissions": {"Spot": ["SpotTrade"]}})
+            case "/v5/market/instruments-info" if symbol in self.silent:
+                return reply(b"", status=503)
             case "/v5/market/instruments-info" if symbol in self.unlisted:
                 return envelope({"list": []})
             case "/v5/market/instruments-info":
@@ -91,7 +104,12 @@ async def proving(recorder: Recorder) -> AsyncIterator[Proving]:
     clock = SystemClock()
     async with http_double() as double:
         client = BybitClient(base_url=double.url, clock=clock, is_simulated=True, key=Secret("k"), secret=Secret("s"))
-        faults, instruments = Faults(), list[Mapping[SymbolKey, Instrument]]()
+        faults, instruments, refused = Faults(), list[Mapping[SymbolKey, Instrument]](), list[Set[SymbolKey]]()
+
+        def take(known: Mapping[SymbolKey, Instrument], not_traded: Set[SymbolKey]) -> None:
+            instruments.append(known)
+            refused.append(set(not_traded))
+
         stream = Stream(
             name="test",
             url="ws://127.0.0.1:1",
@@ -109,9 +127,9 @@ async def proving(recorder: Recorder) -> AsyncIterator[Proving]:
             account="1002",
             recorder=recorder,
             faults=faults,
-            on_instruments=instruments.append,
+            on_instruments=take,
         )
-        made = Proving(proof=proof, faults=faults, double=double, instruments=instruments)
+        made = Proving(proof=proof, faults=faults, double=double, instruments=instruments, refused=refused)
         double.answer = made.answer
         proof.require(POLICY, former=frozenset(), has_new_coins=False)
         task = asyncio.create_task(proof.run())
@@ -155,7 +173,7 @@ async def test_proof_of_a_new_symbol_waits_for_its_filters_and_gives_up_when_it_
 ) -> None:
     async with proving(recorder) as it:
         await it.until_proved()
-        it.unlisted.add("ETHUSDT")
+        it.silent.add("ETHUSDT")
         wider = replace(POLICY, symbols={**POLICY.symbols, LINEAR_ETH: LIMITS})
         it.proof.require(wider, former=frozenset(), has_new_coins=True)
         assert Fault.INSTRUMENTS_MISSING in it.faults.there
@@ -173,7 +191,7 @@ async def test_proof_that_an_older_policy_began_clears_nothing(recorder: Recorde
         def change_meanwhile(asked: Asked) -> bytes:
             if asked.path.endswith("set-leverage") and not changed:
                 changed.append(True)
-                it.unlisted.add("ETHUSDT")
+                it.silent.add("ETHUSDT")
                 it.proof.require(wider, former=frozenset(), has_new_coins=False)
             return answer(asked)
 
@@ -182,6 +200,54 @@ async def test_proof_that_an_older_policy_began_clears_nothing(recorder: Recorde
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)
         assert it.faults.there == {Fault.INSTRUMENTS_MISSING, Fault.SETTINGS_UNPINNED}
-        it.unlisted.clear()
+        it.silent.clear()
         await it.until_proved()
         assert it.leverages()[-2:] == ["1", "1"]
+
+
+async def test_proof_denies_a_symbol_that_is_not_traded_by_itself_and_names_it(
+    recorder: Recorder, journal: JournalWriter
+) -> None:
+    wider = replace(POLICY, symbols={**POLICY.symbols, LINEAR_ETH: LIMITS})
+    async with proving(recorder) as it:
+        it.unlisted.add("ETHUSDT")
+        it.proof.require(wider, former=frozenset(), has_new_coins=False)
+        await it.until_proved()
+        assert (it.instruments[-1].keys(), it.refused[-1]) == (POLICY.symbols.keys(), {LINEAR_ETH})
+        assert it.faults.missing == "linear ETHUSDT"
+        it.unlisted.clear()
+        while it.faults.missing:  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0)
+        assert (it.instruments[-1].keys(), it.refused[-1]) == (wider.symbols.keys(), set())
+    incidents = [row.fields for row in await rows_of(journal) if row.kind is RowKind.INCIDENT_OPENED]
+    assert [(row["type"], row["category"], row["symbol"]) for row in incidents] == [
+        ("symbol without filters", "linear", "ETHUSDT")
+    ]
+
+
+async def test_proof_keeps_what_it_knew_of_a_symbol_that_is_traded_no_more(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange_proof, "PROVE_EVERY_S", 0.01)
+    wider = replace(POLICY, symbols={**POLICY.symbols, LINEAR_ETH: LIMITS})
+    async with proving(recorder) as it:
+        it.proof.require(wider, former=frozenset(), has_new_coins=False)
+        await it.until_proved()
+        it.unlisted.add("ETHUSDT")
+        while it.refused[-1] != {LINEAR_ETH}:  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        assert it.instruments[-1].keys() == wider.symbols.keys()
+        assert it.faults.there == set()
+
+
+async def test_proof_without_one_symbol_that_is_traded_holds_the_fault(recorder: Recorder) -> None:
+    async with proving(recorder) as it:
+        it.unlisted.add("BTCUSDT")
+        while not it.refused:  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        assert it.faults.missing == "linear BTCUSDT, spot BTCUSDT"
+        assert Fault.INSTRUMENTS_MISSING in it.faults.there
+        it.unlisted.clear()
+        await it.until_proved()

@@ -86,6 +86,17 @@ async def test_desk_denied_order_leaves_a_row_and_nothing_else(
         assert (row.fields["code"], row.fields["symbol"]) == ("SYMBOL_NOT_PERMITTED", "ETHUSDT")
 
 
+async def test_desk_symbol_that_the_exchange_refuses_takes_exits_and_nothing_else(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock
+) -> None:
+    async with house(recorder, metrics, clock) as it:
+        it.desk.take_instruments(it.desk.instruments, {(Category.SPOT, "BTCUSDT")})
+        assert code_of(await it.desk.create(order_intent())) is DenyCode.SYMBOL_INSTRUMENT_UNKNOWN
+        assert isinstance(await it.desk.create(order_intent(side=Side.SELL)), Placed)
+        it.desk.take_instruments(it.desk.instruments, frozenset())
+        await placed(it)
+
+
 async def test_desk_order_link_id_is_good_for_one_order(
     recorder: Recorder, metrics: Metrics, clock: ManualClock
 ) -> None:

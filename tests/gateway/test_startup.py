@@ -15,11 +15,9 @@ from trade_core.bybit.client import BybitClient
 from trade_core.clock import ManualClock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, UnknownOutcome
 from trade_core.secrets import Secret
-from trade_gateway.policy.instruments import InstrumentInvalid
 from trade_gateway.startup import (
     NOT_MODIFIED,
     KeyRefused,
-    load_former_instruments,
     load_instruments,
     pin_modes,
     verify_key,
@@ -97,37 +95,68 @@ def filters(asked: Asked, **changed: Any) -> dict[str, Any]:
     }
 
 
-async def test_load_instruments_reads_every_symbol_of_the_policy() -> None:
+SPOT_BTC, SPOT_ETH = (Category.SPOT, "BTCUSDT"), (Category.SPOT, "ETHUSDT")
+
+
+async def test_load_instruments_reads_every_symbol() -> None:
     async with exchange(lambda asked: envelope({"list": [filters(asked)]})) as (client, _):
-        loaded = await load_instruments(client, POLICY)
-    assert set(loaded) == {(Category.SPOT, "BTCUSDT"), (Category.LINEAR, "BTCUSDT")}
-    assert all(key == (one.category, one.symbol) for key, one in loaded.items())
+        loaded = await load_instruments(client, POLICY.symbols, known={})
+    assert set(loaded.known) == {SPOT_BTC, (Category.LINEAR, "BTCUSDT")}
+    assert all(key == (one.category, one.symbol) for key, one in loaded.known.items())
+    assert loaded.refused == {}
 
 
-async def test_load_instruments_with_the_filters_of_another_symbol_is_refused() -> None:
-    async with exchange(lambda asked: envelope({"list": [filters(asked, symbol="ETHUSDT")]})) as (client, _):
-        with pytest.raises(ExchangeAnswerInvalid, match="another symbol"):
-            await load_instruments(client, POLICY)
+@pytest.mark.parametrize(
+    ("answered", "reason"),
+    [
+        (lambda asked: {"list": [filters(asked, symbol="XRPUSDT")]}, "another symbol"),
+        (lambda _: {"list": []}, "no filters"),
+        (lambda asked: {"list": [filters(asked)] * 2}, "no filters"),
+        (lambda _: {}, "no filters"),
+        (lambda _: {"list": None}, "no filters"),
+        (lambda _: {"list": "x"}, "no filters"),
+        (lambda asked: {"list": [filters(asked, status="Closed")]}, "not Trading"),
+        (lambda asked: {"list": [filters(asked, priceFilter={"tickSize": "x" * 999})]}, "tickSize"),
+    ],
+)
+async def test_load_instruments_that_cannot_be_traded_by_is_refused_by_itself(
+    answered: Callable[[Asked], dict[str, Any]], reason: str
+) -> None:
+    def answer(asked: Asked) -> bytes:
+        is_odd = asked.parameter("symbol") == "ETHUSDT"
+        return envelope(answered(asked) if is_odd else {"list": [filters(asked)]})
+
+    async with exchange(answer) as (client, _):
+        loaded = await load_instruments(client, [SPOT_ETH, SPOT_BTC], known={})
+    assert set(loaded.known) == {SPOT_BTC}
+    assert set(loaded.refused) == {SPOT_ETH}
+    assert reason in loaded.refused[SPOT_ETH]
+    assert len(loaded.refused[SPOT_ETH]) <= 200
 
 
-@pytest.mark.parametrize("count", [0, 2])
-async def test_load_instruments_with_other_than_one_answer_is_refused(count: int) -> None:
-    async with exchange(lambda asked: envelope({"list": [filters(asked)] * count})) as (client, _):
-        with pytest.raises(ExchangeAnswerInvalid, match="no filters"):
-            await load_instruments(client, POLICY)
+async def test_load_instruments_without_an_answer_is_neither_known_nor_refused() -> None:
+    def answer(asked: Asked) -> bytes:
+        is_odd = asked.parameter("symbol") == "ETHUSDT"
+        return reply(b"", status=503) if is_odd else envelope({"list": [filters(asked)]})
+
+    async with exchange(answer) as (client, _):
+        loaded = await load_instruments(client, [SPOT_ETH, SPOT_BTC], known={})
+    assert set(loaded.known) == {SPOT_BTC}
+    assert loaded.refused == {}
 
 
-@pytest.mark.parametrize("result", [{}, {"list": None}, {"list": "x"}])
-async def test_load_instruments_without_a_list_is_refused(result: dict[str, Any]) -> None:
-    async with exchange(envelope(result)) as (client, _):
-        with pytest.raises(ExchangeAnswerInvalid, match="no filters"):
-            await load_instruments(client, POLICY)
+async def test_load_instruments_keeps_what_is_known_when_the_exchange_has_forgotten() -> None:
+    is_gone = [False]
 
+    def answer(asked: Asked) -> bytes:
+        return envelope({"list": [] if is_gone[0] else [filters(asked)]})
 
-async def test_load_instruments_that_do_not_trade_is_refused() -> None:
-    async with exchange(lambda asked: envelope({"list": [filters(asked, status="Closed")]})) as (client, _):
-        with pytest.raises(InstrumentInvalid, match="not Trading"):
-            await load_instruments(client, POLICY)
+    async with exchange(answer) as (client, _):
+        known = (await load_instruments(client, [SPOT_BTC], known={})).known
+        is_gone[0] = True
+        loaded = await load_instruments(client, [SPOT_BTC], known=known)
+    assert loaded.known == known
+    assert set(loaded.refused) == {SPOT_BTC}
 
 
 async def test_pin_modes_sets_margin_position_and_leverage() -> None:
@@ -169,19 +198,3 @@ async def test_pin_modes_not_answered_are_not_known() -> None:
     async with exchange(reply(b"", status=502)) as (client, _):
         with pytest.raises(UnknownOutcome):
             await pin_modes(client, POLICY)
-
-
-async def test_load_former_instruments_keeps_what_is_known_when_the_exchange_has_forgotten() -> None:
-    keys = [(Category.SPOT, "BTCUSDT"), (Category.SPOT, "ETHUSDT")]
-    is_gone = [False]
-
-    def answer(asked: Asked) -> bytes:
-        if is_gone[0] or asked.parameter("symbol") == "ETHUSDT":
-            return envelope({"list": []})
-        return envelope({"list": [filters(asked)]})
-
-    async with exchange(answer) as (client, _):
-        known = await load_former_instruments(client, keys, known={})
-        assert list(known) == [(Category.SPOT, "BTCUSDT")]
-        is_gone[0] = True
-        assert await load_former_instruments(client, keys, known=known) == known

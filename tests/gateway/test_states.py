@@ -121,6 +121,21 @@ def test_board_names_every_fault_since_the_first() -> None:
     assert held.since_ns == 7
 
 
+def test_board_says_more_of_a_fault_also_while_it_holds_nothing_back() -> None:
+    made = board()
+    made.raise_fault(Fault.CLOCK_LEAPT, at_ns=7)
+    made.explain_fault(Fault.CLOCK_LEAPT, "by an hour")
+    made.explain_fault(Fault.INSTRUMENTS_MISSING, "spot ETHUSDT")
+    missing = f"{Fault.INSTRUMENTS_MISSING.value}: spot ETHUSDT"
+    held = made.holds(is_lease_fresh=True, lease_lapsed_at_ns=0)[Holder.OWN_FAULTS]
+    assert held.reason == f"{missing}; {Fault.CLOCK_LEAPT.value}: by an hour"
+    made.clear_fault(Fault.CLOCK_LEAPT)
+    made.explain_fault(Fault.CLOCK_LEAPT, "")
+    made.explain_fault(Fault.KEY_UNVERIFIED, "")
+    held = made.holds(is_lease_fresh=True, lease_lapsed_at_ns=0)[Holder.OWN_FAULTS]
+    assert (held.ceiling, held.reason) == (TradingState.ACTIVE, missing)
+
+
 @pytest.mark.parametrize(("is_fresh", "reason"), [(True, ""), (False, "no fresh lease from the watchdog")])
 def test_board_says_why_and_since_when_the_lease_holds(is_fresh: bool, reason: str) -> None:
     held = board().holds(is_lease_fresh=is_fresh, lease_lapsed_at_ns=42)[Holder.LEASE]

@@ -358,8 +358,10 @@ class DenyCode(Enum):
     )
     SYMBOL_INSTRUMENT_UNKNOWN = (
         RET_NO_TRADING_NOW,
-        "The gateway has no instrument facts for the symbol, so tick, step and holdings cannot be checked.",
-        "Wait until the gateway has read the instruments; look at its readiness if it lasts.",
+        "The gateway has no instrument facts for the symbol, so tick, step and holdings cannot be checked; "
+        "or the exchange trades it no more, and the order adds risk.",
+        "Look at `own_faults` in `/state`: a symbol that is named there is not traded; "
+        "else wait until the gateway has read the instruments.",
     )
     SYMBOL_OUTCOME_UNRESOLVED = (
         RET_RISK_LIMIT,
