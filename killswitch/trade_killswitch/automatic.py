@@ -3,7 +3,8 @@
 Guarantees
 - Nothing is armed unless every part of a kill was seen to be ready, and the warrant names the keys that were seen.
 - The warrant is verified anew, against the ring of that moment, whenever it is to be used: a lapsed one, or one of
-  another ring, is none. A disarmed one is never taken again.
+  another ring, is none. A disarmed one is never taken again, nor is one whose kill has begun: that follows from the
+  rows of kills and from its own file, either of which is enough.
 - A request counts only when it bears the watchdog's signature and what the executor reads itself at that moment agrees.
 - A file that cannot be written arms nothing and disarms all the same.
 """
@@ -24,6 +25,7 @@ from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, Exchang
 from trade_core.money import parse_exchange_decimal
 from trade_core.secrets import read_secret_file, write_secret_file
 from trade_core.trust.keys import NotTrusted
+from trade_core.trust.signed_warrant import SignedWarrant
 from trade_core.trust.warrant import WarrantPurpose
 from trade_journal.log.rows import Fields, RowKind
 from trade_killswitch.authorisation import Authorisation, kill_id_of, warrant_fields
@@ -44,6 +46,7 @@ NAG_WITHIN_MS: Final = 7 * DAY_MS
 VOIDED_MAX: Final = 1000
 _FLOWS: Final = ("TRANSFER_IN", "TRANSFER_OUT", "DEPOSIT", "WITHDRAW")
 NOT_ARMED: Final = "no standing warrant: a kill without a touch is a sweep, and a person is called"
+USED: Final = "the kill that this standing warrant allowed has begun already; another one takes a new touch"
 log = logging.getLogger(__name__)
 
 
@@ -61,6 +64,8 @@ class Automatic:
     terms_of: Callable[[tuple[str, ...]], Terms]
     tell: Callable[[str, str], None]
     book: OwnBook | None = None
+    is_used: Callable[[str], bool] = lambda _: False
+    """Whether a kill of this id was ordered before, as the journal of kills shows."""
     _raw: bytes = b""
     _terms: Terms | None = None
     _voided: list[str] = field(default_factory=list)
@@ -94,8 +99,8 @@ class Automatic:
         terms = self.draft()
         signed = self.authorisation.order(raw, purpose=WarrantPurpose.ARM, subject=terms.subject())
         named = kill_id_of(signed.warrant)
-        if named in self._voided:
-            raise NotTrusted("this warrant was disarmed; a new one takes a new touch")
+        if self._is_void(named):
+            raise NotTrusted("this warrant was disarmed or used; a new one takes a new touch")
         try:
             self._keep(raw, terms)
         except OSError as error:
@@ -113,14 +118,12 @@ class Automatic:
         """Give the standing warrant up. Raises NotTrusted without one, or without a touch."""
         subject = self.disarm_subject()
         signed = self.authorisation.order(raw, purpose=WarrantPurpose.DISARM, subject=subject)
-        self._voided = [*self._voided, subject.removeprefix("disarm:")][-VOIDED_MAX:]
-        self._raw, self._terms = b"", None
-        try:
-            self._keep(b"", None)
-        except OSError as error:
-            # Disarmed in memory; if we crash before it is on disk, the old one comes back.
-            log.error("the file of the standing warrant cannot be written: %s", error.strerror)
+        self._void(subject.removeprefix("disarm:"))
         await self.recorder.record(RowKind.STANDING_WARRANT_DISARMED, warrant_fields(raw, signed))
+
+    def use_up(self, kill_id: str) -> None:
+        """Void the standing warrant, whose kill has begun: there is no second kill in it."""
+        self._void(kill_id)
 
     def disarm_subject(self) -> str:
         """Return what a warrant to disarm is for. Raises NotTrusted when nothing is armed."""
@@ -130,7 +133,7 @@ class Automatic:
         """Say whether it is armed, until when, and what the executor's own samples show."""
         own = None if self.book is None else f"{self.book.drawdown:.6f}"
         try:
-            expires_at_ms = self.authorisation.standing(self._raw).warrant.expires_at_ms if self._raw else 0
+            expires_at_ms = self._armed()[0].warrant.expires_at_ms if self._raw else 0
         except NotTrusted as error:
             return {"is_armed": False, "reason": f"the standing warrant is none any more: {error}", "own_drawdown": own}
         if not expires_at_ms:
@@ -146,20 +149,16 @@ class Automatic:
 
     async def judged(self, condition: Condition, evidence: dict[str, str], *, reason: str) -> AuthorisedKill:
         """Make a kill of a signed request when our own look agrees. Raises NotTrusted saying why it is none."""
-        if not self._raw or self._terms is None:
-            raise NotTrusted(NOT_ARMED)
-        signed = self.authorisation.standing(self._raw)
-        if signed.warrant.subject != self._terms.subject():
-            raise NotTrusted("the standing warrant is for other terms than the settings now say")
+        signed, terms = self._armed()
         own = await self._look(condition, evidence)
-        found = judge(self._terms, condition, own)
+        found = judge(terms, condition, own)
         if not found.holds:
             raise NotTrusted(f"not confirmed: {found.why}")
         order = KillOrder(
             kill_id=kill_id_of(signed.warrant),
             authority=Authority.STANDING_WARRANT,
             reason=f"{condition.value}: {found.why}; {reason}"[:REASON_CHARACTERS_MAX],
-            endings=self._terms.endings,
+            endings=terms.endings,
             is_drill=False,
         )
         return AuthorisedKill(order=order, fields={"confirmed": found.why, **warrant_fields(self._raw, signed)})
@@ -231,6 +230,29 @@ class Automatic:
             if isinstance(rows, list) and any(isinstance(row, dict) and row.get("orderId") == order_id for row in rows):
                 return True
         return False
+
+    def _armed(self) -> tuple[SignedWarrant, Terms]:
+        """Verify what is armed. Raises NotTrusted when it is none, or none any more."""
+        if not self._raw or self._terms is None:
+            raise NotTrusted(NOT_ARMED)
+        signed = self.authorisation.standing(self._raw)
+        if self._is_void(kill_id_of(signed.warrant)):
+            raise NotTrusted(USED)
+        if signed.warrant.subject != self._terms.subject():
+            raise NotTrusted("the standing warrant is for other terms than the settings now say")
+        return signed, self._terms
+
+    def _is_void(self, kill_id: str) -> bool:
+        return kill_id in self._voided or self.is_used(kill_id)
+
+    def _void(self, kill_id: str) -> None:
+        self._voided = [*self._voided, kill_id][-VOIDED_MAX:]
+        self._raw, self._terms = b"", None
+        try:
+            self._keep(b"", None)
+        except OSError as error:
+            # Void in memory. If we crash before it is on disk, the row of its kill voids it; a disarmed one comes back.
+            log.error("the file of the standing warrant cannot be written: %s", error.strerror)
 
     def _standing_id(self) -> str:
         if not self._raw:

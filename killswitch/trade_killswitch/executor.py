@@ -28,7 +28,7 @@ from trade_killswitch.authorisation import Authorisation
 from trade_killswitch.authorised import AUDIENCE
 from trade_killswitch.automatic import Automatic
 from trade_killswitch.drill_watch import DrillWatch
-from trade_killswitch.kill_order import REASON_CHARACTERS_MAX, kill_subject
+from trade_killswitch.kill_order import REASON_CHARACTERS_MAX, KillRefused, kill_subject
 from trade_killswitch.kill_report import printed
 from trade_killswitch.kill_steps import Parts
 from trade_killswitch.kill_words import kill_words
@@ -75,7 +75,7 @@ class Executor:
         self._sweeper = parts.sweeper
         self._secret_names = () if parts.secrets is None else tuple(parts.secrets.names)
         self._killer = Killer(parts=parts, outbox=outbox, metrics=metrics)
-        authorisation.is_known = self._killer.is_known
+        authorisation.is_known = automatic.is_used = self._killer.is_known
         self._kill_requests: dict[str, str] = {}
 
     async def start(self) -> None:
@@ -204,20 +204,31 @@ class Executor:
         return KillRequest.model_validate(content)
 
     async def ask_for_kill(self, request: KillRequest, *, by: str, is_signed: bool) -> dict[str, Any]:
-        """Take a request to kill without a touch: kill when it is armed for and confirmed, else sweep and call."""
+        """Take a request to kill without a touch: kill when it is armed for and confirmed, else sweep and call.
+
+        What joins a kill that is over, or waits since long ago, is no kill either.
+        """
         why = "the request is not signed by the watchdog"
         if is_signed:
+            if going_on := self._killer.just_begun:
+                return {"kill": "joined", "kill_id": going_on}
             try:
-                authorised = await self._automatic.judged(
-                    Condition(request.condition), dict(request.evidence), reason=request.reason
-                )
-            except NotTrusted as error:
+                return await self._kill_as_armed(request, by=by)
+            except (NotTrusted, KillRefused) as error:
                 why = str(error)
-            else:
-                await self._judge(request, authorised.fields["confirmed"], holds=True)
-                begun = self._killer.begin(authorised.order, authorisation=authorised.fields, by=by)
-                return {"kill": "begun" if begun.is_new else "joined", "kill_id": begun.kill_id}
         return await self._fall_back(request, why, by=by)
+
+    async def _kill_as_armed(self, request: KillRequest, *, by: str) -> dict[str, Any]:
+        authorised = await self._automatic.judged(
+            Condition(request.condition), dict(request.evidence), reason=request.reason
+        )
+        await self._judge(request, authorised.fields["confirmed"], holds=True)
+        begun = self._killer.begin(authorised.order, authorisation=authorised.fields, by=by)
+        if begun.is_new:
+            self._automatic.use_up(begun.kill_id)
+        elif not self._killer.is_running:
+            raise KillRefused(f"kill {begun.kill_id} is over already")
+        return {"kill": "begun" if begun.is_new else "joined", "kill_id": begun.kill_id}
 
     async def _judge(self, request: KillRequest, why: Value, *, holds: bool) -> None:
         fields: dict[str, Value] = {

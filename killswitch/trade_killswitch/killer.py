@@ -25,7 +25,7 @@ from trade_core.clock import NS_PER_S
 from trade_core.errors import TradeError
 from trade_journal.log.rows import Fields, Row, RowKind
 from trade_journal.writer.writer import JournalWriter
-from trade_killswitch.kill_order import Authority, KillOrder, KillRefused, joins, order_of
+from trade_killswitch.kill_order import JOIN_WITHIN_S, Authority, KillOrder, KillRefused, joins, order_of
 from trade_killswitch.kill_report import report, report_fields, sentence, unfinished
 from trade_killswitch.kill_steps import KillMemory, KillSteps, Parts
 from trade_killswitch.metrics import ExecutorMetrics
@@ -99,6 +99,15 @@ class Killer:
         """Tell whether a kill goes on."""
         return self._running is not None and not self._running.done()
 
+    @property
+    def just_begun(self) -> str:
+        """Name the kill, no drill, that goes on and began less than a minute ago with nothing done; else empty."""
+        kill = self._kill
+        if kill is None or not self.is_running or kill.order.is_drill:
+            return ""
+        age_s = self._fresh_age_s(kill)
+        return "" if age_s is None or age_s >= JOIN_WITHIN_S else kill.order.kill_id
+
     def is_known(self, kill_id: str) -> bool:
         """Tell whether this kill was ordered before, as far as the journal and this run know."""
         return kill_id in self._ordered
@@ -133,9 +142,11 @@ class Killer:
             return False
         if self.is_known(order.kill_id):
             return True  # an order that another one took the place of, sent once more
+        return joins(order, kill.order, age_s=self._fresh_age_s(kill))
+
+    def _fresh_age_s(self, kill: _Kill) -> float | None:
         since_ns = kill.fresh_since_ns
-        age_s = None if since_ns is None else (self._clock.monotonic_ns() - since_ns) / NS_PER_S
-        return joins(order, kill.order, age_s=age_s)
+        return None if since_ns is None else (self._clock.monotonic_ns() - since_ns) / NS_PER_S
 
     def take_up_again(self) -> str:
         """Try again at once what of the last kill has not succeeded; gives its id. Raises KillRefused without one."""

@@ -198,6 +198,37 @@ async def test_disarming_takes_a_touch_and_is_final_for_that_warrant(world: Worl
         assert again.status()["is_armed"] is True
 
 
+@pytest.mark.parametrize("is_file_kept", [False, True])
+async def test_warrant_whose_kill_began_is_none_any_more_nor_after_a_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_file_kept: bool
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    world.keys.append("stranger")
+    async with world.automatic() as automatic:
+        raw = arming(automatic)
+        await automatic.arm(raw)
+        used = (await automatic.judged(Condition.ROGUE_KEY, {}, reason="x")).order.kill_id
+        with monkeypatch.context() as patched:
+            if not is_file_kept:
+                patched.setattr("trade_killswitch.automatic.write_secret_file", full)
+            automatic.use_up(used)
+        assert automatic.status()["is_armed"] is False
+        with pytest.raises(NotTrusted, match="no standing warrant"):
+            await automatic.judged(Condition.ROGUE_KEY, {}, reason="x")
+    async with world.automatic() as again:
+        # Its file, or the row of its kill: either is enough.
+        again.is_used = lambda kill_id: not is_file_kept and kill_id == used
+        assert again.status()["is_armed"] is False
+        with pytest.raises(NotTrusted):
+            await again.judged(Condition.ROGUE_KEY, {}, reason="x")
+        with pytest.raises(NotTrusted):
+            await again.arm(raw)
+        await again.arm(arming(again, nonce="n2"))
+        assert again.status()["is_armed"] is True
+
+
 async def test_lapsed_warrant_kills_nobody_and_people_are_told_before(world: World) -> None:
     async with world.automatic() as automatic:
         await automatic.arm(arming(automatic))
