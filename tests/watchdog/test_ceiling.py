@@ -137,6 +137,9 @@ def test_equity_must_be_above_zero(equity: str, finding: Finding) -> None:
     [
         ("1", "0", Finding.UNPRICED),
         ("-1", "0", Finding.UNPRICED),
+        ("1", "-0.001", Finding.CONTRADICTORY),
+        ("-1", "0.001", Finding.CONTRADICTORY),
+        ("-1", "-0.001", Finding.GOOD),
         ("0", "0", Finding.GOOD),
         ("0.000001", "0.001", Finding.GOOD),
     ],

@@ -10,6 +10,7 @@ from trade_journal.errors import JournalError
 from trade_journal.log.rows import Row, RowKind, leaf_hash, row_bytes
 from trade_journal.log.verify import StoredRow
 from trade_watchdog import intent_feed
+from trade_watchdog.audit.reconciliation import JournaledFills
 from trade_watchdog.intent_feed import IntentFeed
 
 
@@ -129,8 +130,19 @@ def test_fills_are_the_most_that_each_tag_has_filled(monkeypatch: pytest.MonkeyP
         fill(3, "T1", "2.5"),
         fill(4, "T2", "1", kind=RowKind.DISASTER_STOP_FILLED),
     )
-    assert intent_feed.fills_since(copy, 0) == {"T0": 9, "T1": Decimal("2.5"), "T2": 1}
-    assert intent_feed.fills_since(copy, 3_500_000) == {"T1": Decimal("2.5"), "T2": 1}
+    late = {"T1": filled("2.5", 3), "T2": filled("1", 4)}
+    assert intent_feed.fills_since(copy, 0) == {"T0": filled("9", 0), **late}
+    assert intent_feed.fills_since(copy, 3_500_000) == late
+
+
+def filled(amount: str, at_ms: int) -> JournaledFills:
+    return JournaledFills(filled=Decimal(amount), at_ms=at_ms)
+
+
+def test_fill_is_of_the_moment_at_which_all_of_it_was_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intent_feed, "READ_ROWS_MAX", 2)
+    copy = Copy(fill(0, "T0", "1"), fill(1, "T0", "3"), fill(2, "T0", "3"), fill(3, "T0", "2"), fill(4, "T0", "3"))
+    assert intent_feed.fills_since(copy, 0) == {"T0": filled("3", 1)}
 
 
 def test_fills_of_a_copy_that_cannot_be_read_are_an_error() -> None:

@@ -47,7 +47,7 @@ class Exchange:
 
 
 async def test_whole_account_is_read() -> None:
-    standing = await read_posture(Exchange(), without=frozenset())
+    standing = await read_posture(Exchange(), adopted={})
     assert standing.coins == {"USDT": Decimal(5)}
     posture = standing.posture
     assert [(seen.category, seen.symbol, seen.size) for seen in posture.positions] == [
@@ -61,7 +61,8 @@ async def test_whole_account_is_read() -> None:
 
 
 async def test_positions_of_the_baseline_are_left_out_of_the_posture() -> None:
-    standing = await read_posture(Exchange(), without=frozenset({"BTCUSDT", "BTCPERP", "BTCUSD"}))
+    whole, less = Decimal(1), Decimal(2)
+    standing = await read_posture(Exchange(), adopted={"BTCUSDT": whole, "BTCPERP": less, "BTCUSD": whole})
     assert [seen.symbol for seen in standing.posture.positions] == ["XRPUSDT"]
     assert standing.sizes == {"BTCUSDT": Decimal(1), "XRPUSDT": Decimal(1), "BTCPERP": Decimal(1)}
 
@@ -70,4 +71,22 @@ async def test_positions_without_end_are_refused() -> None:
     exchange = Exchange()
     exchange.is_endless = True
     with pytest.raises(ExchangeAnswerInvalid, match="pages of positions"):
-        await read_posture(exchange, without=frozenset())
+        await read_posture(exchange, adopted={})
+
+
+@pytest.mark.parametrize(("was", "left"), [("0.4", "0.6"), ("-0.4", "1"), ("0", "1")])
+async def test_what_was_added_to_a_position_of_the_baseline_is_in_the_posture(was: str, left: str) -> None:
+    standing = await read_posture(Exchange(), adopted={"XRPUSDT": Decimal(was)})
+    assert [seen.size for seen in standing.posture.positions if seen.symbol == "XRPUSDT"] == [Decimal(left)]
+    assert standing.sizes["XRPUSDT"] == 1
+
+
+async def test_what_is_left_of_a_short_position_of_the_baseline_is_short() -> None:
+    class Short(Exchange):
+        async def positions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+            page = await super().positions(parameters)
+            return {**page, "list": [{**entry, "side": "Sell"} for entry in page["list"]]}
+
+    standing = await read_posture(Short(), adopted={"XRPUSDT": Decimal("-0.4"), "BTCUSDT": Decimal(1)})
+    sizes = {seen.symbol: seen.size for seen in standing.posture.positions}
+    assert (sizes["XRPUSDT"], sizes["BTCUSDT"]) == (Decimal("-0.6"), Decimal(-1))

@@ -232,9 +232,9 @@ class Auditor:
         """Read how the account stands, and count the limits again."""
         began_ns = self.clock.monotonic_ns()
         baseline = self.audit.baseline
-        without = frozenset(position.symbol for position in baseline.positions)
+        adopted = {position.symbol: position.size for position in baseline.positions}
         try:
-            standing = await read_posture(self.posture, without=without)
+            standing = await read_posture(self.posture, adopted=adopted)
         except TradeError as error:
             if str(error) != self.state.posture_detail:
                 _log.warning("how the account stands cannot be read: %s", error)
@@ -264,6 +264,7 @@ class Auditor:
             positions=standing.posture.positions,
             coins=standing.coins,
             prices=self.prices(),
+            adopted={holding.coin: holding.amount for holding in self.audit.baseline.holdings},
         )
         found = examine_limits(exposed, limits)
         names = [(finding.alarm, finding.name) for finding in found]

@@ -117,6 +117,8 @@ def examine(sample: EquitySample, *, previous: EquitySample | None) -> Finding:
         return Finding.NOT_POSITIVE
     if any(coin.equity != 0 and coin.value_usdt == 0 for coin in sample.coins):
         return Finding.UNPRICED
+    if any(coin.equity * coin.value_usdt < 0 for coin in sample.coins):
+        return Finding.CONTRADICTORY  # a price below zero: what differs could add up to nothing
     total = sum((coin.value_usdt for coin in sample.coins), Decimal(0))
     if abs(total - sample.equity_usdt) > sample.equity_usdt * SUM_DIFFERENCE_MAX:
         return Finding.CONTRADICTORY

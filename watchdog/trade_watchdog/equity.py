@@ -202,7 +202,7 @@ def _is_dust(differences: Mapping[str, Decimal], prices: Mapping[str, Decimal]) 
     differing = {coin: amount for coin, amount in differences.items() if amount}
     if any(coin not in prices for coin in differing):
         return False
-    return sum((abs(amount) * prices[coin] for coin, amount in differing.items()), _ZERO) <= DUST_USDT
+    return sum((abs(amount * prices[coin]) for coin, amount in differing.items()), _ZERO) <= DUST_USDT
 
 
 def _worth(differences: Mapping[str, Decimal], prices: Mapping[str, Decimal]) -> Decimal:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from typing import Final, Protocol
 
 from trade_core.clock import NS_PER_MS
@@ -21,6 +20,7 @@ from trade_journal.errors import JournalError
 from trade_journal.log.rows import Fields, RowKind, parse_row
 from trade_journal.log.verify import StoredRow
 from trade_watchdog.audit.journaled import INTENT_KINDS, JournaledOrders
+from trade_watchdog.audit.reconciliation import JournaledFills
 
 READ_ROWS_MAX: Final = 1000
 LOAD_ROWS_MAX: Final = 500_000
@@ -119,9 +119,9 @@ class IntentFeed:
         return wanted.pop(str(row.fields.get("tag")).encode(), None) is not None
 
 
-def fills_since(copy: CopyReading, since_ns: int) -> dict[str, Decimal]:
-    """Read how much each tag has filled in all, from the rows of the copy since a time, UTC. Raises JournalError."""
-    filled: dict[str, Decimal] = {}
+def fills_since(copy: CopyReading, since_ns: int) -> dict[str, JournaledFills]:
+    """Read what each tag has filled, from the rows of the copy since a time, UTC. Raises JournalError."""
+    found: dict[str, JournaledFills] = {}
     end = copy.size()
     while end:
         begin = max(0, end - READ_ROWS_MAX)
@@ -130,11 +130,13 @@ def fills_since(copy: CopyReading, since_ns: int) -> dict[str, Decimal]:
             raise JournalError(f"rows {begin} to {end} of the copy are not there")
         for row in (parse_row(stored.body) for stored in page if any(mark in stored.body for mark in _FILL_MARKS)):
             tag, total = str(row.fields["tag"]), parse_decimal(str(row.fields["filled"]))
-            filled[tag] = max(filled.get(tag, total), total)
+            known, at_ms = found.get(tag), row.at_ns // NS_PER_MS
+            if known is None or (-total, at_ms) < (-known.filled, known.at_ms):  # when all of it was told first
+                found[tag] = JournaledFills(filled=total, at_ms=at_ms)
         if parse_row(page[0].body).at_ns < since_ns:
             break
         end = begin
-    return filled
+    return found
 
 
 def _pages(copy: CopyReading, begin: int, end: int) -> Iterator[list[StoredRow]]:

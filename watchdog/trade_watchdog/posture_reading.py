@@ -6,7 +6,7 @@ A reading is whole or it is none. It is the exchange's word alone, nothing of th
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
@@ -53,18 +53,30 @@ class Standing:
     sizes: Mapping[str, Decimal]
 
 
-async def read_posture(reading: PostureReading, *, without: frozenset[str]) -> Standing:
-    """Read how the account stands, its posture without the positions of these symbols. Raises as the reading does."""
+async def read_posture(reading: PostureReading, *, adopted: Mapping[str, Decimal]) -> Standing:
+    """Read how the account stands; the posture leaves out what is left of adopted positions, by symbol and size.
+
+    What has been added to one since, or turned it, is in the posture. Raises as the reading does.
+    """
     positions = [position async for position in _positions(reading)]
     wallet = await reading.wallet()
     posture = Posture(
-        positions=tuple(position for position in positions if position.symbol not in without),
+        positions=tuple(more for position in positions if (more := _beyond(position, adopted)).size),
         margin_mode=margin_mode(await reading.account_settings()),
         borrowed=borrowed_coins(wallet),
         algorithms=tuple(await _algorithms(reading)),
     )
     sizes = {position.symbol: position.size for position in positions if position.category == "linear"}
     return Standing(posture=posture, coins=held_coins(wallet), sizes=sizes)
+
+
+def _beyond(position: SeenPosition, adopted: Mapping[str, Decimal]) -> SeenPosition:
+    """Take off what was there before; nothing is left of a position that has only become smaller."""
+    was = adopted.get(position.symbol, Decimal(0))
+    if was * position.size <= 0:
+        return position
+    more = max(abs(position.size) - abs(was), Decimal(0))
+    return replace(position, size=more.copy_sign(position.size))
 
 
 async def _positions(reading: PostureReading) -> AsyncIterator[SeenPosition]:

@@ -14,7 +14,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -25,6 +24,7 @@ from trade_journal.errors import JournalUnavailable
 from trade_watchdog.audit.listing import seen_execution, stated_trade
 from trade_watchdog.audit.reconciliation import (
     DAY_MS,
+    JournaledFills,
     Reconciliation,
     StatementTrade,
     begin_ms,
@@ -178,6 +178,6 @@ async def _all(read: Callable[[Mapping[str, Any]], Any], window: Mapping[str, An
     raise ExchangeAnswerInvalid(f"more than {PAGES_MAX} pages of one day")
 
 
-def _fills(copy: CopyReading, since_ns: int) -> Mapping[str, Decimal]:
+def _fills(copy: CopyReading, since_ns: int) -> Mapping[str, JournaledFills]:
     with contextlib.closing(copy):
         return fills_since(copy, since_ns)

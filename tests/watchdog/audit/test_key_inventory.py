@@ -87,11 +87,30 @@ def test_reading_key_with_wallet_permissions_is_widened() -> None:
     ]
 
 
-@pytest.mark.parametrize("addresses", [set(), {"*"}, {"0.0.0.0"}, {"::/0"}, {"192.0.2.7", "0.0.0.0/0"}])
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        set(),
+        {"*"},
+        {"0.0.0.0"},
+        {"::"},
+        {"::/0"},
+        {"192.0.2.7", "0.0.0.0/0"},
+        {"0.0.0.0/1", "128.0.0.0/1"},
+        {"192.0.2.0/23"},
+        {"2001:db8::/119"},
+        {"somewhere"},
+    ],
+)
 def test_trading_key_for_any_address_is_unbound(addresses: set[str]) -> None:
     assert found(replace(ORDER, addresses=frozenset(addresses))) == [
         KeyFinding(alarm=KeyAlarm.UNBOUND, key="ord1", detail="the order key works from any address")
     ]
+
+
+@pytest.mark.parametrize("addresses", [{"192.0.2.0/24"}, {"192.0.2.7", "2001:db8::1"}, {"2001:db8::/120"}])
+def test_trading_key_for_a_few_addresses_is_bound(addresses: set[str]) -> None:
+    assert found(replace(ORDER, addresses=frozenset(addresses))) == []
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def exposed(*orders: SeenOrder, positions: tuple[SeenPosition, ...] = (), **coin
         positions=positions,
         coins={coin: Decimal(amount) for coin, amount in coins.items()},
         prices={"ETH": Decimal(100), "BTC": Decimal(100)},
+        adopted={},
     )
 
 
@@ -204,10 +205,57 @@ def test_coin_that_is_not_traded_is_not_measured() -> None:
     assert alarms(exposed(order(category="spot", quantity="1"), DOGE="9000")) == []
 
 
-def test_exposure_that_no_order_would_add_to_is_the_markets() -> None:
-    assert alarms(exposed(positions=(position("99"),), ETH="99")) == []
-    other = exposed(order(category="spot", quantity="0.1"), positions=(position("99"),))
+def test_exposure_that_no_order_would_add_to_is_the_markets_up_to_twice_the_limit() -> None:
+    assert alarms(exposed(positions=(position("20"),))) == []
+    assert alarms(exposed(positions=(position("-20"),))) == []
+    assert alarms(exposed(ETH="10")) == []
+    other = exposed(order(category="spot", quantity="0.1"), positions=(position("20"),))
     assert [alarm for alarm, _ in alarms(other)] == [LimitAlarm.GROSS_EXPOSURE]
+
+
+def test_what_is_held_is_told_beyond_twice_the_limit_though_no_order_works() -> None:
+    for size in ("20.1", "-20.1"):
+        held = exposed(positions=(position(size),))
+        assert alarms(held) == [(LimitAlarm.SYMBOL_EXPOSURE, "2010 USDT of 1000 USDT is held on linear BTCUSDT")]
+    assert alarms(exposed(ETH="10.1")) == [
+        (LimitAlarm.SYMBOL_EXPOSURE, "1010 USDT of 500 USDT is held on spot ETHUSDT")
+    ]
+    in_all = exposed(positions=(position("15"),), ETH="9.1")
+    assert alarms(in_all) == [(LimitAlarm.GROSS_EXPOSURE, "2410 USDT of 1200 USDT is held in all")]
+    assert alarms(exposed(positions=(position("15"),), ETH="9")) == []
+
+
+def test_what_is_held_is_told_on_one_symbol_while_an_order_works_on_another() -> None:
+    found = alarms(exposed(order(category="spot", quantity="0.1"), positions=(position("20.1"),)))
+    assert [alarm for alarm, _ in found] == [LimitAlarm.SYMBOL_EXPOSURE, LimitAlarm.GROSS_EXPOSURE]
+
+
+def test_coin_that_was_there_before_is_not_told() -> None:
+    adopted = {"ETH": Decimal(90)}
+    assert alarms(replace(exposed(ETH="100"), adopted=adopted)) == []
+    assert alarms(replace(exposed(ETH="80"), adopted=adopted)) == []
+    assert [alarm for alarm, _ in alarms(replace(exposed(ETH="100.1"), adopted=adopted))] == [
+        LimitAlarm.SYMBOL_EXPOSURE
+    ]
+    assert alarms(replace(exposed(ETH="100"), prices={})) == []
+
+
+@pytest.mark.parametrize(
+    ("price", "trigger", "told"),
+    [("0", "101", "404"), ("99", "101", "404"), ("101", "99", "404"), ("0", None, "400.4")],
+)
+def test_order_without_a_price_is_measured_at_its_trigger_or_at_what_its_coin_is_worth(
+    price: str, trigger: str | None, told: str
+) -> None:
+    quantity = "4" if trigger else "4.004"
+    waiting = order(quantity=quantity, price=price, trigger_price=None if trigger is None else Decimal(trigger))
+    assert alarms(exposed(waiting)) == [(LimitAlarm.ORDER_NOTIONAL, f"{told} USDT of 400 USDT an order")]
+
+
+def test_exposure_of_orders_without_a_price_is_measured_at_their_triggers() -> None:
+    waiting = order(quantity="4", price="0", trigger_price=Decimal(100))
+    found = alarms(exposed(waiting, replace(waiting, order_id="o-2"), replace(waiting, order_id="o-3")))
+    assert (LimitAlarm.SYMBOL_EXPOSURE, "1200 USDT of 1000 USDT on linear BTCUSDT") in found
 
 
 def test_gross_exposure_is_the_sum_and_is_told_beyond_the_gap() -> None:

@@ -10,6 +10,7 @@ import pytest
 from trade_watchdog.audit.reconciliation import (
     DAY_MS,
     DIFFERENCES_SHOWN,
+    JournaledFills,
     Reconciliation,
     StatementTrade,
     begin_ms,
@@ -47,6 +48,10 @@ def stated(number: int, *, order: int = 1, at_ms: int = BEGIN) -> StatementTrade
     return StatementTrade(trade_id=f"e-{number}", order_id=f"o-{order}", at_ms=at_ms)
 
 
+def filled_to(amount: Decimal, *, at_ms: int = BEGIN - 1) -> JournaledFills:
+    return JournaledFills(filled=amount, at_ms=at_ms)
+
+
 def test_days_begin_at_midnight_utc_and_follow_each_other() -> None:
     assert BEGIN == 1_795_564_800_000
     assert (day_of(BEGIN), day_of(BEGIN - 1), day_of(BEGIN + DAY_MS)) == (DAY, "2026-11-24", "2026-11-26")
@@ -59,7 +64,7 @@ def test_three_that_agree_differ_in_nothing() -> None:
         day=DAY,
         executions=[execution(1), execution(2, quantity="0.5"), execution(3, order=2, at_ms=BEGIN + DAY_MS - 1)],
         statement=[stated(1), stated(1), stated(2), stated(3, order=2)],
-        journaled={"T-1": Decimal("1.5"), "T-2": Decimal(1), "T-9": Decimal(7)},
+        journaled={"T-1": filled_to(Decimal("1.5")), "T-2": filled_to(Decimal(1)), "T-9": filled_to(Decimal(7))},
     )
     assert found == Reconciliation(
         day=DAY, executions=3, statement_trades=3, orders=2, orders_of_others=0, differing=0, differences=()
@@ -81,21 +86,27 @@ def test_what_is_beside_the_day_is_not_of_it_but_counts_for_its_orders() -> None
             execution(4, order=2, at_ms=BEGIN + DAY_MS),
         ],
         statement=[stated(1, at_ms=BEGIN - 1), stated(2), stated(3, at_ms=BEGIN + DAY_MS)],
-        journaled={"T-1": Decimal(3), "T-2": Decimal(55)},
+        journaled={"T-1": filled_to(Decimal(3)), "T-2": filled_to(Decimal(55))},
     )
     assert (found.executions, found.statement_trades, found.orders, found.differing) == (1, 1, 1, 0)
 
 
 def test_funding_is_no_trade() -> None:
     found = reconcile(
-        day=DAY, executions=[execution(1, execution_type="Funding")], statement=[], journaled={"T-1": Decimal(1)}
+        day=DAY,
+        executions=[execution(1, execution_type="Funding")],
+        statement=[],
+        journaled={"T-1": filled_to(Decimal(1))},
     )
     assert (found.executions, found.differing) == (0, 0)
 
 
 def test_execution_that_is_listed_twice_is_one() -> None:
     found = reconcile(
-        day=DAY, executions=[execution(1), execution(1)], statement=[stated(1)], journaled={"T-1": Decimal(1)}
+        day=DAY,
+        executions=[execution(1), execution(1)],
+        statement=[stated(1)],
+        journaled={"T-1": filled_to(Decimal(1))},
     )
     assert (found.executions, found.differing) == (1, 0)
 
@@ -115,13 +126,15 @@ def test_execution_that_is_listed_twice_is_one() -> None:
 def test_statement_that_says_another_number_is_named(
     executions: list[SeenExecution], statement: list[StatementTrade], words: str
 ) -> None:
-    found = reconcile(day=DAY, executions=executions, statement=statement, journaled={"T-1": Decimal(1)})
+    found = reconcile(day=DAY, executions=executions, statement=statement, journaled={"T-1": filled_to(Decimal(1))})
     assert found.differences == (words,)
 
 
 @pytest.mark.parametrize("filled", ["0", "0.9", "1.1"])
 def test_journal_that_says_another_amount_is_named(filled: str) -> None:
-    found = reconcile(day=DAY, executions=[execution(1)], statement=[stated(1)], journaled={"T-1": Decimal(filled)})
+    found = reconcile(
+        day=DAY, executions=[execution(1)], statement=[stated(1)], journaled={"T-1": filled_to(Decimal(filled))}
+    )
     assert found.differences == (f"tag T-1: 1 in the drop copy, {filled} in the journal",)
 
 
@@ -130,7 +143,7 @@ def test_order_that_the_journal_does_not_know_is_counted_apart() -> None:
         day=DAY,
         executions=[execution(1), execution(2), execution(3, order=2)],
         statement=[stated(1), stated(2), stated(3, order=2)],
-        journaled={"T-2": Decimal(1)},
+        journaled={"T-2": filled_to(Decimal(1))},
     )
     assert (found.orders, found.orders_of_others, found.differing) == (1, 1, 0)
 
@@ -140,3 +153,12 @@ def test_differences_are_counted_in_full_and_shown_in_part() -> None:
     found = reconcile(day=DAY, executions=executions, statement=[], journaled={})
     assert (found.differing, len(found.differences)) == (DIFFERENCES_SHOWN + 5, DIFFERENCES_SHOWN)
     assert DIFFERENCES_SHOWN == 20
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "is_told"), [(BEGIN - 1, False), (BEGIN, True), (BEGIN + DAY_MS - 1, True), (BEGIN + DAY_MS, False)]
+)
+def test_fill_of_the_day_that_the_exchange_does_not_list_is_named(at_ms: int, is_told: bool) -> None:
+    found = reconcile(day=DAY, executions=[], statement=[], journaled={"T-1": filled_to(Decimal(2), at_ms=at_ms)})
+    assert (found.orders, found.differing) == (int(is_told), int(is_told))
+    assert found.differences == (("tag T-1: 0 in the drop copy, 2 in the journal",) if is_told else ())

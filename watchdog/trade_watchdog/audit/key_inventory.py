@@ -2,7 +2,8 @@
 
 Guarantees
 - A key that nobody expects is ROGUE, whatever it may do: a key that only reads today is widened tomorrow.
-- An expected key that may do more than its role allows is WIDENED, and one that can trade from any address UNBOUND.
+- An expected key that may do more than its role allows is WIDENED, and one that can trade from any address, or from
+  more than ADDRESSES_MAX at once, UNBOUND.
 - A list that cannot be read as one raises no alarm and clears none: it is the reader's error.
 
 It does not see the master's own keys: nobody can list those.
@@ -14,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
+from ipaddress import ip_network
 from typing import Final
 
 WARN_AT_DAYS: Final = (1, 3, 7, 14)
-ANY_ADDRESS: Final = frozenset({"*", "0.0.0.0", "0.0.0.0/0", "::/0"})  # noqa: S104 - what an unbound key shows, not a bind
+ADDRESSES_MAX: Final = 256
+"""The widest network that a key may be bound to: a provider's small block. Half of the internet is no binding."""
 
 
 @unique
@@ -96,10 +99,19 @@ def _key_findings(key: ListedKey, role: KeyRole | None) -> Iterable[KeyFinding]:
     if excess:
         detail = f"the {role.value} key may more than it needs: {excess}"
         yield KeyFinding(alarm=KeyAlarm.WIDENED, key=key.key, detail=detail)
-    if not key.is_read_only and (not key.addresses or key.addresses & ANY_ADDRESS):
+    if not key.is_read_only and not (key.addresses and all(map(_is_narrow, key.addresses))):
         yield KeyFinding(alarm=KeyAlarm.UNBOUND, key=key.key, detail=f"the {role.value} key works from any address")
     if key.days_left is not None:
         yield from _ending(key.key, role, key.days_left)
+
+
+def _is_narrow(address: str) -> bool:
+    """Tell whether an entry of a key's list is one address or a small network; what cannot be read is neither."""
+    try:
+        network = ip_network(address, strict=False)
+    except ValueError:
+        return False
+    return network.num_addresses <= ADDRESSES_MAX and not network.network_address.is_unspecified
 
 
 def _ending(key: str, role: KeyRole, days_left: int) -> Iterable[KeyFinding]:

@@ -1,9 +1,12 @@
 """Is more on the account than the policy allows? Computed again without any code of the gateway. Pure.
 
 Guarantees
-- Working orders are measured at their own prices, as they were when they were let through: a breach is a breach.
-- Exposure is measured at prices of now, where an order would still add to it. It may stand above its limit because the
-  market moved, so that only what is beyond the limit by more than the policy's own stress gap is told.
+- Working orders are measured at their own prices, as they were when they were let through: a breach is a breach. One
+  without a price is measured at its trigger, or at what its coin is worth.
+- Exposure is measured at prices of now. It may stand above its limit because the market moved, so that, where an order
+  would still add to it, only what is beyond the limit by more than the policy's own stress gap is told.
+- Where no order works any more, what is held is told beyond HELD_FACTOR times the limit: a gateway that is owned may
+  tag and journal an order that fills before anybody looks. What a person brought into the deployment is left out.
 - A policy that cannot be read is told as such, never taken for one without limits.
 
 It counts adding orders only, and of spot every coin that the policy trades, whoever bought it: worst case.
@@ -24,6 +27,8 @@ from trade_watchdog.audit.posture import SeenPosition
 from trade_watchdog.audit.sightings import SeenOrder
 
 ZERO: Final = Decimal(0)
+HELD_FACTOR: Final = 2
+"""A market that doubles what is held is no breach of a limit, and more than that is worth a person's look."""
 _SYMBOL_FIELDS: Final = 4
 _SPOT_QUOTE: Final = "USDT"
 SymbolKey = tuple[str, str]
@@ -48,12 +53,16 @@ class AuditedLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposed:
-    """What the exchange shows: working orders, linear positions, and spot coins with their prices in USDT."""
+    """What the exchange shows: working orders, linear positions, and spot coins with their prices in USDT.
+
+    `adopted` is how much of each coin was there before the deployment began. Positions come without theirs.
+    """
 
     orders: tuple[SeenOrder, ...]
     positions: tuple[SeenPosition, ...]
     coins: Mapping[str, Decimal]
     prices: Mapping[str, Decimal]
+    adopted: Mapping[str, Decimal]
 
 
 @unique
@@ -97,7 +106,7 @@ def examine_limits(exposed: Exposed, limits: AuditedLimits) -> list[LimitFinding
     """List the limits that are exceeded; empty when none is."""
     adding = [order for order in exposed.orders if _adds(order)]
     return [
-        *(finding for order in adding for finding in _order(order, limits)),
+        *(finding for order in adding for finding in _order(order, exposed, limits)),
         *_open_orders(adding, limits),
         *_exposure(exposed, adding, limits),
     ]
@@ -125,11 +134,16 @@ def _left(order: SeenOrder) -> Decimal:
     return order.quantity - order.filled
 
 
-def _order(order: SeenOrder, limits: AuditedLimits) -> Iterable[LimitFinding]:
+def _price(order: SeenOrder, exposed: Exposed) -> Decimal:
+    price = max(order.price, order.trigger_price or ZERO)
+    return price or exposed.prices.get(order.symbol.removesuffix(_SPOT_QUOTE), ZERO)
+
+
+def _order(order: SeenOrder, exposed: Exposed, limits: AuditedLimits) -> Iterable[LimitFinding]:
     if (order.category, order.symbol) not in limits.per_symbol:
         detail = f"the policy does not trade {order.category} {order.symbol}"
         yield LimitFinding(alarm=LimitAlarm.SYMBOL, name=order.order_id, detail=detail)
-    notional = order.quantity * order.price
+    notional = order.quantity * _price(order, exposed)
     if notional > limits.max_order_notional_usdt:
         detail = f"{_usdt(notional)} of {_usdt(limits.max_order_notional_usdt)} an order"
         yield LimitFinding(alarm=LimitAlarm.ORDER_NOTIONAL, name=order.order_id, detail=detail)
@@ -143,31 +157,50 @@ def _open_orders(adding: list[SeenOrder], limits: AuditedLimits) -> Iterable[Lim
 
 def _exposure(exposed: Exposed, adding: list[SeenOrder], limits: AuditedLimits) -> Iterable[LimitFinding]:
     slack = 1 + limits.stress_gap
-    gross = ZERO
+    gross = all_held = ZERO
     for key, most in limits.per_symbol.items():
         orders = [order for order in adding if (order.category, order.symbol) == key]
-        notional = _notional(key, exposed, orders)
+        notional, held = _notional(key, exposed, orders), _held(key, exposed)
         gross += notional
+        all_held += held
         if orders and notional > most * slack:
-            detail = f"{_usdt(notional)} of {_usdt(most)} on {key[0]} {key[1]}"
-            yield LimitFinding(alarm=LimitAlarm.SYMBOL_EXPOSURE, name=key[1], detail=detail)
+            yield _exceeded(LimitAlarm.SYMBOL_EXPOSURE, key[1], notional, most, f"on {key[0]} {key[1]}")
+        elif held > most * HELD_FACTOR:
+            yield _exceeded(LimitAlarm.SYMBOL_EXPOSURE, key[1], held, most, f"is held on {key[0]} {key[1]}")
     most = limits.max_gross_exposure * limits.allocated_capital_usdt
     if adding and gross > most * slack:
-        yield LimitFinding(alarm=LimitAlarm.GROSS_EXPOSURE, name="", detail=f"{_usdt(gross)} of {_usdt(most)} in all")
+        yield _exceeded(LimitAlarm.GROSS_EXPOSURE, "", gross, most, "in all")
+    elif all_held > most * HELD_FACTOR:
+        yield _exceeded(LimitAlarm.GROSS_EXPOSURE, "", all_held, most, "is held in all")
+
+
+def _exceeded(alarm: LimitAlarm, name: str, found: Decimal, most: Decimal, where: str) -> LimitFinding:
+    return LimitFinding(alarm=alarm, name=name, detail=f"{_usdt(found)} of {_usdt(most)} {where}")
 
 
 def _notional(key: SymbolKey, exposed: Exposed, adding: list[SeenOrder]) -> Decimal:
+    """Value what is held and what would be added to it, the worse way."""
     category, symbol = key
     buys = sum((_left(order) for order in adding if order.side == "Buy"), ZERO)
     sells = sum((_left(order) for order in adding if order.side == "Sell"), ZERO)
+    prices = [_price(order, exposed) for order in adding]
     if category == "spot":
         coin = symbol.removesuffix(_SPOT_QUOTE)
-        price = max((order.price for order in adding), default=ZERO)
-        return (exposed.coins.get(coin, ZERO) + buys) * exposed.prices.get(coin, price)
+        return (exposed.coins.get(coin, ZERO) + buys) * exposed.prices.get(coin, max(prices, default=ZERO))
     held = [position for position in exposed.positions if (position.category, position.symbol) == key]
     size = sum((position.size for position in held), ZERO)
-    marks = [position.mark_price for position in held] or [order.price for order in adding]
+    marks = [position.mark_price for position in held] or prices
     return max(abs(size + buys), abs(size - sells)) * max(marks, default=ZERO)
+
+
+def _held(key: SymbolKey, exposed: Exposed) -> Decimal:
+    """Value what is held now and was not before the deployment began."""
+    category, symbol = key
+    if category != "spot":
+        return _notional(key, exposed, [])
+    coin = symbol.removesuffix(_SPOT_QUOTE)
+    more = exposed.coins.get(coin, ZERO) - exposed.adopted.get(coin, ZERO)
+    return max(more, ZERO) * exposed.prices.get(coin, ZERO)
 
 
 def _usdt(value: Decimal) -> str:

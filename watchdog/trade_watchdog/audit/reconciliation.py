@@ -37,6 +37,14 @@ class StatementTrade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JournaledFills:
+    """How much a tag has filled in all by the journal's rows, and when the last of them was written."""
+
+    filled: Decimal
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
     """What came out: counts, and the differences in words, at most DIFFERENCES_SHOWN of `differing`."""
 
@@ -70,19 +78,20 @@ def reconcile(
     day: str,
     executions: Iterable[SeenExecution],
     statement: Iterable[StatementTrade],
-    journaled: Mapping[str, Decimal],
+    journaled: Mapping[str, JournaledFills],
 ) -> Reconciliation:
     """Hold the three against each other.
 
-    `executions` reach beyond the day on both sides, as far as orders live; `journaled` is how much each tag has filled
-    in all, by the journal's rows.
+    `executions` reach beyond the day on both sides, as far as orders live; `journaled` is what each tag has filled. A
+    tag that filled on the day by the journal alone is compared too: the exchange may be the one that does not tell.
     """
     first_ms = begin_ms(day)
     last_ms = first_ms + DAY_MS
     wide = {seen.execution_id: seen for seen in executions if seen.execution_type != FUNDING}
     of_day = [seen for seen in wide.values() if first_ms <= seen.executed_at_ms < last_ms]
     stated = {trade.trade_id: trade for trade in statement if first_ms <= trade.at_ms < last_ms}
-    tags = sorted({seen.link_id for seen in of_day if seen.link_id in journaled})
+    told = {tag for tag, fills in journaled.items() if first_ms <= fills.at_ms < last_ms}
+    tags = sorted(told | {seen.link_id for seen in of_day if seen.link_id in journaled})
     others = {seen.order_id for seen in of_day if seen.link_id not in journaled}
     found = [*_against_statement(of_day, stated.values()), *_against_journal(tags, wide.values(), journaled)]
     return Reconciliation(
@@ -106,12 +115,15 @@ def _against_statement(of_day: Iterable[SeenExecution], stated: Iterable[Stateme
     ]
 
 
-def _against_journal(tags: Iterable[str], wide: Iterable[SeenExecution], journaled: Mapping[str, Decimal]) -> list[str]:
+def _against_journal(
+    tags: Iterable[str], wide: Iterable[SeenExecution], journaled: Mapping[str, JournaledFills]
+) -> list[str]:
     filled: dict[str, Decimal] = {}
     for seen in wide:
         filled[seen.link_id] = filled.get(seen.link_id, ZERO) + seen.quantity
     return [
-        f"tag {tag}: {format_decimal(filled[tag])} in the drop copy, {format_decimal(journaled[tag])} in the journal"
+        f"tag {tag}: {format_decimal(filled.get(tag, ZERO))} in the drop copy, "
+        f"{format_decimal(journaled[tag].filled)} in the journal"
         for tag in tags
-        if filled[tag] != journaled[tag]
+        if filled.get(tag, ZERO) != journaled[tag].filled
     ]
