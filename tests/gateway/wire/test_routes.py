@@ -155,9 +155,32 @@ def test_match_of_any_changed_path_is_no_route_or_another_listed_one(route: Rout
         b"/v5/strategy/create",
         b"/v5/strategy/some-future-algorithm",
         b"/v5/p2p/order/pay",
+        b"/contract/v3/private/copytrading/wallet/transfer",
+        b"/asset/v3/private/transfer/inter-transfer",
+        b"/asset/v3/private/transfer/sub-member-transfer",
+        b"/asset/v3/private/transfer/transfer-sub-member-save",
+        b"/asset/v3/private/transfer/universal-transfer",
+        b"/asset/v3/private/withdraw/cancel",
+        b"/asset/v3/private/withdraw/create",
+        b"/user/v3/private/create-sub-api",
+        b"/user/v3/private/create-sub-member",
+        b"/user/v3/private/delete-api",
+        b"/user/v3/private/delete-sub-api",
+        b"/user/v3/private/update-api",
+        b"/user/v3/private/update-sub-api",
+        b"/v5/dca/close-bot",
+        b"/v5/dca/create-bot",
+        b"/v5/fcombobot/close",
+        b"/v5/fcombobot/create",
+        b"/v5/fgridbot/close",
+        b"/v5/fgridbot/create",
+        b"/v5/fmartingalebot/close",
+        b"/v5/fmartingalebot/create",
+        b"/v5/grid/close-grid",
+        b"/v5/grid/create-grid",
     ],
 )
-def test_trigger_of_a_money_or_authority_write_is_seen(path: bytes) -> None:
+def test_trigger_of_a_money_authority_or_algorithm_write_is_seen(path: bytes) -> None:
     assert is_trigger(b"POST", path)
     assert not is_trigger(b"GET", path)
 
@@ -172,6 +195,10 @@ def test_trigger_of_a_money_or_authority_write_is_seen(path: bytes) -> None:
         b"/v5/strategy",
         b"/v5/user/query-api",
         b"/v5/p2p/order/info",
+        b"/v5/grid/query-grid-detail",
+        b"/v5/fgridbot/validate",
+        b"/v5/fcombobot/getlimit",
+        b"/user/v3/private/query-api",
         b"/v5/x",
     ],
 )
@@ -181,4 +208,4 @@ def test_trigger_of_other_paths_is_not_seen(path: bytes) -> None:
 
 def test_triggers_and_routes_do_not_meet() -> None:
     assert not TRIGGER_PATHS & {route.path.encode() for route in Route}
-    assert len(TRIGGER_PATHS) == 34
+    assert len(TRIGGER_PATHS) == 57
