@@ -59,6 +59,7 @@ class AccountSync:
         self._categories: list[Category] = []
         self.follow(categories)
         self._executions_read_at_ns: int | None = None
+        self._executions_seen: dict[Category, frozenset[str]] = {}  # by the last reading
         self._wanted = asyncio.Event()
         self._reading = asyncio.Lock()
         self._reading_again = asyncio.Lock()
@@ -181,6 +182,10 @@ class AccountSync:
         if last_ns is not None and now_ns - last_ns < _EXECUTIONS_EVERY_NS and isinstance(self.keeper.trust(), Trusted):
             return
         for category in self._categories:
-            for seen in await ask_executions(self._client, category):
+            # Forgotten first: when more has happened than pages are followed, the next reading begins anew.
+            back_to = self._executions_seen.pop(category, None)
+            executions = await ask_executions(self._client, category, back_to=back_to)
+            for seen in executions.seen:
                 self.keeper.apply(self.keeper.view.read_execution(seen, now_ns=self._clock.monotonic_ns()))
+            self._executions_seen[category] = executions.newest
         self._executions_read_at_ns = now_ns

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+import re
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -71,16 +73,19 @@ class Exchange:
     positions: list[Any] = field(default_factory=list)
     executions: list[Any] = field(default_factory=list)
     instead: dict[str, bytes | None] = field(default_factory=dict)
-    cursor: str = ""
+    pages: dict[str, Callable[[Asked], bytes]] = field(default_factory=dict)
+    cursor: Callable[[], object] = lambda: ""
 
     def answer(self, asked: Asked) -> bytes | None:
         if asked.path in self.instead:
             return self.instead[asked.path]
+        if asked.path in self.pages:
+            return self.pages[asked.path](asked)
         match asked.path:
             case "/v5/order/realtime":
                 tag = asked.parameter("orderLinkId")
                 items = [i for i in self.open_orders if tag is None or i["orderLinkId"] == tag]
-                return envelope({"list": items, "nextPageCursor": self.cursor})
+                return envelope({"list": items, "nextPageCursor": self.cursor()})
             case "/v5/order/history":
                 return envelope(
                     {"list": [i for i in self.history if i["orderLinkId"] == asked.parameter("orderLinkId")]}
@@ -364,9 +369,73 @@ async def test_account_endless_pages_of_orders_are_refused(recorder: Recorder, c
     async with account(recorder, clock) as it:
         it.working()
         it.exchange.open_orders = [shown(f"other{n}") for n in range(50)]
-        it.exchange.cursor = "next"
-        with pytest.raises(ExchangeAnswerInvalid, match="more than 1000 open orders"):
+        pages = itertools.count()
+        it.exchange.cursor = lambda: f"next{next(pages)}"
+        with pytest.raises(ExchangeAnswerInvalid, match="more than 20 pages of open orders"):
             await it.sync.read()
+
+
+@pytest.mark.parametrize("cursor", ["next", "a&limit=1", "a b", 7, ["x"]])
+async def test_account_list_that_goes_on_at_an_odd_place_is_refused(
+    recorder: Recorder, clock: ManualClock, cursor: object
+) -> None:
+    async with account(recorder, clock) as it:
+        it.working()
+        it.exchange.open_orders = [shown("other")]
+        it.exchange.cursor = lambda: cursor  # the same again and again
+        with pytest.raises(ExchangeAnswerInvalid, match="odd place"):
+            await it.sync.read()
+
+
+def paged(pages: list[list[dict[str, Any]]]) -> Callable[[Asked], bytes]:
+    """A list in pages, under cursors with every character that has a meaning in a query."""
+
+    def answer(asked: Asked) -> bytes:
+        sent = re.search(r"&cursor=(.*)$", asked.query)
+        number = 0 if sent is None else int(sent[1].removeprefix("p%3D%2B="))
+        more = f"p%3D+={number + 1}" if number + 1 < len(pages) else ""
+        return envelope({"list": pages[number], "nextPageCursor": more})
+
+    return answer
+
+
+async def test_account_position_on_a_later_page_is_read(recorder: Recorder, clock: ManualClock) -> None:
+    def position(symbol: str) -> dict[str, Any]:
+        return {"symbol": symbol, "side": "Buy", "size": "2", "avgPrice": "1", "positionIdx": 0, "seq": 1}
+
+    async with account(recorder, clock, Category.LINEAR) as it:
+        it.exchange.pages = {"/v5/position/list": paged([[position("ETHUSDT")], [position("BTCUSDT")]])}
+        await it.sync.read()
+        assert it.sync.keeper.view.positions.keys() == {"BTCUSDT", "ETHUSDT"}
+
+
+def executions_asked(it: Account) -> int:
+    return sum(asked.path == "/v5/execution/list" for asked in it.double.asked)
+
+
+async def test_account_executions_are_read_back_to_what_the_last_reading_saw(
+    recorder: Recorder, clock: ManualClock
+) -> None:
+    def execution(number: int, **changed: str) -> dict[str, str]:
+        names = {"execId": f"e{number}", "execType": "Trade", "symbol": "BTCUSDT", "orderId": "x1", "orderLinkId": "T1"}
+        return {**names, "execQty": "0.001", "execPrice": "30000", **changed}
+
+    async with account(recorder, clock) as it:
+        pages = [[execution(2)], [execution(1)]]
+        it.exchange.pages = {"/v5/execution/list": paged(pages)}
+        await it.sync.read()
+        assert executions_asked(it) == 1  # the first reading takes the newest page
+        clock.advance(11 * NS_PER_S)
+        pages[:] = [[execution(5)], [execution(4, execType="Funding")], [execution(3)], [execution(2)], [execution(1)]]
+        await it.sync.read()
+        assert executions_asked(it) == 1 + 4
+        clock.advance(11 * NS_PER_S)
+        pages[:] = [[execution(number)] for number in range(99, 50, -1)]
+        with pytest.raises(ExchangeAnswerInvalid, match="more than 20 pages of executions"):
+            await it.sync.read()
+        before = executions_asked(it)
+        await it.sync.read()  # it begins anew
+        assert executions_asked(it) == before + 1
 
 
 async def test_account_reading_out_of_turn_begins_after_the_question(recorder: Recorder, clock: ManualClock) -> None:
