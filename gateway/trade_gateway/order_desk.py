@@ -99,6 +99,7 @@ class OrderDesk:
         metrics: Metrics,
         clock: Clock,
         market: Callable[[], MarketFacts],
+        first_price: Callable[[str], Awaitable[None]],
         trading_state: Callable[[], TradingState],
         trimmed_scale: Callable[[], Decimal],
         tag_key: bytes,
@@ -115,6 +116,7 @@ class OrderDesk:
         self._metrics = metrics
         self._clock = clock
         self._market = market
+        self._first_price = first_price
         self._trading_state = trading_state
         self._trimmed_scale = trimmed_scale
         self._tags = TagMaker(key=tag_key, deployment=deployment, account=account_id)
@@ -145,6 +147,9 @@ class OrderDesk:
     async def _create(self, intent: OrderIntent | StopIntent) -> OrderAnswer:
         arrived_at_ns = self._clock.monotonic_ns()
         level = self._account.keeper.count_message()
+        if isinstance(intent, OrderIntent) and claims_reduction(intent):
+            # Right after a restart the market may have gone far from what is known of it.
+            await self._first_price(intent.symbol)
         decision = self._decide(intent, level)
         if isinstance(decision, Refusal) and decision.code in _WORTH_A_SECOND_LOOK and await self._account.read_again():
             # An exit right after a fill: the view may be a moment behind, and an exit must not be trapped by that.

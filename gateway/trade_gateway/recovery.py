@@ -17,9 +17,10 @@ from decimal import Decimal
 from typing import Protocol
 
 from trade_gateway.account.activity import Activity
+from trade_gateway.account.reference_memory import kept_references
 from trade_gateway.ledger import MAX_FINISHED, MAX_OWN_TAGS, OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
-from trade_gateway.policy.facts import base_coin_of
+from trade_gateway.policy.references import KeptReference
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent, TriggerBy
 from trade_journal.log.rows import Fields, Row, RowKind
@@ -39,7 +40,7 @@ class Recovered:
     orders: dict[str, TrackedOrder] = field(default_factory=dict)
     ended: OrderedDict[str, TrackedOrder] = field(default_factory=OrderedDict)
     fills_owed: dict[str, Decimal] = field(default_factory=dict)  # of orders that ended: what they filled altogether
-    references: dict[str, Decimal] = field(default_factory=dict)  # the last one of each coin
+    references: dict[str, KeptReference] = field(default_factory=dict)  # the last one of each coin
     own_tags: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_OWN_TAGS))
     latch: TradingState = TradingState.ACTIVE
     latch_reason: str = ""
@@ -100,9 +101,6 @@ def _apply(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> None:
             recovered.orders[order.tag] = order
             if order.is_gateways:
                 recovered.own_tags.append(order.tag)
-            if order.reference_price is not None and not order.is_stop:
-                # A stop is measured against its own trigger, which is no reference of anything.
-                recovered.references[base_coin_of(order.intent.symbol)] = order.reference_price
         case (
             RowKind.ORDER_OUTCOME
             | RowKind.ORDER_RESOLVED
@@ -112,6 +110,8 @@ def _apply(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> None:
             _apply_outcome(recovered, row.fields)
         case RowKind.ORDER_FILLED | RowKind.DISASTER_STOP_FILLED:
             _apply_fill(recovered, row.fields)
+        case RowKind.REFERENCE_KEPT:
+            recovered.references |= kept_references(row.fields)
         case RowKind.STATE_CHANGED if row.fields.get("holder") == LATCH_HOLDER:
             _apply_latch(recovered, row, is_release)
         case RowKind.LOG_SUCCEEDED:

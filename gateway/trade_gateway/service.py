@@ -29,6 +29,7 @@ from trade_gateway.account.activity import Activity, ActivityLimits
 from trade_gateway.account.keeper import AccountKeeper
 from trade_gateway.account.private_stream import private_stream
 from trade_gateway.account.reference_feed import ReferenceFeed
+from trade_gateway.account.reference_memory import ReferenceMemory
 from trade_gateway.account.resync import AccountSync
 from trade_gateway.announcer import announcing
 from trade_gateway.baseline import Strangers, baseline_rows, shown_baseline, stranger_fields
@@ -145,6 +146,11 @@ class Gateway:
             secret=secret,
             keeper=self._keeper,
         )
+        self._memory = ReferenceMemory(
+            recorder=self.recorder,
+            within=lambda: self._policy.exit_collar / 2,
+            is_writable=lambda: self._journal.is_writable,
+        )
         self._references = ReferenceFeed(
             symbols=policy.symbols,
             client=self._public,
@@ -152,6 +158,7 @@ class Gateway:
             max_age_s=policy.reference_max_age_s,
             max_divergence=policy.reference_max_divergence,
             second_prices=lambda: self.states.lease.second.prices,
+            on_good=self._memory.note,
         )
         self._ticker_stream = self._references.stream(
             exchange_ws_url=settings.exchange_streams, is_simulated=is_simulated
@@ -175,19 +182,19 @@ class Gateway:
             metrics=self.metrics,
             clock=clock,
             market=self._references.facts,
+            first_price=self._references.wait_for_first,
             trading_state=self.states.trading_state,
             trimmed_scale=lambda: self.states.lease.scale,
             tag_key=identity.tag_key,
             deployment=identity.deployment,
             account_id=settings.account,
         )
-        reads = Reads(private=self._private, public=self._public, ledger=self._ledger, budget=budget)
         self.judge = BotJudge(
             virtual_keys=identity.virtual_keys,
             hosts=hosts_of(settings.listen_host),
             policy=policy,
             desk=self._desk,
-            reads=reads,
+            reads=Reads(private=self._private, public=self._public, ledger=self._ledger, budget=budget),
             recorder=self.recorder,
             metrics=self.metrics,
             clock=clock,
@@ -299,6 +306,7 @@ class Gateway:
                 await self.recorder.append_durable(RowKind.BASELINE_TAKEN, fields)
         await self._policies.anchor()
         self._put_in_force(in_force)
+        self._memory.restore(recovered.references)
         self._references.restore(recovered.references)  # of the coins that the policy makes it follow
         for fault in Fault:
             if fault not in {Fault.JOURNAL_UNWRITABLE, Fault.CLOCK_LEAPT}:
@@ -315,6 +323,7 @@ class Gateway:
             self._private_stream.run,
             self._ticker_stream.run,
             self._references.keep_reading,
+            self._memory.keep,
             self._keep_account,
             self._keep_resolving,
             self._keep_withdrawing,
@@ -335,6 +344,7 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.recorder.flush_counts()
         if self._tasks:  # a start that was refused leaves no row: an empty journal must stay one that can be begun
+            await self._memory.finish()
             await self.recorder.append_durable(RowKind.PROCESS_STOPPED, {"open_orders": self._ledger.open_count()})
         await self._private.aclose()
         await self._public.aclose()
@@ -464,6 +474,7 @@ class Gateway:
             max_age_s=policy.reference_max_age_s,
             max_divergence=policy.reference_max_divergence,
         )
+        self._memory.renew()
         self._proof.require(policy, former=former, has_new_coins=has_new_coins)
 
     def _rearm(self) -> None:

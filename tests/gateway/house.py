@@ -181,6 +181,10 @@ class House:
         return await self.ask("POST", "/v5/order/cancel", {"category": "spot", "symbol": "BTCUSDT", **names})
 
 
+async def _no_wait(_: str) -> None:
+    """Every price is there."""
+
+
 @asynccontextmanager
 async def house(
     recorder: Recorder, metrics: Metrics, clock: ManualClock, policy: Policy = POLICY
@@ -216,6 +220,7 @@ async def house(
             metrics=metrics,
             clock=SystemClock(),
             market=lambda: MARKET,
+            first_price=_no_wait,
             trading_state=lambda: state[0],
             trimmed_scale=lambda: scale[0],
             tag_key=TAG_KEY,

@@ -18,6 +18,7 @@ from trade_gateway.account.tally import tally
 from trade_gateway.account.view import Filled
 from trade_gateway.ledger import OrderLedger, Phase
 from trade_gateway.order_flow import intent_fields
+from trade_gateway.policy.references import KeptReference
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recovery import LATCH_HOLDER, Recovered, recover
 from trade_gateway.wire.intents import Category, Side
@@ -152,14 +153,25 @@ async def test_recovery_order_found_live_after_it_was_taken_for_gone_counts_agai
     assert order.is_disowned  # the bot was told that it does not exist
 
 
-async def test_recovery_remembers_the_last_reference_of_each_coin(journal: JournalWriter) -> None:
-    rows = [intent_row(tag) for tag in "abc"]
-    for (_, fields), (symbol, price) in zip(
-        rows, [("BTCUSDT", "30000"), ("BTCUSDT", "30100"), ("ETHUSDT", None)], strict=True
-    ):
-        fields |= {"symbol": symbol, "reference_price": price}
+def kept(within: str, **prices: str) -> tuple[RowKind, dict[str, Any]]:
+    return RowKind.REFERENCE_KEPT, {"within": within, "prices": prices}
+
+
+async def test_recovery_remembers_the_last_kept_reference_of_each_coin(journal: JournalWriter) -> None:
+    rows = [kept("0.002", BTC="30000", ETH="2000"), kept("0.001", BTC="30100"), kept("0", XRP="2.5")]
     found, _ = await recovered(journal, rows)
-    assert found.references == {"BTC": Decimal(30_100)}
+    assert found.references == {
+        "BTC": KeptReference(price=Decimal(30_100), within=Decimal("0.001")),
+        "ETH": KeptReference(price=Decimal(2000), within=Decimal("0.002")),
+        "XRP": KeptReference(price=Decimal("2.5"), within=Decimal(0)),
+    }
+
+
+async def test_recovery_takes_no_reference_from_an_order(journal: JournalWriter) -> None:
+    """It may be days old; and what a stop is measured against is its own trigger, which a bot chooses."""
+    rows = [intent_row(), stop_row(RowKind.ORDER_INTENT, "s"), stop_row(RowKind.DISASTER_STOP_INTENT, "t")]
+    found, _ = await recovered(journal, rows)
+    assert found.references == {}
 
 
 async def test_recovery_acknowledged_order_works_and_is_the_bots(journal: JournalWriter) -> None:
@@ -387,13 +399,6 @@ async def test_recovery_fills_of_a_disaster_stop_are_counted_before_the_restart(
     assert (order.filled, order.counted) == (Decimal("0.004"), Decimal("0.004"))
 
 
-async def test_recovery_stop_leaves_no_reference_of_its_coin(journal: JournalWriter) -> None:
-    """What a stop is measured against is its own trigger, which a bot chooses."""
-    rows = [stop_row(RowKind.ORDER_INTENT, "s"), stop_row(RowKind.DISASTER_STOP_INTENT, "t")]
-    found, _ = await recovered(journal, rows)
-    assert found.references == {}
-
-
 async def test_recovery_disaster_stop_that_turned_up_after_all_is_not_disowned(journal: JournalWriter) -> None:
     def told(result: str, **fields: Any) -> tuple[RowKind, dict[str, Any]]:
         return RowKind.DISASTER_STOP_RESOLVED, {"tag": "s", "result": result, **fields}
@@ -474,24 +479,6 @@ async def test_recovery_order_not_found_that_shows_up_live_is_revived(journal: J
     _, ledger = await recovered(journal, [intent_row(), outcome("unknown"), resolved("not_found")])
     assert ledger.revive("a", "x1")
     assert [order.is_disowned for order in ledger.open_orders()] == [True]
-
-
-def measured(tag: str, symbol: str, reference: str | None) -> tuple[RowKind, dict[str, Any]]:
-    order = tracked(tag, intent=order_intent(symbol=symbol))
-    order.reference_price = None if reference is None else Decimal(reference)
-    return RowKind.ORDER_INTENT, dict(intent_fields(order))
-
-
-async def test_recovery_knows_the_last_reference_of_each_coin(journal: JournalWriter) -> None:
-    rows = [
-        measured("a", "BTCUSDT", "30000"),
-        measured("b", "ETHUSDT", "2000"),
-        measured("c", "BTCUSDT", "31000"),
-        measured("d", "BTCUSDT", None),
-        measured("e", "XRPUSDT", None),
-    ]
-    found, _ = await recovered(journal, rows)
-    assert found.references == {"BTC": Decimal(31000), "ETH": Decimal(2000)}
 
 
 SUCCEEDED: tuple[RowKind, dict[str, Any]] = (RowKind.LOG_SUCCEEDED, {"log": 2})

@@ -527,6 +527,8 @@ async def test_gateway_start_and_end_are_rows(tmp_path: Path) -> None:
     assert "/" not in str(loaded.fields)
     assert set(loaded.fields["settings"]) == set(GatewaySettings.model_fields)
     assert [row.seq for row in rows] == list(range(len(rows)))
+    assert rows[-2].kind is RowKind.REFERENCE_KEPT
+    assert rows[-2].fields == {"within": "0", "prices": {"BTC": "30000"}}
 
 
 @pytest.mark.parametrize("leap_ns", [-3600 * NS_PER_S, 3600 * NS_PER_S])

@@ -2,8 +2,9 @@
 
 The loss of a fill is quantity x how much worse its price is than the reference was when the order was accepted, never
 less than nothing, and its fee. The reference is the last index price that had been told by then and that a mark price
-stood near; of two told in the very instant of acceptance, the kinder one. What the index did between acceptance and
-fill is market movement and reported apart.
+stood near; of those told in the very instant of acceptance, or in the moment before the gateway was killed, the kindest
+one. A restart changes nothing of what had been told. What the index did between acceptance and fill is market movement
+and reported apart.
 
 A reducing fill gives a fraction of its value away. When the coin has risen since the exposure was counted, the part of
 that fraction that lies on the rise is market movement on exposure that was allowed: `loss` leaves it out, `strict`
@@ -12,8 +13,8 @@ counts it. While no index rises, both are the same.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -120,8 +121,9 @@ class Oracle:
     flows: list[Flow] = field(default_factory=list)
     highest_equity: Decimal = ZERO
     liquidations: int = 0
-    _told: dict[str, tuple[int, Decimal, Decimal]] = field(default_factory=dict)
-    _accepted: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    _told: dict[str, list[tuple[int, Decimal]]] = field(default_factory=dict)
+    _unsure: dict[str, int] = field(default_factory=dict)
+    _accepted: dict[str, tuple[Decimal, ...]] = field(default_factory=dict)
     _path: dict[str, list[tuple[int, Decimal]]] = field(default_factory=dict)
 
     def note_equity(self, equity: Decimal) -> None:
@@ -132,11 +134,10 @@ class Oracle:
         """Note a price that reaches the gateway now; one whose mark is far off is no reference."""
         if abs(mark - index) > index * self.max_divergence:
             return
-        at_ns, price, before = self._told.get(coin, (-1, index, index))
-        if price != index:
-            self._told[coin] = (self.now_ns(), index, before if at_ns == self.now_ns() else price)
-        elif coin not in self._told:
-            self._told[coin] = (-1, index, index)
+        told = self._told.setdefault(coin, [(-1, index)])
+        self._unsure.pop(coin, None)
+        if told[-1][1] != index:
+            told.append((self.now_ns(), index))
 
     def note_index(self, coin: str) -> None:
         """Note that the index of a coin has moved."""
@@ -150,25 +151,17 @@ class Oracle:
     def reference(self, coin: str) -> Decimal | None:
         """Return the reference at this moment."""
         told = self._told.get(coin)
-        return None if told is None else told[1]
+        return None if told is None else told[-1][1]
 
     def note_accepted(self, tag: str, symbol: str) -> None:
         """Note that an order was accepted now."""
         coin = symbol.removesuffix("USDT")
-        told = self._told.get(coin)
-        if told is None:
-            price = self.index(coin)
-            self._accepted[tag] = (price, price)
-            return
-        at_ns, price, before = told
-        self._accepted[tag] = (price, before if at_ns == self.now_ns() else price)
+        told = self._told.get(coin, [(-1, self.index(coin))])
+        self._accepted[tag] = _since(told, self._unsure.get(coin, self.now_ns()))
 
-    def note_restart(self, last_tags: Mapping[str, str]) -> None:
-        """Note that the gateway has forgotten prices: it knows those at which it last accepted an order of a coin."""
-        self._told = {}
-        for coin, tag in last_tags.items():
-            price = self._accepted[tag][0]
-            self._told[coin] = (-1, price, price)
+    def note_killed(self, *, lost_s: float) -> None:
+        """Note that the gateway is killed now: it may not have kept what it was told so few seconds ago."""
+        self._unsure = dict.fromkeys(self._told, self.now_ns() - int(lost_s * NS_PER_S)) | self._unsure
 
     def note_flow(self, coin: str, quantity: Decimal) -> None:
         """Note that a coin came from outside."""
@@ -297,6 +290,12 @@ class Oracle:
         path = self._path.get(coin, [])
         before = bisect_right(path, at_ns, key=lambda item: item[0])
         return path[max(0, before - 1)][1] if path else self.index(coin)
+
+
+def _since(told: Sequence[tuple[int, Decimal]], from_ns: int) -> tuple[Decimal, ...]:
+    """Return the prices told from a time on, and the one before them."""
+    known = bisect_left(told, from_ns, key=lambda item: item[0])
+    return tuple(price for _, price in told[max(0, known - 1) :])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -252,10 +252,46 @@ async def first_moment(world: World, bot: Bot, draw: random.Random) -> None:
     world.venue.network.is_ticker_down = True
     await world.start_gateway()
     await world.sleep(draw.choice([0.0, 0.1, 3.0]))
+    await _give_away(world, bot, draw, ("0.049", "0.029", "0.01"))
+    world.venue.network.is_ticker_down = False
+    world.tell_prices()
+    await world.ready()
+    await bot.dump()
+    await wash(bot, side_of)
+
+
+async def old_order(world: World, bot: Bot, draw: random.Random) -> None:
+    """Let prices run far from the last order, have the gateway killed, and give away what the old price permits."""
+    side_of = sides(draw)
+    await build(bot, side_of)
+    await world.skip(DAY_S + 61)
+    await world.ready()
+    for _ in range(draw.choice([1, 4])):
+        for key in bot.keys:
+            coin = key[1].removesuffix("USDT")
+            sign = 1 if bot.held(key) > 0 else -1
+            step = sign * Decimal(draw.choice(["0.0015", "0.01", "0.04"]))
+            world.move(coin, world.venue.instrument(key).nearest_price(world.venue.index(coin) * (1 + step)))
+        await world.sleep(1)
+    await world.crash_gateway()
+    await world.sleep(draw.choice([0.0, 3600.0]))
+    world.venue.network.is_ticker_down = True
+    await world.start_gateway()
+    await world.sleep(draw.choice([0.0, 5.0]))
+    await _give_away(world, bot, draw, ("0.15", "0.08", "0.049", "0.029", "0.01", "0.004", "0.002"))
+    world.venue.network.is_ticker_down = False
+    world.tell_prices()
+    await world.ready()
+    await bot.dump()
+    await wash(bot, side_of)
+
+
+async def _give_away(world: World, bot: Bot, draw: random.Random, aways: Sequence[str]) -> None:
+    """Try to close everything so far on the bad side of the index."""
     for key in bot.keys:
         held = bot.held(key)
         side = Side.SELL if held > 0 else Side.BUY
-        for away in ("0.049", "0.029", "0.01"):
+        for away in aways:
             price = bot.on_grid(
                 key, side, world.venue.index(key[1].removesuffix("USDT")) * (1 + Decimal(away) * side.sign)
             )
@@ -264,11 +300,6 @@ async def first_moment(world: World, bot: Bot, draw: random.Random) -> None:
             if quantity > 0:
                 await world.create(key, side.value, quantity=quantity, price=price, reduce=key[0] is Category.LINEAR)
             take_all(bot, draw)
-    world.venue.network.is_ticker_down = False
-    world.tell_prices()
-    await world.ready()
-    await bot.dump()
-    await wash(bot, side_of)
 
 
 async def leaping_clock(world: World, bot: Bot, draw: random.Random) -> None:
@@ -523,4 +554,5 @@ STRATEGIES: Mapping[str, Strategy] = {
     "stops": Strategy(attack=stops, symbols=LINEAR, policy=stop_policy),
     "mixture": Strategy(attack=mixture, symbols=SPOT + LINEAR),
     "thick books": Strategy(attack=patient, is_thin=False),
+    "old order": Strategy(attack=old_order),
 }

@@ -23,6 +23,7 @@ from hostile.strategies import (
     flood,
     forgotten,
     leaping_clock,
+    old_order,
     patient,
     restarts,
     wash_only,
@@ -35,6 +36,7 @@ from trade_gateway import recovery
 from trade_gateway.account.activity import Activity
 from trade_gateway.account.keeper import AccountKeeper
 from trade_gateway.account.reference_feed import ReferenceFeed
+from trade_gateway.account.reference_memory import ReferenceMemory
 from trade_gateway.policy import collar, decision, turnover
 from trade_gateway.policy import stops as policy_stops
 from trade_gateway.policy.hostile_loss import hostile_loss
@@ -120,6 +122,17 @@ def no_memory_of_prices(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def no_memory_of_moves(patch: pytest.MonkeyPatch) -> None:
+    """The journal has the first reference of each coin, however far the price goes."""
+    real = ReferenceMemory.note
+
+    def note(self: ReferenceMemory, coin: str, price: Decimal) -> None:
+        if coin not in self._covered:
+            real(self, coin, price)
+
+    patch.setattr(ReferenceMemory, "note", note)
+
+
 def wall_clock_window(patch: pytest.MonkeyPatch) -> None:
     """The turnover's window runs on a clock that anybody may set."""
     patch.setattr(AccountKeeper, "_window_ns", lambda self: self._clock.wall_ns())
@@ -168,6 +181,7 @@ CASES: dict[str, tuple[Breaking, Strategy, Iterable[int]]] = {
     "a restart forgets the turnover": (no_replay, fixed(restarts, XRP), [1, 2]),
     "a restart forgets fills": (fills_forgotten, fixed(forgotten, XRP), [1, 2]),
     "a restart forgets prices": (no_memory_of_prices, fixed(first_moment, XRP), [1, 2, 3]),
+    "a restart forgets moves": (no_memory_of_moves, fixed(old_order, XRP), [1, 2]),
     "a leap of the clock empties the window": (wall_clock_window, fixed(leaping_clock, XRP), [1, 2, 3]),
     "stops without their bound": (
         wide_stops,

@@ -169,12 +169,28 @@ def test_oracle_counts_liquidations_apart() -> None:
     assert (it.oracle.liquidations, it.oracle.fills) == (1, [])
 
 
-def test_oracle_remembers_over_a_restart_only_what_was_accepted() -> None:
+def test_oracle_keeps_over_a_restart_what_was_told() -> None:
     it = Told()
     it.fill(Side.BUY, "1", "100")
     it.now_ns += NS_PER_S
     it.tell("120")
-    it.oracle.note_restart({"BTC": "t"})
-    assert it.oracle.reference("BTC") == 100
-    it.oracle.note_restart({})
-    assert it.oracle.reference("BTC") is None
+    it.now_ns += NS_PER_S
+    it.oracle.note_killed(lost_s=0.5)
+    it.fill(Side.SELL, "1", "100")
+    assert it.worst().strict == 20
+
+
+def test_oracle_of_what_was_told_in_the_moment_of_a_kill_takes_the_kindest_until_the_next_price() -> None:
+    it = Told()
+    it.now_ns += NS_PER_S
+    it.tell("110")
+    it.tell("120")
+    it.now_ns += NS_PER_S // 2
+    it.oracle.note_killed(lost_s=0.5)
+    it.now_ns += NS_PER_S
+    it.oracle.note_killed(lost_s=0.5)  # killed again before any price came
+    it.fill(Side.SELL, "1", "100")
+    assert it.worst().strict == 0
+    it.tell("120")
+    it.fill(Side.SELL, "1", "100")
+    assert it.worst().strict == 20

@@ -45,7 +45,7 @@ from trade_gateway.wire.request import RawRequest
 from trade_journal.errors import JournalError
 from trade_journal.log.checkpoint import LogSigner
 from trade_journal.log.ring_keys import gateway_log_signer
-from trade_journal.log.rows import Entry, RowKind, parse_row
+from trade_journal.log.rows import Entry, RowKind
 from trade_simulator.rejections import Rejected
 
 KEY, SECRET = "bot", "secret-of-the-bot"
@@ -53,6 +53,8 @@ _PRIVATE = load_private_key(base64.b64encode(bytes(range(32))).decode())
 _LEASE_EVERY_S = 5.0
 _TICKER_EVERY_S = 0.5
 _READY_WITHIN_S = 30.0
+_LOST_S = 0.5
+"""Prices are judged four times a second, and written as often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +137,6 @@ class World:
     async def start_gateway(self) -> None:
         """Start a gateway on the journal as it stands."""
         self._journal = _Journal(self._disk, signer=self._signer, commit_s=self.commit_s, oracle=self.oracle)
-        rows = [parse_row(body) for body in self._disk.bodies]
-        kinds = (row.fields for row in rows if row.kind is RowKind.ORDER_INTENT)
-        intents = [fields for fields in kinds if fields.get("trigger_price") is None]
-        self.oracle.note_restart({_coin(fields["symbol"]): str(fields["tag"]) for fields in intents})
         with _edges_replaced(self.venue, policy=self.policy):
             gateway = service.Gateway(
                 settings=_settings(self.venue.uid),
@@ -178,6 +176,7 @@ class World:
         assert journal is not None
         self.venue.on_frame = lambda _: None
         journal.crash(survive=survive)
+        self.oracle.note_killed(lost_s=_LOST_S + 2 * self.commit_s)
         self.gateway = None
         tasks = [*gateway._tasks, *gateway._conductor._running]
         for task in tasks:
@@ -397,10 +396,6 @@ async def world(setting: Setting, clock: ManualClock) -> AsyncIterator[World]:
         await asyncio.gather(*loops, *made._tasks, return_exceptions=True)
         if made.gateway is not None:
             await made.crash_gateway()
-
-
-def _coin(symbol: object) -> str:
-    return str(symbol).removesuffix("USDT")
 
 
 def new_clock() -> ManualClock:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -32,6 +33,7 @@ from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.references import (
     Flaw,
     Judgement,
+    KeptReference,
     Observation,
     Reference,
     ReferenceInputs,
@@ -40,7 +42,6 @@ from trade_gateway.policy.references import (
     Usable,
     divergence_of,
     judge_reference,
-    last_good_after,
     see_second,
 )
 from trade_gateway.second_prices import ArrivedPrice
@@ -49,6 +50,7 @@ PUBLIC_LINEAR_PATH = "/v5/public/linear"
 TICKERS_PATH = "/v5/market/tickers"
 READ_EVERY_S = 2.0
 READ_TIMEOUT_S = 2.0
+FIRST_PRICES_WITHIN_S = 3.0
 FACTS_HOLD_NS = 20 * NS_PER_MS
 _TOPIC = "tickers."
 _FIELDS = {Source.INDEX: "indexPrice", Source.MARK: "markPrice"}
@@ -91,10 +93,12 @@ class ReferenceFeed:
         max_age_s: int,
         max_divergence: Decimal,
         second_prices: Callable[[], Mapping[str, ArrivedPrice]] = dict,
+        on_good: Callable[[str, Decimal], None] = lambda *_: None,
     ) -> None:
         self._client = client
         self._clock = clock
         self._second_prices = second_prices
+        self._on_good = on_good
         self._held: _HeldFacts | None = None  # until something arrives that it does not know
         self._contracts: dict[str, str] = {}
         self._former_coins: frozenset[str] = frozenset()
@@ -103,13 +107,31 @@ class ReferenceFeed:
         self._unlisted: set[str] = set()
         self._last_good: dict[str, Decimal] = {}
         self._disagreed: set[str] = set()
+        self._kept: dict[str, KeptReference] = {}  # of coins that have had no good price since the restart
+        self._first_until_ns = 0
+        self._arrived = asyncio.Event()
 
-    def restore(self, references: Mapping[str, Decimal]) -> None:
+    def restore(self, references: Mapping[str, KeptReference]) -> None:
         """Take over the last good references of the time before a restart, which must not loosen the exits' collar."""
-        for coin, price in references.items():
-            if coin in self._contracts:
-                self._last_good.setdefault(coin, price)
+        for coin, kept in references.items():
+            if coin in self._contracts and coin not in self._last_good:
+                self._last_good[coin], self._kept[coin] = kept.price, kept
+        self._first_until_ns = self._clock.monotonic_ns() + int(FIRST_PRICES_WITHIN_S * NS_PER_S)
         self._held = None
+
+    async def wait_for_first(self, symbol: str) -> None:
+        """Wait for the first good price of a coin that is known from before a restart alone.
+
+        Returns at once for every other coin, and always FIRST_PRICES_WITHIN_S after the restart: an exit that waited in
+        vain is measured against what was known before, and never trapped.
+        """
+        coin = base_coin_of(symbol)
+        while coin in self._kept and (left_ns := self._first_until_ns - self._clock.monotonic_ns()) > 0:
+            self._arrived.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_ns / NS_PER_S):
+                    await self._arrived.wait()
+            self.judge()
 
     def follow(
         self, symbols: Iterable[SymbolKey], *, former: Iterable[SymbolKey], max_age_s: int, max_divergence: Decimal
@@ -222,9 +244,10 @@ class ReferenceFeed:
         for coin in self._contracts:
             judged = self._judge(coin, now_ns)
             references[coin] = judged.reference
-            last_good = last_good_after(self._last_good.get(coin), judged.own)
-            if last_good is not None:
-                self._last_good[coin] = last_good
+            if isinstance(judged.own, Usable):
+                self._last_good[coin] = judged.own.price
+                self._kept.pop(coin, None)
+                self._on_good(coin, judged.own.price)
             if judged.second_disagrees:
                 self._disagreed.add(coin)
             else:
@@ -247,7 +270,12 @@ class ReferenceFeed:
             references = self.judge(ahead_ns=FACTS_HOLD_NS)
             facts = MarketFacts(
                 coins={
-                    coin: CoinMarket(reference=reference, last_good=self._last_good.get(coin), mark=self._mark(coin))
+                    coin: CoinMarket(
+                        reference=reference,
+                        last_good=self._last_good.get(coin),
+                        mark=self._mark(coin),
+                        kept=self._kept.get(coin),
+                    )
                     for coin, reference in references.items()
                 }
             )
@@ -310,6 +338,7 @@ class ReferenceFeed:
         if self._contracts.get(coin) != symbol:
             return
         self._held = None
+        self._arrived.set()
         for source, name in _FIELDS.items():
             text = item.get(name)
             if text is None:

@@ -7,9 +7,11 @@ Rules, at the bound inclusive
 - An order that adds risk needs a usable reference and is held to `collar`.
 - An order that reduces risk is held to `exit_collar`, against the last good reference when there is no usable one,
   and then on the adverse side only: it is never refused because a reference is stale, missing or diverging.
+- Between a restart and the first prices the last good reference is known to lie within a range: an exit must be inside
+  the exit collar of every price of it.
 - Where there never was a reference, a reducing order is denied: nothing would bound what it gives away, and in a thin
-  book PostOnly bounds nothing. That is so only for coins that the gateway has never traded, between start and the first
-  prices; of the others it remembers the last reference over a restart.
+  book PostOnly bounds nothing. That is so only for coins that the gateway has never followed, between start and the
+  first prices; of the others the journal has the last good reference.
 
 Computed in the caller's decimal context, which must be EXACT.
 """
@@ -50,9 +52,11 @@ def check_reducing_price(intent: OrderIntent, seen: CoinMarket | None, policy: P
     if seen is not None and isinstance(seen.reference, Usable):
         reference = seen.reference.price
         return _deny_outside(intent, reference, collar=policy.exit_collar, fat_finger=policy.fat_finger)
-    last_good = exit_reference(seen)
-    if last_good is None:
+    if seen is None or seen.exit_reference is None:
         return deny(DenyCode.REFERENCE_MISSING, symbol=intent.symbol)
+    last_good = seen.exit_reference
+    if seen.kept is not None:
+        last_good = seen.kept.lowest if intent.side is _BUY else seen.kept.highest
     return _deny_outside(intent, last_good, collar=policy.exit_collar, fat_finger=None)
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from trade_core.records import record
 from trade_gateway.policy.model import SymbolKey
-from trade_gateway.policy.references import Reference, Usable
+from trade_gateway.policy.references import KeptReference, Reference, Usable
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent
 
@@ -68,13 +68,15 @@ class AccountFacts:
 class CoinMarket:
     """One base coin's prices in USDT: the judged reference, the last one that was usable, and the mark price.
 
-    `exit_reference` is what an exit is measured against: the usable reference, else the last good one. `highest` is
-    the greatest price that is known, at which exposure is valued. Both are None when there is none.
+    `kept` stands beside `last_good` while that is known from before a restart alone. `exit_reference` is what an exit
+    is measured against: the usable reference, else the last good one. `highest` is the greatest price that is known,
+    at which exposure is valued. Both are None when there is none.
     """
 
     reference: Reference
     last_good: Decimal | None
     mark: Decimal | None
+    kept: KeptReference | None = None
     exit_reference: Decimal | None = field(init=False)
     highest: Decimal | None = field(init=False)
 

@@ -11,8 +11,9 @@ Rules
   book must be as fresh and near; it is never the reference itself. So neither a watchdog nor the owner of a thin book
   can move such a reference alone.
 - An age below zero comes from a clock that went back, and counts as stale.
-- Exits: while the reference is usable it counts; otherwise the last own one that was usable, however old; see
-  `collar`. A second venue that diverges takes nothing from an exit: index and mark are as good as without it.
+- Exits: while the reference is usable it counts; otherwise the last own one that was usable, however old, before a
+  restart too; see `collar`. A second venue that diverges takes nothing from an exit: index and mark are as good as
+  without it.
 """
 
 from __future__ import annotations
@@ -89,6 +90,24 @@ Reference = Usable | Unusable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptReference:
+    """A reference as the journal has it: the last good one lay at most `within` from it, as a fraction of it."""
+
+    price: Decimal
+    within: Decimal
+
+    @property
+    def lowest(self) -> Decimal:
+        """The least that the last good reference can have been."""
+        return _EXACT.subtract(self.price, _EXACT.multiply(self.price, self.within))
+
+    @property
+    def highest(self) -> Decimal:
+        """The most that it can have been."""
+        return _EXACT.add(self.price, _EXACT.multiply(self.price, self.within))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What one coin's prices are worth: to new risk, to an exit, and whether the second venue stands against them."""
 
@@ -123,11 +142,6 @@ def divergence_of(price: Decimal, reference: Decimal) -> Decimal | None:
     if not (price.is_finite() and reference.is_finite()) or reference <= 0:
         return None
     return _EXACT.divide(abs(_EXACT.subtract(price, reference)), reference)
-
-
-def last_good_after(previous: Decimal | None, own: Reference) -> Decimal | None:
-    """Return the last good reference once this judgement of the gateway's own prices is known."""
-    return own.price if isinstance(own, Usable) else previous
 
 
 def _judge_index(inputs: ReferenceInputs, *, max_age_s: int, max_divergence: Decimal) -> Reference:

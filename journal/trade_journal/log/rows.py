@@ -80,6 +80,7 @@ class RowKind(Enum):
     LEASE_GAINED = "lease:gained"
     LEASE_LOST = "lease:lost"
     LEASE_REFUSED = "lease:refused"
+    REFERENCE_KEPT = "reference:kept"  # last good references, and how far the next may be from them without a row
     WATCHDOG_REMEMBERED = "watchdog:remembered"  # what its leases say that it remembers, for itself to find again
     ORDER_INTENT = "order:intent"
     ORDER_DENIED = "order:denied"

@@ -15,11 +15,11 @@ from http_double import Asked, envelope, http_double, reply
 from ws_double import ws_double
 
 from trade_core.bybit.client import BybitClient
-from trade_core.clock import NS_PER_S, ManualClock
+from trade_core.clock import NS_PER_S, Clock, ManualClock, SystemClock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_gateway.account import reference_feed
-from trade_gateway.account.reference_feed import PUBLIC_LINEAR_PATH, ReferenceFeed
-from trade_gateway.policy.references import SECOND_MAX_AGE_S, Flaw, Source, Unusable, Usable
+from trade_gateway.account.reference_feed import FIRST_PRICES_WITHIN_S, PUBLIC_LINEAR_PATH, ReferenceFeed
+from trade_gateway.policy.references import SECOND_MAX_AGE_S, Flaw, KeptReference, Source, Unusable, Usable
 from trade_gateway.second_prices import ArrivedPrice
 from trade_gateway.wire.intents import Category
 
@@ -30,7 +30,7 @@ MAX_AGE_S = 5
 @dataclass
 class Feed:
     feed: ReferenceFeed
-    clock: ManualClock
+    clock: Clock
     tickers: dict[str, dict[str, Any]]
     spot: dict[str, dict[str, Any]] = field(default_factory=dict)
     instead: list[bytes | None] = field(default_factory=list)
@@ -38,6 +38,7 @@ class Feed:
     asked: list[Asked] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
     meanwhile: Callable[[], object] = lambda: None
+    good: list[tuple[str, Decimal]] = field(default_factory=list)
 
     def answer(self, asked: Asked) -> bytes | None:
         self.asked.append(asked)
@@ -57,15 +58,20 @@ class Feed:
         return self.feed.judge()[coin]
 
 
+def kept(price: str) -> KeptReference:
+    return KeptReference(price=Decimal(price), within=Decimal("0.002"))
+
+
 def ticker(symbol: str, index: str, mark: str) -> dict[str, Any]:
     return {"symbol": symbol, "indexPrice": index, "markPrice": mark, "lastPrice": "1", "bid1Price": "1"}
 
 
 @asynccontextmanager
-async def feeding(clock: ManualClock) -> AsyncIterator[Feed]:
+async def feeding(clock: Clock) -> AsyncIterator[Feed]:
     async with http_double() as double:
         client = BybitClient(base_url=double.url, clock=clock, is_simulated=True)
         second: dict[str, ArrivedPrice] = {}
+        good: list[tuple[str, Decimal]] = []
         feed = ReferenceFeed(
             symbols=SYMBOLS,
             client=client,
@@ -73,6 +79,7 @@ async def feeding(clock: ManualClock) -> AsyncIterator[Feed]:
             max_age_s=MAX_AGE_S,
             max_divergence=Decimal("0.01"),
             second_prices=lambda: second,
+            on_good=lambda coin, price: good.append((coin, price)),
         )
         made = Feed(
             feed=feed,
@@ -82,6 +89,7 @@ async def feeding(clock: ManualClock) -> AsyncIterator[Feed]:
                 "ETHUSDT": ticker("ETHUSDT", "2000", "2001"),
             },
             second=second,
+            good=good,
         )
         double.answer = made.answer
         try:
@@ -122,15 +130,53 @@ async def test_feed_prices_age(clock: ManualClock, age_ns: int, is_usable: bool)
 
 async def test_feed_takes_over_what_was_the_last_good_reference_before_a_restart(clock: ManualClock) -> None:
     async with feeding(clock) as it:
-        it.feed.restore({"BTC": Decimal(29_000), "DOGE": Decimal(1)})
+        it.feed.restore({"BTC": kept("29000"), "DOGE": kept("1")})
         coin = it.feed.facts().coins["BTC"]
         assert isinstance(coin.reference, Unusable)
-        assert coin.last_good == 29_000
+        assert (coin.last_good, coin.kept) == (29_000, kept("29000"))
+        assert it.good == []
         await it.feed.read()
-        assert it.feed.facts().coins["BTC"].last_good == 30_000
-        it.feed.restore({"BTC": Decimal(29_000)})  # what is known better stays
-        assert it.feed.facts().coins["BTC"].last_good == 30_000
+        coin = it.feed.facts().coins["BTC"]
+        assert (coin.last_good, coin.kept) == (30_000, None)
+        assert it.good == [("BTC", 30_000), ("ETH", 2000)]
+        it.feed.restore({"BTC": kept("29000")})  # what is known better stays
+        coin = it.feed.facts().coins["BTC"]
+        assert (coin.last_good, coin.kept) == (30_000, None)
         assert "DOGE" not in it.feed.facts().coins
+
+
+async def test_feed_lets_an_exit_wait_for_the_first_price_after_a_restart(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        it.feed.restore({"BTC": kept("29000"), "ETH": kept("1900")})
+        waiting = asyncio.create_task(it.feed.wait_for_first("BTCUSDT"))
+        it.say(symbol="ETHUSDT", indexPrice="2000", markPrice="2000")
+        it.say(indexPrice="30000")  # no reference without a mark
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        it.say(markPrice="30000")
+        await waiting
+        assert it.feed.facts().coins["BTC"].kept is None
+
+
+async def test_feed_lets_no_exit_wait_that_has_a_price_or_waited_long_enough(clock: ManualClock) -> None:
+    async with feeding(clock) as it:
+        await it.feed.wait_for_first("BTCUSDT")  # never restarted
+        it.feed.restore({"BTC": kept("29000")})
+        await it.feed.wait_for_first("ETHUSDT")  # nothing is known of it: it is denied at once
+        clock.advance(int(FIRST_PRICES_WITHIN_S * NS_PER_S))
+        await it.feed.wait_for_first("BTCUSDT")
+        assert it.feed.facts().coins["BTC"].kept is not None
+
+
+async def test_feed_that_stays_silent_ends_the_wait_by_itself(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference_feed, "FIRST_PRICES_WITHIN_S", 0.001)
+    async with feeding(SystemClock()) as it:
+        it.feed.restore({"BTC": kept("29000")})
+        await it.feed.wait_for_first("BTCUSDT")
+        assert it.feed.facts().coins["BTC"].last_good == 29_000
 
 
 async def test_feed_remembers_the_last_good_reference(clock: ManualClock) -> None:

@@ -12,6 +12,7 @@ from gateway.policy.parts import POLICY, coin
 from trade_gateway.policy.collar import check_adding_price, check_reducing_price, exit_reference
 from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.policy.facts import CoinMarket
+from trade_gateway.policy.references import KeptReference
 from trade_gateway.policy.verdicts import Deny
 from trade_gateway.wire.intents import Side
 
@@ -57,6 +58,26 @@ def test_exit_far_on_the_good_side_is_a_slip_only_against_a_usable_reference() -
     far = order_intent(side=Side.SELL, price="5000")
     assert code(check_reducing_price(far, USABLE, POLICY)) is DenyCode.PRICE_FAT_FINGER
     assert check_reducing_price(far, STALE, POLICY) is None
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "is_denied"),
+    [
+        (Side.SELL, "991.98", False),  # 1002 x 0.99
+        (Side.SELL, "991.9799", True),
+        (Side.SELL, "5000", False),
+        (Side.BUY, "1007.98", False),  # 998 x 1.01
+        (Side.BUY, "1007.9801", True),
+        (Side.BUY, "1", False),
+    ],
+)
+def test_exit_after_a_restart_is_inside_the_collar_of_every_price_that_may_have_been_the_last(
+    side: Side, price: str, is_denied: bool
+) -> None:
+    policy = replace(POLICY, exit_collar=Decimal("0.01"))
+    seen = replace(STALE, kept=KeptReference(price=Decimal(1000), within=Decimal("0.002")))
+    denied = check_reducing_price(order_intent(side=side, price=price), seen, policy)
+    assert code(denied) is (DenyCode.PRICE_OUTSIDE_COLLAR if is_denied else None)
 
 
 @pytest.mark.parametrize("seen", [None, NEVER])

@@ -15,6 +15,7 @@ from trade_gateway.policy.references import (
     SECOND_MAX_AGE_S,
     Flaw,
     Judgement,
+    KeptReference,
     Observation,
     Reference,
     ReferenceInputs,
@@ -23,7 +24,6 @@ from trade_gateway.policy.references import (
     Usable,
     divergence_of,
     judge_reference,
-    last_good_after,
 )
 
 
@@ -194,11 +194,17 @@ def test_divergence_is_a_fraction_of_the_reference(price: str, reference: str, e
     assert found == (None if expected is None else Decimal(expected))
 
 
-def test_last_good_reference_stays_until_there_is_a_better_one() -> None:
-    flawed = Unusable(flaw=Flaw.STALE, source=Source.INDEX)
-    assert last_good_after(None, flawed) is None
-    assert last_good_after(Decimal(3), flawed) == 3
-    assert last_good_after(Decimal(3), Usable(price=Decimal(4))) == 4
+@pytest.mark.parametrize(
+    ("within", "lowest", "highest"), [("0.002", "99.8", "100.2"), ("0", "100", "100"), ("0.05", "95", "105")]
+)
+def test_kept_reference_covers_what_lies_within(within: str, lowest: str, highest: str) -> None:
+    kept = KeptReference(price=Decimal(100), within=Decimal(within))
+    assert (kept.lowest, kept.highest) == (Decimal(lowest), Decimal(highest))
+
+
+def test_kept_reference_is_exact() -> None:
+    kept = KeptReference(price=Decimal("123456789.123456789123"), within=Decimal("0.000123456789"))
+    assert kept.highest - kept.price == kept.price - kept.lowest == kept.price * kept.within
 
 
 def test_divergence_is_told_of_a_coin_that_is_worth_little_and_of_no_nonsense() -> None:
