@@ -120,9 +120,23 @@ async def test_desk_sells_at_once_never_exceed_the_holdings(
     recorder: Recorder, metrics: Metrics, clock: ManualClock
 ) -> None:
     async with house(recorder, metrics, clock) as it:
-        sells = (it.desk.create(order_intent(side=Side.SELL, quantity="0.4")) for _ in range(4))
+        prices = [f"3000{step}" for step in range(4)]
+        sells = (it.desk.create(order_intent(side=Side.SELL, quantity="0.4", price=price)) for price in prices)
         answers = await asyncio.gather(*sells)
         assert sum(isinstance(answer, Placed) for answer in answers) == 2
+
+
+async def test_desk_exit_sent_again_while_its_outcome_is_open_is_denied_and_another_one_passes(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock
+) -> None:
+    async with house(recorder, metrics, clock) as it:
+        first = asyncio.create_task(it.desk.create(order_intent(side=Side.SELL, quantity="0.4")))
+        await asyncio.sleep(0)
+        copy = await it.desk.create(order_intent(side=Side.SELL, quantity="0.4"))
+        assert code_of(copy) is DenyCode.ORDER_DUPLICATE
+        assert isinstance(await it.desk.create(order_intent(side=Side.SELL, quantity="0.5")), Placed)
+        assert isinstance(await first, Placed)
+        assert len(it.sent()) == 2
 
 
 async def test_desk_orders_beyond_the_budget_are_denied(

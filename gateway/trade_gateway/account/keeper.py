@@ -172,6 +172,7 @@ class AccountKeeper:
             working_sells=sells,
             turnover_used_usdt=self.activity.turnover_usdt(own.pending_usdt, at_ns=self._window_ns()),
             working_keys=self._ledger.working_keys(),
+            unresolved_keys=own.unresolved_keys,
             leverage_unpinned_symbols=unpinned,
             message_level=message_level,
             is_terminated=self.activity.is_terminated,

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from trade_gateway.ledger import Phase, TrackedOrder
 from trade_gateway.policy.exact import EXACT, ZERO
+from trade_gateway.policy.facts import OrderKey
 from trade_gateway.policy.model import SymbolKey
 
-_FINISHED = Phase.FINISHED  # looked up for every order otherwise
+_FINISHED, _UNRESOLVED = Phase.FINISHED, Phase.UNRESOLVED  # looked up for every order otherwise
 
 
 class Tally(NamedTuple):
@@ -23,7 +24,8 @@ class Tally(NamedTuple):
 
     `buys` and `sells` are base coin that may still change hands, or did and is in no reading yet. `pending_usdt` may
     still be added to the turnover. `working` is the number of open orders; stops are counted apart, in `stops` those
-    that the bot placed. `unresolved` are the symbols on which an unknown outcome blocks new risk.
+    that the bot placed. `unresolved` are the symbols on which an unknown outcome blocks new risk. `unresolved_keys` are
+    those of orders whose effect is not known, also while they are being sent; stops have none.
     """
 
     buys: dict[SymbolKey, Decimal]
@@ -32,6 +34,7 @@ class Tally(NamedTuple):
     working: int
     stops: Counter[str]
     unresolved: frozenset[SymbolKey]
+    unresolved_keys: frozenset[OrderKey]
 
 
 def tally(orders: Iterable[TrackedOrder]) -> Tally:
@@ -42,6 +45,7 @@ def tally(orders: Iterable[TrackedOrder]) -> Tally:
     working = 0
     stops: Counter[str] = Counter()
     unresolved: set[SymbolKey] = set()
+    keys: set[OrderKey] = set()
     with localcontext(EXACT):
         for order in orders:
             claim, pending_of_order = order.weight()
@@ -51,10 +55,13 @@ def tally(orders: Iterable[TrackedOrder]) -> Tally:
             pending += pending_of_order
             if order.phase is _FINISHED:
                 continue
-            if order.is_unresolved:
-                unresolved.add(symbol)
+            if order.phase is _UNRESOLVED:
+                if order.is_unresolved:
+                    unresolved.add(symbol)
+                if not order.is_stop:
+                    keys.add(order.key)
             if not order.is_stop:
                 working += 1
             elif not order.is_gateways:
                 stops[order.intent.symbol] += 1
-    return Tally(buys, sells, pending, working, stops, frozenset(unresolved))
+    return Tally(buys, sells, pending, working, stops, frozenset(unresolved), frozenset(keys))

@@ -9,9 +9,10 @@ Rules
   multiples apply to min(equity, allocated capital); the per-order, per-symbol and gross limits are multiplied by the
   scale while TRIMMED.
 - An order that reduces risk passes every check of REDUCING. It needs a permitted symbol (the bot may not sell coins
-  that it does not trade), numbers on the instrument's grid and a price within the exit collar. It is never held to
-  turnover, exposure, equity, duplicates or latches. It may exceed the open-order limit by as many orders again, so
-  that exits are not trapped by entries and the number of working orders is bounded all the same.
+  that it does not trade), numbers on the instrument's grid and a price within the exit collar. It must not be the copy
+  of one whose outcome is open, which would sell twice; at another price or quantity it is none. It is never held to
+  turnover, exposure, equity, other duplicates or latches. It may exceed the open-order limit by as many orders again,
+  so that exits are not trapped by entries and the number of working orders is bounded all the same.
 - Cancels are not decided here: they pass in every state. Protective stops are decided in `stops`.
 
 Each check is a named function of one Question, so that `explain` can tell the result of all of them; `decide` asks them
@@ -208,6 +209,13 @@ def _duplicate(question: Question) -> Deny | None:
     return None
 
 
+def _doubled_exit(question: Question) -> Deny | None:
+    account = question.account
+    if account.unresolved_keys and order_key(question.intent) in account.unresolved_keys:
+        return deny(DenyCode.ORDER_DUPLICATE, symbol=question.intent.symbol, price=question.intent.price)
+    return None
+
+
 def _instrument(question: Question) -> Deny | None:
     """Deny without instrument facts, and when they are of another coin than the one whose prices would be used."""
     instrument = question.instrument
@@ -386,6 +394,7 @@ REDUCING: dict[str, Check] = {
     "not killed": _killed,
     "symbol permitted": _exit_symbol,
     "message rate": _messages,
+    "no copy of an open outcome": _doubled_exit,
     "instrument known": _exit_instrument,
     "within holdings or position": _reduction,
     "price on tick": _tick,
@@ -434,6 +443,7 @@ def _deny_reducing(question: Question) -> Deny | None:
         _killed(question)
         or _exit_symbol(question)
         or _messages(question)
+        or _doubled_exit(question)
         or _exit_instrument(question)
         or _reduction(question)
         or _tick(question)

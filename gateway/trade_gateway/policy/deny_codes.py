@@ -253,7 +253,8 @@ class DenyCode(Enum):
     )
     ORDER_DUPLICATE = (
         RET_COMPLIANCE,
-        "An order of the same symbol, side, quantity and price works already, is unresolved or was just acknowledged.",
+        "An order of the same symbol, side, quantity and price works already, is unresolved or was just acknowledged; "
+        "one that reduces risk is held to the unresolved alone.",
         "Do not send an order again because its answer was late; read the open orders.",
     )
     ORDER_STOP_DIRECTION = (

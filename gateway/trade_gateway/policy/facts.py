@@ -42,7 +42,8 @@ class AccountFacts:
     base quantities; reduce-only linear orders belong to them, since one that fills first makes room for the others
     to turn the position. `turnover_used_usdt` is the adding fills of the window plus the remaining notional of
     working adding orders. `working_keys` are those of orders that are working, unresolved, or acknowledged less than
-    duplicate_window_s ago without an end. `working_stops` counts protective stops by symbol, which `working_orders`
+    duplicate_window_s ago without an end; `unresolved_keys` are those of orders whose effect is not known, also while
+    they are being sent. `working_stops` counts protective stops by symbol, which `working_orders`
     does not.
     """
 
@@ -58,6 +59,7 @@ class AccountFacts:
     working_sells: Mapping[SymbolKey, Decimal]
     turnover_used_usdt: Decimal
     working_keys: frozenset[OrderKey]
+    unresolved_keys: frozenset[OrderKey]
     leverage_unpinned_symbols: frozenset[str]
     message_level: MessageLevel
     is_terminated: bool

@@ -17,7 +17,7 @@ LINEAR_BTC = (Category.LINEAR, "BTCUSDT")
 
 def test_tally_of_nothing_is_empty() -> None:
     found = tally([])
-    assert found == ({}, {}, 0, 0, {}, frozenset())
+    assert found == ({}, {}, 0, 0, {}, frozenset(), frozenset())
 
 
 def test_tally_adds_up_each_side_by_symbol() -> None:
@@ -72,6 +72,12 @@ def test_tally_names_the_symbols_that_an_unknown_outcome_blocks(
     it = tracked("a", phase=phase)
     it.is_outcome_unknown, it.is_in_flow = is_outcome_unknown, is_in_flow
     assert tally([it]).unresolved == ({BTC} if is_blocked else set())
+
+
+def test_tally_names_what_would_be_the_copy_of_an_order_whose_effect_is_not_known() -> None:
+    sent, found = tracked("a"), tracked("b", intent=order_intent(quantity="2"), phase=Phase.WORKING)
+    ended = tracked("c", intent=order_intent(quantity="3"), phase=Phase.FINISHED)
+    assert tally([sent, found, ended, tracked_stop("d")]).unresolved_keys == {sent.key}
 
 
 def test_tally_weighs_an_order_once_and_leaves_no_trace_of_it() -> None:

@@ -109,6 +109,7 @@ ACCOUNT = AccountFacts(
     working_sells={},
     turnover_used_usdt=Decimal(0),
     working_keys=frozenset(),
+    unresolved_keys=frozenset(),
     leverage_unpinned_symbols=frozenset(),
     message_level=MessageLevel.FREE,
     is_terminated=False,
