@@ -66,6 +66,7 @@ class AuditWorld:
     def __init__(self, *, clock: ManualClock | None = None) -> None:
         self.clock = clock or ManualClock(wall_ns=NOW_MS * 1_000_000)
         self.orders: list[dict[str, Any]] = []
+        self.ended: list[dict[str, Any]] = []
         self.keys: list[dict[str, Any]] = [listed_key("read1")]
         self.is_down = False
         self.journaled = JournaledOrders()
@@ -115,8 +116,9 @@ class AuditWorld:
     async def working_or_ended_orders(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         self._up()
         self.during_look()
-        is_here = parameters["category"] == "spot" and parameters["openOnly"] == "0"
-        return {"list": self.orders if is_here else []}
+        if parameters["category"] != "spot":
+            return {"list": []}
+        return {"list": self.orders if parameters["openOnly"] == "0" else self.ended}
 
     async def exchange_time_ms(self) -> int:
         self._up()

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from watchdog.audit_world import NOW_MS, listed_key, listed_order, tag
 from watchdog.audit_world import AuditWorld as World
-from watchdog.audit_world import listed_key, listed_order, tag
 
 from trade_journal.log.rows import RowKind
 from trade_journal.log.verify import StoredRow
@@ -17,6 +17,7 @@ from trade_watchdog.audit.key_inventory import KeyAlarm
 from trade_watchdog.audit.limit_audit import AuditedLimits
 from trade_watchdog.audit.listing import seen_order
 from trade_watchdog.audit.order_audit import OVERDUE_S
+from trade_watchdog.audit_mark import AGAIN_MS
 from trade_watchdog.auditor import JOURNAL_AGE_MAX_S, KEYS_AGE_MAX_S, LOOK_AGE_MAX_S
 from trade_watchdog.ceiling import Ceiling
 from trade_watchdog.effects import KillCondition, Severity
@@ -92,6 +93,23 @@ async def test_rogue_order_is_read_again_by_a_start_until_the_gateway_has_halted
     await world.auditor.do_duties()
     await world.auditor.look()
     assert len(world.marks) == 1
+
+
+async def test_rogue_order_that_a_person_has_released_is_not_found_again_by_a_start(world: World) -> None:
+    world.orders = [listed_order(updatedTime=str(NOW_MS))]
+    await world.auditor.look()
+    await world.auditor.do_duties()
+    assert world.done == ["halt", "kill"]
+    world.pass_s(1)
+    world.orders, world.ended = [], [listed_order(orderStatus="Cancelled", updatedTime=str(NOW_MS + 1000))]
+    world.pass_s(3600)
+    await world.auditor.look()
+    again = World(clock=world.clock)
+    again.auditor.drop_copy.read_until_ms = world.marks[-1] - AGAIN_MS
+    again.ended = world.ended
+    await again.auditor.look()
+    await again.auditor.do_duties()
+    assert (again.done, again.auditor.state.rogue_orders) == ([], 0)
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,33 @@ def _no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drop_copy, "PAGES_PER_S", 1_000_000)
 
 
+@pytest.mark.parametrize(
+    ("changed_ms", "is_shown"),
+    [(-DAY_MS, False), (-5_000 - OVERLAP_MS - 1, False), (-5_000 - OVERLAP_MS, True), (0, True), (None, True)],
+)
+async def test_start_with_a_mark_passes_over_what_ended_before_it(
+    exchange: Exchange, looking: Looking, changed_ms: int | None, *, is_shown: bool
+) -> None:
+    changed = {} if changed_ms is None else {"updatedTime": str(NOW_MS + changed_ms)}
+    exchange.ended = {"spot": [{**order(1), "orderStatus": "Cancelled", **changed}]}
+    assert len((await looking.look()).orders) == is_shown
+    assert (await looking.look(after_ms=2000)).orders == ()
+
+
+async def test_start_without_a_mark_shows_whatever_has_ended(exchange: Exchange, looking: Looking) -> None:
+    looking.copy.is_mark = False
+    exchange.ended = {"spot": [{**order(1), "updatedTime": str(NOW_MS - DAY_MS)}]}
+    assert len((await looking.look()).orders) == 1
+
+
+async def test_order_that_ends_while_looks_go_on_is_shown_whatever_its_time(
+    exchange: Exchange, looking: Looking
+) -> None:
+    await looking.look()
+    exchange.ended = {"spot": [{**order(1), "updatedTime": str(NOW_MS - DAY_MS)}]}
+    assert len((await looking.look(after_ms=2000)).orders) == 1
+
+
 async def test_every_list_is_read_to_its_end(exchange: Exchange, looking: Looking) -> None:
     exchange.working = {"spot": [order(n) for n in range(5)], "linear USDT": [order(9)], "inverse": [order(10)]}
     exchange.ended = {"linear USDC": [order(20), order(21), order(22)]}

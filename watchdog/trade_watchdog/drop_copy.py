@@ -9,6 +9,8 @@ Guarantees
 - A look goes on where the last good one ended, however long ago that was. A gap is read from the exchange's history, in
   windows that `window_ms` bounds, and every look says how far behind it is. A gap that is longer than what the exchange
   remembers is refused, look by look.
+- A start that has a mark passes over ended orders that last changed before it: an earlier run judged them, and what it
+  found has been acted on, perhaps released by a person. Without a mark every ended order that is listed is judged.
 - Orders that came and went in a gap are read from the history of orders; so are they when more have ended between two
   looks than the list of ended ones holds.
 
@@ -143,6 +145,7 @@ class DropCopy:
             ended += listed
             is_gap = is_gap or not is_whole
         past = await self._past(span) if is_gap else []
+        fresh = [order for order in ended if not self._was_judged(order, span)]
         # Only now: what a look that failed half-way has read must be read again, since nobody has judged it.
         self.read_until_ms, self.is_mark = span.until_ms, True
         self.window_ms = min(WINDOW_MS, 2 * self.window_ms)
@@ -150,7 +153,7 @@ class DropCopy:
         self._is_gap = span.until_ms < span.now_ms
         self._know_ended(ended)
         return Look(
-            orders=(*_not_listed(past, [*orders, *ended]), *orders, *ended),
+            orders=(*_not_listed(past, [*orders, *ended]), *orders, *fresh),
             executions=tuple(executions),
             until_ms=span.until_ms,
             behind_ms=span.now_ms - span.until_ms,
@@ -231,6 +234,12 @@ class DropCopy:
             if not cursor:
                 break
         return found, len(found) < ENDED_LISTED
+
+    def _was_judged(self, order: SeenOrder, span: _Span) -> bool:
+        """Say of an ended order whether an earlier run has judged it; within this one `_known_ended` tells."""
+        if not self.is_mark or self._anchor is not None or order.updated_at_ms is None:
+            return False
+        return order.updated_at_ms < span.begin_ms - OVERLAP_MS
 
     def _know_ended(self, ended: Sequence[SeenOrder]) -> None:
         self._known_ended |= dict.fromkeys(order.order_id for order in ended)

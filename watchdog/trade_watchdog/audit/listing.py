@@ -5,6 +5,11 @@ Guarantees
   clean one.
 - Every number is a plain finite decimal in text, as the exchange writes it. "" is read as zero only where the exchange
   writes it for none.
+- What the exchange leaves out of some of its answers is read as the word for none, and as nothing else: `createType`
+  (then nothing says that its own engine made the order, and a stranger's stays a stranger's) and `isLeverage` (then a
+  sale of coins is taken for one of what is held: it halts like every stranger's order, and what was borrowed for it is
+  an alarm of its own). An order without `updatedTime` is never taken for one that was looked at before. All else that
+  is missing refuses the list.
 
 Source: Bybit V5 "Get Open & Closed Orders", "Get Trade History", "Get Sub Account All API Keys",
 "Get Position Info", "Get Wallet Balance", "Get Account Info", "Get Strategy List", "Get Transaction Log".
@@ -44,11 +49,12 @@ def seen_order(entry: Mapping[str, Any], *, category: str) -> SeenOrder:
         price=_number(entry, "price", empty=ZERO),
         trigger_price=None if trigger == 0 else trigger,
         is_reduce_only=_flag(entry, "reduceOnly"),
-        is_leverage=_text(entry, "isLeverage", may_be_empty=True) not in {"", "0"},
-        create_type=_text(entry, "createType", may_be_empty=True),
+        is_leverage=_text_or_none(entry, "isLeverage") not in {"", "0"},
+        create_type=_text_or_none(entry, "createType"),
         status=_text(entry, "orderStatus"),
         filled=_number(entry, "cumExecQty", empty=ZERO),
         created_at_ms=_time_ms(entry, "createdTime"),
+        updated_at_ms=_time_ms(entry, "updatedTime") if _text_or_none(entry, "updatedTime") else None,
     )
 
 
@@ -67,7 +73,7 @@ def seen_execution(entry: Mapping[str, Any], *, category: str) -> SeenExecution:
         order_quantity=_number(entry, "orderQty", empty=ZERO),
         order_price=_number(entry, "orderPrice", empty=ZERO),
         execution_type=_text(entry, "execType"),
-        create_type=_text(entry, "createType", may_be_empty=True),
+        create_type=_text_or_none(entry, "createType"),
         executed_at_ms=_time_ms(entry, "execTime"),
     )
 
@@ -172,6 +178,11 @@ def _text(entry: Mapping[str, Any], name: str, *, may_be_empty: bool = False) ->
     if not value and not may_be_empty:
         raise _wrong(name, "is empty")
     return value
+
+
+def _text_or_none(entry: Mapping[str, Any], name: str) -> str:
+    """Read a text that the exchange leaves out of some answers; "" when it is not there."""
+    return _text(entry, name, may_be_empty=True) if name in entry else ""
 
 
 def _flag(entry: Mapping[str, Any], name: str) -> bool:

@@ -14,7 +14,8 @@ WORKING_STATUSES: Final = frozenset({"New", "PartiallyFilled", "Untriggered", "T
 class SeenOrder:
     """One order as the exchange lists it. Quantities in base coin, prices in quote coin, times in UTC milliseconds.
 
-    `link_id` is empty for an order that was placed without one; `trigger_price` is None for one without a trigger.
+    `link_id` is empty for an order that was placed without one; `trigger_price` is None for one without a trigger;
+    `updated_at_ms` is None when the exchange does not say when it last changed.
     """
 
     category: str
@@ -31,6 +32,7 @@ class SeenOrder:
     status: str
     filled: Decimal
     created_at_ms: int
+    updated_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
