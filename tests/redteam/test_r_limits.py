@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.bot import PRICE_DIGITS, QUANTITY_DIGITS
+from integration.bot import PRICE_DIGITS, QUANTITY_DIGITS, Bot
 from integration.stack import Stack, wait_until
 from redteam.attacker import CREATE, Attacker, received_since
 
@@ -86,6 +89,17 @@ def test_r18_orders_over_many_symbols_end_at_the_gross_limit(attacker: Attacker)
         cancel_all(attacker.stack, attacker)
 
 
+def test_r64_working_orders_end_at_their_limit_far_below_what_the_exchange_cancels_at_once(
+    attacker: Attacker,
+) -> None:
+    try:
+        _, codes = flood(attacker, [attacker.order(qty=str(10 + number)) for number in range(22)])
+        assert codes == {"LIMIT_OPEN_ORDERS"}
+        assert attacker.stack.state()["working_orders"] <= 20
+    finally:
+        cancel_all(attacker.stack, attacker)
+
+
 @pytest.mark.parametrize("category", ["spot", "linear"])
 def test_r20_price_far_on_the_adverse_side_of_the_index_is_denied(attacker: Attacker, category: str) -> None:
     for factor in (1.05, 1.4):
@@ -156,6 +170,75 @@ def test_r22_churn_is_throttled_then_ended_and_cancels_still_pass(own_attacker: 
     assert codes & {"LIMIT_MESSAGES", "LIMIT_MESSAGES_TERMINATED", "LIMIT_REQUEST_RATE"} or sent < 60
     assert own_attacker.cancel(resting)["retCode"] in (0, 170213)
     wait_until(lambda: stack.state()["working_orders"] == 0, within_s=10, what="nothing works")
+
+
+@pytest.fixture
+def tight(tmp_path: Path) -> Iterator[Attacker]:
+    """An attacker before a gateway whose throttles trip early."""
+    text = demo_policy()
+    for name, value in {"messages_per_s_deny": 3, "messages_per_s_terminate": 6, "repeated_execution_limit": 2}.items():
+        text, count = re.subn(rf"{name} = \d+", f"{name} = {value}", text)
+        assert count == 1
+    policy = tmp_path / "policy.toml"
+    policy.write_text(text)
+    stack = Stack(tmp_path, "--policy", str(policy))
+    attacker = Attacker(stack)
+    try:
+        stack.wait_for_state("ACTIVE")
+        yield attacker
+    finally:
+        attacker.close()
+        stack.stop()
+
+
+@pytest.mark.attack
+def test_r17_fills_in_quick_succession_end_entries_and_churn_ends_them_all_until_a_person_comes(
+    tight: Attacker,
+) -> None:
+    stack = tight.stack
+    for _ in range(3):
+        buy = sized(tight, category="linear", symbol="XRPUSDT", usdt=30, factor=0.998)
+        answer = wait_until(lambda buy=buy: decided(tight, buy), within_s=10, what="prices that agree")
+        if answer["retCode"] != 0:
+            break
+        before, price = position(stack), float(buy["price"])
+        move(stack, "XRPUSDT", price * 0.995)
+        wait_until(lambda before=before: position(stack) > before, within_s=10, what="the buy filled")
+        move(stack, "XRPUSDT", price * 1.002)
+        time.sleep(0.5)
+    assert answer["retMsg"].startswith("LIMIT_REPEATED_EXECUTION"), answer
+    stack.kill("gateway")
+    stack.reap("gateway")
+    stack.restart("gateway")
+    stack.wait_for_state("ACTIVE")
+    again = sized(tight, category="linear", symbol="XRPUSDT", usdt=31, factor=0.998)
+    answer = wait_until(lambda: decided(tight, again), within_s=10, what="prices that agree")
+    assert answer["retMsg"].startswith("LIMIT_REPEATED_EXECUTION"), answer
+    resting = wait_until(
+        lambda: placed if (placed := decided(tight, tight.order(qty="25"))) and not placed["retCode"] else None,
+        within_s=10,
+        what="an order on another market",
+    )
+
+    def churn(number: int) -> set[str]:
+        bot = Bot(stack.gateway)
+        try:
+            answers = [bot.post(CREATE, orders[number * 10 + step]) for step in range(10)]
+            return {str(answer["retMsg"]).split(":")[0] for answer in answers}
+        finally:
+            bot.close()
+
+    orders = [tight.order(qty=str(30 + number)) for number in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        codes = set().union(*pool.map(churn, range(4)))
+    assert "LIMIT_MESSAGES" in codes or "LIMIT_MESSAGES_TERMINATED" in codes
+    time.sleep(2)  # the rate is nothing any more, and what it tripped stays
+    for number in range(2):
+        answer = tight.bot.post(CREATE, tight.order(qty=str(80 + number)))
+        assert answer["retMsg"].startswith("LIMIT_MESSAGES_TERMINATED"), answer
+        time.sleep(1)
+    cancel = {"category": "spot", "symbol": "XRPUSDT", "orderId": resting["result"]["orderId"]}
+    assert tight.bot.post("/v5/order/cancel", cancel)["retCode"] in (0, 170213)
 
 
 def test_r62_acknowledged_order_that_the_exchange_ends_by_itself_is_released(attacker: Attacker) -> None:

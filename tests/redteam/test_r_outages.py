@@ -9,8 +9,9 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +322,37 @@ def test_r53_order_key_is_bound_to_its_address_and_to_trading(breaker: Attacker)
     assert stack.restart("gateway").wait(timeout=30) == 2
     secrets.write_text(own)
     assert "address" in (stack.folder / "gateway-restarted.log").read_text()
+
+
+def test_r44_neither_a_restart_nor_an_older_journal_lifts_a_halt(own_attacker: Attacker) -> None:
+    stack = own_attacker.stack
+    journal, older = folder_of(stack).parent / "journal-writer", stack.folder / "older"
+
+    def begin_again(before: Callable[[], object]) -> None:
+        for name in ("gateway", "journal-writer"):
+            stack.kill(name)
+            stack.reap(name)
+        before()
+        for name in ("journal-writer", "gateway"):
+            stack.restart(name)
+
+    begin_again(lambda: shutil.copytree(journal, older, ignore=shutil.ignore_patterns("*.sock")))
+    stack.wait_for_state("ACTIVE")
+    assert stack.admin.post("/halt", json={"reason": "for good"}).json()["trading_state"] == "HALTED"
+    halted = len(stack.rows())
+    wait_until(lambda: stack.state()["journal"]["witnessed_size"] >= halted, within_s=30, what="the halt is witnessed")
+    begin_again(lambda: None)
+    stack.wait_for_state("HALTED")
+    begin_again(lambda: shutil.copytree(older, journal, dirs_exist_ok=True))
+    before = received_since(stack, 0)[-1]["n"]
+    seen = set()
+    for _ in range(30):
+        seen.add(stack.state_name())
+        with suppress(httpx.HTTPError):
+            assert own_attacker.bot.post(CREATE, own_attacker.order(qty="27"))["retCode"] != 0
+        time.sleep(0.5)
+    assert "ACTIVE" not in seen
+    assert [item for item in received_since(stack, before) if item["path"] == CREATE] == []
 
 
 def test_r52_journal_edited_under_a_dead_gateway_is_refused_at_the_next_start(breaker: Attacker) -> None:

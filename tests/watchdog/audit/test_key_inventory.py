@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from trade_watchdog.audit.key_inventory import (
+    ADDRESSES_MAX,
     ExpectedKey,
     KeyAlarm,
     KeyFinding,
@@ -108,9 +109,12 @@ def test_trading_key_for_any_address_is_unbound(addresses: set[str]) -> None:
     ]
 
 
-@pytest.mark.parametrize("addresses", [{"192.0.2.0/24"}, {"192.0.2.7", "2001:db8::1"}, {"2001:db8::/120"}])
+@pytest.mark.parametrize(
+    "addresses", [{"192.0.2.0/24"}, {"192.0.2.7/24"}, {"192.0.2.7", "2001:db8::1"}, {"2001:db8::/120"}]
+)
 def test_trading_key_for_a_few_addresses_is_bound(addresses: set[str]) -> None:
     assert found(replace(ORDER, addresses=frozenset(addresses))) == []
+    assert ADDRESSES_MAX == 256
 
 
 @pytest.mark.parametrize(

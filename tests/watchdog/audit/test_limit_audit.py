@@ -220,6 +220,7 @@ def test_what_is_held_is_told_beyond_twice_the_limit_though_no_order_works() -> 
     assert alarms(exposed(ETH="10.1")) == [
         (LimitAlarm.SYMBOL_EXPOSURE, "1010 USDT of 500 USDT is held on spot ETHUSDT")
     ]
+    assert [finding.name for finding in examine_limits(exposed(ETH="10.1"), LIMITS)] == ["ETHUSDT"]
     in_all = exposed(positions=(position("15"),), ETH="9.1")
     assert alarms(in_all) == [(LimitAlarm.GROSS_EXPOSURE, "2410 USDT of 1200 USDT is held in all")]
     assert alarms(exposed(positions=(position("15"),), ETH="9")) == []
