@@ -1,7 +1,8 @@
-"""Keeps the standing warrant, samples the account itself, and judges whether a request may become a kill.
+"""Keeps the standing warrant, and judges whether a request may become a kill.
 
 Guarantees
-- Nothing is armed unless every part of a kill was seen to be ready, and the warrant names the keys that were seen.
+- Nothing is armed unless every part of a kill was seen to be ready, our own samples among them, and the warrant names
+  the keys that were seen.
 - The warrant is verified anew, against the ring of that moment, whenever it is to be used: a lapsed one, or one of
   another ring, is none. A disarmed one is never taken again, nor is one whose kill has begun: that follows from the
   rows of kills and from its own file, either of which is enough.
@@ -16,13 +17,11 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from trade_core.clock import NS_PER_MS, Clock
-from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
-from trade_core.money import parse_exchange_decimal
+from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.secrets import read_secret_file, write_secret_file
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.signed_warrant import SignedWarrant
@@ -32,19 +31,17 @@ from trade_killswitch.authorisation import Authorisation, kill_id_of, warrant_fi
 from trade_killswitch.authorised import AuthorisedKill
 from trade_killswitch.exchange import ExitExchange
 from trade_killswitch.kill_order import REASON_CHARACTERS_MAX, Authority, KillOrder
+from trade_killswitch.own_samples import READY, OwnSamples
 from trade_killswitch.readiness import Readiness
 from trade_killswitch.recorder import Recorder
 from trade_killswitch.revoker import RevokerExchange
-from trade_killswitch.standing import Condition, OwnBook, OwnView, Terms, book_of, judge, sampled
+from trade_killswitch.standing import Condition, OwnView, Terms, judge
 
 STANDING_FILE: Final = "standing.json"
-SAMPLES_FILE: Final = "samples.json"
-SAMPLE_EVERY_S: Final = 60.0
 LOOK_PATIENCE_S: Final = 6.0
 DAY_MS: Final = 24 * 3600 * 1000
 NAG_WITHIN_MS: Final = 7 * DAY_MS
 VOIDED_MAX: Final = 1000
-_FLOWS: Final = ("TRANSFER_IN", "TRANSFER_OUT", "DEPOSIT", "WITHDRAW")
 NOT_ARMED: Final = "no standing warrant: a kill without a touch is a sweep, and a person is called"
 USED: Final = "the kill that this standing warrant allowed has begun already; another one takes a new touch"
 log = logging.getLogger(__name__)
@@ -52,7 +49,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Automatic:
-    """The standing warrant of one account, and the executor's own samples."""
+    """The standing warrant of one account."""
 
     authorisation: Authorisation
     readiness: Readiness
@@ -63,13 +60,12 @@ class Automatic:
     state_dir: Path
     terms_of: Callable[[tuple[str, ...]], Terms]
     tell: Callable[[str, str], None]
-    book: OwnBook | None = None
+    samples: OwnSamples
     is_used: Callable[[str], bool] = lambda _: False
     """Whether a kill of this id was ordered before, as the journal of kills shows."""
     _raw: bytes = b""
     _terms: Terms | None = None
     _voided: list[str] = field(default_factory=list)
-    _sampled_at_ms: int = 0
     _nagged_at_ms: int = 0
 
     def load(self) -> None:
@@ -82,16 +78,13 @@ class Automatic:
                 raise ConfigurationError(f"{file}: is not what the executor keeps of a standing warrant")
             self._raw, self._voided = envelope.encode(), [str(one) for one in voided]
             self._terms = self.terms_of(tuple(str(key) for key in keys)) if envelope else None
-        samples = self.state_dir / SAMPLES_FILE
-        if samples.exists():
-            kept = read_secret_file(samples)
-            self.book, at_ms = book_of(kept), kept.get("at_ms")
-            self._sampled_at_ms = at_ms if type(at_ms) is int else 0
 
     def draft(self) -> Terms:
         """Return what would be armed now. Raises NotTrusted unless everything is ready."""
         if not self.readiness.is_ready:
             raise NotTrusted("nothing can be armed: not every part of a kill is ready, see ready in the status")
+        if self.samples.words != READY:
+            raise NotTrusted(f"nothing can be armed: our own samples are {self.samples.words}")
         return self.terms_of(self.readiness.keys)
 
     async def arm(self, raw: bytes) -> Fields:
@@ -131,7 +124,7 @@ class Automatic:
 
     def status(self) -> dict[str, Any]:
         """Say whether it is armed, until when, and what the executor's own samples show."""
-        own = None if self.book is None else f"{self.book.drawdown:.6f}"
+        own = None if self.samples.drawdown is None else f"{self.samples.drawdown:.6f}"
         try:
             expires_at_ms = self._armed()[0].warrant.expires_at_ms if self._raw else 0
         except NotTrusted as error:
@@ -139,9 +132,12 @@ class Automatic:
         if not expires_at_ms:
             return {"is_armed": False, "reason": NOT_ARMED, "own_drawdown": own}
         left_ms = expires_at_ms - self.clock.wall_ns() // NS_PER_MS
+        reason = "" if self.readiness.is_ready else "not every part of a kill is ready"
+        if not reason and self.samples.words != READY:
+            reason = f"our own samples are {self.samples.words}"
         return {
-            "is_armed": self.readiness.is_ready,
-            "reason": "" if self.readiness.is_ready else "not every part of a kill is ready",
+            "is_armed": not reason,
+            "reason": reason,
             "expires_at_ms": expires_at_ms,
             "lapses_soon": left_ms < NAG_WITHIN_MS,
             "own_drawdown": own,
@@ -164,13 +160,11 @@ class Automatic:
         return AuthorisedKill(order=order, fields={"confirmed": found.why, **warrant_fields(self._raw, signed)})
 
     async def keep_sampling(self) -> None:
-        """Sample the account once a minute, and keep the book on disk."""
+        """Sample the account once a minute, and faster until its highest point is known."""
         while True:
-            with contextlib.suppress(ExchangeUnavailable, ExchangeAnswerInvalid, TimeoutError):
-                async with asyncio.timeout(LOOK_PATIENCE_S):
-                    await self.sample()
+            await self.samples.try_sample()
             self.nag()
-            await asyncio.sleep(SAMPLE_EVERY_S)
+            await asyncio.sleep(self.samples.pause_s)
 
     def nag(self) -> None:
         """Tell people once a day when the standing warrant lapses within a week, or is none any more."""
@@ -188,30 +182,13 @@ class Automatic:
             return
         self._nagged_at_ms = now_ms
 
-    async def sample(self) -> None:
-        """Read equity and flows once. Raises ExchangeUnavailable, ExchangeAnswerInvalid."""
-        now_ms = self.clock.wall_ns() // NS_PER_MS
-        answer = await self.exchange.calls.get("/v5/account/wallet-balance", "accountType=UNIFIED")
-        wallet = _wallet(answer.result)
-        equity = _number(wallet, "totalEquity")
-        flow = Decimal(0)
-        if self.book is not None:
-            for kind in _FLOWS:
-                query = f"accountType=UNIFIED&type={kind}&limit=50&startTime={self._sampled_at_ms + 1}&endTime={now_ms}"
-                rows = await self.exchange.calls.pages("/v5/account/transaction-log", query)
-                flow += sum((_worth(row, wallet) for row in rows), Decimal(0))
-        self.book, self._sampled_at_ms = sampled(self.book, equity=equity, flow=flow), now_ms
-        kept = {} if self.book is None else self.book.content()
-        with contextlib.suppress(OSError):
-            write_secret_file(self.state_dir / SAMPLES_FILE, {**kept, "at_ms": now_ms})
-
     async def _look(self, condition: Condition, evidence: dict[str, str]) -> OwnView:
         with contextlib.suppress(ExchangeUnavailable, ExchangeAnswerInvalid, TimeoutError):
             async with asyncio.timeout(LOOK_PATIENCE_S):
                 match condition:
                     case Condition.DRAWDOWN:
-                        await self.sample()
-                        return OwnView(drawdown=None if self.book is None else self.book.drawdown)
+                        await self.samples.sample()
+                        return OwnView(drawdown=self.samples.drawdown)
                     case Condition.ROGUE_KEY if self.revoker is not None:
                         return OwnView(keys=[one.key for one in await self.revoker.keys()])
                     case Condition.ROGUE_ORDER:
@@ -267,29 +244,3 @@ class Automatic:
         }
         write_secret_file(self.state_dir / STANDING_FILE, content)
         self._raw, self._terms = raw, terms
-
-
-def _wallet(result: dict[str, Any]) -> dict[str, Any]:
-    wallets = result.get("list")
-    if not isinstance(wallets, list) or len(wallets) != 1 or not isinstance(wallets[0], dict):
-        raise ExchangeAnswerInvalid("the wallet is not one")
-    return wallets[0]
-
-
-def _worth(row: object, wallet: dict[str, Any]) -> Decimal:
-    """Return what a flow was worth in USD, by what the exchange says now of its coin. Raises ExchangeAnswerInvalid."""
-    if not isinstance(row, dict):
-        raise ExchangeAnswerInvalid("the log holds something else")
-    change = _number(row, "change")
-    for coin in wallet.get("coin") or []:
-        if isinstance(coin, dict) and coin.get("coin") == row.get("currency"):
-            amount = _number(coin, "equity")
-            return change * _number(coin, "usdValue") / amount if amount else change
-    return change
-
-
-def _number(row: dict[str, Any], key: str) -> Decimal:
-    try:
-        return parse_exchange_decimal(row.get(key))
-    except InvalidNumber:
-        raise ExchangeAnswerInvalid(f"a row has no number in {key}") from None

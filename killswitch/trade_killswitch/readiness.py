@@ -22,6 +22,7 @@ from trade_killswitch.exchange import ExitExchange
 from trade_killswitch.gateway_halt import GatewayHalt
 from trade_killswitch.key_check import excess_of_revoker, excess_power
 from trade_killswitch.metrics import ExecutorMetrics
+from trade_killswitch.own_samples import READY
 from trade_killswitch.recorder import Recorder
 from trade_killswitch.revoker import RevokerExchange
 from trade_killswitch.secret_store.port import SecretStore
@@ -32,7 +33,6 @@ ASK_AGAIN_S: Final = 300.0
 NOT_READY_AGAIN_S: Final = 15.0
 """Soon, since whoever wants to arm waits for it: a gateway or a bot that was started later than we were."""
 PART_PATIENCE_S: Final = 30.0
-READY: Final = "ready"
 VERIFIED: Final = "verified"
 NOT_VERIFIED: Final = "not verified yet"
 log = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ class Readiness:
     secrets: SecretStore | None
     recorder: Recorder
     metrics: ExecutorMetrics
+    own_samples: Callable[[], str]
+    """Says whether our own samples can confirm a drawdown: READY, or why not."""
     parts: dict[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     """Every key of the account, as the last look listed them."""
@@ -84,6 +86,7 @@ class Readiness:
             "gateway": self._gateway,
             "bot": self._bot,
             "secrets": self._secrets,
+            "own_samples": self._own_samples,
         }
         words = await asyncio.gather(*(self._checked(check) for check in checks.values()))
         for name, said in zip(checks, words, strict=True):
@@ -148,6 +151,9 @@ class Readiness:
         if self.secrets is not None:
             await self.secrets.prove_ready()
         return READY
+
+    async def _own_samples(self) -> str:
+        return self.own_samples()
 
 
 _NO_REVOKER: Final = "not set up (setting revoker_file)"

@@ -35,6 +35,7 @@ from trade_killswitch.gateway_halt import load_gateway
 from trade_killswitch.identity import load_exchange_key, load_pinned_ring, load_signer
 from trade_killswitch.kill_steps import Parts
 from trade_killswitch.metrics import ExecutorMetrics
+from trade_killswitch.own_samples import OwnSamples
 from trade_killswitch.readiness import Readiness
 from trade_killswitch.recorder import Recorder
 from trade_killswitch.revoker import ClientOf, RevokerExchange
@@ -102,6 +103,16 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         quote_coin=settings.quote_coin,
         slippage=settings.flatten_slippage,
     )
+
+    def call(subject: str, text: str) -> None:
+        """Call a person."""
+        outbox.alert(
+            Alert(
+                subject=subject, severity=Severity.CRITICAL, text=text[:TEXT_CHARACTERS_MAX], needs_acknowledgement=True
+            )
+        )
+
+    samples = OwnSamples(exchange=exchange, clock=clock, state_dir=settings.state_dir, tell=call)
     readiness = Readiness(
         account=settings.account,
         exit_key=parts.exit_key,
@@ -112,6 +123,7 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         secrets=secrets,
         recorder=recorder,
         metrics=metrics,
+        own_samples=lambda: samples.words,
     )
     drills = DrillWatch(
         rows=journal,
@@ -145,12 +157,10 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         terms_of=lambda keys: Terms(
             account=settings.account, keys=keys, endings=settings.endings, drawdown=settings.kill_drawdown
         ),
-        tell=lambda subject, text: outbox.alert(
-            Alert(
-                subject=subject, severity=Severity.CRITICAL, text=text[:TEXT_CHARACTERS_MAX], needs_acknowledgement=True
-            )
-        ),
+        tell=call,
+        samples=samples,
     )
+    samples.load()
     automatic.load()
     executor = Executor(
         settings=settings,

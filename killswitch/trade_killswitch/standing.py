@@ -13,7 +13,7 @@ answered by the fallback, and a person is called.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum, unique
@@ -113,42 +113,3 @@ def judge(terms: Terms, condition: Condition, own: OwnView) -> Judgement:
             return Judgement(holds=False, why="a fork cannot be confirmed here")
         case _:
             assert_never(condition)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnBook:
-    """Equity in units, as our own samples show it: a flow trades units at the price before it, and is no result."""
-
-    units: Decimal
-    price: Decimal
-    peak: Decimal
-
-    def content(self) -> dict[str, str]:
-        """Return the book as plain values, to be kept."""
-        return {name: str(getattr(self, name)) for name in self.__slots__}
-
-    @property
-    def drawdown(self) -> Decimal:
-        """Return how far the price is below its peak, as a fraction."""
-        return 1 - self.price / self.peak
-
-
-def sampled(book: OwnBook | None, *, equity: Decimal, flow: Decimal) -> OwnBook | None:
-    """Return the book after one more sample; `flow` came in since the one before. None without any equity."""
-    if book is None:
-        return OwnBook(units=equity, price=Decimal(1), peak=Decimal(1)) if equity > 0 else None
-    units = book.units + flow / book.price if book.price > 0 else book.units
-    if units <= 0:
-        return None  # all of it was taken out: what comes later is a new book
-    price = equity / units
-    return OwnBook(units=units, price=price, peak=max(book.peak, price))
-
-
-def book_of(content: Mapping[str, Any]) -> OwnBook | None:
-    """Read a kept book; None for what is none."""
-    try:
-        units, price, peak = (Decimal(str(content[name])) for name in ("units", "price", "peak"))
-    except (KeyError, ArithmeticError):
-        return None
-    is_sound = all(value.is_finite() for value in (units, price, peak)) and units > 0 and peak > 0 and peak >= price
-    return OwnBook(units=units, price=price, peak=peak) if is_sound else None

@@ -17,7 +17,7 @@ from killswitch.test_authorisation import RING, START_MS, warrant
 from killswitch.test_standing import ENDINGS
 from trust_parts import touch
 
-from trade_core.clock import NS_PER_MS, ManualClock, SystemClock
+from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock, SystemClock
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import Secret
 from trade_core.trust.keys import NotTrusted
@@ -28,7 +28,9 @@ from trade_killswitch.exchange import ExitExchange
 from trade_killswitch.exchange_calls import ExchangeCalls
 from trade_killswitch.kill_order import Authority
 from trade_killswitch.metrics import ExecutorMetrics
-from trade_killswitch.readiness import READY, Readiness
+from trade_killswitch.own_book import APART_MS
+from trade_killswitch.own_samples import READY, STALE_S, OwnSamples
+from trade_killswitch.readiness import Readiness
 from trade_killswitch.revoker import RevokerExchange
 from trade_killswitch.standing import Condition, Terms
 
@@ -40,7 +42,7 @@ class World:
     """An exchange of three keys, and the executor's automatic part beside it."""
 
     folder: Path
-    clock: ManualClock = field(default_factory=lambda: ManualClock(wall_ns=START_MS * NS_PER_MS))
+    clock: ManualClock = field(default_factory=lambda: ManualClock(wall_ns=(START_MS - 3 * APART_MS) * NS_PER_MS))
     equity: str = "1000"
     flows: list[dict[str, str]] = field(default_factory=list)
     keys: list[str] = field(default_factory=lambda: ["exit", "order"])
@@ -81,6 +83,12 @@ class World:
             revoker = RevokerExchange(
                 calls=calls, account="1002", client_of=lambda key, secret: client_of(double.url, key, secret)
             )
+            samples = OwnSamples(
+                exchange=exchange,
+                clock=self.clock,
+                state_dir=self.folder,
+                tell=lambda subject, _: self.told.append(subject),
+            )
             readiness = Readiness(
                 account="1002",
                 exit_key="exit",
@@ -93,6 +101,7 @@ class World:
                 metrics=metrics,
                 parts={"exit_key": READY},
                 keys=("exit", "order"),
+                own_samples=lambda: samples.words,
             )
             made = Automatic(
                 authorisation=Authorisation(ring=lambda: RING, clock=self.clock, state_dir=self.folder),
@@ -104,8 +113,13 @@ class World:
                 state_dir=self.folder,
                 terms_of=lambda keys: Terms(account="1002", keys=keys, endings=ENDINGS, drawdown=Decimal("0.18")),
                 tell=lambda subject, _: self.told.append(subject),
+                samples=samples,
             )
             made.load()
+            samples.load()
+            for _ in range(3 if self.is_up else 0):
+                await samples.sample()
+                self.clock.advance(APART_MS * NS_PER_MS)
             try:
                 yield made
             finally:
@@ -256,7 +270,6 @@ async def test_request_without_a_warrant_is_no_kill(world: World) -> None:
 async def test_drawdown_that_the_executor_saw_too_kills(world: World) -> None:
     async with world.automatic() as automatic:
         await automatic.arm(arming(automatic))
-        await automatic.sample()
         with pytest.raises(NotTrusted, match=r"own drawdown is 0\.00 %"):
             await automatic.judged(Condition.DRAWDOWN, {}, reason="the watchdog lies")
         world.equity = "800"
@@ -268,17 +281,23 @@ async def test_drawdown_that_the_executor_saw_too_kills(world: World) -> None:
         assert (await automatic.judged(Condition.DRAWDOWN, {}, reason="x")).order.kill_id == allowed.order.kill_id
 
 
-async def test_highest_point_outlives_a_restart_and_flows_are_no_result(world: World) -> None:
+async def test_nothing_is_armed_while_our_own_samples_confirm_nothing(world: World) -> None:
     async with world.automatic() as automatic:
-        await automatic.sample()
-        world.equity, world.flows = "600", [{"type": "TRANSFER_OUT", "currency": "USDT", "change": "-400"}]
-        await automatic.sample()
-        world.flows = []
-        assert automatic.status()["own_drawdown"] == "0.000000"
-        world.equity = "480"
-        await automatic.sample()
-    async with world.automatic() as again:
-        assert again.status()["own_drawdown"] == "0.200000"
+        raw = arming(automatic)
+        world.is_up = False
+        world.clock.advance(int(STALE_S * NS_PER_S))
+        await automatic.samples.try_sample()
+        with pytest.raises(NotTrusted, match="was not read for 5 minutes"):
+            await automatic.arm(raw)
+        world.is_up = True
+        await automatic.samples.try_sample()
+        await automatic.arm(raw)
+        assert automatic.status()["is_armed"] is True
+        world.is_up = False
+        world.clock.advance(int(STALE_S * NS_PER_S))
+        status = automatic.status()
+        assert status["is_armed"] is False
+        assert "was not read for 5 minutes" in status["reason"]
 
 
 async def test_rogue_key_and_order_are_looked_for(world: World) -> None:
@@ -304,7 +323,6 @@ async def test_rogue_key_and_order_are_looked_for(world: World) -> None:
 async def test_exchange_that_does_not_answer_confirms_nothing(world: World) -> None:
     async with world.automatic() as automatic:
         await automatic.arm(arming(automatic))
-        await automatic.sample()
         world.equity, world.is_up = "100", False
         for condition in Condition:
             with pytest.raises(NotTrusted, match="not confirmed"):
@@ -351,14 +369,13 @@ async def test_damaged_file_is_refused(world: World, text: str) -> None:
 
 
 async def test_sampling_goes_on_through_an_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trade_killswitch.automatic.SAMPLE_EVERY_S", 0.01)
-    world.is_up = False
+    monkeypatch.setattr("trade_killswitch.own_samples.SAMPLE_EVERY_S", 0.01)
     async with world.automatic() as automatic:
+        world.is_up = False
         sampling = asyncio.create_task(automatic.keep_sampling())
         await asyncio.sleep(0.05)
-        assert automatic.book is None
-        world.is_up = True
+        world.is_up, world.equity = True, "900"
         async with asyncio.timeout(5):
-            while automatic.book is None:  # noqa: ASYNC110 - the loop's own turn
+            while automatic.status()["own_drawdown"] != "0.100000":  # noqa: ASYNC110 - the loop's own turn
                 await asyncio.sleep(0.01)
         sampling.cancel()

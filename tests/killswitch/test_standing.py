@@ -11,12 +11,9 @@ from trade_killswitch.kill_order import Ending
 from trade_killswitch.standing import (
     TOLERANCE,
     Condition,
-    OwnBook,
     OwnView,
     Terms,
-    book_of,
     judge,
-    sampled,
 )
 from trade_killswitch.working_orders import Category
 
@@ -95,66 +92,3 @@ def test_order_is_confirmed_when_the_exchange_shows_it() -> None:
 def test_fork_cannot_be_confirmed_here() -> None:
     own = OwnView(drawdown=Decimal(1), keys=["x"], has_order=True)
     assert judge(terms(), Condition.FORKED_JOURNAL, own).holds is False
-
-
-def after(*samples: tuple[str, str]) -> OwnBook:
-    book: OwnBook | None = None
-    for equity, flow in samples:
-        book = sampled(book, equity=Decimal(equity), flow=Decimal(flow))
-    assert book is not None
-    return book
-
-
-def test_results_move_the_price_and_flows_do_not() -> None:
-    assert after(("1000", "0")) == OwnBook(units=Decimal(1000), price=Decimal(1), peak=Decimal(1))
-    assert after(("1000", "0"), ("1500", "500")).price == 1
-    assert after(("1000", "0"), ("500", "-500")).drawdown == 0
-    assert after(("1000", "0"), ("820", "0")).drawdown == Decimal("0.18")
-    # A deposit does not hide a loss, and what comes in after one counts at the price that it came at.
-    assert after(("1000", "0"), ("500", "0"), ("1000", "500")).drawdown == Decimal("0.5")
-    assert after(("1000", "0"), ("2000", "0"), ("1500", "0")).peak == 2
-    assert after(("1000", "0"), ("2000", "0"), ("1500", "0")).drawdown == Decimal("0.25")
-
-
-def test_book_begins_with_equity_and_anew_when_all_was_taken_out() -> None:
-    assert sampled(None, equity=Decimal(0), flow=Decimal(0)) is None
-    assert sampled(None, equity=Decimal(-1), flow=Decimal(0)) is None
-    assert after(("0.5", "0"), ("0.25", "0")) == OwnBook(units=Decimal("0.5"), price=Decimal("0.5"), peak=Decimal(1))
-    assert sampled(after(("1000", "0")), equity=Decimal(0), flow=Decimal(-1000)) is None
-    assert sampled(after(("1000", "0")), equity=Decimal(0), flow=Decimal(-1001)) is None
-
-
-def test_price_of_nothing_takes_no_flow_at_it() -> None:
-    broke = after(("1000", "0"), ("0", "0"))
-    assert broke.drawdown == 1
-    assert sampled(broke, equity=Decimal(500), flow=Decimal(500)) == OwnBook(
-        units=Decimal(1000), price=Decimal("0.5"), peak=Decimal(1)
-    )
-
-
-def test_book_is_read_back_as_it_was_kept() -> None:
-    for book in (after(("1000", "0"), ("820.5", "0")), after(("0.5", "0"), ("0", "0"))):
-        assert book_of(book.content()) == book
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"units": "x"},
-        {"units": "0"},
-        {"units": "-1"},
-        {"price": "NaN"},
-        {"price": "Infinity"},
-        {"price": "2"},
-        {"peak": "0"},
-        {"peak": "0", "price": "0"},
-        {"peak": "-0.5", "price": "-1"},
-        {"peak": "Infinity"},
-        {"peak": None},
-    ],
-)
-def test_damaged_book_is_none(changed: dict[str, Any]) -> None:
-    kept = {"units": "10", "price": "1", "peak": "1"}
-    assert book_of(kept) is not None
-    assert book_of({**kept, **changed}) is None
-    assert book_of({name: value for name, value in kept.items() if name not in changed}) is None

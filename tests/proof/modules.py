@@ -113,6 +113,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_KILLSWITCH}/kill_report.py": _tests("killswitch", "kill_report"),
     f"{_KILLSWITCH}/kill_words.py": _tests("killswitch", "kill_report"),
     f"{_KILLSWITCH}/open_book.py": _tests("killswitch", "open_book"),
+    f"{_KILLSWITCH}/own_book.py": _tests("killswitch", "own_book"),
     f"{_KILLSWITCH}/standing.py": _tests("killswitch", "standing"),
     f"{_KILLSWITCH}/procedure.py": _tests("killswitch", "procedure"),
     f"{_CORE}/money.py": _tests("core", "money"),
