@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Protocol
 
 from trade_core.bybit.client import BybitClient
-from trade_core.errors import ExchangeUnavailable
+from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
 from trade_gateway.account.stream import Stream
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.policy.model import NOTHING_PERMITTED, Policy, SymbolKey
@@ -21,6 +21,7 @@ from trade_gateway.recorder import Recorder
 from trade_gateway.startup import (
     EXPECTED_TROUBLE,
     KeyRefused,
+    changed_modes,
     linear_symbols,
     load_instruments,
     pin_modes,
@@ -34,6 +35,7 @@ RETRY_S = 1.0
 PROVE_EVERY_S = 3600.0
 REFUSED_EVERY_S = 10.0
 """A symbol that the exchange does not trade may be traded again any moment; until then only itself is denied."""
+_SETTINGS_CHARACTERS = 400
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,7 @@ class ExchangeProof:
         self._instruments: Mapping[SymbolKey, Instrument] = {}
         self._refused: Mapping[SymbolKey, str] = {}
         self._pinned: tuple[int, list[str]] | None = None
+        self._must_look = False
         self._must_reconnect = False
         self._changed = asyncio.Event()
 
@@ -92,6 +95,8 @@ class ExchangeProof:
         """Prove for ever. Raises KeyRefused when the exchange says that the key has the wrong power."""
         self._must_reconnect = False  # the stream begins beside this, with the coins of now
         await self._until_done("key check", self._verify_key)
+        loop = asyncio.get_running_loop()
+        look_at_s = loop.time() + PROVE_EVERY_S
         while True:
             self._changed.clear()
             await self._until_done("instruments", self._load_instruments)
@@ -103,7 +108,8 @@ class ExchangeProof:
                 async with asyncio.timeout(REFUSED_EVERY_S if self._refused else PROVE_EVERY_S):
                     await self._changed.wait()
             except TimeoutError:
-                continue
+                if loop.time() >= look_at_s:
+                    look_at_s, self._must_look = loop.time() + PROVE_EVERY_S, True
 
     async def _until_done(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
         """Try a step until the exchange lets it succeed."""
@@ -159,11 +165,37 @@ class ExchangeProof:
 
     async def _pin(self) -> None:
         policy = self._policy
+        if _pins(policy) == self._pinned and self._must_look:
+            await self._look_at_modes(policy)
+        self._must_look = False
         if _pins(policy) != self._pinned:
-            await pin_modes(self._private, policy)
+            try:
+                await pin_modes(self._private, policy)
+            except ExchangeAnswerInvalid:
+                self._faults.set_fault(Fault.SETTINGS_UNPINNED, is_there=True)
+                raise
             self._pinned = _pins(policy)
         if policy is self._policy:
             self._faults.set_fault(Fault.SETTINGS_UNPINNED, is_there=False)
+
+    async def _look_at_modes(self, policy: Policy) -> None:
+        """Read what was pinned. What somebody has changed is a fault until it is pinned again, and an incident."""
+        try:
+            changed = await changed_modes(self._private, policy)
+        except (ExchangeAnswerInvalid, InvalidNumber) as error:
+            log.warning("what is pinned cannot be read, and is pinned again: %s", error)
+            self._pinned = None
+            return
+        if not changed:
+            return
+        self._pinned = None
+        self._faults.set_fault(Fault.SETTINGS_UNPINNED, is_there=True)
+        fields: Fields = {
+            "type": "pinned setting changed",
+            "severity": "critical",
+            "settings": ", ".join(changed)[:_SETTINGS_CHARACTERS],
+        }
+        self._recorder.append_later(RowKind.INCIDENT_OPENED, fields)
 
 
 def _pins(policy: Policy) -> tuple[int, list[str]]:

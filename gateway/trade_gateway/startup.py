@@ -3,7 +3,8 @@
 1. The key has exactly the power it needs; more is refused and ends the process.
 2. The exchange has answered about every symbol of the policy. One that it does not trade is denied by itself: its name
    stands in `/state`, and nothing of the others waits for it.
-3. Position mode, margin mode and leverage are what the policy pins.
+3. Position mode, margin mode and leverage are what the policy pins; each hour they are read, and pinned again when
+   somebody has changed them.
 4. Every order from before the restart is resolved.
 Each step that is open is a fault on the state board; the process stays up and denies meanwhile.
 """
@@ -25,12 +26,14 @@ from trade_core.errors import (
     InvalidNumber,
     UnknownOutcome,
 )
+from trade_core.money import parse_exchange_decimal
 from trade_gateway.key_check import PERMISSION_GROUPS, excess_power
 from trade_gateway.policy.instruments import Instrument, InstrumentInvalid, parse_instrument
 from trade_gateway.policy.limits import Policy
 from trade_gateway.policy.model import SymbolKey
 from trade_gateway.wire.intents import Category
 
+_MARGIN_MODE = "ISOLATED_MARGIN"
 NOT_MODIFIED = frozenset({0, 110025, 110026, 110043})
 # What an exchange that is down, slow or talking nonsense looks like: wait and try again.
 EXPECTED_TROUBLE = (ExchangeUnavailable, ExchangeAnswerInvalid, UnknownOutcome, InstrumentInvalid, InvalidNumber)
@@ -120,12 +123,36 @@ async def pin_modes(client: BybitClient, policy: Policy) -> None:
     linear = linear_symbols(policy)
     if not linear:
         return
-    await _pin(client, "/v5/account/set-margin-mode", {"setMarginMode": "ISOLATED_MARGIN"})
+    await _pin(client, "/v5/account/set-margin-mode", {"setMarginMode": _MARGIN_MODE})
     await _pin(client, "/v5/position/switch-mode", {"category": "linear", "coin": "USDT", "mode": 0})
     leverage = str(policy.leverage)
     for symbol in linear:
         body = {"category": "linear", "symbol": symbol, "buyLeverage": leverage, "sellLeverage": leverage}
         await _pin(client, "/v5/position/set-leverage", body)
+
+
+async def changed_modes(client: BybitClient, policy: Policy) -> list[str]:
+    """Read what is pinned and name what is otherwise.
+
+    Raises ExchangeUnavailable, ExchangeAnswerInvalid, InvalidNumber.
+    """
+    linear = linear_symbols(policy)
+    if not linear:
+        return []
+    info = await client.get("/v5/account/info")
+    if not info.is_ok:
+        raise ExchangeAnswerInvalid(f"the account's settings were answered {info.ret_code}")
+    changed = [] if info.result.get("marginMode") == _MARGIN_MODE else ["margin mode"]
+    for symbol in linear:
+        answer = await client.get("/v5/position/list", f"category=linear&symbol={symbol}")
+        positions: Any = answer.result.get("list")
+        if not answer.is_ok or not isinstance(positions, list) or not positions:
+            raise ExchangeAnswerInvalid(f"no settings of {symbol} (code {answer.ret_code})")
+        if not all(isinstance(item, dict) and item.get("positionIdx") == 0 for item in positions):
+            changed.append(f"position mode of {symbol}")
+        elif any(parse_exchange_decimal(item.get("leverage")) != policy.leverage for item in positions):
+            changed.append(f"leverage of {symbol}")
+    return changed
 
 
 def linear_symbols(policy: Policy) -> list[str]:

@@ -62,7 +62,9 @@ class Proving:
     refused: list[Set[SymbolKey]] = field(default_factory=list)
     unlisted: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
-    held: list[asyncio.Event] = field(default_factory=list)
+    margin_mode: str = "ISOLATED_MARGIN"
+    leverage: str = "2"
+    is_refusing: bool = False
 
     def answer(self, asked: Asked) -> bytes:
         symbol = asked.parameter("symbol") or ""
@@ -87,6 +89,18 @@ class Proving:
                     "lotSizeFilter": lot | {"minNotionalValue": "5"},
                 }
                 return envelope({"list": [item]})
+            case "/v5/account/info":
+                return envelope({"marginMode": self.margin_mode})
+            case "/v5/position/list":
+                return envelope({"list": [{"symbol": symbol, "positionIdx": 0, "leverage": self.leverage}]})
+            case "/v5/position/set-leverage":
+                self.leverage = asked.json()["buyLeverage"]
+                return envelope({})
+            case "/v5/account/set-margin-mode" if not self.is_refusing:
+                self.margin_mode = asked.json()["setMarginMode"]
+                return envelope({})
+            case "/v5/account/set-margin-mode":
+                return envelope({}, ret_code=10001)
             case _:
                 return envelope({})
 
@@ -251,3 +265,42 @@ async def test_proof_without_one_symbol_that_is_traded_holds_the_fault(recorder:
         assert Fault.INSTRUMENTS_MISSING in it.faults.there
         it.unlisted.clear()
         await it.until_proved()
+
+
+async def test_proof_pins_again_what_somebody_has_changed_and_tells_it(
+    recorder: Recorder, journal: JournalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange_proof, "PROVE_EVERY_S", 0.01)
+    async with proving(recorder) as it:
+        await it.until_proved()
+        looks = it.double.paths().count("/v5/account/info")
+        while it.double.paths().count("/v5/account/info") < looks + 2:  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        assert it.leverages() == ["2"]  # what is so already is left alone
+        it.leverage = "10.00"
+        while it.leverage != "2":  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        await it.until_proved()
+        it.is_refusing, it.margin_mode = True, "REGULAR_MARGIN"
+        while not it.faults.there:  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        assert it.faults.there == {Fault.SETTINGS_UNPINNED}
+        it.is_refusing = False
+        await it.until_proved()
+        assert it.margin_mode == "ISOLATED_MARGIN"
+    incidents = [row.fields for row in await rows_of(journal) if row.kind is RowKind.INCIDENT_OPENED]
+    assert [(row["type"], row["settings"]) for row in incidents] == [
+        ("pinned setting changed", "leverage of BTCUSDT"),
+        ("pinned setting changed", "margin mode"),
+    ]
+
+
+async def test_proof_pins_again_what_cannot_be_read(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_proof, "PROVE_EVERY_S", 0.01)
+    async with proving(recorder) as it:
+        await it.until_proved()
+        it.leverage = ""
+        while it.leverage != "2":  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        assert it.faults.there == set()

@@ -18,6 +18,7 @@ from trade_core.secrets import Secret
 from trade_gateway.startup import (
     NOT_MODIFIED,
     KeyRefused,
+    changed_modes,
     load_instruments,
     pin_modes,
     verify_key,
@@ -198,3 +199,50 @@ async def test_pin_modes_not_answered_are_not_known() -> None:
     async with exchange(reply(b"", status=502)) as (client, _):
         with pytest.raises(UnknownOutcome):
             await pin_modes(client, POLICY)
+
+
+POSITION = {"symbol": "BTCUSDT", "positionIdx": 0, "leverage": "2.00"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "positions", "changed"),
+    [
+        ("ISOLATED_MARGIN", [POSITION], []),
+        ("REGULAR_MARGIN", [POSITION], ["margin mode"]),
+        ("ISOLATED_MARGIN", [{**POSITION, "leverage": "3"}], ["leverage of BTCUSDT"]),
+        (
+            "ISOLATED_MARGIN",
+            [{**POSITION, "positionIdx": 1}, {**POSITION, "positionIdx": 2}],
+            ["position mode of BTCUSDT"],
+        ),
+        ("", ["x"], ["margin mode", "position mode of BTCUSDT"]),
+    ],
+)
+async def test_changed_modes_names_what_is_otherwise_than_pinned(
+    mode: str, positions: list[Any], changed: list[str]
+) -> None:
+    def answer(asked: Asked) -> bytes:
+        return envelope({"marginMode": mode} if asked.path == "/v5/account/info" else {"list": positions})
+
+    async with exchange(answer) as (client, _):
+        assert await changed_modes(client, POLICY) == changed
+
+
+async def test_changed_modes_of_spot_alone_asks_nothing() -> None:
+    async with exchange(envelope({})) as (client, double):
+        assert await changed_modes(client, replace(POLICY, symbols=frozenset({SPOT_BTC}))) == []
+    assert double.asked == []
+
+
+@pytest.mark.parametrize("path", ["/v5/account/info", "/v5/position/list"])
+@pytest.mark.parametrize("odd", [envelope({}, ret_code=10005), envelope({"list": []}), envelope({"list": "x"})])
+async def test_changed_modes_that_cannot_be_read_are_not_known(path: str, odd: bytes) -> None:
+    def answer(asked: Asked) -> bytes:
+        return odd if asked.path == path else envelope({"marginMode": "ISOLATED_MARGIN", "list": [POSITION]})
+
+    async with exchange(answer) as (client, _):
+        if path == "/v5/account/info" and b"10005" not in odd:
+            assert await changed_modes(client, POLICY) == ["margin mode"]
+        else:
+            with pytest.raises(ExchangeAnswerInvalid):
+                await changed_modes(client, POLICY)
