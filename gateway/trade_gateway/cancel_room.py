@@ -31,5 +31,9 @@ class CancelRoom:
         """Send when there is a place, and return the answer whenever it comes."""
         async with self._places:
             sending = asyncio.create_task(cancel())
-            await asyncio.wait({sending}, timeout=PATIENCE_S)
+            try:
+                await asyncio.wait({sending}, timeout=PATIENCE_S)
+            except asyncio.CancelledError:
+                sending.cancel()  # whoever ends the flow ends what it sends, too
+                raise
         return await sending

@@ -224,6 +224,25 @@ async def test_conductor_own_cancels_begin_together_no_more_than_there_are_place
     assert max(at_once) == MAX_CANCELS_AT_ONCE
 
 
+async def test_conductor_own_cancel_ends_with_the_flow_that_is_ended() -> None:
+    ended: list[bool] = []
+
+    async def cancel() -> Acknowledged:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+        raise AssertionError
+
+    sending = asyncio.create_task(CancelRoom().send(cancel))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert ended == [True]
+
+
 async def test_conductor_row_beside_is_on_disk_although_nobody_waits(
     recorder: Recorder, journal: JournalWriter
 ) -> None:
