@@ -15,12 +15,12 @@ class TokenBucket:
         self._tokens = self._burst
         self._filled_at_ns = clock.monotonic_ns()
 
-    def take_now(self) -> bool:
-        """Take one token if there is one."""
+    def take_now(self, tokens: int = 1) -> bool:
+        """Take one token, or so many, if they are there."""
         self._fill()
-        if self._tokens < 1:
+        if self._tokens < tokens:
             return False
-        self._tokens -= 1
+        self._tokens -= tokens
         return True
 
     def seconds_to_next(self) -> float:

@@ -143,7 +143,8 @@ def note_row(kind: str, fields: Mapping[str, Any], *, at_ns: int, view: View) ->
             counts.denials[code] += 1
             view.happened(HappeningKind.DENIED, f"{code} {_flat(fields, leave_out='code')}", at_ns=at_ns)
         case "request:counted":
-            counts.denials[clean(str(fields.get("code", "unknown")))] += int(fields["count"])
+            for code, count in fields["codes"].items():
+                counts.denials[clean(str(code))] += int(count)
         case "incident:opened":
             view.happened(HappeningKind.PROBLEM, f"incident: {_flat(fields)}", at_ns=at_ns)
 

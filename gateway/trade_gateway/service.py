@@ -640,4 +640,4 @@ class Gateway:
     async def _keep_counts(self) -> None:
         while not self._stop.is_set():
             await asyncio.sleep(1.0)
-            self.recorder.flush_counts()
+            self.recorder.flush_due_counts()

@@ -290,7 +290,7 @@ def busy_world(world: World) -> None:
         row(1, "incident:opened", type="stop_denied", severity="high", symbol="ETHUSDT"),
         row(2, "swing_trade:closed", trade_id="7", pair="BTC/USDT", profit="-3.1"),
         row(3, "state:changed", holder="operator_latch", ceiling="HALTED", reason="the monthly rung fired"),
-        row(4, "request:counted", code="AUTH_KEY_UNKNOWN", count=812),
+        row(4, "request:counted", codes={"AUTH_KEY_UNKNOWN": 812}, count=812),
     ]
     state = held("HALTED", "the monthly rung fired: 15.2 % below the highest point of 30 days")
     world.gateway.answers["/state"] = {**state, "journal": {**state["journal"], "size": 5}, "latch_subject": "latch:3"}

@@ -84,7 +84,7 @@ def test_rows_order_that_ended_is_nothing_new(status: str, view: View) -> None:
 def test_rows_of_denials_are_counted_by_code(view: View) -> None:
     note_row("order:denied", {"code": "NOT_POST_ONLY", "symbol": "BTCUSDT"}, at_ns=1, view=view)
     note_row("request:denied", {"code": "PATH_UNKNOWN"}, at_ns=1, view=view)
-    note_row("request:counted", {"code": "PATH_UNKNOWN", "count": 7}, at_ns=1, view=view)
+    note_row("request:counted", {"codes": {"PATH_UNKNOWN": 7}, "count": 7}, at_ns=1, view=view)
     assert view.counts.denials == {"NOT_POST_ONLY": 1, "PATH_UNKNOWN": 8}
     assert "NOT_POST_ONLY symbol=BTCUSDT" in [item.text for item in view.take_happenings()]
 

@@ -10,11 +10,19 @@ import pytest
 from gateway.parts import FailingJournal, rows_of, value_of
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
-from trade_gateway import recorder as recorder_module
 from trade_gateway.metrics import Metrics
-from trade_gateway.recorder import ANSWER_ROWS_PER_S, COUNTED_ANSWERS, DENIAL_ROWS_PER_S, Recorder
+from trade_gateway.recorder import (
+    ANSWER_ROWS_A_SECOND_LATER,
+    ANSWER_ROWS_PER_S,
+    COUNTED_ANSWERS,
+    DENIAL_ROWS_A_SECOND_LATER,
+    DENIAL_ROWS_PER_S,
+    MAX_COUNTED_CODES,
+    ROWS_AT_ONCE,
+    Recorder,
+)
 from trade_journal.errors import JournalDoubtful, JournalFull, JournalUnavailable
-from trade_journal.log.rows import REQUEST_KINDS, Draft, RowKind
+from trade_journal.log.rows import REQUEST_KINDS, Draft, RowKind, draft
 from trade_journal.store.store import JournalStore
 from trade_journal.writer.writer import JournalWriter
 
@@ -74,6 +82,84 @@ async def test_recorder_unauthenticated_denials_are_always_counted_and_use_up_no
     assert await recorded(recorder, journal) == (DENIAL_ROWS_PER_S, 100)
 
 
+def count_rows(journal: FailingJournal) -> tuple[int, int]:
+    """Count rows of their own, and requests in counted rows."""
+    counted = [entry for entry in journal.later if entry.kind is RowKind.REQUEST_COUNTED]
+    return len(journal.later) - len(counted), sum(cast("int", entry.fields["count"]) for entry in counted)
+
+
+def working(clock: ManualClock, metrics: Metrics) -> tuple[Recorder, FailingJournal]:
+    recorder, journal = failing(JournalUnavailable("never"), clock, metrics)
+    journal.is_failing = False
+    return recorder, journal
+
+
+def test_recorder_denials_without_end_get_rows_for_half_a_minute_and_then_few(
+    clock: ManualClock, metrics: Metrics
+) -> None:
+    recorder, journal = working(clock, metrics)
+    for _ in range(600):
+        deny(recorder, DENIAL_ROWS_PER_S)
+        clock.advance(NS_PER_S)
+    recorder.flush_counts()
+    rows, counted = count_rows(journal)
+    assert rows + counted == 600 * DENIAL_ROWS_PER_S
+    assert ROWS_AT_ONCE + 100 < rows <= ROWS_AT_ONCE + 600 * DENIAL_ROWS_A_SECOND_LATER + 600 / 300
+
+
+def test_recorder_answers_without_end_get_rows_for_half_a_minute_and_then_few(
+    clock: ManualClock, metrics: Metrics
+) -> None:
+    recorder, journal = working(clock, metrics)
+    for _ in range(600):
+        for _ in range(ANSWER_ROWS_PER_S):
+            recorder.answer(RowKind.READ_ANSWERED, {})
+        clock.advance(NS_PER_S)
+    recorder.flush_counts()
+    rows, counted = count_rows(journal)
+    assert rows + counted == 600 * ANSWER_ROWS_PER_S
+    assert ROWS_AT_ONCE + 500 < rows <= ROWS_AT_ONCE + 600 * ANSWER_ROWS_A_SECOND_LATER
+
+
+def test_recorder_flood_of_one_code_hides_no_other_and_is_shown_again_after_five_minutes(
+    clock: ManualClock, metrics: Metrics
+) -> None:
+    recorder, journal = working(clock, metrics)
+    for _ in range(100):
+        deny(recorder, DENIAL_ROWS_PER_S)
+        clock.advance(NS_PER_S)
+    while recorder.pending_count == 0:
+        deny(recorder, 1)
+    before = len(journal.later)
+    recorder.deny(RowKind.REQUEST_DENIED, code="PATH_FORBIDDEN", fields={}, is_authenticated=True)
+    assert [entry.fields["code"] for entry in journal.later[before:]] == ["PATH_FORBIDDEN"]
+    recorder.deny(RowKind.REQUEST_DENIED, code="PATH_FORBIDDEN", fields={}, is_authenticated=True)
+    assert len(journal.later) == before + 1
+
+
+async def test_recorder_counted_rows_come_once_a_second_and_later_when_their_budget_is_used_up(
+    clock: ManualClock, metrics: Metrics
+) -> None:
+    recorder, journal = working(clock, metrics)
+    for second in range(3600):
+        for code in range(80):
+            recorder.count(f"CODE_{code}")
+        recorder.flush_due_counts()
+        clock.advance(NS_PER_S)
+        if second == 20:
+            assert len(journal.later) == 21
+    assert 200 < len(journal.later) < 400
+    clock.advance(20 * NS_PER_S)
+    recorder.flush_due_counts()
+    assert (count_rows(journal), recorder.pending_count) == ((0, 3600 * 80), 0)
+
+
+def test_recorder_flush_of_due_counts_with_nothing_counted_writes_nothing(clock: ManualClock, metrics: Metrics) -> None:
+    recorder, journal = working(clock, metrics)
+    recorder.flush_due_counts()
+    assert journal.later == []
+
+
 async def test_recorder_counted_row_says_how_many_and_between_when(
     recorder: Recorder, journal: JournalWriter, clock: ManualClock
 ) -> None:
@@ -81,16 +167,15 @@ async def test_recorder_counted_row_says_how_many_and_between_when(
     recorder.count(CODE)
     clock.advance(300 * NS_PER_MS)
     recorder.count(CODE)
-    recorder.count("OTHER")
+    recorder.count("OTHER_CODE")
     recorder.flush_counts()
-    rows = {row.fields["code"]: row.fields for row in await rows_of(journal)}
-    assert rows[CODE] == {
-        "code": CODE,
-        "count": 2,
+    (row,) = await rows_of(journal)
+    assert row.fields == {
+        "count": 3,
+        "codes": {CODE: 2, "OTHER_CODE": 1},
         "first_ns": began_ns,
         "last_ns": began_ns + 300 * NS_PER_MS,
     }
-    assert rows["OTHER"]["count"] == 1
 
 
 async def test_recorder_flush_with_nothing_counted_writes_nothing(recorder: Recorder, journal: JournalWriter) -> None:
@@ -158,14 +243,17 @@ def test_recorder_counts_that_cannot_be_written_stay_and_are_written_later(
     assert [entry.fields["count"] for entry in journal.later] == [9]
 
 
-def test_recorder_counts_a_bounded_number_of_codes(
-    clock: ManualClock, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recorder_module, "_MAX_COUNTED_CODES", 2)
-    recorder, _ = failing(JournalUnavailable("disk"), clock, metrics)
-    for code in ("A", "B", "C", "A"):
-        recorder.count(code)
-    assert recorder.pending_count == 3
+def test_recorder_counts_a_bounded_number_of_codes_and_every_request(clock: ManualClock, metrics: Metrics) -> None:
+    recorder, journal = working(clock, metrics)
+    for number in range(MAX_COUNTED_CODES + 10):
+        recorder.count(f"CODE_{number}")
+    recorder.count("CODE_0")
+    recorder.flush_counts()
+    (entry,) = journal.later
+    codes = cast("dict[str, int]", entry.fields["codes"])
+    assert (entry.fields["count"], len(codes)) == (MAX_COUNTED_CODES + 11, MAX_COUNTED_CODES)
+    assert (codes["CODE_0"], codes["OTHER"]) == (2, 11)
+    draft(entry)
 
 
 def test_recorder_incident_is_measured_even_when_it_cannot_be_written(clock: ManualClock, metrics: Metrics) -> None:

@@ -73,15 +73,10 @@ class Digest:
         if not isinstance(kind, str) or not isinstance(fields, dict) or type(seq) is not int or at_ns is None:
             return
         if kind in _DENIALS:
+            subject, detail = _denied(fields)
             count = fields.get("count")
             self._denials.take(
-                Note(
-                    seq=seq,
-                    at_ns=at_ns,
-                    subject=str(fields.get("code", "unknown")),
-                    detail=_flat(fields, {"code", "count"}),
-                    count=count if type(count) is int else 1,
-                )
+                Note(seq=seq, at_ns=at_ns, subject=subject, detail=detail, count=count if type(count) is int else 1)
             )
         elif kind == "incident:opened":
             subject = f"{fields.get('type', 'unknown')} ({fields.get('severity', 'severity unknown')})"
@@ -151,6 +146,16 @@ def rows_of(body: bytes) -> list[Mapping[str, Any]]:
         if isinstance(row, dict):
             rows.append(row)
     return rows
+
+
+def _denied(fields: Mapping[str, Any]) -> tuple[str, str]:
+    """Say what was denied, and the particulars; a counted row names every code that it counts."""
+    codes = fields.get("codes")
+    if not isinstance(codes, dict) or not codes:
+        return str(fields.get("code", "unknown")), _flat(fields, {"code", "count"})
+    most = sorted(codes, key=lambda code: (-(_whole(codes[code]) or 0), code))
+    more = f" and {len(most) - 1} more" if len(most) > 1 else ""
+    return f"{most[0]}{more}", _flat({code: codes[code] for code in most}, set())
 
 
 def _flat(fields: Mapping[str, Any], left_out: set[str]) -> str:

@@ -22,9 +22,27 @@ def test_denials_are_the_newest_whatever_the_order_of_reading() -> None:
     assert digest.denials[0].detail == "symbol S99"
 
 
-def test_counted_denials_say_how_many_they_were() -> None:
+def test_counted_denials_of_older_rows_say_how_many_they_were() -> None:
     (note,) = digest_of(row(1, "request:counted", code="AUTH_KEY_UNKNOWN", count=812)).denials
     assert (note.subject, note.count, note.detail) == ("AUTH_KEY_UNKNOWN", 812, "")
+
+
+def test_counted_denials_of_many_codes_name_the_most_frequent_first() -> None:
+    codes = {"LIMIT_TURNOVER": 3, "AUTH_KEY_UNKNOWN": 812, "NOT_POST_ONLY": 3}
+    (note,) = digest_of(row(1, "request:counted", codes=codes, count=818)).denials
+    assert (note.subject, note.count) == ("AUTH_KEY_UNKNOWN and 2 more", 818)
+    assert note.detail == "AUTH_KEY_UNKNOWN 812, LIMIT_TURNOVER 3, NOT_POST_ONLY 3"
+
+
+def test_counted_denials_of_one_code_are_named_by_it() -> None:
+    (note,) = digest_of(row(1, "request:counted", codes={"AUTH_KEY_UNKNOWN": 812}, count=812)).denials
+    assert (note.subject, note.count) == ("AUTH_KEY_UNKNOWN", 812)
+
+
+@pytest.mark.parametrize("codes", [{}, [], "X", {"A": "many"}])
+def test_counted_denials_of_another_form_are_shown_as_they_can_be(codes: object) -> None:
+    (note,) = digest_of(row(1, "request:counted", codes=codes, count=2)).denials
+    assert (note.subject, note.count) == ("A" if isinstance(codes, dict) and codes else "unknown", 2)
 
 
 def test_lesson_is_owed_for_a_closed_trade_without_one_whatever_the_order_of_reading() -> None:
