@@ -56,9 +56,17 @@ def test_ledger_tells_once_of_an_order_that_begins_to_work() -> None:
     ledger = with_orders(order)
     told: list[tuple[TrackedOrder, Phase, str | None]] = []
     ledger.on_working = lambda begun: told.append((begun, begun.phase, begun.order_id))
-    for _ in range(2):
-        ledger.acknowledge("a", "x1")
+    ledger.acknowledge("a", "x1")
     assert told == [(order, Phase.WORKING, "x1")]
+    ledger.acknowledge("a", "x1")
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_ledger_outcome_is_unresolved_only_while_nothing_is_known_of_the_order(phase: Phase) -> None:
+    order = tracked("a", phase=phase)
+    order.is_outcome_unknown = True
+    assert order.is_unresolved is (phase is Phase.UNRESOLVED)
 
 
 def test_ledger_acknowledgement_after_the_end_changes_nothing() -> None:
