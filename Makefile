@@ -17,7 +17,7 @@ FAST_FOLDERS := watchdog gateway journal simulator core killswitch
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check lint fast-tests fast-others $(FAST_FOLDERS:%=fast-%) system-packages coverage mutate redteam hostile days simulate year crash grow drill bench bench-setup bench-clients load format locks clean
+.PHONY: help setup demo test check lint fast-tests fast-others $(FAST_FOLDERS:%=fast-%) system-packages coverage mutate redteam hostile days simulate view year crash grow drill bench bench-setup bench-clients load format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -32,6 +32,7 @@ help:
 	@echo "make days      a thousand synthetic account-days: does the ladder miss a breach or kill anybody? (ARGS=\"--days N --seed S\")"
 	@echo "make watch-figures  how soon the watchdog sees a fall, a rogue order, a rogue key (ARGS=\"--falls N --orders N --keys N\")"
 	@echo "make simulate  gateway, watchdog and exchange in one process on one clock, with everything that can break (SEEDS=A..B, ARGS=\"--market FILE.csv --twice\")"
+	@echo "make view      the gateway's view of the account beside the exchange's truth, after 10,000 events with faults"
 	@echo "make year      a simulated year of one account: does the memory of the services grow? (ARGS=\"--days N\")"
 	@echo "make crash  fails every system call of the journal once, and kills gateway and journal writer under load (ARGS=\"--kills N --seed N\")"
 	@echo "make grow   lets a journal grow to a million rows and more, and sees that nothing grows faster (ARGS=\"--rows N --folder DIR\")"
@@ -142,6 +143,10 @@ days: .venv/tests/.ready
 SEEDS ?= 1..20
 simulate: .venv/tests/.ready
 	PYTHONPATH=tests PYTHONHASHSEED=0 $(TESTS)/python -m simulation.simulate --seeds $(SEEDS) $(ARGS)
+
+# The account view against the simulator's truth, 10,000 events with faults.
+view: .venv/tests/.ready
+	TRADE_VIEW_EVENTS=10000 $(TESTS)/pytest -q -s --timeout 3000 tests/simulation/test_account_view.py
 
 year: .venv/tests/.ready
 	PYTHONPATH=tests $(TESTS)/python -m simulation.year $(ARGS)

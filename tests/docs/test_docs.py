@@ -16,7 +16,9 @@ from trade_core.settings import Settings
 from trade_gateway.metrics import Metrics
 from trade_gateway.policy import bounds
 from trade_gateway.policy.limits import KEYS, parse_policy
+from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.settings import GatewaySettings
+from trade_gateway.states import Fault, Holder
 from trade_journal.log.rows import REQUEST_KINDS, RowKind
 from trade_journal.tables import TABLES
 from trade_journal.trades.shim_settings import ShimSettings
@@ -118,6 +120,14 @@ def test_metrics_table_lists_every_metric_of_the_executor() -> None:
 def test_metrics_table_lists_every_metric_of_the_console() -> None:
     table = first_column(section((ROOT / "docs/metrics.md").read_text(), "Console"))
     assert table.keys() == names_of(ConsoleMetrics().registry)
+
+
+def test_states_page_lists_every_state_holder_and_fault() -> None:
+    page = (ROOT / "docs/states.md").read_text()
+    rows = re.findall(r"^\| ([^|]+) \|", page, re.M)
+    words = [name.strip("`") for name in rows if name not in {"state", "holder", "reason in `/state`"}]
+    expected = [state.name for state in TradingState] + [holder.value for holder in Holder]
+    assert words == expected + [fault.value for fault in Fault]
 
 
 def test_decisions_index_lists_every_decision() -> None:

@@ -46,7 +46,7 @@ from trade_journal.writer.writer import JournalWriter
 
 EVENTS = int(os.environ.get("TRADE_VIEW_EVENTS", "1000"))
 EVENTS_A_ROUND = 250
-QUIET_WITHIN_S = 40
+QUIET_WITHIN_S = 120  # the last rounds have hundreds of working orders, and a busy machine reads them slowly
 RECORDED_WITHIN_S = 10
 SYMBOLS = {"BTCUSDT": ("0.001", "0.01"), "ETHUSDT": ("0.01", "0.2"), "XRPUSDT": ("10", "200")}
 TICKS = {"BTCUSDT": "0.1", "ETHUSDT": "0.01", "XRPUSDT": "0.0001"}
