@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Set
 from contextlib import suppress
 from typing import Any
 
@@ -37,6 +37,7 @@ from trade_gateway.conductor import Conductor
 from trade_gateway.disaster_keeper import DisasterKeeper
 from trade_gateway.egress import EgressBudget
 from trade_gateway.exchange_proof import ExchangeProof
+from trade_gateway.fee_proof import FeeProof
 from trade_gateway.gauges import update_gauges
 from trade_gateway.identity import Identity, Role
 from trade_gateway.judge import BotJudge
@@ -51,7 +52,8 @@ from trade_gateway.limits_view import (
 from trade_gateway.metrics import Metrics
 from trade_gateway.order_care import OrderCare
 from trade_gateway.order_desk import OrderDesk
-from trade_gateway.policy.model import NOTHING_PERMITTED
+from trade_gateway.policy.instruments import Instrument
+from trade_gateway.policy.model import NOTHING_PERMITTED, SymbolKey
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy_file import look_at, usable_policy
@@ -129,18 +131,17 @@ class Gateway:
         self._cosigned = b""
         self._ledger = OrderLedger()
         key, secret = order_key
-        is_simulated = settings.is_simulated
         self._private = BybitClient(
-            base_url=settings.exchange_http, clock=clock, is_simulated=is_simulated, key=key, secret=secret
+            base_url=settings.exchange_http, clock=clock, is_simulated=settings.is_simulated, key=key, secret=secret
         )
-        self._public = BybitClient(base_url=settings.exchange_http, clock=clock, is_simulated=is_simulated)
+        self._public = BybitClient(base_url=settings.exchange_http, clock=clock, is_simulated=settings.is_simulated)
         upstream = Upstream(client=self._private, clock=clock)
         self._conductor = Conductor(recorder=self.recorder, upstream=upstream, clock=clock, permits=self.states.permits)
         self._activity = Activity(limits=ActivityLimits.of(policy))
         self._keeper = AccountKeeper(ledger=self._ledger, activity=self._activity, recorder=self.recorder, clock=clock)
         self._private_stream = private_stream(
             exchange_ws_url=settings.exchange_streams,
-            is_simulated=is_simulated,
+            is_simulated=settings.is_simulated,
             clock=clock,
             key=key,
             secret=secret,
@@ -161,7 +162,7 @@ class Gateway:
             on_good=self._memory.note,
         )
         self._ticker_stream = self._references.stream(
-            exchange_ws_url=settings.exchange_streams, is_simulated=is_simulated
+            exchange_ws_url=settings.exchange_streams, is_simulated=settings.is_simulated
         )
         self._account = AccountSync(
             client=self._private,
@@ -203,7 +204,7 @@ class Gateway:
         )
         self.relay = Relay(
             exchange_ws_url=settings.exchange_streams,
-            is_simulated=is_simulated,
+            is_simulated=settings.is_simulated,
             hosts=hosts_of(settings.listen_host),
             recorder=self.recorder,
             metrics=self.metrics,
@@ -245,8 +246,9 @@ class Gateway:
             account=settings.account,
             recorder=self.recorder,
             faults=self.states,
-            on_instruments=self._desk.take_instruments,
+            on_instruments=self._take_instruments,
         )
+        self._fees = FeeProof(client=self._private, clock=clock, recorder=self.recorder, faults=self.states)
         self._history = PolicyHistory(ring=ring, counts=settings.policy_counts)
         self._policies = PolicyKeeper(
             path=settings.policy_file,
@@ -320,6 +322,7 @@ class Gateway:
         )
         loops: list[Callable[[], Awaitable[None]]] = [
             self._proof.run,
+            self._fees.run,
             self._private_stream.run,
             self._ticker_stream.run,
             self._references.keep_reading,
@@ -476,6 +479,11 @@ class Gateway:
         )
         self._memory.renew()
         self._proof.require(policy, former=former, has_new_coins=has_new_coins)
+        self._fees.require(policy)
+
+    def _take_instruments(self, known: Mapping[SymbolKey, Instrument], not_traded: Set[SymbolKey]) -> None:
+        self._desk.take_instruments(known, not_traded)
+        self._fees.take_traded(known.keys() - not_traded)
 
     def _rearm(self) -> None:
         for note in self._activity.rearm_all():

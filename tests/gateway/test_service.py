@@ -99,6 +99,7 @@ class Exchange:
     ticker: dict[str, str] = field(
         default_factory=lambda: {"symbol": "BTCUSDT", "indexPrice": "30000", "markPrice": "30001"}
     )
+    fee: str = "0.001"
     is_down: bool = False
     cancelled: list[str] = field(default_factory=list)
 
@@ -112,6 +113,9 @@ class Exchange:
                 return envelope({"list": [INSTRUMENT]})
             case "/v5/account/wallet-balance":
                 return envelope({"list": [{"coin": [{"coin": "BTC", "walletBalance": "1"}]}]})
+            case "/v5/account/fee-rate":
+                fee = {"symbol": asked.parameter("symbol"), "takerFeeRate": self.fee, "makerFeeRate": "0.0001"}
+                return envelope({"list": [fee]})
             case "/v5/order/cancel":
                 order_id = asked.json()["orderId"]
                 self.cancelled.append(order_id)
@@ -303,6 +307,15 @@ async def test_gateway_whose_key_has_too_much_power_ends(tmp_path: Path) -> None
         await it.gateway.accept_lease(await it.lease())
         assert it.state["trading_state"] == "REDUCE_ONLY"
     assert RowKind.KEY_REFUSED in [row.kind for row in await rows_in(tmp_path)]
+
+
+async def test_gateway_that_is_charged_more_than_the_policy_says_is_reduce_only(tmp_path: Path) -> None:
+    async with running(tmp_path, Exchange(fee="0.0011")) as it:
+        await it.gateway.accept_lease(await it.lease())
+        reason = f"{Fault.FEES_UNPROVED.value}: spot BTCUSDT takes 0.0011, highest_fee is 0.001"
+        await it.until(lambda: it.state["holders"]["own_faults"]["reason"] == reason)
+        assert it.state["trading_state"] == "REDUCE_ONLY"
+        await it.until_row(lambda row: row["fields"].get("type") == "fee above highest_fee")
 
 
 async def test_gateway_keeps_what_the_witness_cosigned_and_shows_it(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from trade_simulator.orders import CancelAll, Order, OrderType, PlaceOrder, Side
 from trade_simulator.rejections import Rejected
 from trade_simulator.stream.private import PrivateFeed
 
+FEE_RATE_PATH = "/v5/account/fee-rate"
 CREATE_PATH = "/v5/order/create"
 TICKERS_PATH = "/v5/market/tickers"
 COINS = ("BTC", "ETH", "XRP")
@@ -251,6 +252,10 @@ class Venue:
             reply = self.reception.answer_call(path, endpoint, fields, self.key).answer
         else:
             reply = self.reception._handle(endpoint, fields, None, path)
+        if path == FEE_RATE_PATH:
+            # What a bot can be charged: it never takes, but by a stop, and a policy with stops has the taker's fee.
+            for row in reply.result["list"]:  # type: ignore[index]
+                row["takerFeeRate"] = row["makerFeeRate"]
         if path == "/v5/account/wallet-balance":
             self.on_wallet_told(self.equity())
         return parse_answer(encode(envelope(reply, now_ms=now_ms)))
