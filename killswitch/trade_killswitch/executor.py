@@ -10,11 +10,12 @@ Guarantees
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from trade_core.alerts.model import TEXT_CHARACTERS_MAX, Alert, Severity
 from trade_core.alerts.outbox import Outbox
-from trade_core.clock import Clock
+from trade_core.clock import NS_PER_MS, Clock
 from trade_core.ring_keeper import RingKeeper
 from trade_core.settings import shown_settings
 from trade_core.trust.keys import NotTrusted
@@ -41,6 +42,9 @@ from trade_killswitch.socket_app import KillRequest
 from trade_killswitch.standing import Condition
 
 EVIDENCE_PURPOSE: Final = "kill-evidence/v1"
+REQUEST_AGE_MS_MAX: Final = 60_000
+CLOCKS_APART_MS_MAX: Final = 5_000
+"""How far ahead the watchdog's clock may be; the two need not run on one machine."""
 
 
 class Executor:
@@ -60,6 +64,7 @@ class Executor:
         outbox: Outbox,
         metrics: ExecutorMetrics,
         clock: Clock,
+        is_clock_trusted: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self.rings = rings
@@ -72,6 +77,7 @@ class Executor:
         self._outbox = outbox
         self._metrics = metrics
         self._clock = clock
+        self._is_clock_trusted = is_clock_trusted
         self._sweeper = parts.sweeper
         self._secret_names = () if parts.secrets is None else tuple(parts.secrets.names)
         self._killer = Killer(parts=parts, outbox=outbox, metrics=metrics)
@@ -201,7 +207,10 @@ class Executor:
     def signed_request(self, raw: bytes) -> KillRequest:
         """Read a request that the watchdog signed. Raises NotTrusted, ValidationError."""
         content = open_statement(raw, what="evidence", purpose=EVIDENCE_PURPOSE, public_key=self.rings.ring.lease_key)
-        return KillRequest.model_validate(content)
+        request = KillRequest.model_validate(content)
+        if request.account != self._settings.account:
+            raise NotTrusted(f"evidence: it is of account {request.account or 'nobody'}, not of this one")
+        return request
 
     async def ask_for_kill(self, request: KillRequest, *, by: str, is_signed: bool) -> dict[str, Any]:
         """Take a request to kill without a touch: kill when it is armed for and confirmed, else sweep and call.
@@ -213,10 +222,23 @@ class Executor:
             if going_on := self._killer.just_begun:
                 return {"kill": "joined", "kill_id": going_on}
             try:
+                self._check_time(request)
                 return await self._kill_as_armed(request, by=by)
             except (NotTrusted, KillRefused) as error:
                 why = str(error)
         return await self._fall_back(request, why, by=by)
+
+    def _check_time(self, request: KillRequest) -> None:
+        """Check that a signed request is one of now, and no old one shown again. Raises NotTrusted."""
+        if request.at_ms is None:
+            raise NotTrusted("the request does not say when it was signed")
+        if not self._is_clock_trusted():
+            raise NotTrusted("our clock is not to be trusted, so nobody can tell how old the request is")
+        age_ms = self._clock.wall_ns() // NS_PER_MS - request.at_ms
+        if age_ms > REQUEST_AGE_MS_MAX:
+            raise NotTrusted(f"the request was signed {age_ms / 1000:.0f} s ago")
+        if age_ms < -CLOCKS_APART_MS_MAX:
+            raise NotTrusted(f"the request was signed {-age_ms / 1000:.0f} s from now")
 
     async def _kill_as_armed(self, request: KillRequest, *, by: str) -> dict[str, Any]:
         authorised = await self._automatic.judged(

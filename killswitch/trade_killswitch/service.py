@@ -174,6 +174,7 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         outbox=outbox,
         metrics=metrics,
         clock=clock,
+        is_clock_trusted=clock_watch.is_trusted,
     )
     try:
         await executor.start()

@@ -36,7 +36,10 @@ class SweepRequest(BaseModel):
 
 
 class KillRequest(BaseModel):
-    """Why somebody wants a kill, and what he has seen. The same `request_id` is the same request."""
+    """Why somebody wants a kill, and what he has seen. The same `request_id` is the same request.
+
+    `account` and `at_ms`, when it was signed, are what a signature must cover to count.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     request_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:@-]{1,128}$")]
@@ -45,6 +48,8 @@ class KillRequest(BaseModel):
     evidence: Annotated[
         dict[_NAME, Annotated[str, Field(max_length=200)]], Field(default_factory=dict, max_length=EVIDENCE_MAX)
     ]
+    account: Annotated[str, Field(max_length=64)] | None = None
+    at_ms: Annotated[int, Field(ge=0, le=INTEGER_MAX)] | None = None
 
 
 class AckRequest(BaseModel):

@@ -17,9 +17,9 @@ from killswitch.test_killer import ordered, settled
 
 from trade_core.alerts.model import Sender
 from trade_core.alerts.outbox import Outbox
-from trade_core.clock import NS_PER_S
+from trade_core.clock import NS_PER_MS, NS_PER_S
 from trade_journal.log.rows import RowKind
-from trade_killswitch.executor import Executor
+from trade_killswitch.executor import CLOCKS_APART_MS_MAX, REQUEST_AGE_MS_MAX, Executor
 from trade_killswitch.kill_order import JOIN_WITHIN_S
 from trade_killswitch.metrics import ExecutorMetrics
 from trade_killswitch.procedure import Step
@@ -54,6 +54,7 @@ class World:
         self.account = Account(folder)
         self.kills = Kills(clock=self.account.clock, rows=self.account.rows)
         self.sweeps = Sweeps()
+        self.is_clock_trusted = True
         self.rows = self.account.rows
 
     @asynccontextmanager
@@ -79,6 +80,7 @@ class World:
                 outbox=outbox,
                 metrics=metrics,
                 clock=clock,
+                is_clock_trusted=lambda: self.is_clock_trusted,
             )
             await made._killer.resume(self.rows.journal())
             try:
@@ -97,7 +99,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 def request(world: World, **changed: Any) -> KillRequest:
     values: dict[str, Any] = {
-        "request_id": "rogue_key:stranger", "condition": "rogue_key", "reason": "a test", "evidence": {}
+        "request_id": "rogue_key:stranger", "condition": "rogue_key", "reason": "a test", "evidence": {},
+        "account": ACCOUNT, "at_ms": world.account.clock.wall_ns() // NS_PER_MS,
     }  # fmt: skip
     return KillRequest(**{**values, **changed})
 
@@ -183,3 +186,37 @@ async def test_unsigned_request_is_a_sweep_also_while_armed(world: World) -> Non
         answer = await executor.ask_for_kill(request(world), by="uid 1", is_signed=False)
         assert (answer["kill"], answer["reason"]) == ("not_armed", "the request is not signed by the watchdog")
         assert executor._automatic.status()["is_armed"] is True
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "is_kill"),
+    [
+        (0, True),
+        (REQUEST_AGE_MS_MAX, True),
+        (REQUEST_AGE_MS_MAX + 1, False),
+        (90 * 86_400_000, False),
+        (-CLOCKS_APART_MS_MAX, True),
+        (-CLOCKS_APART_MS_MAX - 1, False),
+        (None, False),
+    ],
+)
+async def test_request_counts_within_its_minute_and_is_a_sweep_before_and_after(
+    world: World, age_ms: int | None, is_kill: bool
+) -> None:
+    async with world.executor() as executor:
+        await executor.arm(arming(executor._automatic))
+        now_ms = world.account.clock.wall_ns() // NS_PER_MS
+        answer = await ask(executor, world, at_ms=None if age_ms is None else now_ms - age_ms)
+        assert answer["kill"] == ("begun" if is_kill else "not_armed")
+        assert len(world.sweeps.asked) == (0 if is_kill else 1)
+        assert executor._automatic.status()["is_armed"] is not is_kill
+    assert (REQUEST_AGE_MS_MAX, CLOCKS_APART_MS_MAX) == (60_000, 5_000)
+
+
+async def test_request_cannot_be_judged_by_a_clock_that_leapt(world: World) -> None:
+    world.is_clock_trusted = False
+    async with world.executor() as executor:
+        await executor.arm(arming(executor._automatic))
+        answer = await ask(executor, world)
+        assert (answer["kill"], len(world.sweeps.asked)) == ("not_armed", 1)
+        assert "our clock is not to be trusted" in answer["reason"]

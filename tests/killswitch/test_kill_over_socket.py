@@ -20,7 +20,12 @@ from trade_watchdog.actions.executor_link import EVIDENCE_PURPOSE as WATCHDOGS_P
 
 PRIVATE = load_private_key(new_private_key())
 RING = ring_of(PRIVATE)
-EVIDENCE = {"request_id": "rogue_order:o1", "condition": "rogue_order", "reason": "no tag", "evidence": {"a": "b"}}
+EVIDENCE: dict[str, Any] = {
+    "request_id": "rogue_order:o1",
+    "condition": "rogue_order",
+    "reason": "no tag",
+    "evidence": {"a": "b"},
+}
 
 
 @pytest.fixture
@@ -37,6 +42,11 @@ def signed(**changed: Any) -> bytes:
     by = changed.pop("by", None)
     made = warrant(**{"ring_hash": ring_hash(RING), "expires_at_ms": now_ms() + 60_000, **changed})
     return touch(made) if by is None else touch(made, by=by)
+
+
+def evidence(**changed: Any) -> bytes:
+    content = {**EVIDENCE, "account": "1002", "at_ms": now_ms(), **changed}
+    return sign_statement(content, PRIVATE, purpose=EVIDENCE_PURPOSE)
 
 
 async def posted(made: World, path: str, content: bytes) -> tuple[int, Any]:
@@ -111,8 +121,7 @@ async def test_nothing_is_armed_or_disarmed_while_nothing_is_ready(folder: Path)
 
 async def test_evidence_kills_nobody_without_a_standing_warrant_and_says_why(folder: Path) -> None:
     async with world(folder) as made:
-        statement = sign_statement(EVIDENCE, PRIVATE, purpose=EVIDENCE_PURPOSE)
-        status, answer = await posted(made, "/kill", statement)
+        status, answer = await posted(made, "/kill", evidence())
         assert (status, answer["kill"]) == (202, "not_armed")
         assert answer["reason"].startswith("no standing warrant")
         status, answer = await posted(made, "/kill", json.dumps(EVIDENCE).encode())
@@ -149,5 +158,21 @@ async def test_body_that_is_nothing_is_refused_with_what_is_wrong(folder: Path, 
 
 async def test_signed_evidence_with_odd_content_is_refused(folder: Path) -> None:
     async with world(folder) as made:
-        statement = sign_statement({**EVIDENCE, "condition": "boredom"}, PRIVATE, purpose=EVIDENCE_PURPOSE)
-        assert (await posted(made, "/kill", statement))[0] == 422
+        for changed in ({"condition": "boredom"}, {"at_ms": "now"}, {"at_ms": -1}):
+            assert (await posted(made, "/kill", evidence(**changed)))[0] == 422
+
+
+async def test_signed_evidence_of_another_account_is_refused(folder: Path) -> None:
+    async with world(folder) as made:
+        for changed in ({"account": "1003"}, {"account": None}):
+            status, answer = await posted(made, "/kill", evidence(**changed))
+            assert status == 403
+            assert "not of this one" in answer["detail"]
+        assert "kill:requested" not in await made.kinds()
+
+
+async def test_signed_evidence_of_long_ago_is_a_sweep_and_a_call(folder: Path) -> None:
+    async with world(folder) as made:
+        status, answer = await posted(made, "/kill", evidence(at_ms=now_ms() - 90 * 86_400_000))
+        assert (status, answer["kill"]) == (202, "not_armed")
+        assert "was signed" in answer["reason"]

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from trade_core.clock import NS_PER_MS, ManualClock
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.statement import open_statement
 from trade_watchdog.actions import executor_link
 from trade_watchdog.actions.executor_link import EVIDENCE_PURPOSE, ExecutorLink
 from trade_watchdog.effects import EffectFailed, KillCondition, KillRequest
 
+CLOCK = ManualClock()
 REQUEST = KillRequest(
     request_id="high_water@7",
     condition=KillCondition.DRAWDOWN,
@@ -57,7 +59,9 @@ async def executor(path: Path) -> AsyncIterator[Double]:
 
 async def test_sweep_is_asked_for_with_its_reason(tmp_path: Path) -> None:
     async with executor(tmp_path / "s") as double:
-        await ExecutorLink(tmp_path / "s", key=KEY).sweep("the gateway is silent\x07" + "x" * 300)
+        await ExecutorLink(tmp_path / "s", key=KEY, account="1002", clock=CLOCK).sweep(
+            "the gateway is silent\x07" + "x" * 300
+        )
     ((path, content),) = double.asked
     assert path == "/sweep"
     assert content["reason"].startswith("the gateway is silent\\x07xxx")
@@ -66,19 +70,21 @@ async def test_sweep_is_asked_for_with_its_reason(tmp_path: Path) -> None:
 
 async def test_empty_reason_becomes_a_word(tmp_path: Path) -> None:
     async with executor(tmp_path / "s") as double:
-        await ExecutorLink(tmp_path / "s", key=KEY).sweep("")
+        await ExecutorLink(tmp_path / "s", key=KEY, account="1002", clock=CLOCK).sweep("")
     assert double.asked[0][1] == {"reason": "not said"}
 
 
 async def test_kill_request_is_cut_to_what_the_executor_takes(tmp_path: Path) -> None:
     async with executor(tmp_path / "s") as double:
-        await ExecutorLink(tmp_path / "s", key=KEY).request_kill(REQUEST)
+        await ExecutorLink(tmp_path / "s", key=KEY, account="1002", clock=CLOCK).request_kill(REQUEST)
     ((path, signed),) = double.asked
     assert path == "/kill"
     content = open_statement(
         json.dumps(signed).encode(), what="evidence", purpose=EVIDENCE_PURPOSE, public_key=public_text(KEY)
     )
     assert (content["request_id"], content["condition"]) == ("high_water@7", "drawdown")
+    # When it is sent, which is what the executor judges, and not when the matter was first seen.
+    assert (content["account"], content["at_ms"]) == ("1002", CLOCK.wall_ns() // NS_PER_MS)
     assert len(content["reason"]) == 200
     assert len(content["evidence"]) == 32
     assert all(len(name) == 64 and len(value) == 200 for name, value in content["evidence"].items())
@@ -89,7 +95,7 @@ async def test_long_path_is_reached(tmp_path: Path) -> None:
     folder.mkdir()
     async with executor(tmp_path / "s") as double:
         (folder / "executor.sock").symlink_to(tmp_path / "s")
-        await ExecutorLink(folder / "executor.sock", key=KEY).sweep("x")
+        await ExecutorLink(folder / "executor.sock", key=KEY, account="1002", clock=CLOCK).sweep("x")
     assert len(double.asked) == 1
 
 
@@ -107,12 +113,12 @@ async def test_anything_but_accepted_is_a_failure(tmp_path: Path, answer: bytes)
     async with executor(tmp_path / "s") as double:
         double.answer = answer
         with pytest.raises(EffectFailed, match="the kill executor"):
-            await ExecutorLink(tmp_path / "s", key=KEY).sweep("x")
+            await ExecutorLink(tmp_path / "s", key=KEY, account="1002", clock=CLOCK).sweep("x")
 
 
 async def test_nobody_there_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(EffectFailed, match="does not answer"):
-        await ExecutorLink(tmp_path / "s", key=KEY).sweep("x")
+        await ExecutorLink(tmp_path / "s", key=KEY, account="1002", clock=CLOCK).sweep("x")
 
 
 async def test_hanging_executor_is_a_failure_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,4 +126,4 @@ async def test_hanging_executor_is_a_failure_in_time(tmp_path: Path, monkeypatch
     async with executor(tmp_path / "s") as double:
         double.is_hanging = True
         with pytest.raises(EffectFailed, match="does not answer"):
-            await ExecutorLink(tmp_path / "s", key=KEY).sweep("x")
+            await ExecutorLink(tmp_path / "s", key=KEY, account="1002", clock=CLOCK).sweep("x")

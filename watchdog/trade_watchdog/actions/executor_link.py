@@ -1,6 +1,7 @@
 """The kill executor's socket as the watchdog uses it: ask for a sweep, ask for a kill. Bounded.
 
-A request to kill bears the signature of the lease key: what the executor was armed for, it does only for the watchdog.
+A request to kill bears the signature of the lease key, over the account and the time at which it is sent: what the
+executor was armed for, it does only for the watchdog, and not for one of its requests of long ago.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from trade_core.clock import NS_PER_MS, Clock
 from trade_core.logs import neutralise
 from trade_core.tls import tls_context
 from trade_core.trust.statement import sign_statement
@@ -32,10 +34,12 @@ _DETAIL_CHARACTERS: Final = 200
 class ExecutorLink:
     """Connects anew for each request: they are rare, and an executor that was started again is found."""
 
-    def __init__(self, socket: Path, *, key: Ed25519PrivateKey) -> None:
+    def __init__(self, socket: Path, *, key: Ed25519PrivateKey, account: str, clock: Clock) -> None:
         """Prepare; nothing is sent yet. `key` is the lease key, whose public half stands in the ring."""
         self._socket = socket
         self._key = key
+        self._account = account
+        self._clock = clock
 
     async def sweep(self, reason: str) -> None:
         """Have a sweep begun, or join the one that goes on. Raises EffectFailed."""
@@ -44,10 +48,13 @@ class ExecutorLink:
     async def request_kill(self, request: KillRequest) -> None:
         """Have a kill request taken. Raises EffectFailed."""
         evidence = list(request.evidence.items())[:EVIDENCE_MAX]
+        # Signed anew each time: what is asked for again is asked for now, however long ago it was first seen.
         content = {
             "request_id": request.request_id,
             "condition": request.condition.value,
             "reason": _text(request.reason, REASON_CHARACTERS),
+            "account": self._account,
+            "at_ms": self._clock.wall_ns() // NS_PER_MS,
             "evidence": {name[:_NAME_CHARACTERS]: _text(value, REASON_CHARACTERS) for name, value in evidence},
         }
         await self._post("/kill", sign_statement(content, self._key, purpose=EVIDENCE_PURPOSE))

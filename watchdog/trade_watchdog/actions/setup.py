@@ -72,10 +72,13 @@ def set_up(
         count=metrics.count_alert,
         head=lambda: witnessed_head(status),
     )
+    executor = None
+    if settings.executor_socket is not None:
+        executor = ExecutorLink(settings.executor_socket, key=lease_key, account=settings.account, clock=clock)
     hands = Hands(
         gateway=link,
         outbox=outbox,
-        executor=None if settings.executor_socket is None else ExecutorLink(settings.executor_socket, key=lease_key),
+        executor=executor,
         freqtrade=None if settings.freqtrade_file is None else FreqtradeRest(settings.freqtrade_file),
         host=bot_host_of(settings, lists_pods=False),
         halt_exit_s=settings.halt_exit_s,
