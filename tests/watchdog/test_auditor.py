@@ -20,12 +20,17 @@ from trade_watchdog.audit.order_audit import OVERDUE_S
 from trade_watchdog.audit_mark import AGAIN_MS
 from trade_watchdog.auditor import JOURNAL_AGE_MAX_S, KEYS_AGE_MAX_S, LOOK_AGE_MAX_S
 from trade_watchdog.ceiling import Ceiling
-from trade_watchdog.effects import KillCondition, Severity
+from trade_watchdog.effects import KillCondition, KillRequest, Severity
 
 
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+async def do_duties(world: World) -> None:
+    await world.auditor.halt()
+    await world.auditor.ask_for_kills()
 
 
 async def test_nothing_is_vouched_for_before_the_first_look(world: World) -> None:
@@ -42,7 +47,7 @@ async def test_nothing_is_vouched_for_before_the_first_look(world: World) -> Non
 async def test_rogue_order_halts_first_and_asks_for_a_kill_then(world: World) -> None:
     world.orders = [listed_order()]
     await world.auditor.look()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert world.done == ["halt", "kill"]
     assert [(kind, severity) for kind, severity, _ in world.incidents] == [("order:rogue", Severity.CRITICAL)]
     assert world.incidents[0][2] == {
@@ -63,7 +68,7 @@ async def test_what_is_done_is_not_done_again(world: World) -> None:
     world.orders = [listed_order()]
     for _ in range(3):
         await world.auditor.look()
-        await world.auditor.do_duties()
+        await do_duties(world)
     assert world.done == ["halt", "kill"]
     assert (len(world.alerts), len(world.incidents)) == (1, 1)
 
@@ -72,25 +77,57 @@ async def test_halt_that_fails_keeps_no_kill_from_being_asked_for_and_is_tried_a
     world.orders = [listed_order()]
     world.failing = {"halt", "kill"}
     await world.auditor.look()
-    await world.auditor.do_duties()
+    await do_duties(world)
     world.failing = {"kill"}
-    await world.auditor.do_duties()
+    await do_duties(world)
     world.failing = set()
-    await world.auditor.do_duties()
-    await world.auditor.do_duties()
-    assert world.done == ["halt failed", "kill failed", "halt", "kill failed", "halt", "kill"]
+    await do_duties(world)
+    await do_duties(world)
+    assert world.done == ["halt failed", "kill failed", "halt", "kill failed", "kill"]
+    assert world.auditor.owed == []
     assert len({kill.request_id for kill in world.kills}) == 1
+
+
+async def test_what_is_not_halted_yet_is_halted_by_the_lease(world: World) -> None:
+    world.orders = [listed_order()]
+    world.failing = {"halt"}
+    await world.auditor.look()
+    assert world.changes == 2  # the lease is sent anew at once, and not when the look has ended
+    await do_duties(world)
+    verdict = world.auditor.verdict()
+    assert (verdict.ceiling, world.done) == (Ceiling.HALTED, ["halt failed", "kill"])
+    assert verdict.reason.startswith("the gateway is to be halted: spot Buy order o-1 on BTCUSDT")
+    world.failing = set()
+    await world.auditor.halt()
+    assert (world.auditor.verdict().ceiling, world.auditor.owed) == (Ceiling.REDUCE_ONLY, [])
+
+
+async def test_executor_that_hangs_delays_no_halt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = asyncio.Event()
+
+    async def hang(_request: KillRequest) -> None:
+        await hanging.wait()
+
+    monkeypatch.setattr(world, "request_kill", hang)
+    task = asyncio.create_task(world.auditor.run())
+    async with asyncio.timeout(10):
+        for number in (1, 2):
+            world.orders = [listed_order(number)]
+            world.auditor.look_soon()
+            while world.done != ["halt"] * number:  # noqa: ASYNC110 - a loop of its own acts
+                await asyncio.sleep(0.005)
+    task.cancel()
 
 
 async def test_rogue_order_is_read_again_by_a_start_until_the_gateway_has_halted(world: World) -> None:
     world.orders = [listed_order()]
     world.failing = {"halt", "kill"}
     await world.auditor.look()
-    await world.auditor.do_duties()
+    await do_duties(world)
     await world.auditor.look()
     assert world.marks == []
     world.failing = {"kill"}
-    await world.auditor.do_duties()
+    await do_duties(world)
     await world.auditor.look()
     assert len(world.marks) == 1
 
@@ -98,7 +135,7 @@ async def test_rogue_order_is_read_again_by_a_start_until_the_gateway_has_halted
 async def test_rogue_order_that_a_person_has_released_is_not_found_again_by_a_start(world: World) -> None:
     world.orders = [listed_order(updatedTime=str(NOW_MS))]
     await world.auditor.look()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert world.done == ["halt", "kill"]
     world.pass_s(1)
     world.orders, world.ended = [], [listed_order(orderStatus="Cancelled", updatedTime=str(NOW_MS + 1000))]
@@ -108,7 +145,7 @@ async def test_rogue_order_that_a_person_has_released_is_not_found_again_by_a_st
     again.auditor.drop_copy.read_until_ms = world.marks[-1] - AGAIN_MS
     again.ended = world.ended
     await again.auditor.look()
-    await again.auditor.do_duties()
+    await do_duties(again)
     assert (again.done, again.auditor.state.rogue_orders) == ([], 0)
 
 
@@ -121,7 +158,7 @@ async def test_what_may_be_a_persons_or_is_the_exchanges_halts_and_does_not_kill
 ) -> None:
     world.orders = [listed_order(**changes)]
     await world.auditor.look()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert world.done == ["halt"]
     assert [kind for kind, _, _ in world.incidents] == [subject]
     assert (world.auditor.state.rogue_orders, world.auditor.state.other_orders) == (0, 1)
@@ -137,7 +174,7 @@ async def test_unproven_order_freezes_searches_and_does_neither_halt_nor_kill(wo
     world.pass_s(OVERDUE_S + 1)
     await world.auditor.reread_journal()
     await world.auditor.look()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert world.done == ["search 1"]
     assert world.auditor.verdict().reason == "1 orders at the exchange are unproven"
     assert world.alerts[0].severity is Severity.WARNING
@@ -165,7 +202,7 @@ async def test_order_whose_row_is_not_there_once_the_journal_was_read_is_rogue(w
     world.pass_s(1)
     world.read_through_ns = world.clock.monotonic_ns()
     await world.auditor.look()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert world.done == ["halt", "kill"]
 
 
@@ -199,7 +236,7 @@ async def test_rogue_key_halts_and_asks_for_a_kill(world: World) -> None:
     world.keys.append(listed_key("thief"))
     await world.auditor.read_keys()
     await world.auditor.read_keys()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert [seen.listed.key for seen in world.auditor.state.keys][-1] == "thief"
     assert world.done == ["halt", "kill"]
     assert world.kills[0].condition is KillCondition.ROGUE_KEY
@@ -211,7 +248,7 @@ async def test_rogue_key_halts_and_asks_for_a_kill(world: World) -> None:
 async def test_widened_key_halts_and_does_not_kill(world: World) -> None:
     world.keys = [listed_key("read1", readOnly=False)]
     await world.auditor.read_keys()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert world.done == ["halt"]
 
 
@@ -219,7 +256,7 @@ async def test_widened_key_halts_and_does_not_kill(world: World) -> None:
 async def test_key_that_is_gone_or_ends_is_told_and_halts_nothing(world: World, keys: list[dict[str, Any]]) -> None:
     world.keys = keys
     await world.auditor.read_keys()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert world.done == []
     assert world.alerts[0].severity is Severity.WARNING
     (finding,) = world.auditor.state.key_alarms
@@ -242,7 +279,7 @@ async def test_row_that_was_edited_halts_once_and_asks_for_no_kill(world: World)
     world.served[1] = StoredRow(seq=1, body=b"edited", leaf_hash=b"")
     for _ in range(4):
         await world.auditor.reread_journal()
-        await world.auditor.do_duties()
+        await do_duties(world)
     assert world.done == ["halt"]
     words = "row 1 of the gateway's journal is not what it was when it was witnessed"
     assert world.incidents == [("journal:edited", Severity.CRITICAL, {"detail": words})]
@@ -255,7 +292,7 @@ async def test_journal_that_is_not_served_proves_nothing(world: World) -> None:
     world.is_down = True
     world.pass_s(JOURNAL_AGE_MAX_S)
     await world.auditor.reread_journal()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert (world.done, world.incidents) == ([], [])
     assert world.auditor.verdict().ceiling is Ceiling.ACTIVE
     world.pass_s(0.001)
@@ -285,7 +322,7 @@ async def test_account_that_stands_as_it_should_raises_nothing(world: World) -> 
     world.held_positions = [POSITION]
     world.limits = LIMITS
     await world.auditor.read_posture()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert (world.done, world.alerts) == ([], [])
     assert (world.auditor.state.posture_detail, world.auditor.state.are_limits_known) == ("", True)
 
@@ -294,7 +331,7 @@ async def test_hedge_mode_halts_once(world: World) -> None:
     world.held_positions = [{**POSITION, "positionIdx": 1}]
     for _ in range(2):
         await world.auditor.read_posture()
-        await world.auditor.do_duties()
+        await do_duties(world)
     assert world.done == ["halt"]
     assert world.incidents == [
         ("posture:position_mode", Severity.CRITICAL, {"name": "BTCUSDT", "detail": "BTCUSDT is in hedge mode"})
@@ -307,7 +344,7 @@ async def test_other_leverage_is_told_and_halts_nothing(world: World) -> None:
     assert (world.alerts, world.auditor.state.are_limits_known) == ([], False)
     world.limits = LIMITS
     await world.auditor.read_posture()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert world.done == []
     assert [alert.subject for alert in world.alerts] == ["posture:leverage"]
 
@@ -326,7 +363,7 @@ async def test_limit_that_is_exceeded_three_times_in_a_row_halts(world: World) -
     await world.auditor.look()
     for _ in range(4):
         await world.auditor.read_posture()
-        await world.auditor.do_duties()
+        await do_duties(world)
     assert world.done == ["halt"]
     assert [kind for kind, _, _ in world.incidents] == ["limit:order_notional"]
 
@@ -342,7 +379,7 @@ async def test_order_that_has_ended_counts_against_no_limit(world: World) -> Non
 async def test_standing_that_cannot_be_read_is_said_and_proves_nothing(world: World) -> None:
     world.is_down = True
     await world.auditor.read_posture()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert (world.done, world.auditor.state.posture_detail) == ([], "the exchange does not answer")
 
 
@@ -357,13 +394,13 @@ async def test_journal_that_was_read_while_the_look_went_on_proves_nothing_of_wh
     world.orders = [listed_order(orderLinkId=tag())]
     world.during_look = read_the_journal_and_go_on
     await world.auditor.look()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert (world.done, world.auditor.state.pending) == ([], 1)
     world.during_look = lambda: None
     world.pass_s(0.1)
     world.read_through_ns = world.clock.monotonic_ns()
     await world.auditor.look()
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert world.done == ["halt", "kill"]
 
 
@@ -452,7 +489,7 @@ async def test_streams_are_told_the_positions_and_which_order_is_strange(world: 
 
 async def test_fork_of_the_executor_s_journal_halts_and_asks_for_no_kill(world: World) -> None:
     world.auditor.found_fork("the executor's journal forked")
-    await world.auditor.do_duties()
+    await do_duties(world)
     assert world.done == ["halt"]
     assert [(kind, severity) for kind, severity, _ in world.incidents] == [
         ("journal:executor_forked", Severity.CRITICAL)

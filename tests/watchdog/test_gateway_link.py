@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -145,3 +146,30 @@ async def test_what_a_proxy_says_of_a_dead_gateway_is_no_sign_of_life(
         with pytest.raises(GatewayRefused, match=f"HTTP {status}"):
             await link.ping()
     assert heard == [True] * is_sign_of_life
+
+
+async def test_gateway_whose_listener_lives_while_its_orders_hang_is_silent(
+    link: GatewayLink, deployment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await link.ping()
+    assert [path for _, path, _, _ in deployment.gateway.requests] == ["/state"]
+    heard: list[bool] = []
+    link.on_heard = lambda: heard.append(True)
+    monkeypatch.setattr(gateway_link, "REQUEST_TIMEOUT_S", 0.05)
+    deployment.gateway.is_hanging = True
+    with pytest.raises(GatewayUnavailable):
+        await link.ping()
+    assert heard == []
+
+
+async def test_halt_waits_for_no_other_request(link: GatewayLink, deployment: Any) -> None:
+    deployment.gateway.is_hanging = True
+    others = [asyncio.create_task(link.state()) for _ in range(4)]
+    async with asyncio.timeout(10):
+        while len(deployment.gateway.requests) < 2:  # noqa: ASYNC110 - the other server's state
+            await asyncio.sleep(0.005)
+        halting = asyncio.create_task(link.halt("a rung has fired"))
+        while "/halt" not in [path for _, path, _, _ in deployment.gateway.requests]:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    deployment.gateway.is_hanging = False
+    await asyncio.gather(halting, *others)

@@ -1,8 +1,9 @@
 """The audit at work: looks at orders, executions and keys, judges them, and acts on what it finds.
 
 Guarantees
-- What is rogue halts the gateway first, and asks for a kill after that. Both are asked for again until they are done;
-  a gateway that does not halt, which may be the one at fault, keeps no kill from being asked for.
+- What is rogue halts the gateway and asks for a kill, each in a task of its own: an executor that hangs delays no halt,
+  and a gateway that does not halt, which may be the one at fault, no kill. Both are tried until they are done.
+- Until the gateway has said that it is halted, the verdict is HALTED too: the next lease halts it, should it take that.
 - While an order is unproven, no look came up to the exchange's time for LOOK_AGE_MAX_S, or the journal could not be
   read again for JOURNAL_AGE_MAX_S, the verdict is REDUCE_ONLY. It never kills on what it could not read.
 - How the account stands is read every POSTURE_EVERY_S: what nothing of ours brings about halts. So does a limit of the
@@ -50,7 +51,7 @@ POSTURE_EVERY_S: Final = 5.0
 LIMIT_LOOKS: Final = 3
 TOLD_MAX: Final = 1000
 DUTY_FIRST_S: Final = 1.0
-DUTY_LAST_S: Final = 30.0
+DUTY_LAST_S: Final = 4.0
 EDITS_TOLD_MAX: Final = 100
 KEYS_AGE_MAX_S: Final = 300
 _HALTING: Final = frozenset({Provenance.ROGUE, Provenance.REDUCES, Provenance.EXCHANGES})
@@ -143,7 +144,9 @@ class Auditor:
     _exceeded: Counter[tuple[LimitAlarm, str]] = field(default_factory=Counter)
     _working: tuple[SeenOrder, ...] = ()
     _sizes: Mapping[str, Decimal] = field(default_factory=dict)
+    _asked: set[str] = field(default_factory=set)  # of the duties, those whose kill the executor has taken
     _due: asyncio.Event = field(default_factory=asyncio.Event)
+    _kill_due: asyncio.Event = field(default_factory=asyncio.Event)
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -153,12 +156,16 @@ class Auditor:
             tasks.create_task(self._every(KEYS_EVERY_S, self.read_keys))
             tasks.create_task(self._every(RECHECK_EVERY_S, self.reread_journal))
             tasks.create_task(self._every(POSTURE_EVERY_S, self.read_posture))
-            tasks.create_task(self._do_duties())
+            tasks.create_task(self._pursue(self._due, self.halt, lambda: bool(self._unhalted)))
+            tasks.create_task(self._pursue(self._kill_due, self.ask_for_kills, lambda: bool(self._duties)))
 
     def verdict(self) -> Verdict:
         """Say how much risk the audit vouches for at this moment."""
         now_ns = self.clock.monotonic_ns()
         state = self.state
+        if self._unhalted:
+            first = next(duty for name, duty in self._duties.items() if name in self._unhalted)
+            return Verdict(ceiling=Ceiling.HALTED, reason=f"the gateway is to be halted: {first.reason}")
         if state.looked_at_ns is None or now_ns - state.looked_at_ns > LOOK_AGE_MAX_S * NS_PER_S:
             return _reduce_only(f"the orders are not audited: {state.look_detail or 'no look came to its end'}")
         if self.audit.is_overwhelmed or state.unproven:
@@ -390,39 +397,54 @@ class Auditor:
             self._duties.setdefault(f"{subject}:{name}", Duty(subject=subject, reason=words, kill=kill))
             self._unhalted.add(f"{subject}:{name}")
             self._due.set()
+            self._kill_due.set()
+            self.on_change()
         severity = Severity.CRITICAL if halts else Severity.WARNING
         self.incidents.open_incident(kind=subject, severity=severity, fields=fields)
         self.effects.alert(Alert(subject=subject, severity=severity, text=words[:400], needs_acknowledgement=halts))
 
-    async def _do_duties(self) -> None:
+    async def _pursue(
+        self, due: asyncio.Event, work: Callable[[], Awaitable[None]], is_left: Callable[[], bool]
+    ) -> None:
+        """Do a work whenever it is due; while something of it is left, again after a pause."""
         pause_s = DUTY_FIRST_S
         while True:
-            await self._wait_for_duty(pause_s)
-            is_new = self._due.is_set()
-            self._due.clear()
-            await self.do_duties()
-            pause_s = DUTY_FIRST_S if is_new else min(2 * pause_s, DUTY_LAST_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s if is_left() else None):
+                    await due.wait()
+            pause_s = DUTY_FIRST_S if due.is_set() else min(2 * pause_s, DUTY_LAST_S)
+            due.clear()
+            await work()
 
-    async def _wait_for_duty(self, pause_s: float) -> None:
-        """Wait for a new duty; while old ones are not done, no longer than the pause."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_s if self._duties else None):
-                await self._due.wait()
-
-    async def do_duties(self) -> None:
-        """Try everything that is still to be done, once: the halt before the first kill request."""
-        duties = dict(self._duties)
-        if not duties:
+    async def halt(self) -> None:
+        """Try once to halt the gateway, if a finding still wants that. One halt stands for all of them."""
+        wanting = [duty.reason for name, duty in self._duties.items() if name in self._unhalted]
+        if not wanting:
             return
-        # One halt stands for all of them; the first reason is the one that the gateway keeps.
-        is_halted = await self._tried("halt", self.effects.halt(next(iter(duties.values())).reason))
-        if is_halted:
-            self._unhalted -= duties.keys()
-        for name, duty in duties.items():
-            is_asked = duty.kill is None or await self._tried(name, self.effects.request_kill(duty.kill))
-            if is_halted and is_asked:
-                del self._duties[name]
+        stood_for = set(self._unhalted)
+        # The first reason is the one that the gateway keeps.
+        if await self._tried("halt", self.effects.halt(wanting[0])):
+            self._unhalted -= stood_for
+            self._drop_done()
+            self.on_change()
+
+    async def ask_for_kills(self) -> None:
+        """Ask once for each kill that was not asked for with success."""
+        for name, duty in list(self._duties.items()):
+            if (
+                duty.kill is not None
+                and name not in self._asked
+                and await self._tried(name, self.effects.request_kill(duty.kill))
+            ):
+                self._asked.add(name)
                 self._failures.pop(name, None)
+        self._drop_done()
+
+    def _drop_done(self) -> None:
+        for name, duty in list(self._duties.items()):
+            if name not in self._unhalted and (duty.kill is None or name in self._asked):
+                del self._duties[name]
+                self._asked.discard(name)
 
     async def _tried(self, name: str, effect: Awaitable[None]) -> bool:
         try:

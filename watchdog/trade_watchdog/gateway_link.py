@@ -67,19 +67,16 @@ class GatewayLink:
     def __init__(self, address: GatewayAddress) -> None:
         """Prepare the client; nothing is sent yet. `on_heard` is called for each whole answer that is its own."""
         self.on_heard: Callable[[], None] = lambda: None
-        self._client = address.admin.async_client(
-            headers={"authorization": f"Bearer {address.token.reveal()}", "accept-encoding": "identity"},
-            timeout=REQUEST_TIMEOUT_S,
-            limits=httpx.Limits(max_connections=2),
-        )
+        self._client = _client(address, connections=2)
+        self._halting = _client(address, connections=1)  # a halt waits for no other request
 
     async def state(self) -> GatewayState:
         """Read GET /state. Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid."""
         return _parse_state(await self._request("GET", "/state", None))
 
     async def ping(self) -> None:
-        """Have it answer anything. Raises as `state`."""
-        await self._request("GET", "/healthz", None)
+        """Have the loop that handles orders answer, beside which `/healthz` is answered. Raises as `state`."""
+        await self._request("GET", "/state", None)
 
     async def checkpoint(self) -> bytes:
         """Have the gateway sign its journal as it stands. Raises as `state`."""
@@ -106,13 +103,15 @@ class GatewayLink:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+        await self._halting.aclose()
 
     async def _request(self, method: str, path: str, content: bytes | None, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
         headers = {"content-type": "application/json"} if content is not None else {}
         try:
             # The client bounds each read; this bounds the whole, however slowly an answer drips.
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                async with self._client.stream(method, path, content=content, headers=headers) as response:
+                client = self._halting if path == "/halt" else self._client
+                async with client.stream(method, path, content=content, headers=headers) as response:
                     body = await _bounded_body(response, bytes_max)
         except (httpx.HTTPError, TimeoutError) as error:
             raise GatewayUnavailable(f"the gateway does not answer: {type(error).__name__}") from None
@@ -122,6 +121,14 @@ class GatewayLink:
             return body
         detail = neutralise(body.decode("utf-8", "replace"), limit=DETAIL_CHARACTERS_MAX)
         raise GatewayRefused(f"{method} {path}: HTTP {response.status_code} {detail}")
+
+
+def _client(address: GatewayAddress, *, connections: int) -> httpx.AsyncClient:
+    return address.admin.async_client(
+        headers={"authorization": f"Bearer {address.token.reveal()}", "accept-encoding": "identity"},
+        timeout=REQUEST_TIMEOUT_S,
+        limits=httpx.Limits(max_connections=connections),
+    )
 
 
 async def _bounded_body(response: httpx.Response, bytes_max: int) -> bytes:
