@@ -48,18 +48,13 @@ def _no_sample_fires(patch: Patch) -> None:
 
 def _cancel_forgotten(patch: Patch) -> None:
     def reason(self: OrderCare, order: Any) -> str | None:
-        was, self._reduced = self._reduced, _Never()  # type: ignore[assignment]
+        was, self._is_reduced = self._is_reduced, lambda: False
         try:
             return _REASON(self, order)
         finally:
-            self._reduced = was
+            self._is_reduced = was
 
     patch.setattr(OrderCare, "_reason_to_withdraw", reason)
-
-
-class _Never:
-    def is_set(self) -> bool:
-        return False
 
 
 _REASON = OrderCare._reason_to_withdraw

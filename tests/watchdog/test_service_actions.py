@@ -73,7 +73,7 @@ async def test_gateway_is_not_silent_while_the_exchange_is_what_fails(
     task = asyncio.create_task(run(settings))
 
     def pings() -> int:
-        return sum(path == "/healthz" for _, path, *_ in deployment.gateway.requests)
+        return sum(path == "/state" for _, path, *_ in deployment.gateway.requests)
 
     await until(lambda: pings() >= 3 or task.done())
     assert not task.done()
