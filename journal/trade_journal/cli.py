@@ -191,7 +191,9 @@ def _said(verdict: Verdict | RangeVerdict, keys: PublicKeys, options: argparse.N
         print(verdict_text(verdict, keys))
     else:
         print(_range_text(verdict, keys))
-    return EXIT_GOOD if verdict.is_good else EXIT_TAMPERED
+    if verdict.fault is not None:
+        return EXIT_TAMPERED
+    return EXIT_GOOD if verdict.is_good else EXIT_UNREADABLE
 
 
 def _range_text(verdict: RangeVerdict, keys: PublicKeys) -> str:

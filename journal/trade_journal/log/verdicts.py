@@ -7,7 +7,13 @@ from trade_journal.log.verify import PublicKeys, Verdict
 
 
 def verdict_text(verdict: Verdict, keys: PublicKeys) -> str:
-    """Tell a good verdict to people."""
+    """Tell a verdict without a fault to people."""
+    if not verdict.is_good:
+        return (
+            f"UNSIGNED  {keys.log.name}\n"
+            f"  {verdict.rows} rows, root {verdict.root.hex()}\n"
+            f"  no checkpoint vouches for any of them: nothing is proven"
+        )
     witness = "no witness's key was given" if keys.witness is None else f"witnessed by {keys.witness.name}"
     when = "" if verdict.witnessed_at_s is None else f", last at {time_text(verdict.witnessed_at_s * 10**9)}"
     return (

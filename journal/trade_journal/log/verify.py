@@ -32,6 +32,12 @@ BATCH_NOTES: Final = 512
 HASHED_ROWS: Final = 256
 """Rows that are hashed together elsewhere: a perfect subtree, so that most of them need no look at each leaf here."""
 SIZE_DIGITS_MAX: Final = 16
+UNSIGNED_S_MAX: Final = 60
+"""A writer signs every few seconds while rows come: those of a minute have a checkpoint."""
+UNSIGNED_ROWS_MAX: Final = 50_000
+"""More than any writer appends between two checkpoints, whatever the times of the rows say."""
+PAUSE_S: Final = 5
+"""What a longer pause between two rows counts: the writer was away, and signs soon after it is back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +106,8 @@ class Verdict:
 
     @property
     def is_good(self) -> bool:
-        """Tell whether nothing contradicts anything."""
-        return self.fault is None
+        """Tell whether nothing contradicts anything and, where there are rows, somebody vouches for some of them."""
+        return self.fault is None and bool(self.signed_rows or not self.rows)
 
 
 class Point(NamedTuple):
@@ -149,6 +155,8 @@ class Verification:
         self._signed = 0
         self._witnessed: tuple[int, int | None] = (0, None)
         self._fault: Fault | None = None
+        self._last_ns: int | None = None  # when the last row behind all checkpoints was written
+        self._unsigned_ns = 0  # over how long such rows were written, pauses left out
         self._points = iter(points)
         self._checkpoints = 0
         self._next: Point | None = None
@@ -236,7 +244,10 @@ class Verification:
             leaves = []
             for seq, row in enumerate(rows, start=first):
                 leaves += checked_leaves([row], first=seq)
-                _check_form(row.body, seq)
+                at_ns = _time_of(row.body, seq)
+                if self._last_ns is not None:
+                    self._unsigned_ns += min(abs(at_ns - self._last_ns), PAUSE_S * 10**9)
+                self._last_ns = at_ns
         self._tree = self._tree.extended(leaves)
 
     def _judge_points(self) -> None:
@@ -259,9 +270,17 @@ class Verification:
         except FaultFound as error:
             return error.fault
         if not vouched_for:
-            return None
+            return self._unvouched()
         what = f"missing: cut off, while a checkpoint vouches for {vouched_for} rows"
         return Fault(what=what, first=self._tree.size, last=vouched_for - 1)
+
+    def _unvouched(self) -> Fault | None:
+        """Find rows for which there should be a checkpoint: whoever deletes the checkpoints could rewrite the rows."""
+        unsigned = self._tree.size - self._signed
+        if self._unsigned_ns <= UNSIGNED_S_MAX * 10**9 and unsigned <= UNSIGNED_ROWS_MAX:
+            return None
+        what = f"no checkpoint vouches for them, though a writer signs every few seconds: {unsigned} rows"
+        return Fault(what=what, first=self._signed, last=self._tree.size - 1)
 
 
 def checked_leaves(rows: Iterable[tuple[int, bytes, bytes]], *, first: int) -> list[bytes]:
@@ -387,8 +406,8 @@ def _believed(checked: Iterable[tuple[list[KeptNote], CheckedNotes]], keys: Publ
             raise FaultFound(Fault(what=f"{refused.what} {refused.place}: {found.refusal}"))
 
 
-def _check_form(body: bytes, seq: int) -> None:
+def _time_of(body: bytes, seq: int) -> int:
     try:
-        parse_row(body)
+        return parse_row(body).at_ns
     except JournalDamaged as error:
         raise FaultFound(Fault(what=str(error), first=seq)) from error

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trade_journal.errors import NoteRefused
 from trade_journal.log.checkpoint import LogSigner, cosign
 from trade_journal.log.note import COSIGNATURE_V1, ED25519, Verifier, parse_note
-from trade_journal.log.rows import Row, RowKind, leaf_hash, row_bytes
+from trade_journal.log.rows import Row, RowKind, leaf_hash, parse_row, row_bytes
 from trade_journal.log.tree import Frontier, root_of
 from trade_journal.log.verify import (
     BATCH_ROWS,
@@ -80,8 +80,48 @@ def test_journal_as_it_was_written_is_good_and_says_who_vouches_for_what() -> No
 
 def test_journal_without_checkpoints_is_vouched_for_by_nobody() -> None:
     verdict = check(ROWS, [])
-    assert verdict.is_good
+    assert not verdict.is_good
+    assert verdict.fault is None
     assert (verdict.rows, verdict.signed_rows, verdict.witnessed_rows, verdict.witnessed_at_s) == (20, 0, 0, None)
+
+
+@pytest.mark.parametrize(("signed", "first"), [(0, 0), (4, 4)])
+def test_rows_of_more_than_a_minute_without_a_checkpoint_are_a_fault(signed: int, first: int) -> None:
+    step_ns = 60 * 10**9 // (19 - first)
+    rows = [_at(stored(seq), AT_S * 10**9 + seq * step_ns) for seq in range(20)]
+    notes = [note(rows[:signed])] if signed else []
+    assert verify_journal(rows, notes=notes, keys=KEYS).fault is None
+    late = [*rows[:-1], _at(rows[-1], AT_S * 10**9 + 19 * step_ns + 10**6)]
+    fault = verify_journal(late, notes=notes, keys=KEYS).fault
+    assert fault is not None
+    assert (fault.first, fault.last) == (first, 19)
+    assert "no checkpoint vouches" in fault.text()
+
+
+def test_pauses_between_rows_without_a_checkpoint_are_no_fault() -> None:
+    def journal(count: int) -> list[StoredRow]:
+        return [_at(stored(seq), AT_S * 10**9 + seq * 3600 * 10**9) for seq in range(count)]
+
+    assert verify_journal(journal(13), notes=[], keys=KEYS).fault is None
+    assert verify_journal(journal(14), notes=[], keys=KEYS).fault is not None
+    assert verify_journal([_at(row, AT_S * 10**9) for row in journal(20)], notes=[], keys=KEYS).fault is None
+    back = [_at(stored(seq), (AT_S + 7200) * 10**9 - seq * 3600 * 10**9) for seq in range(14)]
+    assert verify_journal(back, notes=[], keys=KEYS).fault is not None
+
+
+def test_more_rows_without_a_checkpoint_than_a_writer_ever_leaves_are_a_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trade_journal.log.verify.UNSIGNED_ROWS_MAX", 4)
+    assert check(ROWS).fault is None
+    fault = check([*ROWS, stored(20)]).fault
+    assert fault is not None
+    assert (fault.first, fault.last) == (16, 20)
+
+
+def _at(row: StoredRow, at_ns: int) -> StoredRow:
+    body = row_bytes(replace(parse_row(row.body), at_ns=at_ns))
+    return StoredRow(seq=row.seq, body=body, leaf_hash=leaf_hash(body))
 
 
 def test_journal_without_a_witness_s_key_is_signed_and_not_witnessed() -> None:
@@ -304,7 +344,7 @@ def hashed(rows: Sequence[StoredRow], sizes: Sequence[int], *, first: int = 0) -
 def test_verify_blocks_hashed_elsewhere_give_the_same_verdict(sizes: list[int], taken: list[int]) -> None:
     found = hashed(MANY, sizes)
     assert found == (taken, check(MANY, [note(MANY[:size]) for size in sizes]))
-    assert found[1].is_good
+    assert found[1].is_good is bool(sizes)
 
 
 def test_verify_blocks_that_do_not_begin_at_their_multiple_give_the_same_verdict() -> None:

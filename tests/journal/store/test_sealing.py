@@ -52,7 +52,7 @@ def test_sealed_journal_reads_as_one_that_was_never_sealed(steps: list[int | str
             assert (store.tree(), store.witnessed_size()) == (other.tree(), other.witnessed_size())
             size = other.size()
         verdict = sealed.verdict()
-        assert (verdict.is_good, verdict) == (True, whole.verdict())
+        assert (verdict.fault, verdict) == (None, whole.verdict())
         with sealed.reader() as reader, whole.reader() as other_reader:
             for first in range(size + 1):
                 assert reader.stored_rows(first, 4) == other_reader.stored_rows(first, 4)
