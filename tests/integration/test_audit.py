@@ -1,4 +1,7 @@
-"""The audit in the running stack: what a thief does is found and halts, and what the bot does is not."""
+"""The audit in the running stack: what a thief does is found and halts, and what the bot does is not.
+
+A key that nobody expects is found in the demo's scenario of it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ from trade_demo.scenarios.tamper import edit_a_row
 
 pytestmark = pytest.mark.slow
 NOTICED_WITHIN_S = 15.0
-KEY_NOTICED_WITHIN_S = 60.0
 
 
 @pytest.fixture
@@ -106,13 +108,6 @@ def test_person_who_reduces_by_hand_halts_and_is_not_called_rogue(stack: Stack) 
     halted_after_s(stack, within_s=NOTICED_WITHIN_S)
     found = audit_of(stack)
     assert (found["rogue_orders"], found["other_orders"]) == (0, 1)
-
-
-def test_key_that_nobody_expects_is_found_and_halts(stack: Stack) -> None:
-    made = act(stack, "/key", {"permissions": {"Spot": ["SpotTrade"]}, "readOnly": 0, "ips": []})
-    assert halted_after_s(stack, within_s=KEY_NOTICED_WITHIN_S) < KEY_NOTICED_WITHIN_S
-    (alarm,) = audit_of(stack)["key_alarms"]
-    assert (alarm["alarm"], alarm["key"]) == ("rogue", made["key"])
 
 
 def test_row_that_root_edits_is_found_and_halts(stack: Stack) -> None:

@@ -1,17 +1,25 @@
-"""Unmodified ccxt and pybit against the gateway: what the allow-list permits works, the rest is a clean denial."""
+"""Unmodified ccxt and pybit against the gateway: what the allow-list permits works, the rest is a clean denial.
+
+And a real Prometheus, which reads what it exposes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import ccxt
 import ccxt.async_support
 import ccxt.pro
+import httpx
 import pytest
 from integration.bot import resting_order
 from integration.stack import Stack, wait_until
+from ports import free_port
 from pybit.unified_trading import HTTP
 
 pytestmark = pytest.mark.slow
@@ -140,33 +148,6 @@ def test_ccxt_endpoint_outside_the_allow_list_is_denied(stack: Stack, exchange: 
         call(exchange)
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda e: e.transfer("USDT", 1, "unified", "funding"),
-        lambda e: e.withdraw("USDT", 1, "TQn9Y2khEsLJW1ChVWFMSMeRDow5KcbLSE", params={"network": "TRX"}),
-        lambda e: e.private_post_v5_user_create_sub_api({"subuid": 1}),
-    ],
-    ids=["transfer", "withdraw", "key-minting"],
-)
-def test_ccxt_endpoint_of_a_thief_is_denied_and_halts(own_stack: Stack, call: Any) -> None:
-    client = ccxt.bybit(ccxt_options(own_stack))
-    client.load_markets()
-    before = len(own_stack.control.get("/requests").json())
-    with pytest.raises(ccxt.PermissionDenied, match="PATH_FORBIDDEN"):
-        call(client)
-    client.close()
-    assert own_stack.state()["trading_state"] == "HALTED"
-    theft = ("/v5/asset/", "/v5/user/create")
-    later = own_stack.control.get("/requests").json()[before:]
-    assert not [item for item in later if item["path"].startswith(theft) and item["method"] == "POST"]
-    wait_until(lambda: {"request:denied", "incident:opened"} <= kinds(own_stack), within_s=3, what="row and incident")
-
-
-def kinds(stack: Stack) -> set[str]:
-    return {str(row["kind"]) for row in stack.rows()}
-
-
 def test_ccxt_reads_work(exchange: ccxt.bybit) -> None:
     assert exchange.fetch_balance()["USDT"]["total"] > 0
     assert exchange.fetch_order_book("BTC/USDT", 1)["bids"]
@@ -201,3 +182,94 @@ def test_pybit_places_reads_and_cancels(stack: Stack) -> None:
     assert [item["orderId"] for item in listed] == [order_id]
     assert session.cancel_order(category="spot", symbol="XRPUSDT", orderId=order_id)["retCode"] == 0
     assert session.get_wallet_balance(accountType="UNIFIED")["retCode"] == 0
+    session.client.close()
+
+
+def test_promtool_finds_no_fault_in_the_gateway_s_metrics(stack: Stack) -> None:
+    text = stack.admin.get("/metrics").text
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    faults = [line for line in (checked.stdout + checked.stderr).splitlines() if line.startswith("trade_")]
+    assert not faults
+
+
+def test_prometheus_scrapes_the_gateway(stack: Stack, tmp_path: Path) -> None:
+    port = free_port()
+    target = httpx.URL(stack.gateway["admin"])
+    config = {
+        "scrape_configs": [
+            {
+                "job_name": "gateway",
+                "scrape_interval": "1s",
+                "scrape_timeout": "1s",
+                "authorization": {"credentials": stack.gateway["admin_token"]},
+                "static_configs": [{"targets": [f"{target.host}:{target.port}"]}],
+            }
+        ]
+    }
+    (tmp_path / "prometheus.yml").write_text(json.dumps(config))
+    server = subprocess.Popen(
+        [
+            "prometheus",
+            f"--config.file={tmp_path}/prometheus.yml",
+            f"--storage.tsdb.path={tmp_path}/data",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def scraped() -> list[str]:
+        try:
+            answer = httpx.get(
+                f"http://127.0.0.1:{port}/api/v1/query", params={"query": "trade_gateway_trading_state"}, timeout=2
+            )
+        except httpx.HTTPError:
+            return []
+        if answer.status_code != 200:  # it listens before it is ready
+            return []
+        return [item["value"][1] for item in answer.json()["data"]["result"]]
+
+    try:
+        assert wait_until(scraped, within_s=30, what="a scrape") == ["0"]
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+# The last ones: the first of them halts the module's stack, and each of them halts for itself before its incident.
+
+
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        (lambda e: e.transfer("USDT", 1, "unified", "funding"), "/v5/asset/transfer/inter-transfer"),
+        (
+            lambda e: e.withdraw("USDT", 1, "TQn9Y2khEsLJW1ChVWFMSMeRDow5KcbLSE", params={"network": "TRX"}),
+            "/v5/asset/withdraw/create",
+        ),
+        (lambda e: e.private_post_v5_user_create_sub_api({"subuid": 1}), "/v5/user/create-sub-api"),
+    ],
+    ids=["transfer", "withdraw", "key-minting"],
+)
+def test_ccxt_endpoint_of_a_thief_is_denied_and_halts(
+    stack: Stack, exchange: ccxt.bybit, call: Any, path: str, request: pytest.FixtureRequest
+) -> None:
+    assert stack.state()["trading_state"] == ("ACTIVE" if "transfer" in request.node.name else "HALTED")
+    denied = denials(stack)
+    before = len(stack.control.get("/requests").json())
+    with pytest.raises(ccxt.PermissionDenied, match="PATH_FORBIDDEN"):
+        call(exchange)
+    assert stack.state()["trading_state"] == "HALTED"
+    theft = ("/v5/asset/", "/v5/user/create")
+    later = stack.control.get("/requests").json()[before:]
+    assert not [item for item in later if item["path"].startswith(theft) and item["method"] == "POST"]
+    wait_until(lambda: denials(stack) > denied and path in incidents(stack), within_s=3, what="row and incident")
+
+
+def denials(stack: Stack) -> int:
+    return sum(row["kind"] == "request:denied" for row in stack.rows())
+
+
+def incidents(stack: Stack) -> set[str]:
+    opened = [row["fields"] for row in stack.rows() if row["kind"] == "incident:opened"]
+    return {str(fields.get("path")) for fields in opened if fields["severity"] == "critical"}

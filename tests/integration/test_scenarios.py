@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,9 @@ def test_rogue_order_is_found_and_swept(tmp_path: Path) -> None:
 
 def test_leaked_key_is_found(tmp_path: Path) -> None:
     shown = played(tmp_path, "leak")
-    assert "the key sentinel found" in shown
+    made = re.search(r"the key sentinel found (\S+), and the gateway was HALTED", shown)
+    assert made, shown
+    assert f"  - the watchdog's audit counts 0 rogue orders, key {made[1]} rogue" in shown.splitlines()
     assert "nobody expects it; it may use Spot" in shown
 
 
