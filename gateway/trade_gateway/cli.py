@@ -26,7 +26,7 @@ from trade_gateway.limits_interview import add_flags, write_missing_policy
 from trade_gateway.policy.explain import explain_request
 from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.policy_file import read_policy
-from trade_gateway.release_command import draft_policy, draft_release, halt, hand_over, state_text
+from trade_gateway.release_command import AfterKill, draft_policy, draft_release, halt, hand_over, state_text
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.wire.intents import Category
 
@@ -135,6 +135,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=(*RELEASABLE_RUNGS, HIGH_WATER),
         help="a rung of the watchdog's ladder whose window begins anew at the equity of the release; may be repeated",
     )
+    releasing.add_argument("--decision", default="", help="after a kill: what was decided about the ladder's rungs")
+    releasing.add_argument("--drill", default="", metavar="NAME", help="after a kill: the id of the drill that passed")
+    releasing.add_argument(
+        "--exit-key", default="", metavar="ID", help="after a kill: id of the executor's new exit key"
+    )
     return parser
 
 
@@ -151,16 +156,19 @@ def _initialise(settings: GatewaySettings, options: argparse.Namespace) -> str:
 
 
 def _release(settings: GatewaySettings, options: argparse.Namespace) -> str:
+    after_kill = AfterKill(decision=options.decision, drill=options.drill, exit_key=options.exit_key)
     if options.warrant is not None:
-        if options.reason or options.policy or options.rebase:
+        if options.reason or options.policy or options.rebase or after_kill != AfterKill():
             raise ConfigurationError("--warrant: it says itself what it releases and why")
         return hand_over(settings, options.warrant)
     if not options.reason:
         raise ConfigurationError("--draft: a release needs its --reason")
     if not options.policy:
-        return draft_release(settings, options.draft, reason=options.reason, rebased=options.rebase)
-    if options.rebase:
-        raise ConfigurationError("--rebase: a policy's release re-bases no rung")
+        return draft_release(
+            settings, options.draft, reason=options.reason, rebased=options.rebase, after_kill=after_kill
+        )
+    if options.rebase or after_kill != AfterKill():
+        raise ConfigurationError("--policy: only the release of a latch re-bases rungs or follows a kill")
     return draft_policy(settings, options.draft, reason=options.reason)
 
 

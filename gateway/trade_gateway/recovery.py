@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import base64
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
+from trade_core.trust.release_terms import killed_keys_of
 from trade_gateway.account.activity import Activity
 from trade_gateway.account.reference_memory import kept_references
 from trade_gateway.ledger import MAX_FINISHED, MAX_OWN_TAGS, OrderLedger, Phase, TrackedOrder
@@ -45,6 +46,7 @@ class Recovered:
     latch: TradingState = TradingState.ACTIVE
     latch_reason: str = ""
     latch_sequence: int | None = None
+    killed_keys: frozenset[str] = frozenset()  # that the row of a kill names
     releases: int = 0
     rows: int = 0
     has_baseline: bool = False  # the last of its rows is there
@@ -53,7 +55,7 @@ class Recovered:
 class ReleaseJudge(Protocol):
     """Who tells whether a warrant in the journal really lifted the latch of a row."""
 
-    def __call__(self, raw: bytes, *, latch_sequence: int, latch: TradingState) -> bool:
+    def __call__(self, raw: bytes, *, latch_sequence: int, latch: TradingState, killed_keys: Collection[str]) -> bool:
         """Verify the warrant again."""
         ...
 
@@ -129,6 +131,7 @@ def _apply_latch(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> No
     if ceiling >= recovered.latch and ceiling > TradingState.ACTIVE:
         recovered.latch, recovered.latch_sequence = ceiling, row.seq
         recovered.latch_reason = str(row.fields.get("reason", ""))
+        recovered.killed_keys = killed_keys_of(row.fields)
         return
     parts = row.fields.get("warrant")
     if ceiling is not TradingState.ACTIVE or recovered.latch_sequence is None or not isinstance(parts, list):
@@ -138,8 +141,10 @@ def _apply_latch(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> No
     except ValueError:
         return
     # A row alone releases nothing: the warrant in it is verified again.
-    if is_release(raw, latch_sequence=recovered.latch_sequence, latch=recovered.latch):
+    killed_keys = recovered.killed_keys
+    if is_release(raw, latch_sequence=recovered.latch_sequence, latch=recovered.latch, killed_keys=killed_keys):
         recovered.latch, recovered.latch_reason, recovered.latch_sequence = TradingState.ACTIVE, "", None
+        recovered.killed_keys = frozenset()
         recovered.releases += 1
 
 

@@ -12,6 +12,7 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ from trade_core.ring_keeper import current_ring
 from trade_core.secrets import read_secret_file
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject, release_subject
+from trade_core.trust.release_terms import (
+    KILLED,
+    WHY_CHARACTERS,
+    KillTerms,
+    ReleaseTerms,
+    check_release_terms,
+    killed_keys_of,
+    release_words,
+)
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, warrant_bytes
 from trade_gateway.identity import HANDOVER_FOLDER
@@ -34,11 +44,22 @@ from trade_gateway.settings import GatewaySettings
 WARRANT_LIFETIME_MS = 240_000
 _TIMEOUT_S = 5.0
 _SHOWN_CHARACTERS = 80
-_WHY_CHARACTERS = 120
 
 
 class ReleaseFailed(TradeError):
     """The gateway could not be asked, or did not take what it was handed; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterKill:
+    """What a person says besides the cause when what he releases is a kill; empty where he says nothing."""
+
+    decision: str = ""
+    drill: str = ""
+    exit_key: str = ""
+
+
+_NOTHING_SAID = AfterKill()
 
 
 def halt(settings: GatewaySettings, *, reason: str) -> str:
@@ -57,10 +78,18 @@ def state_text(settings: GatewaySettings) -> str:
         return json.dumps(_ask(http, "GET", "/state", None), indent=1)  # escapes whatever is not ASCII
 
 
-def draft_release(settings: GatewaySettings, path: Path, *, reason: str, rebased: Sequence[str] = ()) -> str:
+def draft_release(
+    settings: GatewaySettings,
+    path: Path,
+    *,
+    reason: str,
+    rebased: Sequence[str] = (),
+    after_kill: AfterKill = _NOTHING_SAID,
+) -> str:
     """Write the warrant that would lift the gateway's latch; answers what to tell the person.
 
     `rebased` names the rungs of the watchdog's ladder whose windows begin anew at the equity of the release.
+    After a kill `after_kill` must say everything, and the gateway must use a key that was not killed.
     Raises ReleaseFailed, TradeError.
     """
     with _admin(settings) as http:
@@ -69,13 +98,15 @@ def draft_release(settings: GatewaySettings, path: Path, *, reason: str, rebased
     if not isinstance(subject, str):
         raise ReleaseFailed(f"nothing to release: the gateway is {state.get('trading_state')} and not latched")
     subject = release_subject(parse_release_subject(subject).sequence, rungs=rebased)
-    words = _words(state, reason, rebased=parse_release_subject(subject).rungs)
+    is_killed = state["holders"]["operator_latch"]["ceiling"] == KILLED
+    terms = ReleaseTerms(cause=reason, after_kill=_kill_terms(state, after_kill) if is_killed else None)
+    if not is_killed and after_kill != _NOTHING_SAID:
+        raise ConfigurationError(
+            "--decision, --drill, --exit-key: are of a release after a kill, and nothing is killed"
+        )
+    words = _words(state, terms, rebased=parse_release_subject(subject).rungs)
     _write(path, _warrant(settings, subject, words, purpose=WarrantPurpose.RELEASE))
-    keys = (
-        "two different security keys sign"
-        if state.get("trading_state") == "KILLED" or HIGH_WATER in rebased
-        else "a security key signs"
-    )
+    keys = "two different security keys sign" if is_killed or HIGH_WATER in rebased else "a security key signs"
     return f"{path}: drafted, {keys} it within {WARRANT_LIFETIME_MS // 1000} s: {words}"
 
 
@@ -113,12 +144,29 @@ def _admin(settings: GatewaySettings) -> httpx.Client:
     return admin_address(str(access["admin_url"])).client(headers=headers, timeout=_TIMEOUT_S)
 
 
-def _words(state: dict[str, Any], reason: str, *, rebased: Sequence[str]) -> str:
+def _kill_terms(state: dict[str, Any], said: AfterKill) -> KillTerms:
+    """Put what a person says together with the key that the gateway uses. Raises ReleaseFailed, ConfigurationError."""
+    open_flags = [f"--{name.replace('_', '-')}" for name, text in asdict(said).items() if not text]
+    if open_flags:
+        raise ConfigurationError(f"{', '.join(open_flags)}: a release after a kill needs it")
+    order_key = str(state.get("order_key"))
+    if order_key in killed_keys_of(state):
+        raise ReleaseFailed(
+            f"not yet: the gateway still uses the order key {order_key}, which was killed; "
+            "give it a new one, start it again, and release then"
+        )
+    return KillTerms(decision=said.decision, drill=said.drill, order_key=order_key, exit_key=said.exit_key)
+
+
+def _words(state: dict[str, Any], terms: ReleaseTerms, *, rebased: Sequence[str]) -> str:
     held = state["holders"]["operator_latch"]
-    rungs = f" and re-base the rungs {', '.join(rebased)}" if rebased else ""
-    why = neutralise(held["reason"], limit=_WHY_CHARACTERS)  # a kill says much, and the person's reason must fit beside
-    text = f"release {held['ceiling']}{rungs} (held because: {why}); reason given: {reason}"
-    return neutralise(text, limit=380)
+    why = neutralise(held["reason"], limit=WHY_CHARACTERS)
+    try:
+        words = release_words(ceiling=held["ceiling"], why=why, rungs=rebased, terms=terms)
+        check_release_terms(words, ceiling=held["ceiling"], killed_keys=killed_keys_of(state))
+    except ValueError as error:
+        raise ConfigurationError(f"cannot be released so: {error}") from None
+    return words
 
 
 def _warrant(settings: GatewaySettings, subject: str, words: str, *, purpose: WarrantPurpose) -> Warrant:

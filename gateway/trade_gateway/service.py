@@ -120,6 +120,7 @@ class Gateway:
         )
         self.states = StateKeeper(
             ring=ring,
+            order_key=order_key[0].reveal(),  # its id: the exchange's list shows it to every key
             policy_hash=ring.policy_hash,
             boot_nonce=self._boot_nonce,
             clock=clock,

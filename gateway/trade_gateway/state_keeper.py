@@ -5,7 +5,9 @@ Guarantees
 - Nothing but a warrant lifts the operator latch: touched by a security key of the ring, naming the latch row that it
   lifts, in time, by a trusted clock. It takes effect only RELEASE_DELAY_S after it was announced, and any halt in
   between voids it.
-- KILLED is set by a kill warrant alone, and lifted by two different security keys alone.
+- KILLED is set by a kill warrant alone, and lifted by two different security keys alone. Its row names the order key
+  in use, and nothing lifts it while that key is used on, or before the exchange was asked about the one that is.
+- What a person must say to be true stands in the words that were signed (`release_terms`): else nothing is lifted.
 - A release re-arms the throttles too: they wait for a person, and this is that person.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,7 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject, release_subject
+from trade_core.trust.release_terms import ReleaseTerms, check_release_terms
 from trade_core.trust.ring import SIMULATED, KeyRing
 from trade_core.trust.signed_warrant import SignedWarrant, check_order, open_warrant, require_two_keys
 from trade_core.trust.succession import MIN_CREDENTIALS
@@ -62,6 +65,7 @@ class StateKeeper:
         self,
         *,
         ring: KeyRing,
+        order_key: str,
         policy_hash: str,
         boot_nonce: str,
         clock: Clock,
@@ -70,6 +74,8 @@ class StateKeeper:
         has_signed: Callable[[Checkpoint], Awaitable[bool]],
     ) -> None:
         self._ring = ring
+        self._order_key = order_key
+        self._killed_keys: frozenset[str] = frozenset()  # order keys that were in use when it was killed
         self._clock = clock
         self._recorder = recorder
         self._board = StateBoard(at_ns=clock.wall_ns())
@@ -126,6 +132,7 @@ class StateKeeper:
         if recovered.latch > TradingState.ACTIVE:
             self._board.latch(recovered.latch, reason=recovered.latch_reason, at_ns=self._clock.wall_ns())
             self._latch_sequence = recovered.latch_sequence
+            self._killed_keys = recovered.killed_keys
 
     async def latch(self, ceiling: TradingState, *, reason: str, by: str) -> None:
         """Tighten the latch at once; the row follows. A halt while a release is pending voids that release."""
@@ -142,12 +149,17 @@ class StateKeeper:
         self.on_latched(reason, by)
         now_ns = self._clock.wall_ns()
         was_changed = self._board.latch(ceiling, reason=reason, at_ns=now_ns)
+        if ceiling >= TradingState.KILLED and self._order_key not in self._killed_keys:
+            self._killed_keys |= {self._order_key}
+            was_changed = True  # killed again, with another key: its row must be the one that is released
         was_pending, self._pending = self._pending is not None or self._announcing > 0, None
         if not was_changed and not was_pending:
             return
         log.warning("latched %s by %s: %s", self.latched().name, by, reason)
         # A new row makes a warrant for the old one worthless.
         self._unrecorded = {"holder": LATCH_HOLDER, "ceiling": self.latched().name, "reason": reason, "by": by}
+        if self._killed_keys:
+            self._unrecorded["killed_keys"] = sorted(self._killed_keys)
         self._latch_sequence = None
         self.note()
         if was_pending:
@@ -240,7 +252,10 @@ class StateKeeper:
             raise NotTrusted(f"release: the latch is {self.latched().name}, only HALTED or KILLED can be released")
         if self._latch_sequence is None:
             raise NotTrusted("release: the latch has no durable row yet")
-        self._check_names(signed, latch_sequence=self._latch_sequence, latch=self.latched())
+        latch = self.latched()
+        killed_keys = self._killed_keys
+        terms = self._check_names(signed, latch_sequence=self._latch_sequence, latch=latch, killed_keys=killed_keys)
+        self._check_order_key(terms)
         check_in_time(
             signed.warrant,
             now_ms=self._clock.wall_ns() // NS_PER_MS,
@@ -280,23 +295,39 @@ class StateKeeper:
         """Tell whether a warrant's time can be judged."""
         return self._clock_watch.is_trusted()
 
-    def is_release(self, raw: bytes, *, latch_sequence: int, latch: TradingState) -> bool:
+    def is_release(self, raw: bytes, *, latch_sequence: int, latch: TradingState, killed_keys: Collection[str]) -> bool:
         """Tell whether a warrant found in the journal really lifted the latch of a row; its time has been judged."""
         try:
-            self._check_names(open_warrant(raw, ring=self._ring), latch_sequence=latch_sequence, latch=latch)
+            signed = open_warrant(raw, ring=self._ring)
+            self._check_names(signed, latch_sequence=latch_sequence, latch=latch, killed_keys=killed_keys)
         except NotTrusted as error:
             log.warning("a release in the journal is not believed: %s", error)
             return False
         return True
 
-    def _check_names(self, signed: SignedWarrant, *, latch_sequence: int, latch: TradingState) -> None:
-        """Check that a warrant is for us and this latch; which rungs it re-bases besides is the watchdog's affair."""
+    def _check_order_key(self, terms: ReleaseTerms) -> None:
+        """Check that the order key in use is the one named after a kill, and that the exchange was asked about it."""
+        if terms.after_kill is None:
+            return
+        if terms.after_kill.order_key != self._order_key:
+            raise NotTrusted(f"release: the order key in use is {self._order_key}, and another one is named")
+        if self._board.has_fault(Fault.KEY_UNVERIFIED):
+            raise NotTrusted(f"release: the exchange has not been asked yet about the order key {self._order_key}")
+
+    def _check_names(
+        self, signed: SignedWarrant, *, latch_sequence: int, latch: TradingState, killed_keys: Collection[str]
+    ) -> ReleaseTerms:
+        """Check that a warrant is for us and this latch, and read what the person says to be true.
+
+        Which rungs it re-bases besides is the watchdog's affair.
+        """
         subject = parse_release_subject(signed.warrant.subject)
         if subject.sequence != latch_sequence:
             raise NotTrusted("warrant: subject is not what it must be here")
         check_order(signed, purpose=WarrantPurpose.RELEASE, audience=AUDIENCE, subject=signed.warrant.subject)
         if latch >= TradingState.KILLED or HIGH_WATER in subject.rungs:
             require_two_keys(signed)
+        return check_release_terms(signed.warrant.words, ceiling=latch.name, killed_keys=killed_keys)
 
     async def work(self, *, is_journal_writable: bool) -> None:
         """Do what time alone brings: lapsed leases, leaps of the clock, rows owed, a release that is due."""
@@ -331,6 +362,7 @@ class StateKeeper:
         self._turn += 1
         self._pending = None
         self._latch_sequence = None
+        self._killed_keys = frozenset()
         self._released_at = sequence
         self._board.release(at_ns=self._clock.wall_ns())
         self.on_released()
@@ -397,6 +429,8 @@ class StateKeeper:
                 for holder, hold in self.holds().items()
             },
             "latch_subject": release_subject(self._latch_sequence) if self._latch_sequence is not None else None,
+            "order_key": self._order_key,
+            "killed_keys": sorted(self._killed_keys),
             "release_pending": None
             if pending is None
             else {"words": pending.warrant.words, "in_s": max(0, pending.due_at_ns - now_ns) / NS_PER_S},

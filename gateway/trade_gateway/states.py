@@ -84,6 +84,10 @@ class StateBoard:
         self._faults[fault] = at_ns
         return True
 
+    def has_fault(self, fault: Fault) -> bool:
+        """Tell whether a fault is there."""
+        return fault in self._faults
+
     def clear_fault(self, fault: Fault) -> bool:
         """Note that a fault is gone. Returns whether it was there."""
         return self._faults.pop(fault, None) is not None

@@ -116,6 +116,7 @@ class Executor:
             "ring_hash": ring_hash(self.rings.ring),
             "ring": self.rings.describe(),
             "exit_key": self._readiness.exit_key_words,
+            "exit_key_id": self._readiness.exit_key,
             "ready": self._readiness.status(),
             "armed": armed,
             "kill": self._killer.status(),

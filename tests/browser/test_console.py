@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from browser.seat import Seat, seated_at
-from killswitch.console.world import HOSTILE, World, executor_status, held, row, watchdog_state
+from killswitch.console.world import HOSTILE, World, executor_status, held, killed, row, watchdog_state
 from playwright.async_api import Browser, expect
 from ports import free_port
 from trust_parts import ring_of
@@ -100,7 +100,7 @@ class Verifiers:
         self.counters = self.counters.after(signed)
         self.kills += 1
         self.world.executor.answers["/status"] = executor_status(kill=kill_status(is_running=True))
-        self.world.gateway.answers["/state"] = {**held("KILLED", "killed by a touch"), "latch_subject": "latch:9"}
+        self.world.gateway.answers["/state"] = killed(latch_subject="latch:9", order_key="order1")
         return Answer(status=202, body=b'{"kill":"begun","kill_id":"0123456789abcdef"}')
 
     def release(self, raw: bytes) -> Any:
@@ -194,9 +194,13 @@ async def test_enrol_kill_and_release_by_keyboard_and_touch(browser: Browser, tm
         await page.fill("#release-cause", "a rogue strategy, removed")
         await page.check("input[name=rungs][value=daily]")
         await page.click("#act-release button[type=submit]")
-        await seat.said("#act-release form", "not yet: the executor's exit key is new")
-        for name in ("exit_key", "keys_new", "ladder", "drill"):
+        await seat.said("#act-release form", "not yet: the gateway uses a new order key")
+        world.gateway.answers["/state"] = killed(latch_subject="latch:9")
+        await expect(page.locator("#p-conditions .unmet")).to_have_count(0, timeout=15_000)
+        for name in ("exit_key", "keys_new"):
             await page.check(f"#p-conditions input[value={name}]")
+        await page.fill("#release-decision", "the daily rung begins anew")
+        await page.fill("#release-drill", "fedcba9876543210")
         await page.click("#act-release button[type=submit]")
         await expect(page.locator("#act-release .sign")).to_have_text("Touch 2 keys")
         await page.click("#act-release .sign")

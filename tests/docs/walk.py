@@ -77,8 +77,8 @@ WALK = (
         line=f'{RELEASE} --draft draft --reason "what was wrong and why it is safe again"',
         says=("a security key signs it within 240 s", "held because: why", "why it is safe again"),
     ),
-    Step(line=f'{RELEASE} --draft draft --reason "it was a trial"', says=("reason given: it was a trial",)),
-    Step(line="trade-kill --sign draft --ring ring.json --out signed", code=5, says=("reason given: it was a trial",)),
+    Step(line=f'{RELEASE} --draft draft --reason "it was a trial"', says=("cause: it was a trial",)),
+    Step(line="trade-kill --sign draft --ring ring.json --out signed", code=5, says=("cause: it was a trial",)),
     Step(line=f"{KEY} draft --file blue.key --ring ring.json > signed"),
     Step(line=f"{RELEASE} --warrant signed", says=("announced; it takes effect in 60 s",)),
     Step(line="trade-watchdog ack --config watchdog.toml", code=1, says=("rung:daily waits for no acknowledgement",)),
@@ -120,14 +120,21 @@ WALK = (
     Step(line="trade-kill --resume --config executor.toml", says=("complete and proved",)),
     Step(line=STATUS, says=("complete and proved",)),
     Step(line=f"{STATUS} --json", says=('"verdict": "complete"', '"is_drill": false'), is_printed=False),
-    # Trading again takes two keys, and new credentials, which `doctor` asks for.
+    # Trading again takes new credentials, which `doctor` asks for: with the killed ones nothing is even drafted.
     Step(
-        line=f'{RELEASE} --draft draft --reason "it was a trial"', says=("two different security keys", "was a trial")
+        line=f'{RELEASE} --draft draft --reason "it was a trial"',
+        code=2,
+        says=("--decision, --drill, --exit-key: a release after a kill needs it",),
     ),
-    Step(line=f"{KEY} draft --file blue.key --ring ring.json > signed"),
-    Step(line=f"{RELEASE} --warrant signed", code=1, says=("it takes two different security keys, and 1 signed",)),
+    Step(
+        line=f'{RELEASE} --draft draft --reason "what was wrong and why it is safe again" '
+        '--decision "what was decided about the ladder" --drill 0123456789abcdef --exit-key 10000009',
+        code=1,
+        says=("not yet: the gateway still uses the order key",),
+    ),
+    # What two keys signed of a draft from before the kill releases nothing of it.
     Step(line=f"{KEY} draft --file blue.key --file green.key --ring ring.json > signed"),
-    Step(line=f"{RELEASE} --warrant signed", says=("announced; it takes effect in 60 s",)),
+    Step(line=f"{RELEASE} --warrant signed", code=1, says=("subject is not what it must be here",)),
     Step(
         line="trade-gateway doctor --config gateway.toml --executor-socket executor.sock",
         code=1,

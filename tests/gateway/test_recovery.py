@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -43,7 +44,7 @@ async def recovered(journal: JournalWriter, rows: Rows) -> tuple[Recovered, Orde
     return found, ledger
 
 
-def is_believed(raw: bytes, *, latch_sequence: int, latch: TradingState) -> bool:
+def is_believed(raw: bytes, *, latch_sequence: int, latch: TradingState, killed_keys: Collection[str]) -> bool:
     return raw == b"warrant for %d" % latch_sequence
 
 

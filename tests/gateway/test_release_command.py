@@ -90,14 +90,73 @@ def test_state_is_printed_whole(gateway: Gateway, capsys: pytest.CaptureFixture[
     assert "\x1b" not in said
 
 
-def test_release_shows_the_reason_given_beside_a_kill_that_says_much(
+def killed(**changed: Any) -> dict[str, Any]:
+    latch = {"ceiling": "KILLED", "reason": KILLED}
+    return {
+        "trading_state": "KILLED",
+        "latch_subject": "latch:7",
+        "holders": {"operator_latch": latch},
+        "order_key": "order2",
+        "killed_keys": ["order1"],
+        **changed,
+    }
+
+
+SAID = ("--decision", "stays as it is", "--drill", "d1", "--exit-key", "exit2")
+
+
+def test_release_of_a_kill_says_everything_beside_a_kill_that_says_much(
     gateway: Gateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    latch = {"ceiling": "KILLED", "reason": KILLED}
-    gateway.content = {"trading_state": "KILLED", "latch_subject": "latch:7", "holders": {"operator_latch": latch}}
+    gateway.content = killed()
     draft = gateway.folder / "draft"
-    assert gateway.run("release", "--draft", str(draft), "--reason", "new keys are made") == 0
+    assert gateway.run("release", "--draft", str(draft), "--reason", "new keys are made", *SAID) == 0
     words = parse_warrant(draft.read_bytes()).words
     assert words.startswith("release KILLED (held because: killed: KILL account 1002")
-    assert words.endswith("; reason given: new keys are made")
+    assert words.endswith(
+        "; cause: new keys are made; decision: stays as it is; drill: d1; order key: order2; exit key: exit2"
+    )
     assert "two different security keys" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "code", "why"),
+    [
+        (killed(), (), 2, "--decision, --drill, --exit-key: a release after a kill needs it"),
+        (killed(), SAID[:4], 2, "--exit-key: a release after a kill needs it"),
+        (killed(order_key="order1"), SAID, 1, "still uses the order key order1, which was killed"),
+        (killed(), (*SAID[:4], "--exit-key", "order1"), 2, "exit key order1 is one that was killed"),
+        (killed(), (*SAID[:4], "--exit-key", "order2"), 2, "another one than the order key"),
+        (killed(killed_keys=[]), SAID, 2, "names no key that it killed"),
+        (
+            killed(holders={"operator_latch": {"ceiling": "HALTED", "reason": "x"}}),
+            SAID,
+            2,
+            "are of a release after a kill, and nothing is killed",
+        ),
+    ],
+)
+def test_release_that_would_be_refused_is_not_drafted(
+    gateway: Gateway, capsys: pytest.CaptureFixture[str], *, state: dict[str, Any], words: Any, code: int, why: str
+) -> None:
+    gateway.content = state
+    draft = gateway.folder / "draft"
+    assert gateway.run("release", "--draft", str(draft), "--reason", "new keys are made", *words) == code
+    assert why in capsys.readouterr().err
+    assert not draft.exists()
+
+
+def test_release_of_a_halt_needs_its_cause_alone(gateway: Gateway) -> None:
+    gateway.content = killed(trading_state="HALTED", holders={"operator_latch": {"ceiling": "HALTED", "reason": "x"}})
+    draft = gateway.folder / "draft"
+    assert gateway.run("release", "--draft", str(draft), "--reason", "found it", "--rebase", "daily") == 0
+    words = parse_warrant(draft.read_bytes()).words
+    assert words == "release HALTED and re-base the rungs daily (held because: x); cause: found it"
+
+
+@pytest.mark.parametrize("other", [["--policy", "--draft", "d", "--reason", "why"], ["--warrant", "w"]])
+def test_what_is_said_after_a_kill_belongs_to_a_draft_of_its_release(
+    gateway: Gateway, capsys: pytest.CaptureFixture[str], other: list[str]
+) -> None:
+    assert gateway.run("release", *other, *SAID) == 2
+    assert "only the release of a latch" in (said := capsys.readouterr().err) or "it says itself" in said

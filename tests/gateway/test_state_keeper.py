@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gateway.house import LIMITS
 from trust_parts import KEYS, FastKey, cosigned, ring_of, signed_checkpoint, touch
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
@@ -17,10 +18,13 @@ from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.sign_counters import SignCounters
 from trade_core.trust.signed_warrant import SignedWarrant
 from trade_core.trust.warrant import Warrant
+from trade_gateway.account.activity import Activity
+from trade_gateway.ledger import OrderLedger
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
-from trade_gateway.recovery import LATCH_HOLDER, Recovered
+from trade_gateway.recovery import LATCH_HOLDER, Recovered, recover
 from trade_gateway.state_keeper import RELEASE_DELAY_S, StateKeeper, warrant_parts
+from trade_gateway.states import Fault
 from trade_gateway.witnessed_log import WitnessedLog
 from trade_journal.errors import JournalUnavailable
 from trade_journal.log.checkpoint import Checkpoint
@@ -39,7 +43,7 @@ def keeper(recorder: Recorder, clock: ManualClock) -> StateKeeper:
     return keeper_of(RING, recorder, clock)
 
 
-def keeper_of(ring: KeyRing, recorder: Recorder, clock: ManualClock) -> StateKeeper:
+def keeper_of(ring: KeyRing, recorder: Recorder, clock: ManualClock, *, order_key: str = "order1") -> StateKeeper:
     keys = gateway_log_keys(ring)
     assert keys.witness is not None
 
@@ -50,6 +54,7 @@ def keeper_of(ring: KeyRing, recorder: Recorder, clock: ManualClock) -> StateKee
 
     return StateKeeper(
         ring=ring,
+        order_key=order_key,
         policy_hash="a" * 64,
         boot_nonce="b",
         clock=clock,
@@ -70,7 +75,7 @@ def warrant(keeper: StateKeeper, clock: ManualClock, **change: Any) -> bytes:
         ring_hash=ring_hash(RING),
         subject=str(keeper.describe()["latch_subject"]),
         nonce="n",
-        words="release HALTED",
+        words="release HALTED; cause: found",
         expires_at_ms=clock.wall_ns() // NS_PER_MS + 60_000,
     )
     by = change.pop("by", KEYS[:1])
@@ -234,19 +239,101 @@ async def test_keeper_release_of_what_is_not_halted_is_refused(
         await keeper.accept_release(warrant(keeper, clock))
 
 
-async def test_keeper_release_after_a_kill_takes_two_different_keys(keeper: StateKeeper, clock: ManualClock) -> None:
+AFTER_KILL = "release KILLED; cause: found; decision: stays; drill: d1; order key: {}; exit key: exit2"
+
+
+async def restarted(
+    keeper: StateKeeper, journal: JournalWriter, recorder: Recorder, clock: ManualClock, *, order_key: str
+) -> StateKeeper:
+    """Start again with another order key, of which the exchange has not been asked yet."""
+    again = keeper_of(RING, recorder, clock, order_key=order_key)
+    activity = Activity(limits=LIMITS)
+    again.restore(
+        await recover(journal, OrderLedger(), activity=activity, started_at_ns=1, is_release=again.is_release)
+    )
+    again.set_fault(Fault.KEY_UNVERIFIED, is_there=True)
+    assert (again.latched(), again.describe()["killed_keys"]) == (keeper.latched(), keeper.describe()["killed_keys"])
+    return again
+
+
+async def test_keeper_release_after_a_kill_takes_two_keys_new_credentials_and_everything_said(
+    keeper: StateKeeper, journal: JournalWriter, recorder: Recorder, clock: ManualClock
+) -> None:
     await keeper.accept_kill(killing(clock))
-    assert keeper.latched() is TradingState.KILLED
+    assert (keeper.latched(), keeper.describe()["killed_keys"]) == (TradingState.KILLED, ["order1"])
     for by in (KEYS[:1], KEYS[1:], (KEYS[0], KEYS[0])):
         with pytest.raises(NotTrusted, match=r"two different security keys|signed twice"):
-            await keeper.accept_release(warrant(keeper, clock, by=by))
-    raw, sequence = warrant(keeper, clock, by=KEYS), int(str(keeper.describe()["latch_subject"]).split(":")[1])
-    assert keeper.is_release(raw, latch_sequence=sequence, latch=TradingState.KILLED)
-    once = warrant(keeper, clock)
-    assert not keeper.is_release(once, latch_sequence=sequence, latch=TradingState.KILLED)
-    await keeper.accept_release(raw)
-    await work_after(keeper, clock, RELEASE_DELAY_S + 1)
-    assert keeper.latched() is TradingState.ACTIVE
+            await keeper.accept_release(warrant(keeper, clock, by=by, words=AFTER_KILL.format("order2")))
+    with pytest.raises(NotTrusted, match="do not end with cause, decision, drill"):
+        await keeper.accept_release(warrant(keeper, clock, by=KEYS))
+    with pytest.raises(NotTrusted, match="order1 is one that was killed"):
+        await keeper.accept_release(warrant(keeper, clock, by=KEYS, words=AFTER_KILL.format("order1")))
+    with pytest.raises(NotTrusted, match="in use is order1, and another one is named"):
+        await keeper.accept_release(warrant(keeper, clock, by=KEYS, words=AFTER_KILL.format("order2")))
+    again = await restarted(keeper, journal, recorder, clock, order_key="order2")
+    raw = warrant(again, clock, by=KEYS, words=AFTER_KILL.format("order2"))
+    with pytest.raises(NotTrusted, match="has not been asked yet about the order key order2"):
+        await again.accept_release(raw)
+    again.set_fault(Fault.KEY_UNVERIFIED, is_there=False)
+    await again.accept_release(raw)
+    await work_after(again, clock, RELEASE_DELAY_S + 1)
+    assert (again.latched(), again.describe()["killed_keys"]) == (TradingState.ACTIVE, [])
+    third = keeper_of(RING, recorder, clock, order_key="order3")  # the key may change again later
+    activity = Activity(limits=LIMITS)
+    found = await recover(journal, OrderLedger(), activity=activity, started_at_ns=1, is_release=third.is_release)
+    assert (found.latch, found.killed_keys) == (TradingState.ACTIVE, frozenset())
+
+
+async def test_keeper_release_of_a_kill_is_believed_only_with_what_must_be_said(
+    keeper: StateKeeper, clock: ManualClock
+) -> None:
+    await keeper.accept_kill(killing(clock))
+    sequence = int(str(keeper.describe()["latch_subject"]).split(":")[1])
+
+    def is_believed(by: Any, words: str, killed_keys: tuple[str, ...] = ("order1",)) -> bool:
+        raw = warrant(keeper, clock, by=by, words=words)
+        return keeper.is_release(
+            raw, latch_sequence=sequence, latch=TradingState.KILLED, killed_keys=frozenset(killed_keys)
+        )
+
+    assert is_believed(KEYS, AFTER_KILL.format("order2"))
+    assert not is_believed(KEYS[:1], AFTER_KILL.format("order2"))
+    assert not is_believed(KEYS, "release KILLED; cause: found")
+    assert not is_believed(KEYS, AFTER_KILL.format("order1"))
+    assert not is_believed(KEYS, AFTER_KILL.format("order2"), ())
+
+
+async def test_keeper_killed_again_with_new_keys_names_them_too(
+    keeper: StateKeeper, journal: JournalWriter, recorder: Recorder, clock: ManualClock
+) -> None:
+    await keeper.accept_kill(killing(clock))
+    first = keeper.describe()["latch_subject"]
+    again = await restarted(keeper, journal, recorder, clock, order_key="order2")
+    again.set_fault(Fault.KEY_UNVERIFIED, is_there=False)
+    assert again.describe()["latch_subject"] == first
+    await again.accept_kill(killing(clock))
+    assert again.describe()["killed_keys"] == ["order1", "order2"]
+    assert again.describe()["latch_subject"] != first
+    with pytest.raises(NotTrusted, match="order2 is one that was killed"):
+        await again.accept_release(warrant(again, clock, by=KEYS, words=AFTER_KILL.format("order2")))
+
+
+async def test_keeper_halt_after_a_kill_keeps_its_keys(
+    keeper: StateKeeper, journal: JournalWriter, recorder: Recorder, clock: ManualClock
+) -> None:
+    await keeper.accept_kill(killing(clock))
+    again = await restarted(keeper, journal, recorder, clock, order_key="order2")
+    again.set_fault(Fault.KEY_UNVERIFIED, is_there=False)
+    await again.accept_release(warrant(again, clock, by=KEYS, words=AFTER_KILL.format("order2")))
+    await again.latch(TradingState.HALTED, reason="no", by="operator")  # voids it, by a row of its own
+    rows = [row for row in await journal.read(0, 500) if row.fields.get("holder") == LATCH_HOLDER]
+    assert (rows[-1].fields["ceiling"], rows[-1].fields["killed_keys"]) == ("KILLED", ["order1"])
+
+
+async def test_keeper_release_without_a_cause_is_refused(keeper: StateKeeper, clock: ManualClock) -> None:
+    await keeper.latch(TradingState.HALTED, reason="x", by="operator")
+    with pytest.raises(NotTrusted, match="do not end with a cause"):
+        await keeper.accept_release(warrant(keeper, clock, words="release HALTED (held because: x); reason given: y"))
 
 
 async def test_keeper_release_that_rebases_the_high_water_mark_takes_two_different_keys(
@@ -259,7 +346,7 @@ async def test_keeper_release_that_rebases_the_high_water_mark_takes_two_differe
     told: list[tuple[str, str]] = []
     keeper.announce = lambda matter, _raw, words: told.append((matter, words))
     answer = await keeper.accept_release(warrant(keeper, clock, subject=subject, by=KEYS))
-    assert told == [("release", "in 60 s, unless it is halted: release HALTED")]
+    assert told == [("release", "in 60 s, unless it is halted: release HALTED; cause: found")]
     assert answer["takes_effect_in_s"] == RELEASE_DELAY_S
 
 
@@ -359,9 +446,9 @@ async def test_keeper_release_in_the_journal_is_believed_only_for_its_own_row(
     await keeper.latch(TradingState.HALTED, reason="x", by="operator")
     sequence = int(str(keeper.describe()["latch_subject"]).removeprefix("latch:"))
     raw = warrant(keeper, clock, expires_at_ms=1)
-    assert keeper.is_release(raw, latch_sequence=sequence, latch=TradingState.HALTED)
-    assert not keeper.is_release(raw, latch_sequence=sequence + 1, latch=TradingState.HALTED)
-    assert not keeper.is_release(b"{}", latch_sequence=sequence, latch=TradingState.HALTED)
+    assert keeper.is_release(raw, latch_sequence=sequence, latch=TradingState.HALTED, killed_keys=())
+    assert not keeper.is_release(raw, latch_sequence=sequence + 1, latch=TradingState.HALTED, killed_keys=())
+    assert not keeper.is_release(b"{}", latch_sequence=sequence, latch=TradingState.HALTED, killed_keys=())
 
 
 async def test_keeper_reduced_is_set_exactly_while_no_risk_may_be_added(keeper: StateKeeper) -> None:

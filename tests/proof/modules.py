@@ -84,6 +84,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_CORE}/trust/lease.py": _tests("core/trust", "lease"),
     f"{_CORE}/trust/baseline.py": _tests("core/trust", "baseline"),
     f"{_CORE}/trust/release_subject.py": _tests("core/trust", "release_subject"),
+    f"{_CORE}/trust/release_terms.py": _tests("core/trust", "release_terms"),
     f"{_CORE}/trust/ring.py": _tests("core/trust", "ring"),
     f"{_CORE}/trust/succession.py": _tests("core/trust", "succession"),
     f"{_CORE}/trust/log_warrant.py": _tests("core/trust", "log_warrant"),

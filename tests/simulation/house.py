@@ -270,7 +270,7 @@ class House:
             ring_hash=ring_hash(self.ring),
             subject=subject + "".join(f"+{rung}" for rung in RELEASABLE_RUNGS),
             nonce=secrets.token_hex(8),
-            words="release",
+            words="release HALTED; cause: simulated",
             expires_at_ms=self.clock.wall_ns() // NS_PER_MS + 240_000,
         )
         self.referee.release_rungs = RELEASABLE_RUNGS

@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -359,7 +359,7 @@ def check_rows(it: Rig, truth: dict[str, Any], rows: list[Any]) -> None:
         assert filled.get(tag, Decimal(0)) == quantity, tag
 
 
-def is_believed(raw: bytes, *, latch_sequence: int, latch: TradingState) -> bool:
+def is_believed(raw: bytes, *, latch_sequence: int, latch: TradingState, killed_keys: Collection[str]) -> bool:
     return False
 
 

@@ -23,6 +23,7 @@ from trade_watchdog.releases import Position, Releases, Told
 
 OPERATOR = load_private_key(new_private_key())
 RING = ring_of(OPERATOR)
+AFTER_KILL = "release KILLED; cause: found; decision: stays; drill: d1; order key: order2; exit key: exit2"
 ALL = (Rung.DAILY, Rung.WEEKLY, Rung.MONTHLY)
 
 
@@ -69,7 +70,7 @@ def released(subject: str, /, **change: Any) -> dict[str, Any]:
         ring_hash=ring_hash(RING),
         subject=subject,
         nonce="n",
-        words="release HALTED",
+        words="release HALTED; cause: found",
         expires_at_ms=1,
     )
     by = change.pop("by", KEYS[:1])
@@ -116,15 +117,36 @@ async def test_release_counts_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_release_after_a_kill_takes_two_different_keys(caplog: pytest.LogCaptureFixture) -> None:
-    killed = halted(ceiling="KILLED")
-    assert await rungs_in(killed, released("latch:0+daily")) == ()
+    killed = halted(ceiling="KILLED", killed_keys=["order1"])
+    assert await rungs_in(killed, released("latch:0+daily", words=AFTER_KILL)) == ()
     assert "two different security keys" in caplog.text
-    assert await rungs_in(killed, released("latch:0+daily", by=KEYS)) == (Rung.DAILY,)
-    assert await rungs_in(halted(), killed, released("latch:1+daily", by=KEYS)) == (Rung.DAILY,)
+    assert await rungs_in(killed, released("latch:0+daily", by=KEYS, words=AFTER_KILL)) == (Rung.DAILY,)
+    assert await rungs_in(halted(), killed, released("latch:1+daily", by=KEYS, words=AFTER_KILL)) == (Rung.DAILY,)
     assert await rungs_in(halted(), released("latch:0+high_water", by=KEYS)) == (Rung.HIGH_WATER,)
     # The latch is read from the copy itself, so that a start that goes on behind it knows what it was.
     it = reading(journal(killed, released("latch:0+daily")), Position(rows=1, latch=0))
     assert await it.read_on() == ()
+
+
+@pytest.mark.parametrize(
+    ("latched", "words", "why"),
+    [
+        (halted(), "release HALTED", "do not end with a cause"),
+        (
+            halted(ceiling="KILLED", killed_keys=["order1"]),
+            "release KILLED; cause: found",
+            "do not end with cause",
+        ),
+        (halted(ceiling="KILLED", killed_keys=["order2"]), AFTER_KILL, "order2 is one that was killed"),
+        (halted(ceiling="KILLED", killed_keys=["exit2"]), AFTER_KILL, "exit2 is one that was killed"),
+        (halted(ceiling="KILLED"), AFTER_KILL, "names no key that it killed"),
+    ],
+)
+async def test_release_that_does_not_say_what_it_must_is_not_believed(
+    latched: dict[str, Any], words: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await rungs_in(latched, released("latch:0+daily", by=KEYS, words=words)) == ()
+    assert why in caplog.text
 
 
 async def test_release_is_believed_under_the_ring_that_counts() -> None:

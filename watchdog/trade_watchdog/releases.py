@@ -4,7 +4,7 @@ Guarantees
 - A release counts when its row holds a warrant that a security key of the ring touched, for this deployment,
   environment, account and ring, whose subject names the last row before it that latched HALTED or KILLED. After KILLED,
   and where it re-bases the high-water mark, by two different keys. So none counts twice, and none that was meant for
-  another halt.
+  another halt. Its words must say what a release of that latch needs (`release_terms`), no killed key among it.
 - Rows are read from the witness's copy, in order and once: `position` outlives the process with the rest of the memory.
 - Of what the gateway was told, the last row read counts. It can only raise peaks, so that an owned gateway that writes
   false ones brings a halt nearer and never further away.
@@ -28,6 +28,7 @@ from trade_core.money import parse_decimal
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject
+from trade_core.trust.release_terms import KILLED, check_release_terms, killed_keys_of
 from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import check_order, open_warrant, require_two_keys
 from trade_core.trust.warrant import WarrantPurpose
@@ -41,7 +42,6 @@ PAGES_AT_ONCE: Final = 20
 LATCH_HOLDER: Final = "operator_latch"
 _MARKS: Final = (b'"kind":"state:changed"', b'"kind":"watchdog:remembered"')
 _HALTED: Final = "HALTED"
-_KILLED: Final = "KILLED"
 _log = logging.getLogger(__name__)
 
 
@@ -107,7 +107,7 @@ class Releases:
                 self.told = _told(row)
             if row.kind is not RowKind.STATE_CHANGED or row.fields.get("holder") != LATCH_HOLDER:
                 continue
-            if row.fields.get("ceiling") in (_HALTED, _KILLED):
+            if row.fields.get("ceiling") in (_HALTED, KILLED):
                 latch = row.seq
             elif latch >= 0 and (released := self._released(row, latch, copy)) is not None:
                 rungs += released
@@ -122,8 +122,11 @@ class Releases:
             signed = open_warrant(_warrant_in(row), ring=self._ring)
             subject = parse_release_subject(signed.warrant.subject)
             check_order(signed, purpose=WarrantPurpose.RELEASE, audience=AUDIENCE, subject=signed.warrant.subject)
-            if _ceiling_at(copy, latch) == _KILLED or HIGH_WATER in subject.rungs:
+            latched = parse_row(copy.stored_rows(latch, 1)[0].body).fields
+            ceiling = str(latched.get("ceiling"))
+            if ceiling == KILLED or HIGH_WATER in subject.rungs:
                 require_two_keys(signed)
+            check_release_terms(signed.warrant.words, ceiling=ceiling, killed_keys=killed_keys_of(latched))
         except NotTrusted as error:
             _log.error("row %d of the gateway's journal says released, and is not believed: %s", row.seq, error)
             return None
@@ -131,11 +134,6 @@ class Releases:
             _log.error("row %d of the gateway's journal releases another latch than %d", row.seq, latch)
             return None
         return [Rung(name) for name in subject.rungs]
-
-
-def _ceiling_at(copy: CopyReading, sequence: int) -> object:
-    """Read what a row of the copy latched."""
-    return parse_row(copy.stored_rows(sequence, 1)[0].body).fields.get("ceiling")
 
 
 def _warrant_in(row: Row) -> bytes:

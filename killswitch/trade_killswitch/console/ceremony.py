@@ -31,13 +31,13 @@ from trade_core.trust.attestation import Attestation, credential_of, enrolment_c
 from trade_core.trust.credential import MAX_CREDENTIALS, Credential
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.printed_key import printed_key
+from trade_core.trust.release_terms import CAUSE_CHARACTERS, TEXT_LEAST, ReleaseTerms
 from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import Signer, printed_envelope, touched_envelope
 from trade_core.trust.succession import ring_change, ring_offer
-from trade_killswitch.console.checklist import conditions, open_conditions
+from trade_killswitch.console.checklist import conditions, is_killed, kill_terms, open_conditions
 from trade_killswitch.console.drafts import (
     ARMED_DAYS_MAX,
-    CAUSE_CHARACTERS,
     LIFETIME_MS,
     CannotDraft,
     Draft,
@@ -66,13 +66,18 @@ class _Body(BaseModel):
 
 
 class DraftAsked(_Body):
-    """What somebody wants to sign. `cause` and `rungs` are of a release, `remove` and `code` of a ring."""
+    """What somebody wants to sign.
+
+    `cause` and `rungs` are of a release, `decision` and `drill` of one after a kill, `remove` and `keys` of a ring.
+    """
 
     action: Literal["kill", "drill", "arm", "disarm", "release", "ring", "ring_cancel"]
     cause: Annotated[str, Field(max_length=CAUSE_CHARACTERS)] = ""
     rungs: Annotated[list[Literal["daily", "weekly", "monthly", "high_water"]], Field(max_length=4)] = Field(
         default_factory=list
     )
+    decision: Annotated[str, Field(max_length=CAUSE_CHARACTERS)] = ""
+    drill: Annotated[str, Field(max_length=CAUSE_CHARACTERS)] = ""
     confirmed: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=8)] = Field(default_factory=list)
     remove: Annotated[list[Annotated[str, Field(max_length=400)]], Field(max_length=MAX_CREDENTIALS)] = Field(
         default_factory=list
@@ -192,15 +197,21 @@ async def _drafted(parts: Parts, desk: Desk, asked: DraftAsked, *, ring: KeyRing
             return draft_executor(asked.action, told, ring=ring, nonce=nonce, now_ns=now_ns, armed_days=asked.days)
         case "release":
             state = (await parts.gateway.ask("GET", "/state")).document(parts.gateway.name)
-            if len(asked.cause.strip()) < _CAUSE_LEAST:
+            if len(asked.cause.strip()) < TEXT_LEAST:
                 raise CannotDraft("say the cause: it is announced, and stands in the journal")
-            gateway = gateway_facts(state)
-            unmet = open_conditions(conditions(gateway, parts.watch.executor_facts()), frozenset(asked.confirmed))
+            gateway, executor = gateway_facts(state), parts.watch.executor_facts()
+            unmet = open_conditions(conditions(gateway, executor), frozenset(asked.confirmed))
             if unmet:
                 raise CannotDraft(f"not yet: {'; '.join(unmet)}")
+            decision, drill = asked.decision.strip(), asked.drill.strip()
+            after_kill = None
+            if is_killed(gateway):
+                after_kill = kill_terms(gateway, executor, decision=decision, drill=drill)
+            elif decision or drill:
+                raise CannotDraft("a decision and a drill are said of a release after a kill, and nothing is killed")
             return draft_release(
                 gateway,
-                cause=asked.cause.strip(),
+                terms=ReleaseTerms(cause=asked.cause.strip(), after_kill=after_kill),
                 rungs=asked.rungs,
                 ring=ring,
                 nonce=nonce,
@@ -215,7 +226,6 @@ async def _drafted(parts: Parts, desk: Desk, asked: DraftAsked, *, ring: KeyRing
             return draft_ring_cancel(change, ring=ring, nonce=nonce, now_ns=now_ns)
 
 
-_CAUSE_LEAST: Final = 3
 _TIGHTENING: Final = frozenset({"kill", "arm", "ring_cancel"})
 _KEYS_AT_ONCE: Final = 2
 

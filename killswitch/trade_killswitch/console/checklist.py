@@ -1,7 +1,8 @@
 """What must be true before something is released: what the console can tell, and what a person has to say. Pure.
 
-After a halt: the cause. After a kill also: new keys, the ladder re-based by a decision that is written down, a drill
-that passed. What cannot be told from here a person confirms, by name; it stands in the journal beside the warrant.
+After a halt: the cause. After a kill also: new keys, the decision about the ladder, a drill that passed. What a person
+says stands in the words that are signed, where gateway and watchdog read it (`trade_core.trust.release_terms`); the
+console finds out what is known already, so that nobody signs what would be refused.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
+from trade_core.trust.release_terms import KILLED, KillTerms
 from trade_killswitch.console.facts import ExecutorFacts, GatewayFacts
 
-KILLED: Final = "KILLED"
 VERIFIED: Final = "verified"
 COMPLETE: Final = "complete"
 
@@ -45,40 +46,44 @@ def conditions(gateway: GatewayFacts | None, executor: ExecutorFacts | None) -> 
     if gateway is None or not is_killed(gateway):
         return ()
     return (
+        Condition(name="order_key", words="the gateway uses a new order key", standing=_order_key(gateway)),
         Condition(
-            name="exit_key",
-            words="the executor's exit key is new and verified",
-            standing=_exit_key(executor),
+            name="exit_key", words="the executor's exit key is new and verified", standing=_exit_key(gateway, executor)
         ),
         Condition(
             name="keys_new",
-            words="the keys are new, and the old ones are gone from the exchange's own page",
+            words="the old keys are gone from the exchange's own page",
             standing=Standing.TO_CONFIRM,
-        ),
-        Condition(
-            name="ladder",
-            words="a decision is written down that re-bases the ladder, its highest point too",
-            standing=Standing.TO_CONFIRM,
-        ),
-        Condition(
-            name="drill",
-            words="a drill has passed since the kill",
-            standing=Standing.MET if _has_drilled(executor) else Standing.TO_CONFIRM,
         ),
     )
 
 
-def _exit_key(executor: ExecutorFacts | None) -> Standing:
+def kill_terms(gateway: GatewayFacts, executor: ExecutorFacts | None, *, decision: str, drill: str) -> KillTerms:
+    """Put together what is signed after a kill. Without the name of a drill elsewhere it is the one proved here."""
+    last = executor.kill if executor is not None else None
+    is_proved = last is not None and last.is_drill and not last.is_running and last.verdict == COMPLETE
+    here = last.kill_id if last is not None and is_proved else ""
+    return KillTerms(
+        decision=decision,
+        drill=drill or here,
+        order_key=gateway.order_key,
+        exit_key=executor.exit_key_id if executor is not None else "",
+    )
+
+
+def _order_key(gateway: GatewayFacts) -> Standing:
+    is_new = bool(gateway.order_key) and gateway.order_key not in gateway.killed_keys
+    return Standing.MET if is_new else Standing.UNMET
+
+
+def _exit_key(gateway: GatewayFacts, executor: ExecutorFacts | None) -> Standing:
     """Judge the exit key. The executor looks every five minutes: it may call one verified that a kill has deleted."""
     if executor is None or executor.exit_key != VERIFIED:
         return Standing.UNMET
-    return Standing.MET if _has_drilled(executor) else Standing.TO_CONFIRM
-
-
-def _has_drilled(executor: ExecutorFacts | None) -> bool:
-    """Tell whether the last thing that the executor carried out is a drill that was proved."""
-    last = executor.kill if executor is not None else None
-    return last is not None and last.is_drill and not last.is_running and last.verdict == COMPLETE
+    killed = executor.kill.refused_keys if executor.kill is not None else frozenset()
+    if executor.exit_key_id in killed or executor.exit_key_id in gateway.killed_keys:
+        return Standing.UNMET
+    return Standing.MET if killed else Standing.TO_CONFIRM
 
 
 def open_conditions(found: tuple[Condition, ...], confirmed: frozenset[str]) -> list[str]:

@@ -20,6 +20,7 @@ from trade_core.errors import TradeError
 from trade_core.logs import neutralise
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject, release_subject
+from trade_core.trust.release_terms import KILLED, WHY_CHARACTERS, ReleaseTerms, check_release_terms, release_words
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.succession import AUDIENCE as RING_AUDIENCE
 from trade_core.trust.succession import cancel_subject, next_ring, ring_subject
@@ -43,8 +44,6 @@ _PATHS: Final[Mapping[str, str]] = {"kill": "/kill", "drill": "/kill", "arm": "/
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 ARMED_DAYS_MAX: Final = MAX_ARMED_MS // _DAY_MS - 1
 """A day less than is allowed, for clocks that differ."""
-KILLED: Final = "KILLED"
-CAUSE_CHARACTERS: Final = 120
 
 
 class CannotDraft(TradeError):
@@ -111,9 +110,9 @@ def _day(now_ns: int, days: int) -> str:
 
 
 def draft_release(
-    gateway: GatewayFacts, *, cause: str, rungs: Sequence[str], ring: KeyRing, nonce: str, now_ns: int
+    gateway: GatewayFacts, *, terms: ReleaseTerms, rungs: Sequence[str], ring: KeyRing, nonce: str, now_ns: int
 ) -> Draft:
-    """Draft the release of the gateway's latch. Raises CannotDraft.
+    """Draft the release of the gateway's latch, in whose words `terms` stand. Raises CannotDraft.
 
     Of a kill it takes two keys, and so does one that names the highest point, from which the kill is measured.
     """
@@ -123,13 +122,13 @@ def draft_release(
     try:
         sequence = parse_release_subject(gateway.latch_subject).sequence
         subject = release_subject(sequence, rungs=rungs)
+        named = parse_release_subject(subject).rungs
+        ceiling = held.ceiling if held is not None else gateway.trading_state
+        why = neutralise(held.reason if held is not None else "unknown", limit=WHY_CHARACTERS)
+        words = release_words(ceiling=ceiling, why=why, rungs=named, terms=terms)
+        check_release_terms(words, ceiling=ceiling, killed_keys=gateway.killed_keys)
     except (NotTrusted, ValueError) as error:
         raise CannotDraft(str(error)) from None
-    named = parse_release_subject(subject).rungs
-    ceiling = held.ceiling if held is not None else gateway.trading_state
-    why = held.reason if held is not None else "unknown"
-    rebased = f" and re-base the rungs {', '.join(named)}" if named else ""
-    words = f"release {ceiling}{rebased} (held because: {neutralise(why, limit=120)}); cause: {cause}"
     return _draft(
         "release",
         purpose=WarrantPurpose.RELEASE,

@@ -16,6 +16,7 @@ Document: TypeAlias = Mapping[str, Any]
 ITEMS_MAX: Final = 200
 _EMPTY: Final[Document] = {}
 READY: Final = "ready"
+_PROVED: Final = "prove"  # the step of a kill whose evidence names the keys that the exchange refuses
 _SECONDS_MAX: Final = 1e12
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,40})?", re.ASCII)
 
@@ -57,6 +58,8 @@ class GatewayFacts:
     trading_state: str
     holds: tuple[Hold, ...]
     latch_subject: str
+    order_key: str
+    killed_keys: frozenset[str]
     pending: tuple[PendingRelease, ...]
     lease_generation: int | None
     lease_age_s: float | None
@@ -143,7 +146,7 @@ class KillStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillFacts:
-    """A kill that goes on, or the last one."""
+    """A kill that goes on, or the last one. `refused_keys` are those of which the exchange was seen to refuse them."""
 
     kill_id: str
     is_running: bool
@@ -153,6 +156,7 @@ class KillFacts:
     began_at_ns: int | None
     reason: str
     steps: tuple[KillStep, ...]
+    refused_keys: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +164,7 @@ class ExecutorFacts:
     """What the kill executor is ready for, and what it does."""
 
     exit_key: str
+    exit_key_id: str
     is_ready: bool | None
     not_ready: tuple[str, ...]
     is_armed: bool | None
@@ -191,6 +196,8 @@ def gateway_facts(document: Document) -> GatewayFacts:
             for name, hold in _parts(document, "holders")
         ),
         latch_subject=_text(document, "latch_subject"),
+        order_key=_text(document, "order_key"),
+        killed_keys=frozenset(key for key in _list(document, "killed_keys")[:ITEMS_MAX] if isinstance(key, str)),
         pending=tuple(
             PendingRelease(words=_text(found, "words"), in_s=_seconds(found, "in_s"))
             for found in (_part(document, "release_pending"), _part(_part(document, "policy"), "release_pending"))
@@ -284,6 +291,7 @@ def executor_facts(document: Document) -> ExecutorFacts:
     armed, journal, ready = _part(document, "armed"), _part(document, "journal"), _part(document, "ready")
     return ExecutorFacts(
         exit_key=_text(document, "exit_key"),
+        exit_key_id=_text(document, "exit_key_id"),
         is_ready=_flag(ready, "is_ready"),
         not_ready=tuple(
             f"{name.replace('_', ' ')}: {words}"
@@ -324,6 +332,12 @@ def _kill(document: Document) -> KillFacts | None:
             )
             for step in _list(found, "steps")[:ITEMS_MAX]
             if isinstance(step, Mapping)
+        ),
+        refused_keys=frozenset(
+            str(key)
+            for step in _list(found, "steps")[:ITEMS_MAX]
+            if isinstance(step, Mapping) and step.get("step") == _PROVED
+            for key in _part(step, "evidence")
         ),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from killswitch.console.world import ORIGIN as CONSOLE
-from killswitch.console.world import World, executor_status, gateway_state, held, row
+from killswitch.console.world import World, executor_status, gateway_state, held, killed, row
 from trust_parts import KEYS, ORIGIN, RP_ID, FastKey, ring_of
 
 from trade_core.clock import NS_PER_MS
@@ -207,43 +207,71 @@ async def test_release_of_a_halt_names_the_latch_and_the_rungs_by_one_key(ceremo
     check_order(signed, purpose=WarrantPurpose.RELEASE, audience="gateway", subject="latch:41+monthly")
 
 
+SAID = {"cause": "found", "decision": "stays as it is", "drill": "d1"}
+
+
 async def test_release_after_a_kill_takes_everything_on_the_list_and_two_keys(ceremony: Ceremony) -> None:
-    ceremony.world.gateway.answers["/state"] = {**held("KILLED", "killed by a touch"), "latch_subject": "latch:7"}
-    confirmed = ["exit_key", "keys_new", "ladder", "drill"]
-    for left_out in confirmed:
+    ceremony.world.gateway.answers["/state"] = killed()
+    confirmed = ["exit_key", "keys_new"]
+    for left_out, why in (("exit_key", "not yet: "), ("keys_new", "not yet: ")):
         named = [name for name in confirmed if name != left_out]
-        answer = await ceremony.world.post("/draft", {"action": "release", "cause": "found", "confirmed": named})
+        answer = await ceremony.world.post("/draft", {"action": "release", **SAID, "confirmed": named})
         assert answer.status_code == 409
-        assert answer.json()["detail"].startswith("not yet: ")
-    shown = await ceremony.draft("release", cause="found", confirmed=confirmed)
+        assert answer.json()["detail"].startswith(why)
+    for empty in ("decision", "drill"):
+        said = {**SAID, empty: " ", "confirmed": confirmed}
+        answer = await ceremony.world.post("/draft", {"action": "release", **said})
+        assert (answer.status_code, answer.json()["detail"][: len(empty)]) == (409, empty)
+    shown = await ceremony.draft("release", **SAID, confirmed=confirmed)
     assert shown["keys"] == 2
     await ceremony.hand_over(shown, by=KEYS)
-    require_two_keys(ceremony.opened(ceremony.world.gateway, "/release"))
-    assert "confirmed: drill, exit_key, keys_new, ladder" in ceremony.world.rows()[-2]["shown"]
+    signed = ceremony.opened(ceremony.world.gateway, "/release")
+    require_two_keys(signed)
+    assert signed.warrant.words.endswith(
+        "; cause: found; decision: stays as it is; drill: d1; order key: order2; exit key: exit2"
+    )
+    assert "confirmed: exit_key, keys_new" in ceremony.world.rows()[-2]["shown"]
 
 
-async def test_condition_that_is_known_to_be_unmet_cannot_be_confirmed(ceremony: Ceremony) -> None:
-    ceremony.world.gateway.answers["/state"] = {**held("KILLED", "x"), "latch_subject": "latch:7"}
-    ceremony.world.executor.answers["/status"] = executor_status(exit_key="not verified yet")
+@pytest.mark.parametrize(
+    ("gateway", "executor", "why"),
+    [
+        (killed(order_key="order1"), executor_status(), "not yet: the gateway uses a new order key"),
+        (killed(), executor_status(exit_key="not verified"), "not yet: the executor's exit key is new and verified"),
+        (killed(), executor_status(exit_key_id="order1"), "not yet: the executor's exit key is new and verified"),
+    ],
+)
+async def test_condition_that_is_known_to_be_unmet_cannot_be_confirmed(
+    ceremony: Ceremony, gateway: dict[str, Any], executor: dict[str, Any], why: str
+) -> None:
+    ceremony.world.gateway.answers["/state"] = gateway
+    ceremony.world.executor.answers["/status"] = executor
     await ceremony.world.watch.look()
-    everything = ["exit_key", "keys_new", "ladder", "drill"]
-    answer = await ceremony.world.post("/draft", {"action": "release", "cause": "found", "confirmed": everything})
-    assert answer.json()["detail"] == "not yet: the executor's exit key is new and verified"
+    everything = ["order_key", "exit_key", "keys_new"]
+    answer = await ceremony.world.post("/draft", {"action": "release", **SAID, "confirmed": everything})
+    assert answer.json()["detail"] == why
 
 
-async def test_drill_that_was_proved_since_needs_no_confirmation(ceremony: Ceremony) -> None:
-    ceremony.world.gateway.answers["/state"] = {**held("KILLED", "x"), "latch_subject": "latch:7"}
+async def test_drill_that_was_proved_since_needs_no_name(ceremony: Ceremony) -> None:
+    ceremony.world.gateway.answers["/state"] = killed()
     last = {
-        "kill_id": "1",
+        "kill_id": "0123456789abcdef",
         "is_drill": True,
         "verdict": "complete",
         "in_words": "the kill drill is complete",
-        "steps": [],
+        "steps": [{"step": "prove", "evidence": {"exit1": "33004"}}],
     }
     ceremony.world.executor.answers["/status"] = executor_status(kill={"running": None, "last": last})
     await ceremony.world.watch.look()
-    shown = await ceremony.draft("release", cause="found", confirmed=["keys_new", "ladder"])
-    assert shown["keys"] == 2
+    shown = await ceremony.draft("release", cause="found", decision="stays as it is", confirmed=["keys_new"])
+    assert "; drill: 0123456789abcdef; " in shown["words"]
+
+
+async def test_decision_and_drill_are_said_of_a_kill_alone(ceremony: Ceremony) -> None:
+    ceremony.world.gateway.answers["/state"] = {**held("HALTED", "x"), "latch_subject": "latch:7"}
+    answer = await ceremony.world.post("/draft", {"action": "release", **SAID})
+    assert answer.status_code == 409
+    assert "nothing is killed" in answer.json()["detail"]
 
 
 async def test_kill_that_is_not_over_can_be_taken_up_again(ceremony: Ceremony) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from killswitch.console.world import gateway_state, held
+from killswitch.console.world import gateway_state, held, killed
 from trust_parts import FastKey, ring_of
 
 from trade_core.trust.keys import load_private_key, new_private_key
+from trade_core.trust.release_terms import KillTerms, ReleaseTerms
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.succession import cancel_subject, next_ring, ring_change, ring_subject
 from trade_core.trust.warrant import MAX_ARMED_MS, Warrant, parse_warrant
@@ -45,8 +47,12 @@ def for_executor(action: str, said: dict[str, Any], *, armed_days: int = 0) -> D
     return draft_executor(action, said, ring=RING, nonce="n1", now_ns=NOW_NS, armed_days=armed_days)
 
 
-def release(gateway: GatewayFacts, *, cause: str = "found", rungs: tuple[str, ...] = ()) -> Draft:
-    return draft_release(gateway, cause=cause, rungs=rungs, ring=RING, nonce="n1", now_ns=NOW_NS)
+SAID = KillTerms(decision="stays", drill="d1", order_key="order2", exit_key="exit2")
+
+
+def release(gateway: GatewayFacts, *, rungs: tuple[str, ...] = (), after_kill: KillTerms | None = None) -> Draft:
+    terms = ReleaseTerms(cause="found", after_kill=after_kill)
+    return draft_release(gateway, terms=terms, rungs=rungs, ring=RING, nonce="n1", now_ns=NOW_NS)
 
 
 def latched(ceiling: str, subject: str | None = "latch:41", reason: str = "by hand") -> GatewayFacts:
@@ -125,17 +131,33 @@ def test_release_takes_over_no_rung_that_the_latch_s_subject_brings() -> None:
 
 
 def test_release_of_a_kill_takes_two_keys() -> None:
-    assert release(latched("KILLED")).keys == 2
+    draft = release(gateway_facts(killed()), after_kill=SAID)
+    assert draft.keys == 2
+    assert draft.words.endswith("; cause: found; decision: stays; drill: d1; order key: order2; exit key: exit2")
     assert release(latched("HALTED")).keys == 1
     assert release(latched("HALTED"), rungs=("monthly",)).keys == 1
     assert release(latched("HALTED"), rungs=("high_water",)).keys == 2
 
 
 def test_release_without_a_holder_names_the_state() -> None:
-    document = {**gateway_state(trading_state="KILLED", holders={}), "latch_subject": "latch:1"}
-    draft = release(gateway_facts(document))
-    assert draft.words == "release KILLED (held because: unknown); cause: found"
-    assert draft.keys == 2
+    document = {**gateway_state(trading_state="HALTED", holders={}), "latch_subject": "latch:1"}
+    assert release(gateway_facts(document)).words == "release HALTED (held because: unknown); cause: found"
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "why"),
+    [
+        (killed(), None, "do not end with cause, decision"),
+        (killed(), replace(SAID, drill=""), "drill: must be"),
+        (killed(), replace(SAID, order_key="order1"), "order1 is one that was killed"),
+        (killed(killed_keys=[]), SAID, "names no key that it killed"),
+    ],
+)
+def test_release_of_a_kill_that_would_be_refused_is_not_drafted(
+    state: dict[str, Any], said: KillTerms | None, why: str
+) -> None:
+    with pytest.raises(CannotDraft, match=why):
+        release(gateway_facts(state), after_kill=said)
 
 
 @pytest.mark.parametrize("subject", [None, "", "latch:", "latch:01", "policy:1", "latch:1+yearly"])
@@ -150,7 +172,7 @@ def test_rung_that_no_release_can_name_is_refused() -> None:
 
 
 def test_words_are_plain_and_within_what_a_warrant_takes() -> None:
-    draft = release(latched("HALTED", reason="\u202e" * 300), cause="c" * 120)
+    draft = release(latched("HALTED", reason="\u202e" * 300))
     assert draft.words.isprintable()
     assert len(draft.words) == 400
     assert warrant_of(draft).words == draft.words

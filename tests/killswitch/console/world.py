@@ -79,6 +79,12 @@ def held(ceiling: str, reason: str, *, holder: str = "operator_latch") -> dict[s
     return state
 
 
+def killed(**changed: Any) -> dict[str, Any]:
+    """A gateway that was killed by a touch, and uses a new order key."""
+    keys = {"order_key": "order2", "killed_keys": ["order1"]}
+    return {**held("KILLED", "killed by a touch"), "latch_subject": "latch:7", **keys, **changed}
+
+
 def watchdog_state(**changed: Any) -> dict[str, Any]:
     """What the watchdog answers at /state."""
     rungs = (
@@ -131,6 +137,7 @@ def executor_status(**changed: Any) -> dict[str, Any]:
     """What the executor answers at /status."""
     return {
         "exit_key": "verified",
+        "exit_key_id": "exit2",
         "armed": {"is_armed": False, "reason": "nobody armed it"},
         "sweep": {"running": None, "last": None},
         "unacknowledged": [],
