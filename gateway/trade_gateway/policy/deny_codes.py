@@ -402,7 +402,7 @@ class DenyCode(Enum):
     STATE_KILLED = (
         RET_NO_TRADING_NOW,
         "The account was killed: only cancels pass.",
-        "Follow the runbook for a release after a kill.",
+        "Follow the runbook: Trading again after a kill.",
     )
     ACCOUNT_VIEW_UNTRUSTED = (
         RET_NO_TRADING_NOW,
