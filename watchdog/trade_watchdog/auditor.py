@@ -271,7 +271,6 @@ class Auditor:
             positions=standing.posture.positions,
             coins=standing.coins,
             prices=self.prices(),
-            adopted={holding.coin: holding.amount for holding in self.audit.baseline.holdings},
         )
         found = examine_limits(exposed, limits)
         names = [(finding.alarm, finding.name) for finding in found]

@@ -74,7 +74,6 @@ def exposed(*orders: SeenOrder, positions: tuple[SeenPosition, ...] = (), **coin
         positions=positions,
         coins={coin: Decimal(amount) for coin, amount in coins.items()},
         prices={"ETH": Decimal(100), "BTC": Decimal(100)},
-        adopted={},
     )
 
 
@@ -208,37 +207,31 @@ def test_coin_that_is_not_traded_is_not_measured() -> None:
 def test_exposure_that_no_order_would_add_to_is_the_markets_up_to_twice_the_limit() -> None:
     assert alarms(exposed(positions=(position("20"),))) == []
     assert alarms(exposed(positions=(position("-20"),))) == []
-    assert alarms(exposed(ETH="10")) == []
     other = exposed(order(category="spot", quantity="0.1"), positions=(position("20"),))
     assert [alarm for alarm, _ in alarms(other)] == [LimitAlarm.GROSS_EXPOSURE]
 
 
-def test_what_is_held_is_told_beyond_twice_the_limit_though_no_order_works() -> None:
+def test_position_is_told_beyond_twice_the_limit_though_no_order_works() -> None:
     for size in ("20.1", "-20.1"):
         held = exposed(positions=(position(size),))
         assert alarms(held) == [(LimitAlarm.SYMBOL_EXPOSURE, "2010 USDT of 1000 USDT is held on linear BTCUSDT")]
-    assert alarms(exposed(ETH="10.1")) == [
-        (LimitAlarm.SYMBOL_EXPOSURE, "1010 USDT of 500 USDT is held on spot ETHUSDT")
+    assert [finding.name for finding in examine_limits(exposed(positions=(position("20.1"),)), LIMITS)] == ["BTCUSDT"]
+    two = replace(LIMITS, per_symbol={**LIMITS.per_symbol, ("linear", "ETHUSDT"): Decimal(1000)})
+    in_all = exposed(positions=(position("14.1"), position("10", symbol="ETHUSDT")))
+    assert [(finding.alarm, finding.detail) for finding in examine_limits(in_all, two)] == [
+        (LimitAlarm.GROSS_EXPOSURE, "2410 USDT of 1200 USDT is held in all")
     ]
-    assert [finding.name for finding in examine_limits(exposed(ETH="10.1"), LIMITS)] == ["ETHUSDT"]
-    in_all = exposed(positions=(position("15"),), ETH="9.1")
-    assert alarms(in_all) == [(LimitAlarm.GROSS_EXPOSURE, "2410 USDT of 1200 USDT is held in all")]
-    assert alarms(exposed(positions=(position("15"),), ETH="9")) == []
+    at = exposed(positions=(position("14"), position("10", symbol="ETHUSDT")))
+    assert examine_limits(at, two) == []
 
 
-def test_what_is_held_is_told_on_one_symbol_while_an_order_works_on_another() -> None:
+def test_position_is_told_on_one_symbol_while_an_order_works_on_another() -> None:
     found = alarms(exposed(order(category="spot", quantity="0.1"), positions=(position("20.1"),)))
     assert [alarm for alarm, _ in found] == [LimitAlarm.SYMBOL_EXPOSURE, LimitAlarm.GROSS_EXPOSURE]
 
 
-def test_coin_that_was_there_before_is_not_told() -> None:
-    adopted = {"ETH": Decimal(90)}
-    assert alarms(replace(exposed(ETH="100"), adopted=adopted)) == []
-    assert alarms(replace(exposed(ETH="80"), adopted=adopted)) == []
-    assert [alarm for alarm, _ in alarms(replace(exposed(ETH="100.1"), adopted=adopted))] == [
-        LimitAlarm.SYMBOL_EXPOSURE
-    ]
-    assert alarms(replace(exposed(ETH="100"), prices={})) == []
+def test_coins_alone_are_what_a_person_brought() -> None:
+    assert alarms(exposed(ETH="9000")) == []
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ Guarantees
   without a price is measured at its trigger, or at what its coin is worth.
 - Exposure is measured at prices of now. It may stand above its limit because the market moved, so that, where an order
   would still add to it, only what is beyond the limit by more than the policy's own stress gap is told.
-- Where no order works any more, what is held is told beyond HELD_FACTOR times the limit: a gateway that is owned may
-  tag and journal an order that fills before anybody looks. What a person brought into the deployment is left out.
+- Where no order works any more, a linear position is told beyond HELD_FACTOR times the limit: a gateway that is owned
+  may tag and journal an order that fills before anybody looks. Coins are not: a person may bring as many as they like.
 - A policy that cannot be read is told as such, never taken for one without limits.
 
 It counts adding orders only, and of spot every coin that the policy trades, whoever bought it: worst case.
@@ -55,14 +55,13 @@ class AuditedLimits:
 class Exposed:
     """What the exchange shows: working orders, linear positions, and spot coins with their prices in USDT.
 
-    `adopted` is how much of each coin was there before the deployment began. Positions come without theirs.
+    Positions come without what was there before the deployment began.
     """
 
     orders: tuple[SeenOrder, ...]
     positions: tuple[SeenPosition, ...]
     coins: Mapping[str, Decimal]
     prices: Mapping[str, Decimal]
-    adopted: Mapping[str, Decimal]
 
 
 @unique
@@ -160,7 +159,8 @@ def _exposure(exposed: Exposed, adding: list[SeenOrder], limits: AuditedLimits) 
     gross = all_held = ZERO
     for key, most in limits.per_symbol.items():
         orders = [order for order in adding if (order.category, order.symbol) == key]
-        notional, held = _notional(key, exposed, orders), _held(key, exposed)
+        notional = _notional(key, exposed, orders)
+        held = ZERO if key[0] == "spot" else _notional(key, exposed, [])
         gross += notional
         all_held += held
         if orders and notional > most * slack:
@@ -191,16 +191,6 @@ def _notional(key: SymbolKey, exposed: Exposed, adding: list[SeenOrder]) -> Deci
     size = sum((position.size for position in held), ZERO)
     marks = [position.mark_price for position in held] or prices
     return max(abs(size + buys), abs(size - sells)) * max(marks, default=ZERO)
-
-
-def _held(key: SymbolKey, exposed: Exposed) -> Decimal:
-    """Value what is held now and was not before the deployment began."""
-    category, symbol = key
-    if category != "spot":
-        return _notional(key, exposed, [])
-    coin = symbol.removesuffix(_SPOT_QUOTE)
-    more = exposed.coins.get(coin, ZERO) - exposed.adopted.get(coin, ZERO)
-    return max(more, ZERO) * exposed.prices.get(coin, ZERO)
 
 
 def _usdt(value: Decimal) -> str:
