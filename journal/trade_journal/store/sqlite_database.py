@@ -8,6 +8,7 @@ Guarantees
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -137,10 +138,12 @@ def make_file(path: Path, *, origin: str, beginning: Beginning, fill: Callable[[
 class SqliteReading:
     """The file, to be read only."""
 
-    __slots__ = ("_engine", "_path")
+    __slots__ = ("_engine", "_origin", "_path")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, origin: str | None = None) -> None:
+        """With an origin, a journal of another one is refused."""
         self._path = path
+        self._origin = origin
         self._engine = _engine(path, writes=False)
 
     @property
@@ -159,7 +162,7 @@ class SqliteReading:
         if not self._path.is_file():
             raise JournalRefused(f"{self._path}: no journal there")
         with _failures_named(self._path), self._engine.begin() as connection:
-            check_format(connection, self._path, origin=None)
+            check_format(connection, self._path, origin=self._origin)
             yield connection
 
     def close(self) -> None:
@@ -194,7 +197,7 @@ def hold(path: Path) -> int:
     Crash-proof: the kernel lets go when the process ends, however it ends. Raises JournalRefused.
     """
     try:
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _lock_file(path.with_name(path.name + ".lock"))
     except OSError as error:
         raise JournalRefused(f"{path}: cannot create the lock file beside it: {error.strerror}") from error
     try:
@@ -208,6 +211,16 @@ def hold(path: Path) -> int:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
+
+
+def _lock_file(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+    # A disk that has become read-only: the lock is the kernel's, and needs no file that can be written.
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _create_file(path: Path) -> None:

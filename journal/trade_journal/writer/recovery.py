@@ -2,10 +2,12 @@
 
 1. The journal is closed, opened and read: only the disk knows whether the rows of the failed commit are there. It keeps
    all of them or none; anything else is another's writing, and the journal stays closed.
+   A file that another process has locked, or whose disk takes no more writes, is held and read without being opened for
+   writing; the opening is tried again after a pause.
 2. Now its end is known. Rows that the emergency segment serves are numbered from there and made durable in the segment.
 3. After a pause one commit is tried: the segment's rows and the row that tells of the failure. If it fails, back to 1.
 
-While step 1 cannot be done nothing is numbered and the segment takes nothing: that is called dark.
+While the end cannot be read nothing is numbered and the segment takes nothing: that is called dark.
 If we crash anywhere in this, the segment's rows are found at the next start, which begins at step 3.
 """
 
@@ -20,12 +22,14 @@ from trade_core.errors import TradeError
 from trade_journal.errors import JournalDamaged, JournalUnavailable
 from trade_journal.log.rows import Draft, Entry, RowKind, draft, leaf_hash, numbered, parse_row, row_bytes
 from trade_journal.log.verify import StoredRow
+from trade_journal.store.held import HeldJournal, JournalEnd
 from trade_journal.store.store import READ_ROWS_MAX, JournalStore
 from trade_journal.writer.backlog import Backlog, Failure, Item, fates, rows_in
 from trade_journal.writer.emergency_segment import SEGMENT_ROWS_MAX, EmergencySegment
 from trade_journal.writer.loop_answers import LoopAnswers
 
 RETRY_FIRST_S: Final = 0.1
+_LOCKED: Final = ("sqlite_busy", "sqlite_locked")  # what SQLite says of a file that another connection writes
 RETRY_LAST_S: Final = 5.0  # the retry budget is a rate: a full disk may be emptied hours later
 log = logging.getLogger(__name__)
 
@@ -41,14 +45,17 @@ class Recovery:
         clock: Clock,
         segment: EmergencySegment | None,
         open_store: Callable[[], JournalStore],
+        hold_store: Callable[[], HeldJournal],
         on_commit: Callable[[JournalStore], None],
     ) -> None:
-        """`on_commit` is told of the commit that ends the failure."""
+        """`hold_store` reads what `open_store` cannot; `on_commit` is told of the commit that ends the failure."""
         self._backlog = backlog
         self._answers = answers
         self._clock = clock
         self._segment = segment
         self._open_store = open_store
+        self._hold_store = hold_store
+        self._held: HeldJournal | None = None  # from a look until the next opening
         self._on_commit = on_commit
         self.saved: Sequence[StoredRow] = ()  # the segment's rows, as they will lie in the journal
         if backlog.failure is not None:
@@ -61,12 +68,21 @@ class Recovery:
         """
         failure = self._backlog.failure
         assert failure is not None
+        try:
+            return self._tried_until_it_takes_a_row(store, failure)
+        finally:
+            self._let_go_of_held()
+
+    def _tried_until_it_takes_a_row(self, store: JournalStore | None, failure: Failure) -> JournalStore | None:
         pause_s = 0.0 if store is not None else RETRY_FIRST_S
+        if store is None and failure.cause.startswith(_LOCKED):
+            # To open it would wait as long again for the lock, and with it whoever cancels.
+            self._look(failure, self._backlog.last_failure)
         while True:
-            if store is None:
+            if store is None and self._held is None:
                 store = self._read_again(failure)
             is_last_try = self._is_closed_within(pause_s, failure)
-            if store is None and is_last_try:
+            if store is None and (is_last_try or self._held is not None):
                 store = self._read_again(failure)
             if store is not None and self._is_announced(store, failure):
                 return store
@@ -88,10 +104,14 @@ class Recovery:
 
     def _read_again(self, failure: Failure) -> JournalStore | None:
         """Open the journal and learn what became of the failed commit. None when it does not let us."""
+        self._let_go_of_held()
         try:
             store = self._open_store()
-        except TradeError as error:
+        except JournalDamaged as error:
             self.go_dark(failure, str(error))
+            return None
+        except TradeError as error:
+            self._look(failure, str(error))
             return None
         try:
             self._reconcile(store, failure)
@@ -101,7 +121,31 @@ class Recovery:
             return None
         return store
 
-    def _reconcile(self, store: JournalStore, failure: Failure) -> None:
+    def _look(self, failure: Failure, said: str) -> None:
+        """Learn by reading alone where the journal ends, so that the segment goes on. Dark when it cannot be read.
+
+        `said` is why it cannot be opened for writing.
+        """
+        try:
+            held = self._hold_store()
+        except TradeError as error:
+            self.go_dark(failure, f"{said}; nor read: {error}")
+            return
+        try:
+            self._reconcile(held, failure)
+        except TradeError as error:
+            held.close()
+            self.go_dark(failure, str(error))
+            return
+        self._backlog.last_failure = said
+        self._held = held
+
+    def _let_go_of_held(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _reconcile(self, store: JournalEnd, failure: Failure) -> None:
         """Learn whether the failed commit is there. Raises JournalDamaged when the journal holds anything else."""
         is_written = store.size() != failure.first_seq
         if is_written:

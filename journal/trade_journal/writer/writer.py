@@ -14,7 +14,8 @@ Guarantees
 - With an emergency segment, rows that cancel, halt or reduce (`emergency.serves`) are durable there while the journal
   fails, with the numbers that follow the last durable row. They are the first rows to be written at the recovery, also
   after a restart, and `read` and `stored` show them meanwhile. Without knowing where the journal ends nothing can be
-  numbered: while the journal cannot even be read again, they are refused like all others.
+  numbered: while the journal cannot even be read again, they are refused like all others. A file that somebody else has
+  locked, or whose disk has become read-only, can be read.
 
 It does not choose what must be durable before acting: the caller awaits ``append`` for that.
 """
@@ -35,6 +36,7 @@ from trade_journal.log.checkpoint import Checkpoint, LogSigner, read_checkpoint
 from trade_journal.log.note import Verifier, parse_note
 from trade_journal.log.rows import Draft, Entry, Row, draft, parse_row
 from trade_journal.log.verify import StoredRow
+from trade_journal.store.held import HeldJournal
 from trade_journal.store.store import JournalReader, JournalStore
 from trade_journal.writer.backlog import (
     GROUP_ROWS_MAX,
@@ -96,6 +98,7 @@ class JournalWriter:
             clock=clock,
             segment=segment,
             open_store=lambda: JournalStore.open(url, origin=origin, log=_log(signer)),
+            hold_store=lambda: HeldJournal.open(url, origin=origin, log=_log(signer)),
             on_commit=self._count_commit,
         )
         # Written by the writer's thread alone, read by anyone.

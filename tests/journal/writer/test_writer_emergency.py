@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,6 +18,8 @@ from journal.gate import Gate, until
 from trade_core.clock import SystemClock
 from trade_journal.errors import JournalDamaged, JournalDoubtful, JournalUnavailable
 from trade_journal.log.rows import Entry, Fields, Row, RowKind, draft, numbered
+from trade_journal.store.held import HeldJournal
+from trade_journal.store.records import row_values
 from trade_journal.store.store import JournalReader, JournalStore
 from trade_journal.writer.emergency_segment import SEGMENT_ROWS_MAX, EmergencySegment
 from trade_journal.writer.writer import JournalWriter
@@ -203,15 +209,111 @@ async def test_journal_that_cannot_be_read_again_numbers_nothing_and_says_so_at_
 
     with monkeypatch.context() as patched:
         patched.setattr(JournalStore, "open", unreadable)
+        patched.setattr(HeldJournal, "open", unreadable)
         gate.fails_before = 1
         with pytest.raises(JournalUnavailable):
             await journal.append(reducing(1))
-        await until(lambda: "cannot be opened" in journal.last_failure)
+        await until(lambda: "cannot be opened; nor read: cannot be opened" in journal.last_failure)
         for number in range(3):
             with pytest.raises(JournalUnavailable, match="not writable"):
                 await journal.append(cancel(number))
     await until(lambda: journal.is_writable)
     assert numbers(await rows_of(journal)) == []
+
+
+@pytest.fixture
+def locker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    """Somebody else who has the journal's file open, and may lock it. The writer waits a moment for a lock."""
+    monkeypatch.setattr("trade_journal.store.sqlite_database.BUSY_TIMEOUT_S", 0.02)
+    with closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as connection:
+        yield connection
+
+
+async def test_locked_database_refuses_new_risk_and_serves_what_cancels_halts_or_reduces(
+    tmp_path: Path, locker: sqlite3.Connection
+) -> None:
+    journal = await opened(tmp_path)
+    assert await journal.append(new_risk(7)) == 0
+    locker.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalUnavailable, match="SQLITE_BUSY"):
+        await journal.append(new_risk(0))
+    assert [await journal.append(one) for one in (cancel(1), reducing(2), halt())] == [1, 2, 3]
+    with pytest.raises(JournalUnavailable, match="not writable"):
+        await journal.append(new_risk(8))
+    assert not journal.is_writable
+    assert numbers(await rows_of(journal)) == [7, 1, 2, 1000]
+    # Another opening was tried, and refused, meanwhile: the numbers go on.
+    await asyncio.to_thread(locked_out_again, journal)
+    assert await journal.append(cancel(3)) == 4
+    locker.execute("ROLLBACK")
+    await until(lambda: journal.is_writable)
+    rows = await rows_of(journal)
+    assert numbers(rows) == [7, 1, 2, 1000, 3]
+    assert (rows[5].kind, rows[5].fields["cause"]) == (RowKind.JOURNAL_RECOVERED, "sqlite_busy")
+    assert await journal.append(new_risk(9)) == 6
+    await journal.close()
+
+
+def locked_out_again(journal: JournalWriter) -> None:
+    """Wait until a writer that is not writable has tried to open its journal once more."""
+    opening, tried = JournalStore.open, threading.Event()
+
+    def seen(*args: Any, **named: Any) -> JournalStore:
+        tried.set()
+        return opening(*args, **named)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(JournalStore, "open", seen)
+        assert tried.wait(20)
+    assert not journal.is_writable
+
+
+async def test_reducing_order_that_meets_the_lock_first_is_served_too(
+    tmp_path: Path, locker: sqlite3.Connection
+) -> None:
+    journal = await opened(tmp_path)
+    locker.execute("BEGIN EXCLUSIVE")
+    assert await journal.append(reducing(1)) == 0
+    assert not journal.is_writable
+    locker.execute("ROLLBACK")
+    await until(lambda: journal.is_writable)
+    assert numbers(await rows_of(journal)) == [1]
+    await journal.close()
+
+
+async def test_rows_that_who_locked_the_database_leaves_there_are_never_taken_for_the_writers(
+    tmp_path: Path, locker: sqlite3.Connection
+) -> None:
+    journal = await opened(tmp_path)
+    await journal.append(new_risk(7))
+    locker.execute("BEGIN IMMEDIATE")
+    assert await journal.append(cancel(1)) == 1
+    locker.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", row_values(draft(new_risk(8)), 1))
+    locker.execute("COMMIT")
+    await until(lambda: "rows from 1 on are not this writer's" in journal.last_failure)
+    with pytest.raises(JournalUnavailable, match="not writable"):
+        await journal.append(cancel(2))
+    await journal.close()
+    assert EmergencySegment.open(segment_path(tmp_path), origin=ORIGIN).rows[0][0] == 1
+
+
+async def test_journal_that_is_damaged_is_not_looked_at_again(
+    journal: JournalWriter, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object, **__: object) -> JournalStore:
+        raise JournalDamaged("row 0 is not what was written")
+
+    def looked(*_: object, **__: object) -> HeldJournal:
+        raise AssertionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JournalStore, "open", damaged)
+        patched.setattr(HeldJournal, "open", looked)
+        await failed(journal, gate, times=1)
+        await until(lambda: journal.last_failure == "row 0 is not what was written")
+        with pytest.raises(JournalUnavailable, match="not writable"):
+            await journal.append(cancel(1))
+    await until(lambda: journal.is_writable)
 
 
 async def test_rows_left_in_the_segment_are_the_first_after_a_restart(tmp_path: Path, gate: Gate) -> None:
