@@ -96,6 +96,15 @@ def test_board_fault_is_new_once_and_gone_once() -> None:
     assert not made.clear_fault(Fault.KEY_UNVERIFIED)
 
 
+def test_board_has_a_fault_from_its_raising_to_its_clearing() -> None:
+    made = board()
+    assert not made.has_fault(Fault.CLOCK_LEAPT)
+    made.raise_fault(Fault.CLOCK_LEAPT, at_ns=1)
+    assert (made.has_fault(Fault.CLOCK_LEAPT), made.has_fault(Fault.KEY_UNVERIFIED)) == (True, False)
+    made.clear_fault(Fault.CLOCK_LEAPT)
+    assert not made.has_fault(Fault.CLOCK_LEAPT)
+
+
 def test_board_holds_until_the_last_fault_is_gone() -> None:
     made = free_board()
     made.raise_fault(Fault.KEY_UNVERIFIED, at_ns=7)
