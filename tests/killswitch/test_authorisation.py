@@ -159,11 +159,11 @@ def test_counter_that_does_not_rise_alarms_of_a_kill_and_refuses_a_drill(judge: 
         judge.kill(stale(purpose="drill"))
 
 
-def test_same_touch_of_a_kill_that_goes_on_alarms_nobody(judge: Authorisation) -> None:
+def test_same_touch_of_a_kill_that_is_known_alarms_nobody(judge: Authorisation) -> None:
     raw = touch(warrant())
     judge.kill(raw)
     assert judge.kill(raw).alarms
-    judge.is_running = lambda kill_id: kill_id == kill_id_of(warrant())
+    judge.is_known = lambda kill_id: kill_id == kill_id_of(warrant())
     assert judge.kill(raw).alarms == ()
 
 
