@@ -5,7 +5,8 @@ Guarantees
 - Nothing but a warrant lifts the operator latch: touched by a security key of the ring, naming the latch row that it
   lifts, in time, by a trusted clock. It takes effect only RELEASE_DELAY_S after it was announced, and any halt in
   between voids it.
-- KILLED is set by a kill warrant alone, and lifted by two different security keys alone. Its row names the order key
+- KILLED is set by a kill warrant alone, or by the executor's notice of a kill that a standing warrant allowed, and
+  lifted by two different security keys alone. Its row names the order key
   in use, and nothing lifts it while that key is used on, or before the exchange was asked about the one that is.
 - What a person must say to be true stands in the words that were signed (`release_terms`): else nothing is lifted.
 - A release re-arms the throttles too: they wait for a person, and this is that person.
@@ -23,6 +24,7 @@ from typing import Any
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.clock_watch import ClockWatch
 from trade_core.trust.keys import NotTrusted
+from trade_core.trust.kill_notice import check_notice_time, is_kill_notice, open_kill_notice
 from trade_core.trust.lease import Lease
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject, release_subject
@@ -44,6 +46,7 @@ from trade_journal.log.rows import STRING_CHARACTERS_MAX, Fields, RowKind
 
 RELEASE_DELAY_S = 60
 MEMORY_EVERY_S = 60
+KILL_WORDS_CHARACTERS = 400
 KILL_AUDIENCE = "executor"
 """Who a kill is ordered of; the gateway reads the same warrant over the executor's shoulder."""
 log = logging.getLogger(__name__)
@@ -265,22 +268,31 @@ class StateKeeper:
         return signed
 
     async def accept_kill(self, raw: bytes) -> dict[str, Any]:
-        """Latch KILLED by the warrant that the executor was given. Raises NotTrusted, after a row that says why."""
+        """Latch KILLED by the warrant that the executor was given, or by its notice of an automatic kill.
+
+        Raises NotTrusted, after a row that says why.
+        """
         try:
-            signed = open_warrant(raw, ring=self._ring)
-            check_order(signed, purpose=WarrantPurpose.KILL, audience=KILL_AUDIENCE, subject=signed.warrant.subject)
-            check_in_time(
-                signed.warrant,
-                now_ms=self._clock.wall_ns() // NS_PER_MS,
-                is_clock_trusted=self._clock_watch.is_trusted(),
-            )
+            words = self._checked_kill(raw)
         except NotTrusted as error:
             self._recorder.append_later(RowKind.RELEASE_REFUSED, {"reason": str(error)[:200]})
             log.warning("kill refused: %s", error)
             raise
-        self.announce("killed", raw, f"killed: {signed.warrant.words}")
-        await self.latch(TradingState.KILLED, reason=f"killed: {signed.warrant.words}"[:400], by="warrant")
+        self.announce("killed", raw, words)
+        await self.latch(TradingState.KILLED, reason=words[:KILL_WORDS_CHARACTERS], by="warrant")
         return {"trading_state": self.trading_state().name}
+
+    def _checked_kill(self, raw: bytes) -> str:
+        """Verify what orders a kill, and say what was signed. A clock that is not trusted refuses none."""
+        now_ms, is_clock_trusted = self._clock.wall_ns() // NS_PER_MS, self._clock_watch.is_trusted()
+        if is_kill_notice(raw):
+            notice = open_kill_notice(raw, ring=self._ring)
+            check_notice_time(notice, now_ms=now_ms, is_clock_trusted=is_clock_trusted)
+            return f"killed automatically, as armed: {notice.standing.warrant.words}"
+        signed = open_warrant(raw, ring=self._ring)
+        check_order(signed, purpose=WarrantPurpose.KILL, audience=KILL_AUDIENCE, subject=signed.warrant.subject)
+        check_in_time(signed.warrant, now_ms=now_ms, is_clock_trusted=is_clock_trusted)
+        return f"killed: {signed.warrant.words}"
 
     def adopt_ring(self, ring: KeyRing) -> None:
         """Believe the security keys of another ring from now on, and leases under it alone."""

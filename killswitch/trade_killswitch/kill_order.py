@@ -104,7 +104,7 @@ def joins(asked: KillOrder, running: KillOrder, *, age_s: float | None) -> bool:
         return False
     if asked.authority is Authority.STANDING_WARRANT:
         return True  # what a person ordered, or what this very warrant began, is not changed by a machine
-    # Only a person's warrant latches the gateway KILLED, so it does not end as a footnote of an automatic kill.
+    # A person who touches now does not end as a footnote of what was armed weeks ago.
     return running.authority is not Authority.STANDING_WARRANT and asked.endings == running.endings
 
 

@@ -29,7 +29,7 @@ from trade_killswitch.exit_orders import ExitOrders
 from trade_killswitch.flatten_flow import Closing, FlattenFlow, PlaceExits, ReadOpen, Unreadable, flatten
 from trade_killswitch.flatten_plan import Settled, named
 from trade_killswitch.gateway_halt import GatewayHalt, GatewayNotHalted
-from trade_killswitch.kill_order import KillOrder
+from trade_killswitch.kill_order import Authority, KillOrder
 from trade_killswitch.procedure import Outcome, Progress, Status, Step, Tried
 from trade_killswitch.recorder import Recorder
 from trade_killswitch.revoker import RevokerExchange
@@ -47,7 +47,10 @@ _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.:/-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a kill works with. What is not set up is None, and said of the step that needs it."""
+    """What a kill works with. What is not set up is None, and said of the step that needs it.
+
+    `sign_notice` makes of a standing warrant what the gateway believes of an automatic kill, counting for a minute.
+    """
 
     exchange: ExitExchange
     exit_key: str
@@ -61,11 +64,12 @@ class Parts:
     baseline: Mapping[str, Decimal]
     quote_coin: str
     slippage: Decimal
+    sign_notice: Callable[[bytes], bytes]
 
 
 @dataclass(slots=True, kw_only=True)
 class KillMemory:
-    """What the steps of one kill share: the ids of every key that was to be deleted, and the warrant of a person."""
+    """What the steps of one kill share: the ids of every key that was to be deleted, and the warrant that allows it."""
 
     keys: set[str] = field(default_factory=set)
     warrant: bytes = b""
@@ -119,10 +123,16 @@ class KillSteps:
         if self.memory.warrant and left_s > 0:
             # So that its release takes two keys. It refuses already: what becomes of this changes nothing about that.
             try:
-                state = (await self.parts.gateway.kill(self.memory.warrant, within_s=left_s)).trading_state
+                state = (await self.parts.gateway.kill(self._for_the_gateway(), within_s=left_s)).trading_state
             except GatewayNotHalted as error:
                 note = str(error)
         return _done(trading_state=state, in_flight=halted.in_flight, warrant=note)
+
+    def _for_the_gateway(self) -> bytes:
+        """Return what the gateway verifies: a person's order to kill, or our word beside his standing warrant."""
+        if self.order.authority is Authority.STANDING_WARRANT:
+            return self.parts.sign_notice(self.memory.warrant)
+        return self.memory.warrant
 
     async def _bot(self) -> Tried:
         if self.parts.bot is None:

@@ -25,7 +25,7 @@ from trade_core.clock import NS_PER_S
 from trade_core.errors import TradeError
 from trade_journal.log.rows import Fields, Row, RowKind
 from trade_journal.writer.writer import JournalWriter
-from trade_killswitch.kill_order import JOIN_WITHIN_S, Authority, KillOrder, KillRefused, joins, order_of
+from trade_killswitch.kill_order import JOIN_WITHIN_S, KillOrder, KillRefused, joins, order_of
 from trade_killswitch.kill_report import report, report_fields, sentence, unfinished
 from trade_killswitch.kill_steps import KillMemory, KillSteps, Parts
 from trade_killswitch.metrics import ExecutorMetrics
@@ -127,7 +127,7 @@ class Killer:
         fields = {**order.fields(), **authorisation, "asked_by": by}
         if replaced is not None:
             fields["in_place_of"] = replaced.order.kill_id
-            memory = KillMemory(keys=set(replaced.memory.keys), warrant=memory.warrant or replaced.memory.warrant)
+            memory.keys |= replaced.memory.keys
         self._record(RowKind.KILL_ORDERED, fields)
         if memory.keys:
             keys = {"kill_id": order.kill_id, "keys": sorted(memory.keys)}
@@ -404,8 +404,8 @@ def _named(order: KillOrder) -> str:
 
 
 def _warrant(order: KillOrder, fields: Fields) -> bytes:
-    """Return the envelope by which a person ordered this kill; of a drill, or a standing warrant, none."""
+    """Return the envelope by which a person ordered this kill, or armed it ahead; of a drill none."""
     pieces = fields.get("warrant")
-    if order.is_drill or order.authority is Authority.STANDING_WARRANT or not isinstance(pieces, list | tuple):
+    if order.is_drill or not isinstance(pieces, list | tuple):
         return b""
     return "".join(str(piece) for piece in pieces).encode()

@@ -14,13 +14,14 @@ from trade_core.alerts.outbox import Outbox
 from trade_core.alerts.setup import read_channels
 from trade_core.bot_hosts.selection import bot_host_of
 from trade_core.bybit.client import BybitClient
-from trade_core.clock import Clock, SystemClock
+from trade_core.clock import NS_PER_MS, Clock, SystemClock
 from trade_core.clock_watch import ClockWatch
 from trade_core.logs import RefusalLog
 from trade_core.peer_protocol import peer_protocol
 from trade_core.ring_keeper import RingKeeper
 from trade_core.secrets import Secret
 from trade_core.serving import UnixListener, serve
+from trade_core.trust.kill_notice import kill_notice
 from trade_journal.errors import JournalError
 from trade_journal.log.rows import RowKind
 from trade_journal.writer.writer import JournalWriter
@@ -103,6 +104,9 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         quote_coin=settings.quote_coin,
         slippage=settings.flatten_slippage,
     )
+        sign_notice=lambda standing: kill_notice(
+            standing, now_ms=clock.wall_ns() // NS_PER_MS, private_key=signer.private_key
+        ),
 
     def call(subject: str, text: str) -> None:
         """Call a person."""

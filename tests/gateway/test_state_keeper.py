@@ -13,6 +13,7 @@ from trust_parts import KEYS, FastKey, cosigned, ring_of, signed_checkpoint, tou
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
+from trade_core.trust.kill_notice import kill_notice
 from trade_core.trust.lease import Lease, Peak, open_lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.sign_counters import SignCounters
@@ -392,6 +393,60 @@ async def test_keeper_kill_goes_on_with_an_untrusted_clock(keeper: StateKeeper, 
     clock.leap_wall(5 * NS_PER_S)
     await keeper.work(is_journal_writable=True)
     await keeper.accept_kill(killing(clock, expires_at_ms=1))
+    assert keeper.latched() is TradingState.KILLED
+
+
+def noticed(clock: ManualClock, *, key: Any = OPERATOR, aged_ms: int = 0, **change: Any) -> bytes:
+    """Tell of a kill that a standing warrant allowed."""
+    armed = killing(clock, **{"purpose": "arm", "words": "ARM an automatic KILL", **change})
+    return kill_notice(armed, now_ms=clock.wall_ns() // NS_PER_MS - aged_ms, private_key=key)
+
+
+async def test_keeper_automatic_kill_is_a_kill_that_two_new_keys_release(
+    keeper: StateKeeper, clock: ManualClock
+) -> None:
+    told: list[tuple[str, str]] = []
+    keeper.announce = lambda matter, _raw, words: told.append((matter, words))
+    assert await keeper.accept_kill(noticed(clock)) == {"trading_state": "KILLED"}
+    assert (keeper.latched(), keeper.describe()["killed_keys"]) == (TradingState.KILLED, ["order1"])
+    assert told == [("killed", "killed automatically, as armed: ARM an automatic KILL")]
+    with pytest.raises(NotTrusted, match="two different security keys"):
+        await keeper.accept_release(warrant(keeper, clock, words=AFTER_KILL.format("order2")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": load_private_key(new_private_key())},
+        {"aged_ms": 60_001},
+        {"aged_ms": -5_001},
+        {"purpose": "kill"},
+        {"audience": "gateway"},
+        {"ring_hash": "other"},
+        {"expires_at_ms": 1},
+        {"by": [FastKey("stranger")]},
+    ],
+)
+async def test_keeper_notice_that_does_not_hold_is_refused(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder, change: dict[str, Any]
+) -> None:
+    with pytest.raises(NotTrusted):
+        await keeper.accept_kill(noticed(clock, **change))
+    assert keeper.latched() is TradingState.ACTIVE
+    assert RowKind.RELEASE_REFUSED in await kinds(journal, recorder)
+
+
+async def test_keeper_standing_warrant_alone_kills_nothing(keeper: StateKeeper, clock: ManualClock) -> None:
+    with pytest.raises(NotTrusted, match="purpose"):
+        await keeper.accept_kill(killing(clock, purpose="arm"))
+    assert keeper.latched() is TradingState.ACTIVE
+
+
+async def test_keeper_notice_counts_by_an_untrusted_clock_too(keeper: StateKeeper, clock: ManualClock) -> None:
+    raw = noticed(clock)
+    clock.leap_wall(500 * NS_PER_S)
+    await keeper.work(is_journal_writable=True)
+    await keeper.accept_kill(raw)
     assert keeper.latched() is TradingState.KILLED
 
 

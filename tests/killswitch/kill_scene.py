@@ -209,6 +209,7 @@ async def kill_scene(made: Scene, *, slippage: str = "0.02") -> AsyncIterator[Ki
             baseline={},
             quote_coin="USDT",
             slippage=Decimal(slippage),
+            sign_notice=lambda standing: b"notice of " + standing,
         )
         killer = Killer(parts=parts, outbox=outbox, metrics=metrics)
         try:

@@ -81,6 +81,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_WATCHDOG}/peaks.py": _tests("watchdog", "peaks"),
     f"{_WATCHDOG}/ceiling.py": _tests("watchdog", "ceiling"),
     f"{_CORE}/trust/keys.py": _tests("core/trust", "keys"),
+    f"{_CORE}/trust/kill_notice.py": _tests("core/trust", "kill_notice"),
     f"{_CORE}/trust/lease.py": _tests("core/trust", "lease"),
     f"{_CORE}/trust/baseline.py": _tests("core/trust", "baseline"),
     f"{_CORE}/trust/release_subject.py": _tests("core/trust", "release_subject"),

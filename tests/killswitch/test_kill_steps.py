@@ -1,0 +1,75 @@
+"""What a try of a step does, with doubles for what it works with; against the simulator in test_kill_with_simulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pytest
+from killswitch.kill_scene import ordered
+
+from trade_core.clock import ManualClock
+from trade_killswitch.gateway_halt import GatewayNotHalted, Halted
+from trade_killswitch.kill_order import Authority
+from trade_killswitch.kill_steps import KillMemory, KillSteps, Parts
+from trade_killswitch.procedure import Outcome, Step, Tried, fresh
+
+
+@dataclass
+class Gateway:
+    """A gateway that halts, and takes or refuses what it is handed."""
+
+    refuses: bool = False
+    handed: list[bytes] = field(default_factory=list)
+
+    async def halt(self, reason: str) -> Halted:
+        return Halted(trading_state="HALTED", in_flight=2)
+
+    async def kill(self, envelope: bytes, *, within_s: float) -> Halted:
+        self.handed.append(envelope)
+        if self.refuses:
+            raise GatewayNotHalted("the gateway does not take the warrant: HTTP 409")
+        return Halted(trading_state="KILLED", in_flight=0)
+
+
+async def refused(gateway: Gateway, *, authority: Authority, warrant: bytes) -> Tried:
+    class Given:
+        clock = ManualClock()
+        sign_notice = staticmethod(lambda standing: b"notice of " + standing)
+
+    given: Any = Given()
+    given.gateway = gateway
+    order = replace(ordered(), authority=authority)
+    steps = KillSteps(parts=cast("Parts", given), order=order, memory=KillMemory(warrant=warrant), tell=lambda: None)
+    return await steps.attempt(Step.REFUSE, fresh())
+
+
+@pytest.mark.parametrize(
+    ("authority", "handed"),
+    [
+        (Authority.TOUCH, b"envelope"),
+        (Authority.RECOVERY_KEY, b"envelope"),
+        (Authority.STANDING_WARRANT, b"notice of envelope"),
+    ],
+)
+async def test_gateway_is_killed_by_what_it_can_verify(authority: Authority, handed: bytes) -> None:
+    gateway = Gateway()
+    tried = await refused(gateway, authority=authority, warrant=b"envelope")
+    assert gateway.handed == [handed]
+    assert (tried.outcome, tried.evidence) == (
+        Outcome.DONE,
+        {"trading_state": "KILLED", "in_flight": 2},
+    )
+
+
+async def test_gateway_that_does_not_take_the_notice_is_halted_and_that_is_said() -> None:
+    tried = await refused(Gateway(refuses=True), authority=Authority.STANDING_WARRANT, warrant=b"envelope")
+    assert tried.outcome is Outcome.DONE
+    assert tried.evidence["trading_state"] == "HALTED"
+    assert tried.evidence["warrant"] == "the gateway does not take the warrant: HTTP 409"
+
+
+async def test_drill_kills_no_gateway() -> None:
+    gateway = Gateway()
+    tried = await refused(gateway, authority=Authority.TOUCH, warrant=b"")
+    assert (gateway.handed, tried.evidence["trading_state"]) == ([], "HALTED")
