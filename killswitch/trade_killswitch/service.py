@@ -43,6 +43,7 @@ from trade_killswitch.revoker import ClientOf, RevokerExchange
 from trade_killswitch.secret_store.selection import secret_store_of
 from trade_killswitch.settings import ExecutorSettings
 from trade_killswitch.socket_app import socket_app
+from trade_killswitch.socket_roles import roles_by_user
 from trade_killswitch.standing import Terms
 from trade_killswitch.sweeper import Sweeper
 
@@ -103,10 +104,10 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         baseline={holding.coin: holding.amount for holding in ring.baseline.holdings},
         quote_coin=settings.quote_coin,
         slippage=settings.flatten_slippage,
-    )
         sign_notice=lambda standing: kill_notice(
             standing, now_ms=clock.wall_ns() // NS_PER_MS, private_key=signer.private_key
         ),
+    )
 
     def call(subject: str, text: str) -> None:
         """Call a person."""
@@ -243,8 +244,10 @@ async def _serve(
 
 def _listener(settings: ExecutorSettings, executor: Executor, metrics: ExecutorMetrics) -> UnixListener:
     own = os.getuid()
-    users = {own} | {uid for uid in (settings.watchdog_uid, settings.console_uid) if uid is not None}
-    app = socket_app(executor, registry=metrics.registry)
+    roles = roles_by_user(own_uid=own, watchdog_uid=settings.watchdog_uid, console_uid=settings.console_uid)
+    users = frozenset(roles)
+    refusals = RefusalLog("the socket")
+    app = socket_app(executor, registry=metrics.registry, roles=roles, on_refusal=refusals.note)
     add_console_rows(app, executor.recorder)
     settings.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return UnixListener(
@@ -252,9 +255,7 @@ def _listener(settings: ExecutorSettings, executor: Executor, metrics: ExecutorM
         path=settings.socket,
         mode=_OWN_USER_MODE if users == {own} else _OTHER_USER_MODE,
         setting="socket",
-        http=peer_protocol(
-            RefusalLog("the socket").note, allowed_uids=frozenset(users), max_connections=CONNECTIONS_MAX
-        ),
+        http=peer_protocol(refusals.note, allowed_uids=users, max_connections=CONNECTIONS_MAX),
         options={"limit_concurrency": None, "ws": "none"},
     )
 

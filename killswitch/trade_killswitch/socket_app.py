@@ -1,4 +1,5 @@
 """What the executor's socket serves. Whoever reaches it is a user that was named; see `peer_protocol` of the core.
+What he may call follows from whom he speaks for; see `socket_roles`.
 
 Everything here tightens or reads, but for `/kill`, which destroys: it takes a warrant, a JSON object with `warrant` in
 it, which the executor verifies itself. Without one it takes a request with evidence, and does what needs no warrant.
@@ -7,10 +8,11 @@ it, which the executor verifies itself. Without one it takes a request with evid
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,10 +22,12 @@ from trade_core.trust.keys import NotTrusted
 from trade_journal.errors import JournalError
 from trade_journal.log.rows import INTEGER_MAX
 from trade_killswitch.kill_order import KillRefused
+from trade_killswitch.socket_roles import MAY_BRING_EVIDENCE, Roles, permits
 
 BODY_BYTES_MAX: Final = 16 * 1024
 ROWS_MAX: Final = 512
 EVIDENCE_MAX: Final = 32
+ROLE_REFUSED: Final = "ROLE_REFUSED"
 _SHORT = Annotated[str, Field(min_length=1, max_length=200)]
 _NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 
@@ -127,12 +131,24 @@ class Controlled(Protocol):
         ...
 
 
-def socket_app(executor: Controlled, *, registry: CollectorRegistry) -> FastAPI:
-    """Build the application."""
+def socket_app(
+    executor: Controlled,
+    *,
+    registry: CollectorRegistry,
+    roles: Mapping[int, Roles],
+    on_refusal: Callable[[str], None],
+) -> FastAPI:
+    """Build the application; `roles` are those of each user, `on_refusal` is called with a code for each refused."""
     app = FastAPI(title="trade-kill-executor", docs_url=None, redoc_url=None, openapi_url=None)
 
+    def roles_of(request: Request) -> Roles:
+        return roles.get(request.scope.get(PEER_UID_KEY, -1), frozenset())
+
     @app.middleware("http")
-    async def check_body(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def check_caller(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        if not permits(roles_of(request), method=request.method, path=request.url.path):
+            on_refusal(ROLE_REFUSED)
+            return JSONResponse({"detail": "not for this user"}, status_code=403)
         length = request.headers.get("content-length", "0")
         if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > BODY_BYTES_MAX:
             return Response(f"a body needs its length, at most {BODY_BYTES_MAX} bytes\n", status_code=413)
@@ -150,7 +166,11 @@ def socket_app(executor: Controlled, *, registry: CollectorRegistry) -> FastAPI:
     async def kill(request: Request) -> dict[str, Any]:
         raw = await request.body()
         try:
-            match _kind_of(raw):
+            kind = _kind_of(raw)
+            if kind != "warrant" and roles_of(request).isdisjoint(MAY_BRING_EVIDENCE):
+                on_refusal(ROLE_REFUSED)
+                raise HTTPException(403, "no kill: this user brings a warrant or nothing; evidence is the watchdog's")
+            match kind:
                 case "warrant":
                     return await executor.kill(raw, by=_caller(request))
                 case "payload":
@@ -175,6 +195,22 @@ def socket_app(executor: Controlled, *, registry: CollectorRegistry) -> FastAPI:
     async def report() -> Response:
         return Response(executor.report_text(), media_type="text/plain; charset=utf-8")
 
+    @app.post("/ack")
+    async def ack(asked: AckRequest) -> dict[str, Any]:
+        executor.acknowledge(asked.subject)
+        return {"unacknowledged": executor.status()["unacknowledged"]}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        executor.status()  # brings the gauges up to date
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    _add_warrants(app, executor)
+    _add_journal(app, executor)
+    return app
+
+
+def _add_warrants(app: FastAPI, executor: Controlled) -> None:
     @app.get("/draft")
     async def draft(purpose: Literal["kill", "drill", "arm", "disarm"]) -> dict[str, Any]:
         if purpose in ("kill", "drill"):
@@ -201,19 +237,6 @@ def socket_app(executor: Controlled, *, registry: CollectorRegistry) -> FastAPI:
             return await executor.accept_ring(await request.body())
         except NotTrusted as error:
             raise HTTPException(409, str(error)) from error
-
-    @app.post("/ack")
-    async def ack(asked: AckRequest) -> dict[str, Any]:
-        executor.acknowledge(asked.subject)
-        return {"unacknowledged": executor.status()["unacknowledged"]}
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        executor.status()  # brings the gauges up to date
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-    _add_journal(app, executor)
-    return app
 
 
 def _add_journal(app: FastAPI, executor: Controlled) -> None:
