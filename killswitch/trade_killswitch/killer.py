@@ -7,6 +7,8 @@ Guarantees
 - No touch begins two kills, not even over restarts.
 - Nothing waits for the disk, for people or for a step that hangs: rows go out in order in the background, a try that
   does not end within its time is cut off, and what nobody foresaw fails that try alone.
+- Rows that a disk does not take do not pile up: beyond ROWS_MAX the oldest of a step makes room, since a later one says
+  how it stands now; it is counted as lost.
 - A kill that was not over before a crash, or a stop, goes on at the next start from its rows.
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -48,6 +51,9 @@ from trade_killswitch.procedure import (
 )
 
 DEFECT_PAUSE_S: Final = 1.0
+ROWS_MAX: Final = 512
+"""A kill writes about thirty; more wait only while the disk takes none."""
+ROWS_PATIENCE_S: Final = 2.0
 BEGUN_SUBJECT: Final = "kill:begun"
 PENDING_SUBJECT: Final = "kill:pending"
 ENDED_SUBJECT: Final = "kill:ended"
@@ -91,7 +97,7 @@ class Killer:
         self._running: asyncio.Task[None] | None = None
         self._ended: set[asyncio.Task[None]] = set()
         self._ordered: set[str] = set()
-        self._rows: asyncio.Queue[tuple[RowKind, Fields]] = asyncio.Queue()
+        self._rows: deque[tuple[RowKind, Fields]] = deque()
         self._writing: asyncio.Task[None] | None = None
 
     @property
@@ -185,8 +191,7 @@ class Killer:
         for task in (*self._ended, self._running, self._writing):
             if task is not None:
                 if task is self._writing:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._rows.join(), 2)
+                    await asyncio.wait({task}, timeout=ROWS_PATIENCE_S)
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
@@ -318,20 +323,28 @@ class Killer:
         return (self._clock.monotonic_ns() - kill.origin_ns) / NS_PER_S
 
     def _record(self, kind: RowKind, fields: Fields) -> None:
-        self._rows.put_nowait((kind, fields))
+        if len(self._rows) >= ROWS_MAX:
+            self._make_room()
+        self._rows.append((kind, fields))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
 
+    def _make_room(self) -> None:
+        """Let the oldest row of a step go, or the oldest of all; metrics and log tell that it is lost."""
+        oldest = next((index for index, (kind, _) in enumerate(self._rows) if kind is RowKind.KILL_STEP), 0)
+        kind, _ = self._rows[oldest]
+        del self._rows[oldest]
+        self._metrics.rows_lost.inc()
+        log.error("row %s is lost: %d wait for the disk", kind.value, ROWS_MAX)
+
     async def _write(self) -> None:
-        """Write rows in their order; the disk holds up nothing else."""
-        while True:
-            kind, fields = await self._rows.get()
+        """Write the rows that wait, in their order; the disk holds up nothing else."""
+        while self._rows:
+            kind, fields = self._rows.popleft()
             try:
                 await self._parts.recorder.record(kind, fields)
             except Exception:
                 log.exception("a row of a kill could not be made")
-            finally:
-                self._rows.task_done()
 
 
 _TOLD: Final = Tried(outcome=Outcome.DONE, evidence={"handed_over": True})

@@ -17,7 +17,7 @@ from trade_core.clock import NS_PER_S, ManualClock
 from trade_journal.log.rows import Fields, RowKind
 from trade_killswitch.kill_order import JOIN_WITHIN_S, KillRefused
 from trade_killswitch.kill_steps import KillMemory, Parts
-from trade_killswitch.killer import KillBegun, Killer
+from trade_killswitch.killer import ROWS_MAX, KillBegun, Killer
 from trade_killswitch.metrics import ExecutorMetrics
 from trade_killswitch.procedure import Outcome, Progress, Step, Tried
 
@@ -34,6 +34,7 @@ class World:
     hanging: set[Step] = field(default_factory=set)
     tried: list[tuple[str, Step]] = field(default_factory=list)
     memories: dict[str, KillMemory] = field(default_factory=dict)
+    metrics: ExecutorMetrics = field(default_factory=ExecutorMetrics)
 
     def steps(self, *, parts: Parts, order: Any, memory: KillMemory, tell: Callable[[], None]) -> Any:
         world = self
@@ -50,7 +51,7 @@ class World:
 
     @asynccontextmanager
     async def killer(self) -> AsyncIterator[Killer]:
-        metrics = ExecutorMetrics()
+        self.metrics = metrics = ExecutorMetrics()
         outbox = Outbox(
             sender=Sender(service="kill executor", environment="simulated", account="1"),
             channels=[],
@@ -208,3 +209,51 @@ async def test_touch_of_an_order_that_was_replaced_begins_nothing_twice(world: W
             begin(again, FIRST)
         assert begin(again, THIRD).is_new
     assert world.orders == [FIRST, SECOND, THIRD]
+
+
+class ShutRows(Rows):
+    """Rows that no disk takes until it is opened."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.opened = asyncio.Event()
+
+    async def record(self, kind: RowKind, fields: Fields) -> bool:
+        await self.opened.wait()
+        return await super().record(kind, fields)
+
+
+async def test_rows_that_the_disk_does_not_take_are_bounded_and_steps_go_first(world: World) -> None:
+    world.rows = rows = ShutRows()
+    world.hanging = {Step.BOT}
+    first = 300
+    async with world.killer() as killer:
+        for number in range(first):
+            begin(killer, f"{number:016x}", spot=("hold", "flatten")[number % 2])
+            await settled()
+        assert killer.status()["running"]["kill_id"] == f"{first - 1:016x}"
+        rows.opened.set()
+        await settled()
+        for _ in range(ROWS_MAX):
+            await settled()
+        # One was on its way to the disk, and as many as may wait were waiting.
+        assert len(rows.rows) == ROWS_MAX + 1
+        assert world.orders == [f"{number:016x}" for number in range(first)]
+        kept = [row["kill_id"] for row in rows.of(RowKind.KILL_STEP)]
+        assert kept == sorted(kept)
+        assert kept[-1] == f"{first - 1:016x}"
+    assert world.metrics.registry.get_sample_value("trade_executor_rows_lost_total") > 0
+
+
+async def test_orders_alone_are_bounded_too(world: World) -> None:
+    world.rows = rows = ShutRows()
+    world.hanging = set(Step)
+    orders = ROWS_MAX + 20
+    async with world.killer() as killer:
+        for number in range(orders):
+            begin(killer, f"{number:016x}", spot=("hold", "flatten")[number % 2])
+        rows.opened.set()
+        for _ in range(ROWS_MAX):
+            await settled()
+        assert world.orders == [f"{number:016x}" for number in range(orders - ROWS_MAX, orders)]
+    assert world.metrics.registry.get_sample_value("trade_executor_rows_lost_total") == orders - ROWS_MAX
