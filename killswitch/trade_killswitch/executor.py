@@ -85,7 +85,11 @@ class Executor:
         self._kill_requests: dict[str, str] = {}
 
     async def start(self) -> None:
-        """Say in the journal that it began, and go on with a kill or a sweep that was not over. Raises JournalError."""
+        """Say in the journal that it began, and go on with a kill or a sweep that was not over.
+
+        Raises JournalError, and ConfigurationError when no warrant could say all that a kill destroys.
+        """
+        self.kill_draft(is_drill=True)  # of all its words the longest
         await self._recorder.record(
             RowKind.PROCESS_STARTED, {"process": "executor", "ring_hash": ring_hash(self.rings.ring)}
         )
@@ -155,7 +159,10 @@ class Executor:
         return "There has been no kill.\n" if content is None else printed(content)
 
     def kill_draft(self, *, is_drill: bool) -> dict[str, Any]:
-        """Say what a warrant for a kill must name, and the words in which a person is shown what it does."""
+        """Say what a warrant for a kill must name, and the words in which a person is shown what it does.
+
+        Raises ConfigurationError when the names of the secrets are longer than a warrant takes.
+        """
         endings = self._settings.endings
         return {
             "purpose": "drill" if is_drill else "kill",
@@ -169,7 +176,7 @@ class Executor:
                 account=self._settings.account,
                 environment=self._settings.environment,
                 endings=endings,
-                keys=len(self._readiness.keys),
+                keys=self._readiness.keys,
                 secrets=self._secret_names,
                 is_drill=is_drill,
             ),
@@ -182,7 +189,8 @@ class Executor:
             words = f"DISARM: account {self._settings.account} is not killed without a touch any more."
         else:
             terms = self._automatic.draft()
-            subject, words = terms.subject(), terms.words(environment=self._settings.environment)
+            subject = terms.subject()
+            words = terms.words(environment=self._settings.environment, secrets=self._secret_names)
         return {
             "purpose": "disarm" if is_disarm else "arm",
             "audience": AUDIENCE,

@@ -21,6 +21,7 @@ from typing import Any, Final, assert_never
 
 from trade_core.canonical import canonical_json
 from trade_killswitch.kill_order import Endings
+from trade_killswitch.kill_words import arm_words
 from trade_killswitch.working_orders import Category
 
 TOLERANCE: Final = Decimal("0.01")
@@ -62,13 +63,15 @@ class Terms:
         """Return what the warrant that arms them is for."""
         return _SUBJECT_HEAD + hashlib.sha256(canonical_json(self.content())).hexdigest()
 
-    def words(self, *, environment: str) -> str:
-        """Say what is armed, as the person reads it before he touches his key."""
-        endings = ", ".join(f"{category.value} {self.endings[category].value}" for category in Category)
-        return (
-            f"ARM an automatic KILL of account {self.account} ({environment}), until this warrant lapses: at a "
-            f"drawdown of {self.drawdown * 100:.1f} % or an order or key that nobody knows, confirmed by the executor "
-            f"itself. {len(self.keys)} keys are known; positions: {endings}."
+    def words(self, *, environment: str, secrets: Sequence[str]) -> str:
+        """Say what is armed, as the person reads it before he touches his key. Raises NotTrusted for too much of it."""
+        return arm_words(
+            account=self.account,
+            environment=environment,
+            endings=self.endings,
+            keys=self.keys,
+            secrets=secrets,
+            drawdown=self.drawdown,
         )
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from killswitch.test_kill_order import order
 from killswitch.test_procedure import FAILED, SHORT, Run
 
-from trade_killswitch.kill_order import Ending
 from trade_killswitch.kill_report import STEP_WORDS, printed, report, report_fields, sentence, unfinished
-from trade_killswitch.kill_words import WORDS_CHARACTERS_MAX, kill_words
 from trade_killswitch.procedure import Progress, Step, StepState, fresh
-from trade_killswitch.working_orders import Category
 
 
 def report_of(run: Run, **changed: Any) -> dict[str, Any]:
@@ -94,26 +90,3 @@ def test_printed_report_has_a_line_a_step_with_reasons_and_evidence() -> None:
 
 def test_every_status_is_printed() -> None:
     assert "not begun" in printed(report(order(), fresh(), began_at_ns=0, now_s=0))
-
-
-@pytest.mark.parametrize("is_drill", [False, True])
-def test_words_say_what_is_stopped_closed_and_destroyed(is_drill: bool) -> None:
-    endings = {Category.SPOT: Ending.HOLD, Category.LINEAR: Ending.FLATTEN, Category.INVERSE: Ending.HOLD}
-    words = kill_words(
-        account="1002", environment="simulated", endings=endings, keys=3, secrets=("gateway", "bot"), is_drill=is_drill
-    )
-    assert words.startswith("DRILL" if is_drill else "KILL account 1002 (simulated)")
-    assert "spot kept open, linear CLOSED, inverse kept open" in words
-    assert "all 3 API keys" in words
-    assert "2 secrets destroyed (gateway, bot)" in words
-    assert words.isprintable()
-
-
-def test_words_stay_within_what_a_warrant_takes_and_hide_no_unknown() -> None:
-    endings = dict.fromkeys(Category, Ending.HOLD)
-    many = tuple(f"secret-{number}" for number in range(100))
-    words = kill_words(account="1", environment="e", endings=endings, keys=0, secrets=many, is_drill=False)
-    assert len(words) == WORDS_CHARACTERS_MAX == 400
-    words = kill_words(account="1", environment="e", endings=endings, keys=0, secrets=(), is_drill=False)
-    assert "every API key" in words
-    assert "no secrets destroyed" in words

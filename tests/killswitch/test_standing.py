@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from trade_killswitch.kill_order import Ending
+from trade_killswitch.kill_words import arm_words
 from trade_killswitch.standing import (
     TOLERANCE,
     Condition,
@@ -50,13 +51,14 @@ def test_terms_are_said_whole_and_hashed() -> None:
 
 
 def test_words_name_what_is_armed() -> None:
-    words = terms().words(environment="simulated")
-    assert "account 1002 (simulated)" in words
-    assert "18.0 %" in words
-    assert "2 keys are known" in words
-    assert "spot hold, linear flatten, inverse hold" in words
-    assert len(words) <= 400
-    assert words.isprintable()
+    assert terms().words(environment="simulated", secrets=("gateway",)) == arm_words(
+        account="1002",
+        environment="simulated",
+        endings=ENDINGS,
+        keys=("exit", "order"),
+        secrets=("gateway",),
+        drawdown=Decimal("0.18"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_KILLSWITCH}/flatten_plan.py": _tests("killswitch", "flatten_plan"),
     f"{_KILLSWITCH}/kill_order.py": _tests("killswitch", "kill_order"),
     f"{_KILLSWITCH}/kill_report.py": _tests("killswitch", "kill_report"),
-    f"{_KILLSWITCH}/kill_words.py": _tests("killswitch", "kill_report"),
+    f"{_KILLSWITCH}/kill_words.py": _tests("killswitch", "kill_words"),
     f"{_KILLSWITCH}/open_book.py": _tests("killswitch", "open_book"),
     f"{_KILLSWITCH}/own_book.py": _tests("killswitch", "own_book"),
     f"{_KILLSWITCH}/standing.py": _tests("killswitch", "standing"),

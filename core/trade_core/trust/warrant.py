@@ -23,6 +23,8 @@ MAX_ARMED_MS = 90 * 24 * 60 * 60 * 1000
 """A standing warrant lapses, so that a person looks at it again."""
 MAX_WARRANT_BYTES = 2048
 MAX_WORDS_CHARACTERS = 400
+MAX_KILL_WORDS_CHARACTERS = 1000
+"""Of what destroys, or is armed to: the words name every key and secret."""
 MAX_NAME_CHARACTERS = 200
 _INTEGERS = frozenset({"version", "expires_at_ms"})
 
@@ -38,6 +40,9 @@ class WarrantPurpose(Enum):
     ARM = "arm"
     DISARM = "disarm"
     DRILL = "drill"
+
+
+_DESTROYING = frozenset({WarrantPurpose.KILL.value, WarrantPurpose.DRILL.value, WarrantPurpose.ARM.value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,11 @@ class Warrant:
         return asdict(self)
 
 
+def most_words(purpose: str) -> int:
+    """Return how many characters of words a warrant of this purpose may have."""
+    return MAX_KILL_WORDS_CHARACTERS if purpose in _DESTROYING else MAX_WORDS_CHARACTERS
+
+
 def warrant_bytes(warrant: Warrant) -> bytes:
     """Write a warrant in its one form, to be signed."""
     return canonical_json(warrant.content())
@@ -78,7 +88,7 @@ def _checked(content: dict[str, Any]) -> Warrant:
         raise NotTrusted(f"warrant: version {content['version']} is not {WARRANT_VERSION}")
     if content["purpose"] not in {purpose.value for purpose in WarrantPurpose}:
         raise NotTrusted("warrant: purpose is not a known one")
-    if len(content["words"]) > MAX_WORDS_CHARACTERS or not content["words"].isprintable():
+    if len(content["words"]) > most_words(content["purpose"]) or not content["words"].isprintable():
         raise NotTrusted("warrant: words are too long or not plain text")
     for name in ("audience", "subject", "nonce"):
         if len(content[name]) > MAX_NAME_CHARACTERS or not content[name].isprintable():

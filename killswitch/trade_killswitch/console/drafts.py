@@ -2,6 +2,7 @@
 
 Guarantees
 - What is shown is what is signed: the words stand in the bytes, and the challenge is the hash of those very bytes.
+  Nothing is cut off: what takes more words than a warrant has is not drafted.
 - A draft names the ring, the subject and a moment that passes within five minutes, so that it can be used for nothing
   else and not later.
 - Nothing here orders anything: the services verify who touched what, each by itself.
@@ -27,10 +28,10 @@ from trade_core.trust.succession import cancel_subject, next_ring, ring_subject
 from trade_core.trust.warrant import (
     MAX_ARMED_MS,
     MAX_LIFETIME_MS,
-    MAX_WORDS_CHARACTERS,
     WARRANT_VERSION,
     Warrant,
     WarrantPurpose,
+    most_words,
     warrant_bytes,
 )
 from trade_killswitch.console.facts import GatewayFacts
@@ -204,7 +205,10 @@ def _draft(
     change: bytes = b"",
     lifetime_ms: int = LIFETIME_MS,
 ) -> Draft:
-    plain = neutralise(words, limit=MAX_WORDS_CHARACTERS)[:MAX_WORDS_CHARACTERS]
+    most = most_words(purpose.value)
+    plain = neutralise(words, limit=most)
+    if len(plain) > most:
+        raise CannotDraft(f"it takes more than {most} characters to say, and nothing is signed that is not said")
     warrant = Warrant(
         purpose=purpose.value,
         version=WARRANT_VERSION,

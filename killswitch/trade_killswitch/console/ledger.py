@@ -6,6 +6,7 @@ ended. An executor that takes no row holds up nothing that tightens; what loosen
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from trade_killswitch.console.sources import Asked, Unreadable
 
 ROWS_PATH: Final = "/console/rows"
 TEXT_CHARACTERS: Final = 400
+DIGEST_DIGITS: Final = 16
 log = logging.getLogger(__name__)
 
 
@@ -61,4 +63,8 @@ class Ledger:
 
 
 def _text(text: str) -> str:
-    return neutralise(text, limit=TEXT_CHARACTERS)[: TEXT_CHARACTERS + 3] or "none"
+    """Cut a text to what a row takes; of what was longer the row tells length and hash, to be compared."""
+    if len(text) <= TEXT_CHARACTERS:
+        return neutralise(text, limit=TEXT_CHARACTERS)[: TEXT_CHARACTERS + 3] or "none"
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_DIGITS]
+    return f"{neutralise(text, limit=TEXT_CHARACTERS)[:TEXT_CHARACTERS]}... ({len(text)} characters, SHA-256 {digest})"

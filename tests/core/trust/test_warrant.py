@@ -11,6 +11,7 @@ from trade_core.canonical import canonical_json
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.warrant import (
     MAX_ARMED_MS,
+    MAX_KILL_WORDS_CHARACTERS,
     MAX_LIFETIME_MS,
     MAX_NAME_CHARACTERS,
     MAX_WARRANT_BYTES,
@@ -19,6 +20,7 @@ from trade_core.trust.warrant import (
     Warrant,
     WarrantPurpose,
     check_in_time,
+    most_words,
     parse_warrant,
     warrant_bytes,
 )
@@ -53,11 +55,16 @@ def test_warrant_lives_at_most_five_minutes(left_ms: int, is_valid: bool) -> Non
 
 def test_warrant_has_the_bounds_that_were_decided() -> None:
     assert (WARRANT_VERSION, MAX_LIFETIME_MS, MAX_WORDS_CHARACTERS) == (1, 300_000, 400)
+    assert MAX_KILL_WORDS_CHARACTERS == 1000
 
 
-@pytest.mark.parametrize(("length", "is_read"), [(400, True), (401, False)])
-def test_warrant_has_at_most_four_hundred_characters_of_words(length: int, *, is_read: bool) -> None:
-    payload = warrant_bytes(replace(WARRANT, words="w" * length))
+@pytest.mark.parametrize("purpose", WarrantPurpose)
+@pytest.mark.parametrize(("beyond", "is_read"), [(0, True), (1, False)])
+def test_warrant_has_as_many_words_as_its_purpose_takes(purpose: WarrantPurpose, beyond: int, *, is_read: bool) -> None:
+    destroys = purpose in {WarrantPurpose.KILL, WarrantPurpose.DRILL, WarrantPurpose.ARM}
+    assert most_words(purpose.value) == (1000 if destroys else 400)
+    length = most_words(purpose.value) + beyond
+    payload = warrant_bytes(replace(WARRANT, purpose=purpose.value, words="w" * length))
     if is_read:
         assert len(parse_warrant(payload).words) == length
     else:

@@ -207,3 +207,14 @@ def test_change_that_makes_no_ring_is_not_drafted(change: bytes) -> None:
         draft_ring(change, words="x", keys=2, ring=RING, nonce="n", now_ns=NOW_NS)
     with pytest.raises(CannotDraft):
         draft_ring_cancel(change, ring=RING, nonce="n", now_ns=NOW_NS)
+
+
+def test_words_that_a_warrant_does_not_hold_are_not_drafted() -> None:
+    assert len(for_executor("kill", told(words="w" * 1000)).words) == 1000
+    with pytest.raises(CannotDraft, match="more than 1000 characters"):
+        for_executor("kill", told(words="w" * 1001))
+    assert len(for_executor("disarm", told("disarm", words="w" * 400)).words) == 400
+    with pytest.raises(CannotDraft, match="more than 400 characters"):
+        for_executor("disarm", told("disarm", words="w" * 401))
+    with pytest.raises(CannotDraft, match="more than 1000 characters"):
+        for_executor("kill", told(words="\u202e" * 200))  # six characters each, once they are shown
