@@ -152,9 +152,10 @@ def _add_sessions(app: FastAPI, parts: Parts) -> None:
         spent = parts.codes.spend(body.code)
         if spent is not Spent.ACCEPTED:
             parts.metrics.note_sign_in(SignIn.REFUSED)
-            if spent is Spent.WRONG:  # five a code at most: nobody fills the journal with them
+            if spent is Spent.WRONG and (wrong := parts.wrong_codes.note()):  # nobody fills the journal with them
                 person = person_of(request, "nobody")
-                await parts.ledger.note(REFUSED, person, action="sign_in", shown="none", result="not the code")
+                result = "not the code" if wrong == 1 else f"not the code, {wrong} times"
+                await parts.ledger.note(REFUSED, person, action="sign_in", shown="none", result=result)
             raise HTTPException(403, "that is not the code, or it has lapsed; print another one")
         token, session = parts.sessions.begin()
         parts.metrics.note_sign_in(SignIn.ACCEPTED)
@@ -174,7 +175,11 @@ def _add_sessions(app: FastAPI, parts: Parts) -> None:
 
     @app.post("/sign-out")
     async def sign_out(request: Request) -> Response:
+        session = session_of(request, parts)
         parts.sessions.end(request.cookies.get(name, ""))
+        if session is not None:
+            person = person_of(request, session.name)
+            await parts.ledger.note(ACTED, person, action="sign_out", shown="none", result="signed out")
         answer = JSONResponse({"said": "signed out"})
         answer.delete_cookie(name, httponly=True, samesite="strict", path="/")
         return answer

@@ -8,8 +8,9 @@
 Guarantees
 - The bytes that are handed in are those whose words were shown; they are kept here and never come from the browser.
 - A draft is good for one hand-over of the session that asked for it. What was refused is drafted anew.
-- What was shown and what came of it is written down. What loosens is not handed in when the first cannot be: a release
-  or a ring without a trace does not happen. A kill does.
+- What was shown and what came of it is written down, and so is what was refused, and each new key that was made or
+  forgotten. What loosens is not handed in when the first cannot be: a release or a ring without a trace is none. A kill
+  goes on.
 - The bootstrap code is used once and kept nowhere.
 """
 
@@ -170,6 +171,7 @@ def _add_drafts(app: FastAPI, parts: Parts, desk: Desk) -> None:
         try:
             made = await _drafted(parts, desk, body, ring=ring, session=session.name)
         except (CannotDraft, Unreadable) as error:
+            await _note(parts, request, session, action=f"draft_{body.action}", result=f"not drafted: {error}")
             raise HTTPException(409, str(error)) from None
         person = person_of(request, session.name)
         confirmed = f"; confirmed: {', '.join(sorted(body.confirmed))}" if body.confirmed else ""
@@ -255,11 +257,15 @@ def _add_hand_over(app: FastAPI, parts: Parts, desk: Desk) -> None:
     async def hand_over(body: HandOver, request: Request, session: Session = signed_in) -> dict[str, Any]:
         draft = desk.take(body.draft, session=session.name)
         if draft is None:
-            raise HTTPException(409, "that was handed in already or has lapsed; begin again")
+            result = "that was handed in already or has lapsed; begin again"
+            await _note(parts, request, session, action="hand_over", result=result)
+            raise HTTPException(409, result)
         try:
             envelope = _envelope(draft, body)
         except (NotTrusted, ValueError, binascii.Error) as error:
-            raise HTTPException(422, f"not handed in: {error}") from None
+            result = f"not handed in: {error}"
+            await _note(parts, request, session, action=draft.action, shown=draft.words, result=result)
+            raise HTTPException(422, result) from None
         content = envelope
         if draft.change:
             attestations = [proof for _, proof in desk.new_keys(session.name)]
@@ -350,22 +356,26 @@ def _add_enrolment(app: FastAPI, parts: Parts, desk: Desk) -> None:
     signed_in = Depends(session_check(parts))
 
     @app.post("/enrol/begin")
-    async def begin(session: Session = signed_in) -> dict[str, Any]:
+    async def begin(request: Request, session: Session = signed_in) -> dict[str, Any]:
         ring = _ring(parts)
+        name = f"Trade {ring.environment} {ring.account}"
+        await _note(parts, request, session, action="enrol_begin", shown=name, result="a new key was asked for")
         known = [base64.b64decode(one.credential_id) for one in ring.credentials]
         known += [proof.credential_id for _, proof in desk.new_keys(session.name)]
         return {
             "challenge": _url(enrolment_challenge(ring)),
             "rp_id": ring.rp_id,
             "user": _url(secrets.token_bytes(16)),
-            "name": f"Trade {ring.environment} {ring.account}",
+            "name": name,
             "exclude": [_url(identifier) for identifier in known],
         }
 
     @app.post("/enrol/key")
-    async def key(body: NewKey, session: Session = signed_in) -> dict[str, Any]:
+    async def key(body: NewKey, request: Request, session: Session = signed_in) -> dict[str, Any]:
         made = desk.new_keys(session.name)
+        label = neutralise(body.label, limit=40)[:40]
         if len(made) >= NEW_KEYS_MAX:
+            await _note(parts, request, session, action="enrol_key", shown=label, result="enough new keys wait already")
             raise HTTPException(409, "enough new keys wait already")
         try:
             attestation = Attestation(
@@ -373,17 +383,28 @@ def _add_enrolment(app: FastAPI, parts: Parts, desk: Desk) -> None:
                 attestation_object=_bytes(body.attestation_object),
                 client_data=_bytes(body.client_data),
             )
-            label = neutralise(body.label, limit=40)[:40]
             now_ms = desk.clock.wall_ns() // NS_PER_MS
             made.append((credential_of(attestation, label=label, added_at_ms=now_ms), attestation))
         except (NotTrusted, ValueError, binascii.Error) as error:
-            raise HTTPException(422, f"that is no new security key: {error}") from None
-        return {"said": f"{label} was made; {len(made)} new in all", "labels": [one.label for one, _ in made]}
+            result = f"that is no new security key: {error}"
+            await _note(parts, request, session, action="enrol_key", shown=label, result=result)
+            raise HTTPException(422, result) from None
+        said = f"{label} was made; {len(made)} new in all"
+        await _note(parts, request, session, action="enrol_key", shown=label, result=said)
+        return {"said": said, "labels": [one.label for one, _ in made]}
 
     @app.post("/enrol/forget")
-    async def forget(session: Session = signed_in) -> dict[str, Any]:
-        desk.made.pop(session.name, None)
+    async def forget(request: Request, session: Session = signed_in) -> dict[str, Any]:
+        labels = ", ".join(one.label for one, _ in desk.made.pop(session.name, []))
+        await _note(parts, request, session, action="enrol_forget", shown=labels or "none", result="forgotten")
         return {"said": "forgotten"}
+
+
+async def _note(
+    parts: Parts, request: Request, session: Session, *, action: str, result: str, shown: str = "none"
+) -> None:
+    """Write down what loosens nothing yet, or was refused; it is so although the journal takes no row of it."""
+    await parts.ledger.note(ACTED, person_of(request, session.name), action=action, shown=shown, result=result)
 
 
 def _ring(parts: Parts) -> KeyRing:

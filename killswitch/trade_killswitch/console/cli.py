@@ -16,7 +16,7 @@ from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
 from trade_killswitch.console.settings import ConsoleSettings
-from trade_killswitch.console.sign_in import CODE_LIFETIME_S, CODE_TRIES, CodeBook
+from trade_killswitch.console.sign_in import CODE_LIFETIME_S, CodeBook
 
 EXIT_CLEAN: Final = 0
 EXIT_FAILURE: Final = 1
@@ -57,10 +57,7 @@ def _print_code(settings: ConsoleSettings) -> int:
         log.error("failed: %s: no code can be kept there: %s", settings.state_dir, error.strerror)
         return EXIT_FAILURE
     sys.stdout.write(f"{code}\n")
-    sys.stderr.write(
-        f"Enter it at {settings.origin}/ within {CODE_LIFETIME_S // 60} minutes; "
-        f"it is good once, and for {CODE_TRIES} tries.\n"
-    )
+    sys.stderr.write(f"Enter it at {settings.origin}/ within {CODE_LIFETIME_S // 60} minutes; it is good once.\n")
     return EXIT_CLEAN
 
 

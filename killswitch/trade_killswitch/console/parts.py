@@ -11,7 +11,7 @@ from fastapi import HTTPException, Request
 from trade_core.clock import Clock
 from trade_killswitch.console.ledger import Ledger, Person
 from trade_killswitch.console.metrics import ConsoleMetrics
-from trade_killswitch.console.sign_in import CodeBook, Session, Sessions
+from trade_killswitch.console.sign_in import CodeBook, Session, Sessions, WrongCodes
 from trade_killswitch.console.sources import Asked
 from trade_killswitch.console.watch import Watch
 
@@ -29,6 +29,7 @@ class Parts:
     watchdog: Asked
     executor: Asked
     codes: CodeBook
+    wrong_codes: WrongCodes
     sessions: Sessions
     ledger: Ledger
     metrics: ConsoleMetrics

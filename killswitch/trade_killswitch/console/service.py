@@ -22,7 +22,7 @@ from trade_killswitch.console.ledger import Ledger
 from trade_killswitch.console.metrics import SOURCES, ConsoleMetrics
 from trade_killswitch.console.parts import Parts
 from trade_killswitch.console.settings import ConsoleSettings
-from trade_killswitch.console.sign_in import CODE_LIFETIME_S, CodeBook, Sessions
+from trade_killswitch.console.sign_in import CODE_LIFETIME_S, CodeBook, Sessions, WrongCodes
 from trade_killswitch.console.sources import HandoverService, SocketService
 from trade_killswitch.console.watch import Watch
 
@@ -55,6 +55,7 @@ async def run(settings: ConsoleSettings, *, clock: Clock | None = None, stop: as
         watchdog=watchdog,
         executor=executor,
         codes=codes,
+        wrong_codes=WrongCodes(clock=clock),
         sessions=Sessions(clock=clock),
         ledger=Ledger(executor, metrics=metrics),
         metrics=metrics,

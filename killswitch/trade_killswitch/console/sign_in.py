@@ -1,8 +1,10 @@
 """Who may read: whoever can run a command as the console's user gets a code, and the code becomes a session.
 
 Guarantees
-- A code is printed at a terminal and stored as a hash; it is good once, for ten minutes and for five tries.
-- Wrong tries are counted on disk before they are answered, so that a restart gives no more of them.
+- A code is printed at a terminal and stored as a hash; it is good once and for ten minutes.
+- A wrong code takes nothing from the right one: whoever can reach the page cannot lock out whoever has the code. No
+  guessing finds its 60 random bits: at a hundred thousand tries a second, more than this process answers, ten minutes
+  find it once in twenty thousand million times.
 - A session is 32 random bytes in a cookie; the console remembers its hash, for twelve hours at most, in memory alone.
 - A session reads, tightens and asks for touches. It releases nothing: a warrant does, and the console signs none.
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import Enum, unique
 from pathlib import Path
 from typing import Final
@@ -25,8 +27,10 @@ from trade_core.secrets import read_secret_file, write_secret_file
 
 CODE_FILE: Final = "code.json"
 CODE_LIFETIME_S: Final = 600
-CODE_TRIES: Final = 5
-CODE_CHARACTERS: Final = 10
+CODE_CHARACTERS: Final = 12
+_GROUP: Final = 4
+WRONG_ROWS: Final = 5
+WRONG_ROWS_EVERY_S: Final = 60
 SESSION_LIFETIME_S: Final = 12 * 3600
 SESSIONS_MAX: Final = 16
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: nothing in it looks like something else
@@ -36,12 +40,11 @@ _ENTERED_MAX: Final = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _KeptCode:
-    """What stands on disk of a code: a salted hash, until when it is good (UTC), and the tries that are left."""
+    """What stands on disk of a code: a salted hash, and until when it is good (UTC)."""
 
     salt: str
     digest: str
     expires_at_ns: int
-    tries_left: int
 
 
 @unique
@@ -61,7 +64,7 @@ class CodeBook:
         self._clock = clock
 
     def issue(self) -> str:
-        """Make a code of 50 random bits, written as two groups of five, and keep its hash. Raises OSError."""
+        """Make a code of 60 random bits, written in groups of four, and keep its hash. Raises OSError."""
         code = "".join(secrets.choice(_ALPHABET) for _ in range(CODE_CHARACTERS))
         salt = secrets.token_hex(16)
         self._keep(
@@ -69,22 +72,20 @@ class CodeBook:
                 salt=salt,
                 digest=_digest(salt, code),
                 expires_at_ns=self._clock.wall_ns() + CODE_LIFETIME_S * NS_PER_S,
-                tries_left=CODE_TRIES,
             )
         )
-        return f"{code[:5]}-{code[5:]}"
+        return "-".join(code[start : start + _GROUP] for start in range(0, CODE_CHARACTERS, _GROUP))
 
     def spend(self, entered: str) -> Spent:
-        """Tell whether this is the code, and use up the code or one try. A code that cannot be read is none."""
+        """Tell whether this is the code, which is used up then. A code that cannot be read is none."""
         kept = self._read()
         if kept is None:
             return Spent.NO_CODE
         left_ns = kept.expires_at_ns - self._clock.wall_ns()
         # A clock that was put back must not make a code last longer than it was to last.
-        if kept.tries_left <= 0 or not 0 < left_ns <= CODE_LIFETIME_S * NS_PER_S:
+        if not 0 < left_ns <= CODE_LIFETIME_S * NS_PER_S:
             self._file.unlink(missing_ok=True)
             return Spent.NO_CODE
-        self._keep(replace(kept, tries_left=kept.tries_left - 1))
         if not hmac.compare_digest(_digest(kept.salt, _plain(entered)), kept.digest):
             return Spent.WRONG
         self._file.unlink(missing_ok=True)
@@ -98,13 +99,10 @@ class CodeBook:
             content = read_secret_file(self._file)
         except ConfigurationError:
             return None
-        salt, digest = content.get("salt"), content.get("digest")
-        expires_at_ns, tries_left = content.get("expires_at_ns"), content.get("tries_left")
-        if not (isinstance(salt, str) and isinstance(digest, str)):
+        salt, digest, expires_at_ns = content.get("salt"), content.get("digest"), content.get("expires_at_ns")
+        if not (isinstance(salt, str) and isinstance(digest, str) and isinstance(expires_at_ns, int)):
             return None
-        if not (isinstance(expires_at_ns, int) and isinstance(tries_left, int)):
-            return None
-        return _KeptCode(salt=salt, digest=digest, expires_at_ns=expires_at_ns, tries_left=tries_left)
+        return _KeptCode(salt=salt, digest=digest, expires_at_ns=expires_at_ns)
 
 
 def _plain(entered: str) -> str:
@@ -114,6 +112,27 @@ def _plain(entered: str) -> str:
 
 def _digest(salt: str, code: str) -> str:
     return hashlib.sha256(f"{salt}:{code}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class WrongCodes:
+    """Which wrong codes are written down: the first WRONG_ROWS, then one row a minute that counts the others."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._rows = 0
+        self._unwritten = 0
+        self._written_at_ns = 0
+
+    def note(self) -> int:
+        """Note one; returns how many a row is to tell of now, 0 when none is due."""
+        now_ns = self._clock.monotonic_ns()
+        self._unwritten += 1
+        is_due = now_ns - self._written_at_ns >= WRONG_ROWS_EVERY_S * NS_PER_S
+        if self._rows >= WRONG_ROWS and not is_due:
+            return 0
+        told, self._unwritten = self._unwritten, 0
+        self._rows, self._written_at_ns = self._rows + 1, now_ns
+        return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

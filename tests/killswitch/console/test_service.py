@@ -155,7 +155,7 @@ def test_code_is_printed_alone_with_its_use_beside_it(tmp_path: Path, capsys: py
     assert main(["code", "--config", str(file)]) == 0
     said = capsys.readouterr()
     code = said.out.strip()
-    assert len(code) == 11
+    assert len(code) == 14
     assert said.out == f"{code}\n"
     assert "good once" in said.err
     assert code not in said.err

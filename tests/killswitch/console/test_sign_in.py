@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,14 @@ from trade_core.clock import NS_PER_S, ManualClock
 from trade_killswitch.console.sign_in import (
     CODE_FILE,
     CODE_LIFETIME_S,
-    CODE_TRIES,
     SESSION_LIFETIME_S,
     SESSIONS_MAX,
+    WRONG_ROWS,
+    WRONG_ROWS_EVERY_S,
     CodeBook,
     Sessions,
     Spent,
+    WrongCodes,
 )
 
 
@@ -53,11 +56,31 @@ def test_new_code_takes_the_place_of_the_one_before(codes: CodeBook) -> None:
     assert codes.spend(first) is Spent.WRONG
 
 
-def test_code_is_gone_after_its_tries_over_restarts(codes: CodeBook, tmp_path: Path, clock: ManualClock) -> None:
+def test_wrong_codes_lock_nobody_out_who_has_the_right_one(codes: CodeBook) -> None:
     code = codes.issue()
-    for _ in range(CODE_TRIES):
-        assert CodeBook(tmp_path, clock=clock).spend("00000-00000") is Spent.WRONG
-    assert CodeBook(tmp_path, clock=clock).spend(code) is Spent.NO_CODE
+    for _ in range(1000):
+        assert codes.spend("0000-0000-0000") is Spent.WRONG
+    assert codes.spend(code) is Spent.ACCEPTED
+    assert codes.spend(codes.issue()) is Spent.ACCEPTED
+
+
+def test_code_has_sixty_random_bits_in_groups_of_four(codes: CodeBook) -> None:
+    issued = {codes.issue() for _ in range(50)}
+    assert len(issued) == 50
+    assert all(re.fullmatch(r"([0-9A-HJKMNP-TV-Z]{4}-){2}[0-9A-HJKMNP-TV-Z]{4}", code) for code in issued)
+    # What a hundred thousand tries a second find in the time of a code.
+    assert 100_000 * CODE_LIFETIME_S / 32**12 < 1e-10
+
+
+def test_first_wrong_codes_are_written_down_and_then_counted_once_a_minute(clock: ManualClock) -> None:
+    wrong = WrongCodes(clock=clock)
+    assert [wrong.note() for _ in range(WRONG_ROWS + 3)] == [1] * WRONG_ROWS + [0, 0, 0]
+    clock.advance(WRONG_ROWS_EVERY_S * NS_PER_S - 1)
+    assert wrong.note() == 0
+    clock.advance(1)
+    assert [wrong.note(), wrong.note()] == [5, 0]
+    clock.advance(WRONG_ROWS_EVERY_S * NS_PER_S)
+    assert wrong.note() == 2
 
 
 @pytest.mark.parametrize(
@@ -76,8 +99,8 @@ def test_code_is_good_for_its_time_alone(codes: CodeBook, clock: ManualClock, le
     assert codes.spend(code) is spent
 
 
-@pytest.mark.parametrize("kept", ["", "[]", "{}", '{"salt":"a","digest":"b","expires_at_ns":"1","tries_left":5}',
-                                  '{"salt":1,"digest":"b","expires_at_ns":1,"tries_left":5}'])  # fmt: skip
+@pytest.mark.parametrize("kept", ["", "[]", "{}", '{"salt":"a","digest":"b","expires_at_ns":"1"}',
+                                  '{"salt":1,"digest":"b","expires_at_ns":1}'])  # fmt: skip
 def test_file_that_is_no_code_permits_nothing(codes: CodeBook, tmp_path: Path, kept: str) -> None:
     file = tmp_path / CODE_FILE
     file.write_text(kept)

@@ -18,7 +18,7 @@ from trade_killswitch.console.guard import Guard
 from trade_killswitch.console.ledger import Ledger
 from trade_killswitch.console.metrics import ConsoleMetrics
 from trade_killswitch.console.parts import Parts
-from trade_killswitch.console.sign_in import CodeBook, Sessions
+from trade_killswitch.console.sign_in import CodeBook, Sessions, WrongCodes
 from trade_killswitch.console.sources import Answer, Unreadable
 from trade_killswitch.console.watch import Watch
 
@@ -230,6 +230,7 @@ class World:
             watchdog=self.watchdog,
             executor=self.executor,
             codes=self.codes,
+            wrong_codes=WrongCodes(clock=used),
             sessions=Sessions(clock=used),
             ledger=Ledger(self.executor, metrics=self.metrics),
             metrics=self.metrics,
