@@ -79,4 +79,4 @@ def _named(keys: Sequence[str]) -> str:
 
 
 def _counted(keys: Sequence[str]) -> str:
-    return f"every API key of the account deleted, {len(keys)} known now" if keys else _named(keys)
+    return f"every API key of the account deleted, {len(keys)} known now"

@@ -54,6 +54,10 @@ def opened(**changed: Any) -> KillNotice:
     return open_kill_notice(kill_notice(standing(**changed), now_ms=NOW_MS, private_key=EXECUTOR), ring=RING)
 
 
+def test_notice_has_the_bounds_that_were_decided() -> None:
+    assert (NOTICE_AGE_MS_MAX, CLOCKS_APART_MS_MAX) == (60_000, 5_000)
+
+
 def test_notice_of_the_executor_about_a_standing_warrant_is_believed() -> None:
     raw = kill_notice(standing(), now_ms=NOW_MS, private_key=EXECUTOR)
     assert is_kill_notice(raw)

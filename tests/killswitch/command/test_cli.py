@@ -240,7 +240,7 @@ def test_warrant_of_another_house_is_not_signed(world: World, tmp_path: Path, fi
     assert world.executor.taken == []
 
 
-@pytest.mark.parametrize("draft", [{"words": None}, {"subject": 7}, {"words": "x" * 401}, {"words": "\x1b[2J"}])
+@pytest.mark.parametrize("draft", [{"words": None}, {"subject": 7}, {"words": "x" * 1001}, {"words": "\x1b[2J"}])
 def test_draft_that_is_none_is_not_signed(world: World, draft: dict[str, Any]) -> None:
     world.executor.draft = draft
     assert world.run("--revoke") == 2

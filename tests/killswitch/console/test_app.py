@@ -103,6 +103,18 @@ async def test_signing_out_ends_the_session(world: World) -> None:
     assert (await world.post("/sign-out", {})).status_code == 200
     world.client.cookies.update(token)
     assert (await world.client.get("/panels")).status_code == 401
+    signed_in, signed_out = world.rows()
+    assert (signed_out["action"], signed_out["session"]) == ("sign_out", signed_in["session"])
+    await world.post("/sign-out", {})
+    assert len(world.rows()) == 2  # nobody's sign-out fills no journal
+
+
+async def test_wrong_codes_lock_nobody_out_and_are_counted_in_few_rows(world: World) -> None:
+    code = world.codes.issue()
+    for _ in range(40):
+        assert (await world.post("/sign-in", {"code": "0000-0000-0000"})).status_code == 403
+    assert len(world.rows()) == 5
+    assert (await world.post("/sign-in", {"code": code})).status_code == 200
 
 
 async def test_halt_goes_on_although_nothing_can_be_written_down_and_says_so(world: World) -> None:

@@ -21,6 +21,7 @@ from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
 from trade_core.trust.signed_warrant import SignedWarrant, check_order, open_warrant, require_two_keys
 from trade_core.trust.succession import RING_WAIT_MS, cancel_subject, open_ring_offer
 from trade_core.trust.warrant import WarrantPurpose, check_in_time
+from trade_killswitch.console.ceremony import NEW_KEYS_MAX
 from trade_killswitch.console.drafts import LIFETIME_MS
 from trade_killswitch.console.sources import Answer
 from trade_simulator.security_key.client import make_credential
@@ -482,6 +483,44 @@ async def test_what_is_no_new_key_is_refused(ceremony: Ceremony) -> None:
     await enrol(ceremony, "x")
     await ceremony.world.post("/enrol/forget", {})
     assert (await ceremony.world.post("/draft", {"action": "ring"})).status_code == 409
+
+
+async def test_keys_that_are_made_refused_or_forgotten_are_written_down(ceremony: Ceremony) -> None:
+    content = {"label": "x", "credential_id": "AAAA", "attestation_object": "AAAA", "client_data": "AAAA"}
+    await ceremony.world.post("/enrol/key", content)
+    await enrol(ceremony, "blue")
+    await ceremony.world.post("/enrol/forget", {})
+    told = [(one["action"], one["shown"], one["result"].partition(":")[0]) for one in ceremony.world.rows()]
+    assert told == [
+        ("enrol_key", "x", "that is no new security key"),
+        ("enrol_begin", "Trade simulated 1002", "a new key was asked for"),
+        ("enrol_key", "blue", "blue was made; 1 new in all"),
+        ("enrol_forget", "blue", "forgotten"),
+    ]
+    assert all(one["session"].startswith("session-") for one in ceremony.world.rows())
+
+
+async def test_more_new_keys_than_a_ring_holds_are_refused_and_written_down(ceremony: Ceremony) -> None:
+    for number in range(NEW_KEYS_MAX):
+        await enrol(ceremony, f"k{number}")
+    content = {"label": "one more", "credential_id": "AAAA", "attestation_object": "AAAA", "client_data": "AAAA"}
+    assert (await ceremony.world.post("/enrol/key", content)).status_code == 409
+    assert ceremony.world.rows()[-1]["result"] == "enough new keys wait already"
+
+
+async def test_what_is_not_drafted_or_not_handed_in_is_written_down(ceremony: Ceremony) -> None:
+    await ceremony.world.post("/draft", {"action": "ring"})
+    await ceremony.world.post("/hand-over", {"draft": "0" * 32})
+    ceremony.drafts("kill")
+    shown = await ceremony.draft("kill")
+    await ceremony.world.post("/hand-over", {"draft": shown["draft"]})
+    told = [(one["action"], one["shown"], one["result"]) for one in ceremony.world.rows()]
+    assert told == [
+        ("draft_ring", "none", "not drafted: no key was added or removed"),
+        ("hand_over", "none", "that was handed in already or has lapsed; begin again"),
+        ("draft_kill", shown["words"], "shown"),
+        ("kill", shown["words"], "not handed in: no security key was touched"),
+    ]
 
 
 async def test_stranger_gets_no_draft_and_hands_nothing_in(ceremony: Ceremony) -> None:
