@@ -22,16 +22,19 @@ from trade_core.clock import NS_PER_MS, Clock
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import read_secret_file, write_atomically
 from trade_core.trust.keys import NotTrusted
+from trade_core.trust.policy_warrant import AUDIENCE as RELEASE_AUDIENCE
+from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject
 from trade_core.trust.ring import KeyRing
 from trade_core.trust.sign_counters import SignCounters, parse_counters
-from trade_core.trust.signed_warrant import SignedWarrant, Signer, check_order, open_warrant
-from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time, warrant_bytes
+from trade_core.trust.signed_warrant import SignedWarrant, Signer, check_order, open_warrant, require_two_keys
+from trade_core.trust.warrant import MAX_LIFETIME_MS, Warrant, WarrantPurpose, check_in_time, warrant_bytes
 from trade_journal.log.rows import STRING_CHARACTERS_MAX, Fields
 from trade_killswitch.authorised import AUDIENCE, AuthorisedKill
 from trade_killswitch.kill_order import REASON_CHARACTERS_MAX, Authority, KillOrder, endings_of
 
 COUNTERS_FILE: Final = "counters.json"
 KILL_ID_DIGITS: Final = 16
+REBASE_WITHIN_MS: Final = 24 * 60 * 60 * 1000
 _AUTHORITIES: Final = {Signer.SECURITY_KEYS: Authority.TOUCH, Signer.RECOVERY_KEY: Authority.RECOVERY_KEY}
 _KILLING: Final = frozenset({WarrantPurpose.KILL.value, WarrantPurpose.DRILL.value})
 log = logging.getLogger(__name__)
@@ -94,6 +97,26 @@ class Authorisation:
         subject = signed.warrant.subject
         check_order(signed, purpose=WarrantPurpose.ARM, audience=AUDIENCE, subject=subject)
         check_in_time(signed.warrant, now_ms=self._now_ms(), is_clock_trusted=self._is_clock_trusted())
+        return signed
+
+    def rebasing(self, raw: bytes) -> SignedWarrant:
+        """Verify the release by which two persons re-base the highest point. Raises NotTrusted.
+
+        It was handed in to the gateway within its five minutes, took effect after one, and is brought here afterwards:
+        so it counts for a day more, and it is for the caller to take it once. Its counters were the gateway's to judge;
+        here another touch may have come before it.
+        """
+        signed = open_warrant(raw, ring=self._ring())
+        warrant = signed.warrant
+        check_order(signed, purpose=WarrantPurpose.RELEASE, audience=RELEASE_AUDIENCE, subject=warrant.subject)
+        if HIGH_WATER not in parse_release_subject(warrant.subject).rungs:
+            raise NotTrusted("release: it does not re-base the highest point")
+        require_two_keys(signed)
+        if not self._is_clock_trusted():
+            raise NotTrusted("release: the clock is not trusted, so its time cannot be judged")
+        left_ms = warrant.expires_at_ms - self._now_ms()
+        if not -REBASE_WITHIN_MS < left_ms <= MAX_LIFETIME_MS:
+            raise NotTrusted("release: it is not of the last day")
         return signed
 
     def _now_ms(self) -> int:

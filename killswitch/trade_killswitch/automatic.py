@@ -159,6 +159,23 @@ class Automatic:
         )
         return AuthorisedKill(order=order, fields={"confirmed": found.why, **warrant_fields(self._raw, signed)})
 
+    async def rebase(self, raw: bytes) -> Fields | None:
+        """Let our own highest point begin anew, by the release that did so at the gateway and the watchdog.
+
+        Gives what was written of it, None when that release has done it before. Raises NotTrusted.
+        """
+        signed = self.authorisation.rebasing(raw)
+        try:
+            async with asyncio.timeout(LOOK_PATIENCE_S):
+                before = await self.samples.rebase(kill_id_of(signed.warrant))
+        except (ExchangeUnavailable, ExchangeAnswerInvalid, TimeoutError) as error:
+            raise NotTrusted(f"release: our own equity cannot be read now: {error or type(error).__name__}") from None
+        if before is None:
+            return None
+        fields = {"drawdown_before": f"{before:.6f}", **warrant_fields(raw, signed)}
+        await self.recorder.record(RowKind.OWN_SAMPLES_REBASED, fields)
+        return fields
+
     async def keep_sampling(self) -> None:
         """Sample the account once a minute, and faster until its highest point is known."""
         while True:

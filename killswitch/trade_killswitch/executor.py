@@ -213,6 +213,11 @@ class Executor:
         await self._automatic.disarm(raw)
         return {"armed": self._automatic.status()}
 
+    async def accept_release(self, raw: bytes) -> dict[str, Any]:
+        """Re-base our own highest point by a release that names it. Raises NotTrusted."""
+        is_new = await self._automatic.rebase(raw) is not None
+        return {"is_new": is_new}
+
     def signed_request(self, raw: bytes) -> KillRequest:
         """Read a request that the watchdog signed. Raises NotTrusted, ValidationError."""
         content = open_statement(raw, what="evidence", purpose=EVIDENCE_PURPOSE, public_key=self.rings.ring.lease_key)

@@ -5,6 +5,7 @@ Guarantees
 - The log is read again over the last ten minutes each time, and each of its rows counts once: a row that the exchange
   shows late is not missed.
 - However long nobody sampled, it is caught up with, in spans that the exchange takes and a bounded number at a time.
+- The highest point begins anew by a release that two persons signed, at a sample taken then, and by each release once.
 - Whether the samples can confirm anything is said in words; samples that fail for minutes are not ready, and a person
   is called.
 """
@@ -37,6 +38,8 @@ OVERLAP_MS: Final = KEPT_MS
 SPAN_MS: Final = 6 * 24 * 3600 * 1000
 """The exchange takes seven days at most."""
 SPANS_AT_ONCE: Final = 8
+RELEASES_KEPT: Final = 64
+"""A release counts for a day, and each takes two persons."""
 READY: Final = "ready"
 UNREADABLE_SUBJECT: Final = "own_samples:unreadable"
 LOST_SUBJECT: Final = "own_samples:lost"
@@ -57,6 +60,7 @@ class OwnSamples:
     state_dir: Path
     tell: Callable[[str, str], None]
     book: OwnBook | None = None
+    _rebased_by: list[str] = field(default_factory=list)
     _read_to_ms: int = 0
     _seen: dict[str, int] = field(default_factory=dict)
     _due: list[OwnFlow] = field(default_factory=list)
@@ -74,6 +78,8 @@ class OwnSamples:
             return
         kept = read_secret_file(file)
         self.book = book_of(kept)
+        rebased_by = kept.get("rebased_by")
+        self._rebased_by = [str(one) for one in rebased_by] if isinstance(rebased_by, list) else []
         read_to_ms, seen = kept.get("read_to_ms"), kept.get("seen")
         if (
             type(read_to_ms) is int
@@ -133,11 +139,21 @@ class OwnSamples:
             self._good_at_ns, self._has_sampled, self._told_at_ns = self.clock.monotonic_ns(), True, None
             self._keep()
 
-    def rebase(self) -> None:
-        """Make the newest sample the highest point."""
-        if self.book is not None:
-            self.book = rebased(self.book)
-            self._keep()
+    async def rebase(self, release_id: str) -> Decimal | None:
+        """Sample, and make that the highest point; gives the drawdown before. None for a release that did it before.
+
+        Raises ExchangeUnavailable, ExchangeAnswerInvalid, with nothing changed: it can be asked for again.
+        """
+        if release_id in self._rebased_by:
+            return None
+        await self.sample()
+        if self.book is None:
+            raise ExchangeUnavailable("the account shows no equity to measure from")
+        before = self.book.drawdown or Decimal(0)
+        self.book = rebased(self.book)
+        self._rebased_by = [*self._rebased_by, release_id][-RELEASES_KEPT:]
+        self._keep()
+        return before
 
     async def _read_log(self, wallet: dict[str, Any], *, to_ms: int) -> None:
         start_ms = min(self._read_to_ms or to_ms, to_ms) - OVERLAP_MS
@@ -165,7 +181,12 @@ class OwnSamples:
     def _keep(self) -> None:
         kept = {} if self.book is None else self.book.content()
         try:
-            content = {**kept, "read_to_ms": self._read_to_ms, "seen": self._seen}
+            content = {
+                **kept,
+                "read_to_ms": self._read_to_ms,
+                "seen": self._seen,
+                "rebased_by": self._rebased_by,
+            }
             write_secret_file(self.state_dir / SAMPLES_FILE, content)
         except OSError as error:
             log.error("the file of our own samples cannot be written: %s", error.strerror)

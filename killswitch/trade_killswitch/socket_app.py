@@ -94,6 +94,10 @@ class Controlled(Protocol):
         """Give the standing warrant up. Raises NotTrusted."""
         ...
 
+    async def accept_release(self, raw: bytes) -> dict[str, Any]:
+        """Re-base the executor's own highest point by a release that names it. Raises NotTrusted."""
+        ...
+
     async def ask_for_kill(self, request: KillRequest, *, by: str, is_signed: bool) -> dict[str, Any]:
         """Take a request to kill without a touch."""
         ...
@@ -230,6 +234,13 @@ def _add_warrants(app: FastAPI, executor: Controlled) -> None:
             return await executor.disarm(await request.body())
         except NotTrusted as error:
             raise HTTPException(403, f"not disarmed: {error}") from None
+
+    @app.post("/release", status_code=202)
+    async def release(request: Request) -> dict[str, Any]:
+        try:
+            return await executor.accept_release(await request.body())
+        except NotTrusted as error:
+            raise HTTPException(409, str(error)) from None
 
     @app.post("/ring")
     async def ring(request: Request) -> dict[str, Any]:

@@ -44,6 +44,7 @@ ALLOWED: Final[Mapping[tuple[str, str], Roles]] = {
     ("POST", "/disarm"): _PERSONS,
     ("POST", "/ring"): _PERSONS,
     ("POST", "/ack"): _PERSONS,
+    ("POST", "/release"): frozenset({Role.WATCHDOG}),
     ("POST", "/console/rows"): frozenset({Role.CONSOLE}),
 }
 

@@ -215,3 +215,49 @@ def test_kept_warrant_is_verified_again_until_it_lapses(judge: Authorisation, cl
         verify(raw)
     with pytest.raises(NotTrusted):
         verify(touch(warrant()))
+
+
+def releasing(**changed: Any) -> bytes:
+    """Sign a release that re-bases the highest point."""
+    values = {"purpose": "release", "audience": "gateway", "subject": "latch:7+high_water", "words": "release"}
+    by = changed.pop("by", KEYS)
+    return touch(warrant(**{**values, **changed}), by=by)
+
+
+DAY_MS = 24 * 3600 * 1000
+
+
+@pytest.mark.parametrize("expires_at_ms", [START_MS + 300_000, START_MS, START_MS - DAY_MS + 1])
+def test_release_by_two_keys_rebases_within_a_day(judge: Authorisation, expires_at_ms: int) -> None:
+    signed = judge.rebasing(releasing(expires_at_ms=expires_at_ms))
+    assert signed.warrant.subject == "latch:7+high_water"
+    assert len(signed.touches) == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"by": KEYS[:1]},
+        {"by": (KEYS[0], FastKey("stranger"))},
+        {"by": (KEYS[0], KEYS[0])},
+        {"subject": "latch:7+daily"},
+        {"subject": "latch:7"},
+        {"subject": "latch:7+high_water+daily"},
+        {"purpose": "kill"},
+        {"purpose": "policy"},
+        {"audience": "executor"},
+        {"account": "1003"},
+        {"ring_hash": "b" * 64},
+        {"expires_at_ms": START_MS + 300_001},
+        {"expires_at_ms": START_MS - DAY_MS},
+    ],
+)
+def test_release_that_rebases_nothing_here_is_refused(judge: Authorisation, changed: dict[str, Any]) -> None:
+    with pytest.raises(NotTrusted):
+        judge.rebasing(releasing(**changed))
+
+
+def test_release_is_refused_by_a_clock_that_is_not_trusted(tmp_path: Path, clock: ManualClock) -> None:
+    judge = Authorisation(ring=lambda: RING, clock=clock, state_dir=tmp_path, is_clock_trusted=lambda: False)
+    with pytest.raises(NotTrusted, match="clock is not trusted"):
+        judge.rebasing(releasing())

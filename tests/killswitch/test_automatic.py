@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from http_double import Asked, envelope, http_double
 from killswitch.kill_scene import Rows, client_of
-from killswitch.test_authorisation import RING, START_MS, warrant
+from killswitch.test_authorisation import RING, START_MS, releasing, warrant
 from killswitch.test_standing import ENDINGS
-from trust_parts import touch
+from trust_parts import KEYS, touch
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock, SystemClock
 from trade_core.errors import ConfigurationError
@@ -379,3 +379,42 @@ async def test_sampling_goes_on_through_an_outage(world: World, monkeypatch: pyt
             while automatic.status()["own_drawdown"] != "0.100000":  # noqa: ASYNC110 - the loop's own turn
                 await asyncio.sleep(0.01)
         sampling.cancel()
+
+
+async def test_release_that_two_keys_signed_rebases_our_own_highest_point_once(world: World) -> None:
+    async with world.automatic() as automatic:
+        world.equity = "700"
+        raw = releasing()
+        fields = await automatic.rebase(raw)
+        assert fields is not None
+        assert fields["drawdown_before"] == "0.300000"
+        assert automatic.samples.drawdown == 0
+        world.equity = "650"
+        world.clock.advance(APART_MS * NS_PER_MS)
+        await automatic.samples.sample()
+        assert await automatic.rebase(raw) is None
+        assert automatic.samples.drawdown is not None
+        assert automatic.samples.drawdown > 0
+    (row,) = world.rows.of(RowKind.OWN_SAMPLES_REBASED)
+    assert row["drawdown_before"] == "0.300000"
+    assert row["security_keys"] == ["first", "second"]
+
+
+async def test_release_rebases_nothing_that_cannot_be_read_and_may_come_again(world: World) -> None:
+    async with world.automatic() as automatic:
+        raw = releasing()
+        world.is_up = False
+        with pytest.raises(NotTrusted, match="cannot be read now"):
+            await automatic.rebase(raw)
+        assert world.rows.of(RowKind.OWN_SAMPLES_REBASED) == []
+        world.is_up = True
+        assert await automatic.rebase(raw) is not None
+
+
+async def test_release_by_one_key_rebases_nothing(world: World) -> None:
+    async with world.automatic() as automatic:
+        world.equity = "700"
+        with pytest.raises(NotTrusted, match="two different security keys"):
+            await automatic.rebase(releasing(by=KEYS[:1]))
+        await automatic.samples.sample()
+        assert automatic.samples.drawdown == Decimal("0.3")

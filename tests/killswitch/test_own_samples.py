@@ -23,6 +23,7 @@ from trade_killswitch.metrics import ExecutorMetrics
 from trade_killswitch.own_samples import (
     LOST_SUBJECT,
     READY,
+    RELEASES_KEPT,
     SAMPLE_EVERY_S,
     SAMPLES_FILE,
     SETTLE_EVERY_S,
@@ -302,15 +303,50 @@ async def test_kept_samples_that_are_none_are_told_and_begin_anew(world: World, 
 
 async def test_rebased_samples_outlive_a_restart(world: World) -> None:
     async with world.samples() as samples:
-        samples.rebase()
+        await world.settled(samples)
+        world.equity = "800"
+        assert await samples.rebase("r1") == Decimal("0.2")
+        assert samples.drawdown == 0
+        world.equity = "600"
+        await world.after(samples, minutes=1)
+        assert samples.drawdown == Decimal("0.25")
+    async with world.samples() as again:
+        assert again.drawdown == Decimal("0.25")
+        assert await again.rebase("r1") is None  # each release once, over restarts too
+        assert again.drawdown == Decimal("0.25")
+        assert await again.rebase("r2") == Decimal("0.25")
+
+
+async def test_samples_are_rebased_at_what_can_be_read_now_or_not_at_all(world: World) -> None:
+    async with world.samples() as samples:
         await world.settled(samples)
         world.equity = "800"
         await world.after(samples, minutes=1)
+        world.is_up = False
+        with pytest.raises(ExchangeUnavailable):
+            await samples.rebase("r1")
         assert samples.drawdown == Decimal("0.2")
-        samples.rebase()
-        assert samples.drawdown == 0
-    async with world.samples() as again:
-        assert again.drawdown == 0
+        world.is_up = True
+        world.equity = "700"
+        assert await samples.rebase("r1") == Decimal("0.3")
+
+
+async def test_account_without_equity_is_not_rebased(world: World) -> None:
+    world.equity = "0"
+    async with world.samples() as samples:
+        with pytest.raises(ExchangeUnavailable, match="no equity"):
+            await samples.rebase("r1")
+        world.equity = "10"
+        assert await samples.rebase("r1") == 0
+
+
+async def test_releases_that_rebased_are_remembered_to_a_bound(world: World) -> None:
+    async with world.samples() as samples:
+        await world.settled(samples)
+        for number in range(RELEASES_KEPT + 1):
+            await samples.rebase(f"r{number}")
+        assert await samples.rebase(f"r{RELEASES_KEPT}") is None
+        assert len(json.loads((world.folder / SAMPLES_FILE).read_text())["rebased_by"]) == RELEASES_KEPT
 
 
 async def test_full_disk_stops_no_sample(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

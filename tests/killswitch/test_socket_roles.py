@@ -34,6 +34,8 @@ FORBIDDEN = [
     (WATCHDOG_UID, "POST", "/ring", {}),
     (WATCHDOG_UID, "GET", "/draft?purpose=kill", None),
     (WATCHDOG_UID, "GET", "/report", None),
+    (CONSOLE_UID, "POST", "/release", {}),
+    (os.getuid(), "POST", "/release", {}),
     (CONSOLE_UID, "POST", "/kill", {"request_id": "r", "condition": "rogue_key", "reason": "x"}),
     (os.getuid(), "POST", "/kill", {"request_id": "r", "condition": "rogue_key", "reason": "x"}),
     (os.getuid(), "POST", "/console/rows", ROW),
@@ -86,6 +88,7 @@ async def test_users_are_given_what_is_theirs(folder: Path, caller: As) -> None:
         assert await asked(CONSOLE_UID, "POST", "/ack", json={"subject": "x"}) == 200
         assert await asked(CONSOLE_UID, "GET", "/draft?purpose=kill") == 200
         assert await asked(WATCHDOG_UID, "POST", "/kill", content=evidence()) == 202
+        assert await asked(WATCHDOG_UID, "POST", "/release", content=signed()) == 409  # no release
         assert await asked(WATCHDOG_UID, "GET", "/journal/entries?from=0&limit=1") == 200
         for uid in (os.getuid(), WATCHDOG_UID, CONSOLE_UID):
             assert await asked(uid, "POST", "/sweep", json={"reason": "x"}) == 202

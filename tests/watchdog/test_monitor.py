@@ -649,3 +649,14 @@ async def test_coin_that_two_venues_do_not_agree_on_freezes_and_is_told_once(
         assert [alert.subject for alert in monitor.keeper.effects.alerts] == ["coin_price"]
         second.clear()
         await until(lambda: monitor.status.finding is Finding.GOOD)
+
+
+async def test_release_that_rebases_the_high_water_mark_is_handed_on_once(
+    monitor: Monitor, deployment: Any, until: Until
+) -> None:
+    told: list[bytes] = []
+    monitor.sender.on_high_water = told.append
+    monitor.sender.releases.high_water = b"a release"
+    async with running(monitor):
+        await until(lambda: len(deployment.gateway.leases) >= 2)
+    assert told == [b"a release"]

@@ -128,6 +128,18 @@ async def test_release_after_a_kill_takes_two_different_keys(caplog: pytest.LogC
     assert await it.read_on() == ()
 
 
+async def test_release_that_rebases_the_high_water_mark_is_kept_as_it_was_signed() -> None:
+    good = released("latch:0+high_water", by=KEYS)
+    it = reading(journal(halted(), good))
+    assert it.high_water == b""
+    await it.read_on()
+    assert it.high_water == base64.b64decode("".join(good["warrant"]))
+    for row in (released("latch:0+daily"), released("latch:9+high_water", by=KEYS), released("latch:0+high_water")):
+        it = reading(journal(halted(), row))
+        await it.read_on()
+        assert it.high_water == b""
+
+
 @pytest.mark.parametrize(
     ("latched", "words", "why"),
     [

@@ -74,6 +74,8 @@ class LeaseSender:
     releases: Releases
     keeper: LadderKeeper
     clock: Clock
+    on_high_water: Callable[[bytes], None] = lambda _: None
+    """Told of the release that re-bases the high-water mark, for who hands it to others; never raises."""
 
     async def send(self, verdict: Callable[[], Verdict]) -> Lease:
         """Read the gateway's state, sign a lease for it and have it counted; answers the lease.
@@ -114,6 +116,9 @@ class LeaseSender:
                 self.keeper.recall(self.releases.told)
             if rungs:
                 self.keeper.release(rungs)
+            if self.releases.high_water:
+                self.on_high_water(self.releases.high_water)
+                self.releases.high_water = b""
             return cosigned.decode()
         except ForkProven as error:
             await self.link.halt(f"journal forked: {error}")

@@ -70,6 +70,8 @@ class Releases:
         self._open_copy = open_copy
         self.position = position
         self.told: Told | None = None
+        self.high_water: bytes = b""
+        """The last release read that re-bases the high-water mark, as it was signed; empty for none."""
         self.is_at_end = False
 
     def adopt_ring(self, ring: KeyRing) -> None:
@@ -119,7 +121,8 @@ class Releases:
     def _released(self, row: Row, latch: int, copy: CopyReading) -> list[Rung] | None:
         """Return the rungs that a row's warrant re-bases; None when it releases nothing."""
         try:
-            signed = open_warrant(_warrant_in(row), ring=self._ring)
+            raw = _warrant_in(row)
+            signed = open_warrant(raw, ring=self._ring)
             subject = parse_release_subject(signed.warrant.subject)
             check_order(signed, purpose=WarrantPurpose.RELEASE, audience=AUDIENCE, subject=signed.warrant.subject)
             latched = parse_row(copy.stored_rows(latch, 1)[0].body).fields
@@ -133,6 +136,8 @@ class Releases:
         if subject.sequence != latch:
             _log.error("row %d of the gateway's journal releases another latch than %d", row.seq, latch)
             return None
+        if HIGH_WATER in subject.rungs:
+            self.high_water = raw
         return [Rung(name) for name in subject.rungs]
 
 

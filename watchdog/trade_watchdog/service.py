@@ -165,6 +165,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             releases=releases,
             keeper=keeper,
             clock=clock,
+            on_high_water=actions.courier.carry if settings.executor_socket is not None else lambda _: None,
         )
         rings.on_ring = sender.adopt_ring
         monitor = Monitor(

@@ -135,6 +135,7 @@ class RowKind(Enum):
     KILL_KEYS_LISTED = "kill:keys_listed"  # written before the first of them is deleted
     KILL_REPORTED = "kill:reported"
     KILL_JUDGED = "kill:judged"  # a request without a touch: what the executor saw itself, and whether it agrees
+    OWN_SAMPLES_REBASED = "own_samples:rebased"
     STANDING_WARRANT_ARMED = "standing_warrant:armed"
     STANDING_WARRANT_DISARMED = "standing_warrant:disarmed"
     # Written by the watchdog into its own journal: what it must remember of the account, and what it did.

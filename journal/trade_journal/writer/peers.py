@@ -118,6 +118,7 @@ EXECUTOR_KINDS: Final = frozenset(
         RowKind.KILL_KEYS_LISTED,
         RowKind.KILL_REPORTED,
         RowKind.KILL_JUDGED,
+        RowKind.OWN_SAMPLES_REBASED,
         RowKind.STANDING_WARRANT_ARMED,
         RowKind.STANDING_WARRANT_DISARMED,
     },

@@ -68,6 +68,12 @@ async def test_sweep_is_asked_for_with_its_reason(tmp_path: Path) -> None:
     assert len(content["reason"]) == 200
 
 
+async def test_release_is_handed_over_as_it_was_signed(tmp_path: Path) -> None:
+    async with executor(tmp_path / "s") as double:
+        await ExecutorLink(tmp_path / "s", key=KEY, account="1002", clock=CLOCK).hand_release(b'{"warrant": "x"}')
+    assert double.asked == [("/release", {"warrant": "x"})]
+
+
 async def test_empty_reason_becomes_a_word(tmp_path: Path) -> None:
     async with executor(tmp_path / "s") as double:
         await ExecutorLink(tmp_path / "s", key=KEY, account="1002", clock=CLOCK).sweep("")

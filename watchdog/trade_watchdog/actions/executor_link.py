@@ -1,4 +1,4 @@
-"""The kill executor's socket as the watchdog uses it: ask for a sweep, ask for a kill. Bounded.
+"""The kill executor's socket as the watchdog uses it: ask for a sweep or a kill, hand a release on. Bounded.
 
 A request to kill bears the signature of the lease key, over the account and the time at which it is sent: what the
 executor was armed for, it does only for the watchdog, and not for one of its requests of long ago.
@@ -58,6 +58,10 @@ class ExecutorLink:
             "evidence": {name[:_NAME_CHARACTERS]: _text(value, REASON_CHARACTERS) for name, value in evidence},
         }
         await self._post("/kill", sign_statement(content, self._key, purpose=EVIDENCE_PURPOSE))
+
+    async def hand_release(self, release: bytes) -> None:
+        """Hand a release over that re-bases the high-water mark. Raises EffectFailed."""
+        await self._post("/release", release)
 
     async def _post(self, path: str, content: bytes) -> None:
         try:

@@ -6,8 +6,8 @@ Guarantees
   ended in the background after `halt_exit_s`, in which it manages its exits. That is tried until it is gone. Asked for
   again, it looks again.
 - What is not set up fails with a sentence: no effect is taken for done.
-- Sweeps and the end of the bot, which nobody else follows, leave a row when their outcome changes, and one a minute
-  while it repeats: a failure of hours fills no disk. Whoever asks for the others records what came of it.
+- Sweeps, releases and the end of the bot, which nobody else follows, leave a row when their outcome changes, and one a
+  minute while it repeats: a failure of hours fills no disk. Whoever asks for the others records what came of it.
 """
 
 from __future__ import annotations
@@ -93,6 +93,10 @@ class Hands:
             raise EffectFailed("no kill executor is set up (setting executor_socket)")
         await self.executor.request_kill(request)
 
+    async def hand_release(self, release: bytes) -> None:
+        """Hand the executor a release that re-bases the high-water mark. Raises EffectFailed."""
+        await self._tried("hand_release", "it re-bases the high-water mark", self._hand_release(release))
+
     async def scale_bot(self, reason: str) -> None:
         """Pause the bot now and end it in the background. Raises EffectFailed when it could not be paused."""
         if self._stopping is None or self._stopping.done():
@@ -118,6 +122,11 @@ class Hands:
         if self.executor is None:
             raise EffectFailed("no kill executor is set up (setting executor_socket)")
         await self.executor.sweep(reason)
+
+    async def _hand_release(self, release: bytes) -> None:
+        if self.executor is None:
+            raise EffectFailed("no kill executor is set up (setting executor_socket)")
+        await self.executor.hand_release(release)
 
     async def _pause_bot(self) -> None:
         if self.freqtrade is None and self.host is None:

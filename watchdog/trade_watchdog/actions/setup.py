@@ -24,6 +24,7 @@ from trade_watchdog.actions.gateway_silence import GatewaySilence
 from trade_watchdog.actions.hands import Hands, Recording
 from trade_watchdog.actions.heartbeat import Heartbeat, load_heartbeat_url
 from trade_watchdog.actions.metrics import ActionMetrics
+from trade_watchdog.actions.release_courier import ReleaseCourier
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.settings import WatchdogSettings
 from trade_watchdog.status import Phase, Status
@@ -39,11 +40,12 @@ class Actions:
     hands: Hands
     outbox: Outbox
     silence: GatewaySilence
+    courier: ReleaseCourier
     heartbeat: Heartbeat | None
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """Return what must run for as long as the watchdog does."""
-        loops = [self.outbox.run(), self.silence.run()]
+        loops = [self.outbox.run(), self.silence.run(), self.courier.run()]
         return loops if self.heartbeat is None else [*loops, self.heartbeat.run()]
 
     async def close(self) -> None:
@@ -85,6 +87,8 @@ def set_up(
         clock=clock,
         record=record,
     )
+    courier = ReleaseCourier(state_dir=settings.state_dir, hand=hands.hand_release, clock=clock)
+    courier.load()
     silence = GatewaySilence(effects=hands, ask=link.ping, clock=clock)
     link.on_heard = silence.hear
     metrics.read_from(silent_s=lambda: silence.silent_s, open_matters=lambda: len(outbox.unacknowledged))
@@ -92,7 +96,7 @@ def set_up(
     if settings.heartbeat_file is not None:
         url = load_heartbeat_url(settings.heartbeat_file)
         heartbeat = Heartbeat(url, is_well=_is_well(status, clock), on_beat=metrics.count_heartbeat)
-    return Actions(hands=hands, outbox=outbox, silence=silence, heartbeat=heartbeat)
+    return Actions(hands=hands, outbox=outbox, silence=silence, courier=courier, heartbeat=heartbeat)
 
 
 def witnessed_head(status: Status) -> JournalHead | None:
