@@ -69,7 +69,7 @@ async def describe(
             "console_pid": processes[CONSOLE].pid if CONSOLE in processes else None,
             "executor_pid": processes[EXECUTOR].pid,
         },
-        "journals": {"gateway": files.journal("gateway"), "watchdog": None, "executor": files.journal(EXECUTOR)},
+        "journals": {service: files.journal(service) for service in ("gateway", "watchdog", EXECUTOR)},
         "freqtrade": None if freqtrade is None else _freqtrade(freqtrade, processes),
         "processes": {name: _process(processes.get(name)) for name in PROCESS_NAMES},
         "ring": str(files.ring),

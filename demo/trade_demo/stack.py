@@ -148,7 +148,9 @@ class Files:
         return self.state(service) / "handover" / f"{reader}.json"
 
     def journal(self, service: str) -> str:
-        """Return the URL of the journal of a service; the executor writes its own, beside its state."""
+        """Return the URL of the journal of a service; executor and watchdog write their own."""
+        if service == "watchdog":
+            return f"sqlite:///{self.state(service) / 'watchdog.db'}"
         if service == EXECUTOR:
             return f"sqlite:///{self.root / EXECUTOR / 'executor.db'}"
         return f"sqlite:///{self.root / JOURNAL_WRITER / (service + '.db')}"

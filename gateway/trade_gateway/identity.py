@@ -72,12 +72,16 @@ def initialise(
     policy_hash: str,
     baseline: Baseline,
     executor_key: str = "",
+    watchdog_log_key: str = "",
     codes: Codes | None = None,
 ) -> KeyRing:
-    """Make the identity, the ring and the handover files. Raises ConfigurationError when an identity exists."""
+    """Make the identity, the ring and the handover files. Raises ConfigurationError when an identity exists.
+
+    ``watchdog_log_key`` signs the watchdog's own journal; the ring names it nowhere, and strangers verify with it.
+    """
     require_uninitialised(settings)
     path = identity_path(settings)
-    for key in (log_key, lease_key, witness_key):
+    for key in (log_key, lease_key, witness_key, *filter(None, [watchdog_log_key])):
         key_id(key)
     content = _new_identity()
     ring = KeyRing(
@@ -106,13 +110,13 @@ def initialise(
     _hand_over(settings, content)
     settings.ring_file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.ring_file, ring_bytes(ring), mode=0o644)
-    _publish_log_keys(settings, ring)
+    _publish_log_keys(settings, ring, watchdog_log_key=watchdog_log_key)
     return ring
 
 
-def _publish_log_keys(settings: GatewaySettings, ring: KeyRing) -> None:
-    """Write what a stranger needs to verify the journal, in the words of signed notes."""
-    text = public_keys_text(ring)
+def _publish_log_keys(settings: GatewaySettings, ring: KeyRing, *, watchdog_log_key: str) -> None:
+    """Write what a stranger needs to verify the journals, in the words of signed notes."""
+    text = public_keys_text(ring, watchdog_key=watchdog_log_key)
     write_atomically(settings.ring_file.with_name(PUBLIC_KEYS_FILE), text.encode(), mode=0o644)
 
 

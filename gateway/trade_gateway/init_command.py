@@ -44,12 +44,13 @@ def initialise_deployment(
 
     Raises ConfigurationError, NotTrusted, BaselineUnavailable; nothing has been written then.
     """
-    lease_key, witness_key = _public_keys(watchdog_public, "lease_key", "witness_key", of="a watchdog")
+    watchdog_names = ("lease_key", "witness_key", "log_key")
+    lease_key, witness_key, watchdog_log_key = _public_keys(watchdog_public, *watchdog_names, of="a watchdog")
     (log_key,) = _public_keys(journal_public, "log_key", of="a journal writer")
     executor_key = "" if executor_public is None else _public_keys(executor_public, "executor_key", of="an executor")[0]
     require_uninitialised(settings)
     codes = new_codes(settings, codes_file=codes_file)
-    for key in (log_key, lease_key, witness_key):
+    for key in (log_key, lease_key, witness_key, watchdog_log_key):
         key_id(key)  # before the exchange is asked: a wrong file is known at once
     policy = read_policy(settings.policy_file, counts=settings.policy_counts)
     baseline = asyncio.run(_take_baseline(settings, policy))
@@ -61,6 +62,7 @@ def initialise_deployment(
         policy_hash=policy_hash(policy),
         baseline=baseline,
         executor_key=executor_key,
+        watchdog_log_key=watchdog_log_key,
         codes=codes,
     )
     if codes is not None and codes_file is not None:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,12 +23,14 @@ from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavaila
 from trade_journal.export.bundle_source import BundleSource
 from trade_journal.export.bundle_verify import RangeVerdict, row_proof, verify_bundle
 from trade_journal.export.export import BUNDLE, LAYOUTS, export_journal
+from trade_journal.log.checkpoint import said_name
+from trade_journal.log.key_file import check_signers, keys_of, parse_key_file
 from trade_journal.log.proof import RowProof, check_proof, latest_over, parse_proof
 from trade_journal.log.rendering import line_of, rendered_row, time_text
 from trade_journal.log.rows import Row, RowKind, leaf_hash, parse_row
 from trade_journal.log.tree import Frontier, inclusion_proof
 from trade_journal.log.verdicts import verdict_text, verdict_values
-from trade_journal.log.verify import PublicKeys, Verdict, Verification, checked_points, parse_keys
+from trade_journal.log.verify import PublicKeys, Verdict, Verification, checked_points
 from trade_journal.note_checks import checked_notes
 from trade_journal.sources import Source, open_source, stored_rows
 from trade_journal.store.store import READ_ROWS_MAX
@@ -145,12 +147,25 @@ def _opened(options: argparse.Namespace) -> Iterator[Source]:
         source.close()
 
 
-def _read_keys(path: Path) -> PublicKeys:
+def _read_keys(path: Path) -> tuple[PublicKeys, ...]:
     try:
-        return parse_keys(path.read_text(encoding="utf-8"))
+        return parse_key_file(path.read_text(encoding="utf-8"))
     except (NoteRefused, UnicodeDecodeError) as error:
         # Wrong keys say nothing about the journal.
         raise JournalUnavailable(f"{path}: {error}", cause="keys") from error
+
+
+def _own_keys(source: Source, journals: Sequence[PublicKeys]) -> PublicKeys:
+    """Give the keys of the journal that is read; of one that others signed, say so before anything is judged.
+
+    Raises KeysUnknown, JournalError.
+    """
+    keys = keys_of(source.origin(), journals)
+    with suppress(JournalDamaged):  # which is for `verify` to tell, with all that it has found by then
+        check_signers(source.checkpoints(), verifiers=(*keys.former, keys.log))
+        if keys.witness is not None:
+            check_signers(source.cosigned(), verifiers=[keys.witness])
+    return keys
 
 
 @contextmanager
@@ -164,8 +179,9 @@ def _progress(words: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    keys = _read_keys(options.keys)
+    journals = _read_keys(options.keys)
     with _opened(options) as source:
+        keys = _own_keys(source, journals)
         if isinstance(source, BundleSource):
             with _progress("rows", source.size()) as advance:
                 return _said(verify_bundle(source, keys=keys, advance=advance), keys, options)
@@ -227,8 +243,9 @@ def _export(options: argparse.Namespace) -> int:
     if options.first is not None and options.last is not None and options.first > options.last:
         print(f"trade-journal: --from {options.first} is after --to {options.last}", file=sys.stderr)
         return EXIT_USAGE
-    keys = _read_keys(options.keys)
+    journals = _read_keys(options.keys)
     with _opened(options) as source:
+        keys = _own_keys(source, journals)
         if isinstance(source, BundleSource) and source.manifest.is_range:
             raise JournalRefused(f"{options.journal}: a range; only a whole journal is exported")
         with _progress("rows", source.size()) as advance:
@@ -297,8 +314,9 @@ def _is_wanted(row: Row, options: argparse.Namespace) -> bool:
 
 
 def _prove(options: argparse.Namespace) -> int:
-    keys = _read_keys(options.keys)
+    journals = _read_keys(options.keys)
     with _opened(options) as source:
+        keys = _own_keys(source, journals)
         if isinstance(source, BundleSource) and source.manifest.is_range:
             return _handed_out(row_proof(source, options.row), keys)
         note, checkpoint = latest_over(list(source.checkpoints()), options.row, keys=keys)
@@ -326,8 +344,12 @@ def _handed_out(proof: RowProof, keys: PublicKeys) -> int:
 
 
 def _check_proof(options: argparse.Namespace) -> int:
-    keys = _read_keys(options.keys)
+    journals = _read_keys(options.keys)
     proof = parse_proof(options.proof.read_bytes())
+    keys = keys_of(said_name(proof.note), journals)
+    check_signers([proof.note], verifiers=(*keys.former, keys.log))
+    if keys.witness is not None:
+        check_signers([proof.note], verifiers=[keys.witness])
     proven = check_proof(proof, log=keys.log_of(proof.note), witness=keys.witness)
     at_s = proven.witnessed_at_s
     witnessed = "unwitnessed" if at_s is None else f"witnessed {time_text(at_s * 10**9)}"

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from trade_journal.errors import JournalError, NoteRefused
+from trade_journal.log.key_file import parse_keys
 from trade_journal.log.verdicts import verdict_text, verdict_values
-from trade_journal.log.verify import PublicKeys, Verdict, Verification, checked_points, parse_keys
+from trade_journal.log.verify import PublicKeys, Verdict, Verification, checked_points
 from trade_journal.row_checks import Block, hashed_blocks
 from trade_journal.store.plain_sqlite import PlainSqlite
 
@@ -50,12 +51,12 @@ def is_found_good(arguments: Sequence[str]) -> bool:
     if options is None or path is None:
         return False
     try:
-        keys = parse_keys(options.keys.read_text(encoding="utf-8"))
-        verdict = _verified(path, keys)
+        found = _verified(path, options.keys.read_text(encoding="utf-8"))
     except (NoteRefused, JournalError, UnicodeDecodeError, OSError, sqlite3.Error):
         return False
-    if verdict is None or not verdict.is_good:
+    if found is None or not found[0].is_good:
         return False
+    verdict, keys = found
     print(json.dumps(verdict_values(verdict, keys)) if options.json else verdict_text(verdict, keys))
     return True
 
@@ -89,15 +90,16 @@ def _path_of(where: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _verified(path: Path, keys: PublicKeys) -> Verdict | None:
-    """Verify a journal, if it is a plain one."""
+def _verified(path: Path, key_file: str) -> tuple[Verdict, PublicKeys] | None:
+    """Verify a journal with its own keys of a file, if it is a plain one."""
     journal = PlainSqlite.opened(path)
     if journal is None:
         return None
-    size, notes = journal.size(), journal.count_notes()
+    origin, size, notes = journal.origin(), journal.size(), journal.count_notes()
     journal.close()  # no connection is carried into another process
     if notes > NOTES_MAX:
         return None  # their signatures take longer than the rows: the whole command checks them on all processors
+    keys = parse_keys(key_file, origin=origin)
     with closing(hashed_blocks(path, rows=size)) as blocks, closing(PlainSqlite(path)) as journal:
         # Checkpoints first: rows that are written meanwhile are then merely not vouched for yet.
         verification = Verification(checked_points(journal.checkpoints(), journal.cosigned(), keys=keys))
@@ -108,7 +110,7 @@ def _verified(path: Path, keys: PublicKeys) -> Verdict | None:
             verification.feed(page)
             if verification.has_fault:
                 break
-        return verification.verdict()
+        return verification.verdict(), keys
 
 
 def _is_taken(block: Block | None, verification: Verification) -> bool:

@@ -10,8 +10,9 @@ from typing import Final
 from trade_core.clock import NS_PER_S
 from trade_core.setting_types import RETENTION_DAYS_MAX
 from trade_journal.errors import JournalUnavailable, NoteRefused
-from trade_journal.log.verify import parse_keys
-from trade_journal.store.database import driver_loaded
+from trade_journal.log.key_file import keys_of, parse_key_file
+from trade_journal.store.database import driver_loaded, parse_url
+from trade_journal.store.postgres_address import postgres_address
 
 EXIT_GOOD: Final = 0
 _NS_PER_DAY: Final = 24 * 60 * 60 * NS_PER_S
@@ -51,10 +52,12 @@ def _seal(options: argparse.Namespace) -> int:
     with driver_loaded():
         from trade_journal.store.postgres_sealing import seal_in_postgres  # noqa: PLC0415 - as above
     try:
-        keys = parse_keys(options.keys.read_text(encoding="utf-8"))
+        journals = parse_key_file(options.keys.read_text(encoding="utf-8"))
     except (NoteRefused, UnicodeDecodeError) as error:
         # Wrong keys say nothing about the journal.
         raise JournalUnavailable(f"{options.keys}: {error}", cause="keys") from error
+    named = postgres_address(parse_url(options.url)).journal
+    keys = journals[0] if named is None else keys_of(named, journals)  # another one's are refused by the database
     before_ns = None if options.days is None else time.time_ns() - options.days * _NS_PER_DAY
     sealed = seal_in_postgres(options.url, keys=keys, archive=options.archive.absolute(), written_before_ns=before_ns)
     if sealed is None:

@@ -48,6 +48,10 @@ class JournalRefused(JournalError, ConfigurationError):
     """A journal that is not opened: not ours, newer than this code, in use, or not where it should be."""
 
 
+class KeysUnknown(JournalRefused):
+    """Public keys that are not those of the journal: nothing can be said of it. Names the keys found and expected."""
+
+
 class JournalDamaged(JournalRefused):
     """A journal of ours whose rows contradict themselves: a gap, a wrong leaf hash, a body that is not a row."""
 

@@ -19,7 +19,8 @@ from itertools import islice
 from typing import Final
 
 from trade_journal.errors import JournalUnavailable
-from trade_journal.log.verify import CheckedNotes, KeptNote, PublicKeys, check_notes, parse_keys
+from trade_journal.log.key_file import parse_keys
+from trade_journal.log.verify import CheckedNotes, KeptNote, PublicKeys, check_notes
 
 ALONE_BATCHES: Final = 64  # some seconds of one processor
 PROCESSES_MAX: Final = 8  # beyond them the rows, which one process reads, are what takes the time

@@ -16,6 +16,7 @@ import httpx
 
 from trade_journal.errors import JournalRefused, JournalUnavailable, RowRefused
 from trade_journal.export.bundle_source import BundleSource, is_bundle
+from trade_journal.log.checkpoint import said_name
 from trade_journal.log.rows import Row, RowKind, row_bytes
 from trade_journal.log.verify import StoredRow
 from trade_journal.store.segments import last_segment
@@ -29,6 +30,9 @@ ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 
 class Source(Protocol):
     """A journal that can be read."""
+
+    def origin(self) -> str:
+        """Name the journal, or its log, as it says itself. Raises JournalError."""
 
     def size(self) -> int:
         """Count the rows. Raises JournalError."""
@@ -55,6 +59,10 @@ class DatabaseSource:
     def __init__(self, url: str, *, archive: Path | None = None) -> None:
         self._reader = JournalReader(url, archive=archive)
         self._ahead: deque[list[StoredRow]] = deque()
+
+    def origin(self) -> str:
+        """Name the journal."""
+        return self._reader.origin()
 
     def size(self) -> int:
         """Count the rows."""
@@ -102,6 +110,10 @@ class ListenerSource:
     ) -> None:
         """Close the connection."""
         self.close()
+
+    def origin(self) -> str:
+        """Name the log, as its last checkpoint does."""
+        return said_name(self.checkpoints()[0])
 
     def size(self) -> int:
         """Count the rows, as the service says it."""

@@ -26,11 +26,12 @@ from trade_core.trust.log_warrant import AUDIENCE, log_subject, open_log_warrant
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, check_in_time, warrant_bytes
 from trade_journal.errors import JournalDamaged, JournalRefused
+from trade_journal.log.key_file import parse_key_file
 from trade_journal.log.log_succession import check_succession, succession_entry
 from trade_journal.log.rendering import time_text
 from trade_journal.log.ring_keys import gateway_journal_name, gateway_log_keys, public_keys_text
 from trade_journal.log.rows import Draft, Entry, RowKind, draft, numbered, parse_row
-from trade_journal.log.verify import Verdict, Verification, checked_points
+from trade_journal.log.verify import PublicKeys, Verdict, Verification, checked_points
 from trade_journal.note_checks import checked_notes
 from trade_journal.sources import DatabaseSource, stored_rows
 from trade_journal.store.database import parse_url
@@ -83,15 +84,22 @@ def _succeed(options: argparse.Namespace) -> int:
     warrant = _signed(options.warrant, ring, seen)
     words = open_log_warrant(warrant, ring=ring).warrant.words
     identity = load_log_identity(settings, number=seen.number + 1)
+    public = settings.ring_file.with_name(PUBLIC_KEYS_FILE)
+    others = _published(public)
     note = identity.signer.sign(seen.copy.tree).rendered().encode()
     entries = _first_rows(ring, seen, note=note, warrant=warrant)
     go_on_behind(seen.copy, path, note=note, entries=entries)
-    public = settings.ring_file.with_name(PUBLIC_KEYS_FILE)
-    write_atomically(public, public_keys_text(ring, number=seen.number + 1).encode(), mode=0o644)
+    text = public_keys_text(ring, number=seen.number + 1, others=others)
+    write_atomically(public, text.encode(), mode=0o644)
     print(f"{path}: goes on in log {seen.number + 1} with row {seen.copy.tree.size}; {words}")
     print(f"{public}: has the name of the new log; hand it to who verifies")
     print("It begins HALTED. Start journal writer, gateway and watchdog, look at the account, then release.")
     return 0
+
+
+def _published(path: Path) -> tuple[PublicKeys, ...]:
+    """Read the keys of the other journals, which stay; none where no file is. Raises NoteRefused."""
+    return parse_key_file(path.read_text(encoding="utf-8")) if path.exists() else ()
 
 
 def _draft(options: argparse.Namespace, ring: KeyRing, seen: _Seen) -> int:

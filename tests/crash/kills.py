@@ -25,8 +25,9 @@ from integration.bot import Bot, resting_order
 from integration.stack import Stack, is_alive, wait_until
 
 from trade_demo.policy import demo_policy
+from trade_journal.log.key_file import parse_keys
 from trade_journal.log.rows import RowKind
-from trade_journal.log.verify import Verification, checked_points, parse_keys
+from trade_journal.log.verify import Verification, checked_points
 from trade_journal.store.store import JournalReader
 
 VICTIMS = ("gateway", "journal-writer")
@@ -187,7 +188,7 @@ def _working(stack: Stack) -> set[str]:
 
 def check_journal(stack: Stack, reader: JournalReader) -> None:
     """Verify the journal with its checkpoints and the witness's. Raises AssertionError."""
-    keys = parse_keys(Path(stack.description["public_keys"]).read_text())
+    keys = parse_keys(Path(stack.description["public_keys"]).read_text(), origin=reader.origin())
     notes: list[bytes] = []
     while page := reader.checkpoints(len(notes), PAGE):
         notes += page

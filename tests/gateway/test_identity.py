@@ -12,15 +12,17 @@ from gateway.deployment import LEASE_KEY, LOG_KEY, WITNESS_KEY, deployment
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import read_secret_file, write_secret_file
 from trade_core.trust.baseline import baseline_of
-from trade_core.trust.keys import NotTrusted, load_private_key, public_text
+from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes
 from trade_core.trust.tag import tag_key_id
 from trade_gateway.identity import PUBLIC_KEYS_FILE, Role, identity_path, initialise, load_identity
 from trade_gateway.settings import GatewaySettings
-from trade_journal.log.verify import parse_keys
+from trade_journal.log.key_file import parse_keys
 
 POLICY_HASH = "a" * 64
 BASELINE = baseline_of(taken_at_ms=1)
+EXECUTOR_KEY, WATCHDOG_LOG_KEY = (public_text(load_private_key(new_private_key())) for _ in range(2))
+SERVICES = ("gateway", "watchdog", "executor")
 
 
 def made(folder: Path) -> tuple[GatewaySettings, KeyRing]:
@@ -48,12 +50,31 @@ def test_init_makes_a_ring_that_fits_the_identity(tmp_path: Path) -> None:
 
 def test_init_publishes_the_keys_that_sign_the_journal(tmp_path: Path) -> None:
     settings, ring = made(tmp_path)
-    keys = parse_keys(settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text())
+    keys = parse_keys(settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text(), origin="trade/simulated/1002/gateway")
     assert keys.log.name == "trade/simulated/1002/gateway"
     assert base64.b64encode(keys.log.public.public_bytes_raw()).decode() == ring.gateway_key
     assert keys.witness is not None
     assert keys.witness.name == "trade/simulated/1002/watchdog"
     assert base64.b64encode(keys.witness.public.public_bytes_raw()).decode() == ring.witness_key
+
+
+def test_init_publishes_the_keys_of_all_three_journals(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    initialise(
+        settings,
+        log_key=LOG_KEY,
+        lease_key=LEASE_KEY,
+        witness_key=WITNESS_KEY,
+        policy_hash=POLICY_HASH,
+        baseline=BASELINE,
+        executor_key=EXECUTOR_KEY,
+        watchdog_log_key=WATCHDOG_LOG_KEY,
+    )
+    published = settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text()
+    found = {service: parse_keys(published, origin=f"trade/simulated/1002/{service}") for service in SERVICES}
+    keys = [base64.b64encode(found[service].log.public.public_bytes_raw()).decode() for service in SERVICES]
+    assert keys == [LOG_KEY, WATCHDOG_LOG_KEY, EXECUTOR_KEY]
+    assert [found[service].witness is not None for service in SERVICES] == [True, False, True]
 
 
 def test_init_keeps_every_secret_from_others(tmp_path: Path) -> None:

@@ -39,10 +39,11 @@ from trade_gateway.settings import GatewaySettings
 from trade_gateway.states import Fault
 from trade_journal.errors import JournalUnavailable
 from trade_journal.log.checkpoint import open_checkpoint, open_cosigned
+from trade_journal.log.key_file import parse_keys
 from trade_journal.log.ring_keys import gateway_journal_name, gateway_log_keys, gateway_log_signer
 from trade_journal.log.rows import Entry, Row, RowKind, leaf_hash
 from trade_journal.log.tree import root_of
-from trade_journal.log.verify import parse_keys, verify_journal
+from trade_journal.log.verify import verify_journal
 from trade_journal.store.store import JournalReader
 from trade_journal.writer.writer import JournalWriter
 
@@ -664,7 +665,8 @@ async def test_gateway_signs_checkpoints_by_itself_and_keeps_them(tmp_path: Path
         reader = JournalReader(journal_url(run.settings))
         await run.until(lambda: bool(reader.checkpoints(0, 10)))
         last = await run.gateway.checkpoint()
-        keys = parse_keys(run.settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text())
+        published = run.settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text()
+        keys = parse_keys(published, origin=gateway_log_keys(load_identity(run.settings)[1]).journal)
         checkpoint, _ = open_checkpoint(last, log=keys.log)
         assert checkpoint.size == run.journal.size
         assert checkpoint.ring_hash == run.gateway.state()["ring_hash"]

@@ -159,7 +159,7 @@ def other(tmp_path_factory: pytest.TempPathFactory, stopped: Deployment) -> Path
     }
     (folder / "journal-writer.toml").write_text(toml(writer))
     public = Path(stopped.stack.folder / "public.json")
-    keys = {name: public_text(load_private_key(new_private_key())) for name in ("lease_key", "witness_key")}
+    keys = {name: public_text(load_private_key(new_private_key())) for name in ("lease_key", "witness_key", "log_key")}
     public.write_text(json.dumps(keys))
     made = [stopped.writer_command[0], "init", "--config", str(folder / "journal-writer.toml")]
     begun = [stopped.command[0], "init", "--config", str(folder / "gateway.toml"), "--watchdog-public", str(public)]

@@ -46,6 +46,20 @@ def test_journal_of_a_running_gateway_is_good_from_file_and_listener(stack: Stac
     assert run("verify", "--journal", stack.gateway["admin"], "--keys", keys).returncode == 3
 
 
+@pytest.mark.parametrize("service", ["gateway", "watchdog", "executor"])
+def test_each_journal_is_good_by_the_one_file_of_public_keys(stack: Stack, service: str) -> None:
+    keys, journal = stack.description["public_keys"], stack.description["journals"][service]
+    found = wait_until(lambda: signed(journal, keys), within_s=20, what=f"a checkpoint of the {service}'s journal")
+    assert found["origin"].endswith(f"/{service}")
+
+
+def signed(journal: str, keys: str) -> dict[str, Any] | None:
+    """Verify a journal; None while no row of it is signed yet."""
+    done = run("verify", "--journal", journal, "--keys", keys, "--json")
+    assert done.returncode in {0, 3}, done.stderr + done.stdout
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
 def test_journal_copied_and_tampered_with_is_named_row_by_row(stack: Stack, tmp_path: Path) -> None:
     keys = stack.description["public_keys"]
     wait_until(lambda: verdict(journal_of(stack), keys)["signed_rows"] > 5, within_s=20, what="a checkpoint")

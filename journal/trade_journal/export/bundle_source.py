@@ -15,7 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Final
@@ -44,6 +44,7 @@ from trade_journal.export.bundle import (
     row_of,
 )
 from trade_journal.export.growth import Consistency
+from trade_journal.log.checkpoint import said_name
 from trade_journal.log.verify import StoredRow
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -86,6 +87,13 @@ class BundleSource:
         self._cursor: Iterator[StoredRow] = iter(())
         self._at: int | None = None
         self._fault: JournalDamaged | None = None
+
+    def origin(self) -> str:
+        """Name the log, as its first checkpoint does; as the bundle says it, where there is none that can be read."""
+        with suppress(JournalDamaged):
+            for note in self.checkpoints():
+                return said_name(note)
+        return self.manifest.origin
 
     def size(self) -> int:
         """Count the rows, as the bundle says it; reading them raises JournalDamaged when it is not so."""

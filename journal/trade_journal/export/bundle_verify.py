@@ -141,7 +141,7 @@ def _check_row(row: StoredRow, seq: int, proof: Inclusion | None, by_note: dict[
 
 
 def _check_origin(source: BundleSource, keys: PublicKeys) -> None:
-    if source.manifest.origin != keys.log.name:
+    if source.manifest.origin not in (log.name for log in (*keys.former, keys.log)):
         raise JournalDamaged(f"a bundle of {source.manifest.origin[:200]!r}; the keys are of {keys.log.name!r}")
 
 

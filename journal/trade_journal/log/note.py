@@ -136,9 +136,14 @@ def parse_note(raw: bytes) -> Note:
 
 def find_signature(note: Note, *, verifier: Verifier) -> Signature:
     """Return the one signature line that names a key. Raises NoteRefused when there is none or more than one."""
-    found = [one for one in note.signatures if one.name == verifier.name and one.key_id == verifier.key_id]
+    named = [one for one in note.signatures if one.name == verifier.name]
+    found = [one for one in named if one.key_id == verifier.key_id]
     if len(found) != 1:
-        raise NoteRefused(f"{len(found)} signatures by {verifier.name} ({verifier.key_id.hex()}); exactly 1 is needed")
+        others = ", ".join(one.key_id.hex() for one in named if one not in found)
+        raise NoteRefused(
+            f"{len(found)} signatures by {verifier.name} ({verifier.key_id.hex()}); exactly 1 is needed"
+            + (f"; there are some by other keys of that name: {others}" if others else "")
+        )
     return found[0]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.trust.keys import load_public_key
@@ -49,12 +51,32 @@ def gateway_log_signer(ring: KeyRing, private_key: Ed25519PrivateKey, *, number:
     return LogSigner(origin=name, private_key=private_key, ring_hash=ring_hash(ring))
 
 
-def public_keys_text(ring: KeyRing, *, number: int = FIRST_LOG) -> str:
-    """Write what a stranger needs to verify the gateway's journal, in the words of signed notes."""
+def watchdog_log_keys(ring: KeyRing, *, watchdog_key: str) -> PublicKeys:
+    """Return the key of the watchdog's own log, which nobody witnesses. Raises NotTrusted for what is no key."""
+    log = Verifier(name=_name(ring, "watchdog"), kind=ED25519, public=load_public_key(watchdog_key))
+    return PublicKeys(log=log, witness=None)
+
+
+def public_keys_text(
+    ring: KeyRing, *, number: int = FIRST_LOG, others: Sequence[PublicKeys] = (), watchdog_key: str = ""
+) -> str:
+    """Write what a stranger needs to verify the journals of a deployment, in the words of signed notes.
+
+    The ring names no key of the watchdog's own log: it is `watchdog_key`, or among the `others` that a file had before.
+    """
     keys = gateway_log_keys(ring, number=number)
     assert keys.witness is not None
     lines = [f"# deployment {ring.deployment}: the log of the gateway, and its witness, the watchdog"]
     lines += [key.text() for key in (*keys.former, keys.log, keys.witness)]
+    more = {one.journal: one for one in others if one.journal != keys.journal}
+    executor = executor_log_keys(ring)
+    if executor is not None:
+        more[executor.journal] = executor
+    if watchdog_key:
+        watchdog = watchdog_log_keys(ring, watchdog_key=watchdog_key)
+        more[watchdog.journal] = watchdog
+    for journal, one in sorted(more.items()):
+        lines += [f"# the log of {journal}", *(key.text() for key in (*one.former, one.log))]
     return "\n".join(lines) + "\n"
 
 

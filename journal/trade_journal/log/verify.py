@@ -21,12 +21,11 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from trade_journal.errors import JournalDamaged, NoteRefused
-from trade_journal.log.checkpoint import Checkpoint, check_cosigned, log_name, open_checkpoint, said_name
-from trade_journal.log.note import COSIGNATURE_V1, ED25519, Note, Verifier, parse_verifier
+from trade_journal.log.checkpoint import Checkpoint, check_cosigned, open_checkpoint, said_name
+from trade_journal.log.note import Note, Verifier
 from trade_journal.log.rows import leaf_hash, parse_row
 from trade_journal.log.tree import Frontier
 
-KEYS_BYTES_MAX: Final = 4096
 BATCH_ROWS: Final = 1024
 BATCH_NOTES: Final = 512
 HASHED_ROWS: Final = 256
@@ -125,25 +124,6 @@ class FaultFound(Exception):
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.text())
         self.fault = fault
-
-
-def parse_keys(text: str) -> PublicKeys:
-    """Read public keys, one a line, as C2SP writes them; `#` begins a comment. Raises NoteRefused.
-
-    Of several logs each later one is the successor of the one before, and is named so.
-    """
-    if len(text) > KEYS_BYTES_MAX:
-        raise NoteRefused(f"a file of public keys has at most {KEYS_BYTES_MAX} characters")
-    lines = [line.strip() for line in text.splitlines()]
-    keys = [parse_verifier(line) for line in lines if line and not line.startswith("#")]
-    logs = [key for key in keys if key.kind == ED25519]
-    witnesses = [key for key in keys if key.kind == COSIGNATURE_V1]
-    if not logs or len(witnesses) > 1:
-        raise NoteRefused(f"{len(logs)} keys of logs and {len(witnesses)} of witnesses; 1 and at most 1 are needed")
-    for number, log in enumerate(logs, start=1):
-        if log.name != log_name(logs[0].name, number):
-            raise NoteRefused(f"{log.name!r} is no successor of {logs[0].name!r}; it would be the key of one log")
-    return PublicKeys(log=logs[-1], witness=witnesses[0] if witnesses else None, former=tuple(logs[:-1]))
 
 
 class Verification:

@@ -45,6 +45,11 @@ class PlainSqlite:
             made.close()
         return None
 
+    def origin(self) -> str:
+        """Name the journal."""
+        (origin,) = self._connection.execute("SELECT origin FROM journal_format").fetchone()
+        return str(origin)
+
     def size(self) -> int:
         """Count the rows by the number of the last one."""
         (size,) = self._connection.execute("SELECT ifnull(max(seq) + 1, 0) FROM rows").fetchone()

@@ -41,6 +41,11 @@ class JournalReader:
         self._archive = archive if archive is not None else archive_of(url)
         self._sealed: tuple[Beginning, tuple[SealedSegment, ...]] = (Beginning(), ())
 
+    def origin(self) -> str:
+        """Name the journal, as its database does. Raises JournalRefused or JournalUnavailable."""
+        with self._view() as (connection, _):
+            return str(connection.execute(select(FORMAT.c.origin)).scalar_one())
+
     def size(self) -> int:
         """Count the committed rows. Raises JournalRefused or JournalUnavailable."""
         with self._view() as (connection, beginning):

@@ -15,11 +15,12 @@ from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import Warrant
 from trade_journal.errors import NoteRefused
 from trade_journal.log.checkpoint import log_name, log_number
+from trade_journal.log.key_file import parse_keys
 from trade_journal.log.log_succession import check_succession, succession_entry
 from trade_journal.log.ring_keys import gateway_log_keys, gateway_log_signer, public_keys_text
 from trade_journal.log.rows import Entry, Row, RowKind, draft, leaf_hash, numbered, parse_row
 from trade_journal.log.tree import Frontier
-from trade_journal.log.verify import StoredRow, parse_keys, verify_journal
+from trade_journal.log.verify import StoredRow, verify_journal
 
 KEY = load_private_key(new_private_key())
 RING = ring_of(KEY)
@@ -120,16 +121,16 @@ def test_name_that_is_no_log_of_a_journal_is_refused(name: str) -> None:
 
 
 def test_public_keys_name_every_log_and_are_read_again() -> None:
-    keys = parse_keys(public_keys_text(RING, number=3))
+    keys = parse_keys(public_keys_text(RING, number=3), origin=gateway_log_keys(RING).journal)
     expected = gateway_log_keys(RING, number=3)
     assert [key.name for key in (*keys.former, keys.log)] == [key.name for key in (*expected.former, expected.log)]
     assert keys.journal == gateway_log_keys(RING).log.name
-    assert parse_keys(public_keys_text(RING)).former == ()
+    assert parse_keys(public_keys_text(RING), origin=keys.journal).former == ()
 
 
 def test_keys_of_two_journals_are_refused() -> None:
     first, second = gateway_log_keys(RING).log, gateway_log_keys(ring_of(KEY, account="9")).log
-    with pytest.raises(NoteRefused, match="is no successor of"):
+    with pytest.raises(NoteRefused, match="keys of 2 journals"):
         parse_keys(f"{first.text()}\n{second.text()}\n")
 
 

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trade_journal.errors import NoteRefused
 from trade_journal.log.checkpoint import LogSigner, cosign
 from trade_journal.log.note import COSIGNATURE_V1, ED25519, Verifier, parse_note
 from trade_journal.log.rows import Row, RowKind, leaf_hash, parse_row, row_bytes
@@ -24,7 +23,6 @@ from trade_journal.log.verify import (
     Verification,
     checked_leaves,
     checked_points,
-    parse_keys,
     verify_journal,
 )
 
@@ -267,30 +265,6 @@ def test_journal_longer_than_a_batch_is_verified_whole() -> None:
     notes = [note(rows[:size]) for size in (1, BATCH_ROWS, BATCH_ROWS + 1, len(rows))]
     verdict = check(rows, notes)
     assert (verdict.is_good, verdict.witnessed_rows) == (True, len(rows))
-
-
-LOG_LINE, WITNESS_LINE = KEYS.log.text(), KEYS.witness.text() if KEYS.witness else ""
-
-
-def test_keys_are_read_with_comments_and_blank_lines() -> None:
-    assert parse_keys(f"# keys\n\n{LOG_LINE}\n  {WITNESS_LINE}\n") == KEYS
-    assert parse_keys(LOG_LINE) == replace(KEYS, witness=None)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        WITNESS_LINE,
-        f"{LOG_LINE}\n{LOG_LINE}",
-        f"{LOG_LINE}\n{WITNESS_LINE}\n{WITNESS_LINE}",
-        "nonsense",
-        "#" * 5000,
-    ],
-)
-def test_keys_of_another_number_or_form_are_refused(text: str) -> None:
-    with pytest.raises(NoteRefused):
-        parse_keys(text)
 
 
 def test_keys_of_unknown_type_never_count_as_log() -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from journal.outsider import Outsider
-from sqlalchemy import Executable, delete, select, update
+from sqlalchemy import Executable, delete, insert, select, update
 
 from trade_journal.cli import EXIT_GOOD, EXIT_TAMPERED, EXIT_UNREADABLE, EXIT_USAGE, main
 from trade_journal.log.checkpoint import LogSigner
 from trade_journal.log.rows import Entry, RowKind, draft
+from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import StoredRow
 from trade_journal.sources import DatabaseSource
 from trade_journal.store.schema import CHECKPOINTS, ROWS
@@ -149,6 +150,52 @@ def test_verify_with_keys_that_are_none_is_unreadable_and_names_the_file(
         path.write_text(content)
     assert main(["verify", "--journal", journal, "--keys", str(path)]) == EXIT_UNREADABLE
     assert "other-keys.txt" in capsys.readouterr().err
+
+
+STRANGER = LogSigner(origin=ORIGIN, private_key=Ed25519PrivateKey.from_private_bytes(bytes(32)), ring_hash="ab" * 32)
+ELSEWHERE = LogSigner(origin="trade/live/7/gateway", private_key=SIGNER.private_key, ring_hash="ab" * 32)
+
+
+@pytest.mark.parametrize("command", ["verify", "prove", "export"])
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (STRANGER, f"signed by {ORIGIN} ({SIGNER.verifier().key_id.hex()}); the keys given are {ORIGIN} ("),
+        (ELSEWHERE, f"a journal of '{ORIGIN}'; the keys are of 'trade/live/7/gateway' ("),
+    ],
+    ids=["another key", "another journal"],
+)
+def test_keys_of_others_are_named_and_not_taken_for_tampering(
+    *, journal: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, other: LogSigner, said: str
+) -> None:
+    keys = tmp_path / "other.txt"
+    keys.write_text(other.verifier().text())
+    more = {"verify": [], "prove": ["3"], "export": ["--out", str(tmp_path / "out.zip")]}[command]
+    assert main([command, *more, "--journal", journal, "--keys", str(keys)]) == EXIT_UNREADABLE
+    found = capsys.readouterr()
+    assert (found.out, said in found.err) == ("", True)
+    assert other.verifier().key_id.hex() in found.err
+
+
+def test_checkpoint_by_another_key_among_known_ones_is_tampering(
+    journal: str, outsider: Outsider, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = STRANGER.sign(Frontier()).rendered().encode()
+    outsider.tamper(insert(CHECKPOINTS).values(number=1, size=10, note=strange, tree=b""))
+    assert main(["verify", "--journal", journal, "--keys", str(keys)]) == EXIT_TAMPERED
+    assert f"there are some by other keys of that name: {STRANGER.verifier().key_id.hex()}" in capsys.readouterr().out
+
+
+def test_proof_by_keys_of_others_is_not_called_tampered(
+    journal: str, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prove", "7", "--journal", journal, "--keys", str(keys)]) == EXIT_GOOD
+    proof = tmp_path / "row.tlog-proof"
+    proof.write_text(capsys.readouterr().out)
+    for other in (STRANGER, ELSEWHERE):
+        keys.write_text(other.verifier().text())
+        assert main(["check-proof", str(proof), "--keys", str(keys)]) == EXIT_UNREADABLE
+        assert other.verifier().key_id.hex() in capsys.readouterr().err
 
 
 def test_verify_a_service_without_a_token_is_refused(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:

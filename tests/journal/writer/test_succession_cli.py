@@ -19,8 +19,9 @@ from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.ring import KeyRing, read_ring
 from trade_core.trust.signed_warrant import touched_envelope
 from trade_journal.cli import EXIT_GOOD, EXIT_TAMPERED, EXIT_UNREADABLE, main
+from trade_journal.log.key_file import parse_key_file
 from trade_journal.log.log_succession import check_succession
-from trade_journal.log.ring_keys import gateway_log_keys, gateway_log_signer
+from trade_journal.log.ring_keys import gateway_log_keys, gateway_log_signer, public_keys_text
 from trade_journal.log.rows import Row, RowKind, leaf_hash, parse_row, row_bytes
 from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import StoredRow
@@ -121,6 +122,14 @@ def test_new_log_goes_on_behind_every_row_that_was_seen(lost: Lost, capsys: pyte
     reader.close()
     assert main(["table", "halt_events", "--journal", str(lost.path), "--json"]) == EXIT_GOOD
     assert "the journal was lost" in capsys.readouterr().out
+
+
+def test_keys_of_the_other_journals_stay_published(lost: Lost) -> None:
+    public = lost.settings.ring_file.with_name("public-keys.txt")
+    public.write_text(public_keys_text(lost.ring, watchdog_key=lost.ring.witness_key))
+    assert lost.succeed() == EXIT_GOOD
+    names = [one.log.name for one in parse_key_file(public.read_text())]
+    assert names == [f"{JOURNAL}/2", "trade/simulated/1002/executor", "trade/simulated/1002/watchdog"]
 
 
 def test_writer_goes_on_in_the_new_log(lost: Lost) -> None:
