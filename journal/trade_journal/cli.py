@@ -30,7 +30,7 @@ from trade_journal.log.rendering import line_of, rendered_row, time_text
 from trade_journal.log.rows import Row, RowKind, leaf_hash, parse_row
 from trade_journal.log.tree import Frontier, inclusion_proof
 from trade_journal.log.verdicts import verdict_text, verdict_values
-from trade_journal.log.verify import PublicKeys, Verdict, Verification, checked_points
+from trade_journal.log.verify import PublicKeys, StoredRow, Verdict, Verification, checked_points
 from trade_journal.note_checks import checked_notes
 from trade_journal.sources import Source, open_source, stored_rows
 from trade_journal.store.store import READ_ROWS_MAX
@@ -302,10 +302,19 @@ def _last_rows(source: Source, options: argparse.Namespace, *, end: int) -> list
     found: list[Row] = []
     while end > 0 and len(found) < options.rows:
         start = max(0, end - READ_ROWS_MAX)
-        page = [parse_row(stored.body) for stored in source.rows(start, end - start)]
+        page = [parse_row(stored.body) for stored in _rows_between(source, start, end)]
+        if not page:
+            raise JournalDamaged(f"rows {start} to {end - 1} are missing")
         found = [row for row in page if _is_wanted(row, options)] + found
         end = start
     return found[len(found) - options.rows :] if len(found) > options.rows else found
+
+
+def _rows_between(source: Source, start: int, end: int) -> Iterator[StoredRow]:
+    """Read rows to before an end; a source may give fewer at once than it is asked for."""
+    while start < end and (page := source.rows(start, end - start)):
+        yield from page
+        start = page[-1].seq + 1
 
 
 def _is_wanted(row: Row, options: argparse.Namespace) -> bool:

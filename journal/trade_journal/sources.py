@@ -9,23 +9,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Protocol
+from tempfile import TemporaryDirectory
+from typing import Final, Protocol
 
-import httpx
-
-from trade_journal.errors import JournalRefused, JournalUnavailable, RowRefused
+from trade_journal.errors import JournalRefused
 from trade_journal.export.bundle_source import BundleSource, is_bundle
-from trade_journal.log.checkpoint import said_name
-from trade_journal.log.rows import Row, RowKind, row_bytes
+from trade_journal.listener_source import ListenerSource
 from trade_journal.log.verify import StoredRow
-from trade_journal.store.segments import last_segment
+from trade_journal.store.database import parse_url
+from trade_journal.store.evidence import is_unmerged, private_copy
+from trade_journal.store.segments import archive_beside, last_segment
+from trade_journal.store.sqlite_database import sqlite_path
 from trade_journal.store.store import CHECKPOINTS_MAX, READ_ROWS_MAX, JournalReader
 
-TIMEOUT_S: Final = 10.0
-LISTENER_ROWS_MAX: Final = 500  # what a service gives at once
 AHEAD_PAGES: Final = 8  # at most 64 MiB, of the largest rows
-ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 class Source(Protocol):
@@ -54,10 +51,19 @@ class Source(Protocol):
 
 
 class DatabaseSource:
-    """A journal's own database: a SQLite file, or a schema in PostgreSQL, and the folder of its sealed segments."""
+    """A journal's own database: a SQLite file, or a schema in PostgreSQL, and the folder of its sealed segments.
+
+    It is read as evidence: no file of it is changed.
+    """
 
     def __init__(self, url: str, *, archive: Path | None = None) -> None:
-        self._reader = JournalReader(url, archive=archive)
+        self._copy: TemporaryDirectory[str] | None = None
+        parsed = parse_url(url)
+        if parsed.get_backend_name() == "sqlite" and is_unmerged(path := sqlite_path(parsed)):
+            archive = archive or archive_beside(path)
+            self._copy = private_copy(path)
+            url = f"sqlite:///{self._copy.name}/{path.name}"
+        self._reader = JournalReader(url, archive=archive, is_evidence=True)
         self._ahead: deque[list[StoredRow]] = deque()
 
     def origin(self) -> str:
@@ -87,74 +93,8 @@ class DatabaseSource:
     def close(self) -> None:
         """Close the database."""
         self._reader.close()
-
-
-class ListenerSource:
-    """The admin listener of a running service, asked with a token that may read."""
-
-    def __init__(self, url: str, *, token: str) -> None:
-        self._client = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=TIMEOUT_S,
-            follow_redirects=False,
-            trust_env=False,
-        )
-
-    def __enter__(self) -> ListenerSource:
-        """Give itself, to be closed at the end."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the connection."""
-        self.close()
-
-    def origin(self) -> str:
-        """Name the log, as its last checkpoint does."""
-        return said_name(self.checkpoints()[0])
-
-    def size(self) -> int:
-        """Count the rows, as the service says it."""
-        return int(self._get("/state")["journal"]["size"])
-
-    def rows(self, from_seq: int, limit: int) -> list[StoredRow]:
-        """Read rows and render them in their canonical form."""
-        listed = self._get("/journal/rows", {"from": from_seq, "limit": min(limit, LISTENER_ROWS_MAX)})["rows"]
-        try:
-            return [_stored(item) for item in listed]
-        except (KeyError, TypeError, ValueError, RowRefused) as error:
-            raise JournalRefused(f"a row after {from_seq} is not a row ({type(error).__name__})") from error
-
-    def checkpoints(self) -> list[bytes]:
-        """Ask for the last checkpoint."""
-        answer = self._answer("/journal/checkpoint", {})
-        return [answer.content]
-
-    def cosigned(self) -> list[bytes]:
-        """Ask for the last cosigned checkpoint; there is none before the first lease."""
-        answer = self._answer("/journal/cosigned", {})
-        return [answer.content] if answer.content else []
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
-
-    def _get(self, path: str, query: dict[str, int] | None = None) -> Any:
-        try:
-            return self._answer(path, query or {}).json()
-        except ValueError as error:
-            raise JournalRefused(f"{path}: the answer is not JSON") from error
-
-    def _answer(self, path: str, query: dict[str, int]) -> httpx.Response:
-        try:
-            answer = self._client.get(path, params=query)
-        except httpx.HTTPError as error:
-            raise JournalUnavailable(f"{path}: {type(error).__name__}", cause="unreachable") from error
-        if answer.status_code != httpx.codes.OK or len(answer.content) > ANSWER_BYTES_MAX:
-            raise JournalRefused(f"{path}: answered {answer.status_code} with {len(answer.content)} bytes")
-        return answer
+        if self._copy is not None:
+            self._copy.cleanup()
 
 
 def open_source(where: str, *, token: str | None, archive: Path | None = None) -> Source:
@@ -188,15 +128,3 @@ def _all_pages(read: Callable[[int, int], list[bytes]], count: int) -> Iterator[
     while number < count and (page := read(number, min(CHECKPOINTS_MAX, count - number))):
         yield from page
         number += len(page)
-
-
-def _stored(item: dict[str, Any]) -> StoredRow:
-    row = Row(
-        seq=item["seq"],
-        at_ns=item["at_ns"],
-        kind=RowKind(item["kind"]),
-        actor=item["actor"],
-        fields=item["fields"],
-        policy_hash=item["policy_hash"],
-    )
-    return StoredRow(seq=row.seq, body=row_bytes(row), leaf_hash=bytes.fromhex(item["leaf_hash"]))

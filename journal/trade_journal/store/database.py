@@ -82,11 +82,14 @@ def open_for_writing(url: str, *, origin: str) -> WritingDatabase:
     return PostgresWriting(postgres_address(parsed), origin=origin)
 
 
-def open_for_reading(url: str) -> ReadingDatabase:
-    """Prepare to read the journal at a URL. Raises JournalRefused; what is there is found out by the first view."""
+def open_for_reading(url: str, *, is_evidence: bool = False) -> ReadingDatabase:
+    """Prepare to read the journal at a URL. Raises JournalRefused; what is there is found out by the first view.
+
+    With ``is_evidence`` a SQLite file and what lies beside it are not changed by it.
+    """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return SqliteReading(sqlite_path(parsed))
+        return SqliteReading(sqlite_path(parsed), is_evidence=is_evidence)
     with driver_loaded():
         from trade_journal.store.postgres_database import PostgresReading  # noqa: PLC0415 - only its users load the driver
     return PostgresReading(postgres_address(parsed))

@@ -12,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from trade_journal.errors import JournalError
 from trade_journal.log.verify import StoredRow
+from trade_journal.store.evidence import evidence_uri
 
 PLAIN_VERSION: Final = 3
 PLAIN_TABLES: Final = frozenset({"rows", "journal_format", "checkpoints", "cosignatures"})
@@ -25,11 +27,11 @@ _ROWS: Final = "SELECT seq, body, leaf_hash FROM rows WHERE seq >= ? ORDER BY se
 
 
 class PlainSqlite:
-    """The file, open for reading. Every method may raise sqlite3.Error."""
+    """The file, open for reading, and never changed by it. Every method may raise sqlite3.Error."""
 
     def __init__(self, path: Path) -> None:
         """Use `opened` instead."""
-        self._connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT_S)
+        self._connection = sqlite3.connect(evidence_uri(path), uri=True, timeout=_BUSY_TIMEOUT_S)
         for pragma in ("trusted_schema=OFF", "query_only=ON"):
             self._connection.execute(f"PRAGMA {pragma}")
 
@@ -37,7 +39,7 @@ class PlainSqlite:
     def opened(cls, path: Path) -> PlainSqlite | None:
         """Open a journal, if it is of the one kind that is known here."""
         made: PlainSqlite | None = None
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, JournalError, OSError):
             made = cls(path)
             if made._is_plain():
                 return made

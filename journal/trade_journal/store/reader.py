@@ -32,12 +32,13 @@ class JournalReader:
 
     __slots__ = ("_archive", "_database", "_sealed")
 
-    def __init__(self, url: str, *, archive: Path | None = None) -> None:
+    def __init__(self, url: str, *, archive: Path | None = None, is_evidence: bool = False) -> None:
         """Prepare; what is there is found out by the first reading. Raises JournalRefused for a URL that is none.
 
-        ``archive`` is the folder of the sealed segments; without it, the one beside a SQLite file.
+        ``archive`` is the folder of the sealed segments; without it, the one beside a SQLite file. With ``is_evidence``
+        no file is changed by it.
         """
-        self._database = open_for_reading(url)
+        self._database = open_for_reading(url, is_evidence=is_evidence)
         self._archive = archive if archive is not None else archive_of(url)
         self._sealed: tuple[Beginning, tuple[SealedSegment, ...]] = (Beginning(), ())
 

@@ -45,7 +45,7 @@ class SealedSegment:
     @contextmanager
     def view(self) -> Iterator[Connection]:
         """Give its tables to be read. Raises JournalError."""
-        database = SqliteReading(self.path)
+        database = SqliteReading(self.path, is_evidence=True)
         try:
             with database.view() as connection:
                 yield connection
@@ -92,7 +92,7 @@ def _joined(archive: Path, end: Beginning, *, origin: str) -> SealedSegment:
     first, path = end.previous_size, archive / segment_name(first=end.previous_size, end=end.size)
     if not path.is_file():
         raise JournalRefused(f"{path}: the sealed segment of rows {first} to {end.size - 1} is missing")
-    database, place = SqliteReading(path), str(path)
+    database, place = SqliteReading(path, is_evidence=True), str(path)
     try:
         with database.view() as connection:
             of = connection.execute(select(FORMAT.c.origin)).scalar_one()

@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.exc import DBAPIError
@@ -23,10 +23,13 @@ from sqlalchemy.pool import NullPool
 
 from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
 from trade_journal.store.beginning import Beginning
+from trade_journal.store.evidence import evidence_uri, is_still
 from trade_journal.store.schema import ROWS, RowValues
 from trade_journal.store.sqlite_schema import bring_from, check_format, create_tables, older_format
 
 BUSY_TIMEOUT_S: Final = 2  # only a reader that recovers the WAL can be in the way
+# Autocommit in the driver: SQLAlchemy's transactions are begun by the listener below and by nothing else.
+_OPTIONS: Final[dict[str, Any]] = {"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False}
 
 
 class SqliteWriting:
@@ -138,13 +141,14 @@ def make_file(path: Path, *, origin: str, beginning: Beginning, fill: Callable[[
 class SqliteReading:
     """The file, to be read only."""
 
-    __slots__ = ("_engine", "_origin", "_path")
+    __slots__ = ("_engine", "_is_evidence", "_origin", "_path")
 
-    def __init__(self, path: Path, *, origin: str | None = None) -> None:
-        """With an origin, a journal of another one is refused."""
+    def __init__(self, path: Path, *, origin: str | None = None, is_evidence: bool = False) -> None:
+        """With an origin, a journal of another one is refused; as evidence, nothing is changed by reading it."""
         self._path = path
         self._origin = origin
-        self._engine = _engine(path, writes=False)
+        self._is_evidence = is_evidence
+        self._engine = _evidence_engine(path) if is_evidence else _engine(path, writes=False)
 
     @property
     def place(self) -> str:
@@ -161,9 +165,17 @@ class SqliteReading:
         """Give one state of the journal to read. Raises JournalRefused, JournalDamaged, JournalUnavailable."""
         if not self._path.is_file():
             raise JournalRefused(f"{self._path}: no journal there")
-        with _failures_named(self._path), self._engine.begin() as connection:
-            check_format(connection, self._path, origin=self._origin)
-            yield connection
+        was_still = self._is_evidence and is_still(self._path)
+        try:
+            with _failures_named(self._path), self._engine.begin() as connection:
+                check_format(connection, self._path, origin=self._origin)
+                yield connection
+        finally:
+            if was_still and not is_still(self._path):
+                # It was read without a lock, as a file that nobody changes.
+                raise JournalUnavailable(
+                    f"{self._path}: somebody began to write to it while it was read; read it again", cause="changed"
+                )
 
     def close(self) -> None:
         """Release what the view holds."""
@@ -232,13 +244,21 @@ def _create_file(path: Path) -> None:
 
 
 def _engine(path: Path, *, writes: bool) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}",
-        poolclass=NullPool,
-        # Autocommit in the driver: SQLAlchemy's transactions are begun by the listener below and by nothing else.
-        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
-    )
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args=_OPTIONS)
+    return _configured(engine, writes=writes)
 
+
+def _evidence_engine(path: Path) -> Engine:
+    """Open the file anew for each view, as it is by then."""
+
+    def connect() -> sqlite3.Connection:
+        opened: sqlite3.Connection = sqlite3.connect(evidence_uri(path), uri=True, **_OPTIONS)
+        return opened
+
+    return _configured(create_engine("sqlite://", creator=connect, poolclass=NullPool), writes=False)
+
+
+def _configured(engine: Engine, *, writes: bool) -> Engine:
     def configure(connection: sqlite3.Connection, _record: object) -> None:
         for pragma in ("synchronous=FULL", "trusted_schema=OFF", "query_only=" + ("OFF" if writes else "ON")):
             connection.execute(f"PRAGMA {pragma}")
