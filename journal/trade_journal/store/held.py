@@ -58,12 +58,14 @@ class HeldJournal:
             raise JournalUnavailable("only a journal in a file can be held without being written", cause="not_held")
         path = sqlite_path(parsed)
         lock = hold(path)
-        reading = SqliteReading(path, origin=origin)
+        reading: SqliteReading | None = None
         try:
+            reading = SqliteReading(path, origin=origin)
             with reading.view() as connection:
                 tree, _, _ = opened_tree(connection, reading.place, log=log)
         except BaseException:
-            reading.close()
+            if reading is not None:
+                reading.close()
             os.close(lock)
             raise
         return cls(lock=lock, reading=reading, size=tree.size)

@@ -53,6 +53,16 @@ def test_journal_that_somebody_writes_is_not_held(url: str) -> None:
     store.close()
 
 
+def test_lock_is_let_go_when_there_is_no_memory_to_read_with(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("trade_journal.store.held.SqliteReading", fails)
+    with pytest.raises(MemoryError):
+        HeldJournal.open(url, origin=ORIGIN)
+    JournalStore.open(url, origin=ORIGIN).close()
+
+
 def test_journal_of_another_origin_is_not_held_and_the_lock_is_let_go(url: str) -> None:
     with pytest.raises(JournalRefused, match="expected 'another'"):
         HeldJournal.open(url, origin="another")
