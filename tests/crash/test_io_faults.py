@@ -15,6 +15,8 @@ FAULTS = [
     Fault(call="fdatasync", outcome=KILLED, number=3, is_new=True),
     Fault(call="fsync", outcome="ENOSPC", number=1, is_new=True),
     Fault(call="openat", outcome="EIO", number=2, is_new=True),
+    Fault(call="rename", outcome="ENOSPC", number=1, is_new=True),
+    Fault(call="rename", outcome=KILLED, number=1, is_new=True),
     Fault(call="fcntl", outcome="EIO", number=5, is_new=False),
     *(
         Fault(call="pwrite64", outcome=outcome, number=number, is_new=False, is_emergency=True)
