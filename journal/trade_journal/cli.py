@@ -19,19 +19,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from trade_core.errors import TradeError
 from trade_core.secrets import read_secret_file, secret_text
 from trade_journal.database_cli import add_database_command
-from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable, NoteRefused
+from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable, NoteRefused, RowUncovered
 from trade_journal.export.bundle_source import BundleSource
 from trade_journal.export.bundle_verify import RangeVerdict, row_proof, verify_bundle
 from trade_journal.export.export import BUNDLE, LAYOUTS, export_journal
 from trade_journal.log.checkpoint import said_name
 from trade_journal.log.key_file import check_signers, keys_of, parse_key_file
-from trade_journal.log.proof import RowProof, check_proof, latest_over, parse_proof
+from trade_journal.log.proof import RowProof, check_proof, parse_proof
 from trade_journal.log.rendering import line_of, rendered_row, time_text
-from trade_journal.log.rows import Row, RowKind, leaf_hash, parse_row
-from trade_journal.log.tree import Frontier, inclusion_proof
+from trade_journal.log.rows import Row, RowKind, parse_row
 from trade_journal.log.verdicts import verdict_text, verdict_values
 from trade_journal.log.verify import PublicKeys, StoredRow, Verdict, Verification, checked_points
 from trade_journal.note_checks import checked_notes
+from trade_journal.row_proofs import covering_checkpoint, prove_row
 from trade_journal.sources import Source, open_source, stored_rows
 from trade_journal.store.store import READ_ROWS_MAX
 from trade_journal.succession_cli import add_succeed_command
@@ -42,12 +42,14 @@ EXIT_GOOD: Final = 0
 EXIT_TAMPERED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNREADABLE: Final = 3
+EXIT_UNCOVERED: Final = 4
 FOLLOW_EVERY_S: Final = 0.5
 _EPILOG: Final = "Exit codes: 0 good, 1 tampered, 2 usage, 3 unreadable."
+_PROVE_EPILOG: Final = f"{_EPILOG[:-1]}, 4 no checkpoint covers the row yet."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Exit codes: 0 good, 1 tampered, 2 usage, 3 unreadable."""
+    """Run the command line. Exit codes: 0 good, 1 tampered, 2 usage, 3 unreadable; of `prove`, 4 not covered yet."""
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
@@ -55,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (JournalDamaged, NoteRefused) as error:
         print(f"trade-journal: TAMPERED: {error}", file=sys.stderr)
         return EXIT_TAMPERED
+    except RowUncovered as error:
+        print(f"trade-journal: {error}", file=sys.stderr)
+        return EXIT_UNCOVERED
     except (TradeError, OSError) as error:
         print(f"trade-journal: {error}", file=sys.stderr)
         return EXIT_UNREADABLE
@@ -81,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--follow", action="store_true", help="go on with each new row until Ctrl-C")
     tail.add_argument("--json", action="store_true", help="one JSON object a line")
     prove = _command(commands, "prove", _prove, "print a proof that a row stands in the journal (C2SP tlog-proof)")
+    prove.epilog = _PROVE_EPILOG
     prove.add_argument("row", type=_count, metavar="ROW", help="the row's number")
     _keys(prove)
     check = commands.add_parser("check-proof", help="check a proof offline, with the public keys only", epilog=_EPILOG)
@@ -328,22 +334,10 @@ def _prove(options: argparse.Namespace) -> int:
         keys = _own_keys(source, journals)
         if isinstance(source, BundleSource) and source.manifest.is_range:
             return _handed_out(row_proof(source, options.row), keys)
-        note, checkpoint = latest_over(list(source.checkpoints()), options.row, keys=keys)
-        leaves: list[bytes] = []
-        body = b""
+        note, checkpoint = covering_checkpoint(source, options.row, keys=keys)
         with _progress("rows", checkpoint.size) as advance:
-            for page in stored_rows(source):
-                leaves += [leaf_hash(stored.body) for stored in page]
-                body = next((stored.body for stored in page if stored.seq == options.row), body)
-                advance(len(page))
-                if len(leaves) >= checkpoint.size:
-                    break
-    if len(leaves) < checkpoint.size:
-        raise JournalDamaged(f"{len(leaves)} rows, while a checkpoint vouches for {checkpoint.size}: cut off")
-    path = inclusion_proof(
-        options.row, checkpoint.size, lambda first, end: Frontier().extended(leaves[first:end]).root()
-    )
-    return _handed_out(RowProof(body=body, index=options.row, path=tuple(path), note=note), keys)
+            proof = prove_row(source, options.row, note, checkpoint, advance=advance)
+    return _handed_out(proof, keys)
 
 
 def _handed_out(proof: RowProof, keys: PublicKeys) -> int:

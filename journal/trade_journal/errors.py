@@ -29,6 +29,10 @@ class JournalUnavailable(JournalError):
         self.cause = cause
 
 
+class RowUncovered(JournalUnavailable):
+    """A row that is there and that no checkpoint covers yet: it can be proven in some seconds, by a running writer."""
+
+
 class JournalDoubtful(JournalUnavailable):
     """The commit of this row was under way when it failed, so the row may be on disk all the same.
 

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from trade_journal.errors import JournalRefused
 from trade_journal.export.bundle_source import BundleSource, is_bundle
 from trade_journal.listener_source import ListenerSource
+from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import StoredRow
 from trade_journal.store.database import parse_url
 from trade_journal.store.evidence import is_unmerged, private_copy
@@ -89,6 +90,14 @@ class DatabaseSource:
     def cosigned(self) -> Iterator[bytes]:
         """Read every cosigned checkpoint."""
         return _all_pages(self._reader.cosigned, self._reader.count_cosigned())
+
+    def first_over(self, seq: int) -> bytes | None:
+        """Read the first cosigned checkpoint over a row, or the first of the log's own; None where there is neither."""
+        return self._reader.first_over(seq)
+
+    def tree_before(self, seq: int) -> Frontier:
+        """Compute the tree over the rows before one, without reading most of them. Raises JournalDamaged."""
+        return self._reader.tree_before(seq)
 
     def close(self) -> None:
         """Close the database."""

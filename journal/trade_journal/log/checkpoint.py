@@ -41,6 +41,7 @@ _TIME_BYTES: Final = 8
 _LINES: Final = 4
 _LOG_NUMBER: Final = re.compile(r"[2-9]|[1-9][0-9]{1,3}", re.ASCII)
 _NAME_BYTES_MAX: Final = 512
+_SIZE_DIGITS_MAX: Final = 16
 
 
 def signer_name(*, environment: str, account: str, service: str) -> str:
@@ -66,6 +67,12 @@ def log_number(journal: str, name: str) -> int:
 def said_name(note: bytes) -> str:
     """Read the name of the log that a note says it is of, before it is believed."""
     return note.split(b"\n", 1)[0][:_NAME_BYTES_MAX].decode("utf-8", "replace")
+
+
+def said_size(note: bytes) -> int:
+    """Read the size that a note says, before it is believed; 0 where it says none."""
+    line = note.split(b"\n", 2)[1:2]
+    return int(line[0]) if line and len(line[0]) <= _SIZE_DIGITS_MAX and line[0].isdigit() else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

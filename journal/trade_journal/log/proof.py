@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from trade_journal.errors import JournalUnavailable, NoteRefused
-from trade_journal.log.checkpoint import Checkpoint, check_cosigned, open_checkpoint
+from trade_journal.errors import NoteRefused
+from trade_journal.log.checkpoint import Checkpoint, check_cosigned, open_checkpoint, said_size
 from trade_journal.log.note import Verifier
 from trade_journal.log.rows import ROW_BYTES_MAX, leaf_hash
 from trade_journal.log.tree import HASH_BYTES, is_included
@@ -89,13 +89,17 @@ def check_proof(proof: RowProof, *, log: Verifier, witness: Verifier | None) -> 
     return ProvenRow(body=proof.body, checkpoint=checkpoint, witnessed_at_s=at_s)
 
 
-def latest_over(notes: Sequence[bytes], index: int, *, keys: PublicKeys) -> tuple[bytes, Checkpoint]:
-    """Return the last checkpoint that covers a row. Raises JournalUnavailable when none does yet, NoteRefused."""
-    for note in reversed(notes):
-        checkpoint, _ = open_checkpoint(note, log=keys.log_of(note))
-        if checkpoint.size > index:
-            return note, checkpoint
-    raise JournalUnavailable(f"no checkpoint covers row {index} yet", cause="uncovered")
+def first_over(notes: Iterable[bytes], index: int) -> bytes | None:
+    """Return the first note that says it covers a row; it has not been believed yet."""
+    return next((note for note in notes if said_size(note) > index), None)
+
+
+def opened_over(note: bytes, index: int, *, keys: PublicKeys) -> Checkpoint:
+    """Believe the checkpoint that covers a row. Raises NoteRefused."""
+    checkpoint, _ = open_checkpoint(note, log=keys.log_of(note))
+    if checkpoint.size <= index:
+        raise NoteRefused(f"a checkpoint of {checkpoint.size} rows stands where one over row {index} should")
+    return checkpoint
 
 
 def _encoded(raw: bytes) -> str:

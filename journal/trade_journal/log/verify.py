@@ -21,7 +21,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from trade_journal.errors import JournalDamaged, NoteRefused
-from trade_journal.log.checkpoint import Checkpoint, check_cosigned, open_checkpoint, said_name
+from trade_journal.log.checkpoint import Checkpoint, check_cosigned, open_checkpoint, said_name, said_size
 from trade_journal.log.note import Note, Verifier
 from trade_journal.log.rows import leaf_hash, parse_row
 from trade_journal.log.tree import Frontier
@@ -30,7 +30,6 @@ BATCH_ROWS: Final = 1024
 BATCH_NOTES: Final = 512
 HASHED_ROWS: Final = 256
 """Rows that are hashed together elsewhere: a perfect subtree, so that most of them need no look at each leaf here."""
-SIZE_DIGITS_MAX: Final = 16
 UNSIGNED_S_MAX: Final = 60
 """A writer signs every few seconds while rows come: those of a minute have a checkpoint."""
 UNSIGNED_ROWS_MAX: Final = 50_000
@@ -301,7 +300,9 @@ def checked_points(
     They are read while they are asked for, and none is remembered. `check` may do the work elsewhere. Raises FaultFound
     at the first that cannot be believed, that goes back, or that has another root than one of its size: a fork.
     """
-    kept = merge(_kept("checkpoint", notes), _kept("cosigned checkpoint", cosigned), key=_said_size)
+    kept = merge(
+        _kept("checkpoint", notes), _kept("cosigned checkpoint", cosigned), key=lambda one: said_size(one.note)
+    )
     batches = iter(lambda: list(islice(kept, BATCH_NOTES)), [])
     checked = (
         ((batch, check_notes([one.note for one in batch], keys=keys)) for batch in batches)
@@ -357,12 +358,6 @@ def check_notes(notes: Sequence[bytes], *, keys: PublicKeys) -> CheckedNotes:
 
 def _kept(what: str, notes: Iterable[bytes]) -> Iterator[KeptNote]:
     return (KeptNote(what, place, note) for place, note in enumerate(notes))
-
-
-def _said_size(kept: KeptNote) -> int:
-    """Read the size that a note says before it is believed; one that says none stands where it lies."""
-    line = kept.note.split(b"\n", 2)[1:2]
-    return int(line[0]) if line and len(line[0]) <= SIZE_DIGITS_MAX and line[0].isdigit() else 0
 
 
 def _believed(checked: Iterable[tuple[list[KeptNote], CheckedNotes]], keys: PublicKeys) -> Iterator[Point]:

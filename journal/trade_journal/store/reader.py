@@ -16,9 +16,11 @@ from sqlalchemy import Connection, Table, func, select
 from trade_journal.errors import JournalDamaged, JournalUnavailable, NoteRefused
 from trade_journal.log.checkpoint import log_number, said_name
 from trade_journal.log.rows import Row
+from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import StoredRow
 from trade_journal.store.beginning import Beginning, read_beginning
 from trade_journal.store.database import archive_of, open_for_reading
+from trade_journal.store.opening import tree_at
 from trade_journal.store.records import READ_ROWS_MAX, as_bytes, count_rows, read_rows, read_stored
 from trade_journal.store.schema import CHECKPOINTS, COSIGNATURES, FORMAT, GOES_ON_WITH
 from trade_journal.store.segments import SealedSegment, sealed_before
@@ -116,6 +118,18 @@ class JournalReader:
                         found += map(as_bytes, sealed.execute(query).scalars().all())
             return found + [as_bytes(note) for note in connection.execute(query).scalars().all()]
 
+    def first_over(self, seq: int) -> bytes | None:
+        """Read the first cosigned checkpoint over a row, or the first of the log's own; None where there is neither."""
+        return self._first_over(COSIGNATURES, seq) or self._first_over(CHECKPOINTS, seq)
+
+    def tree_before(self, seq: int) -> Frontier:
+        """Compute the tree over the rows before one, from the last checkpoint before it. Raises JournalDamaged."""
+        with self._view() as (connection, beginning):
+            for segment in self._segments_from(connection, beginning, _first_row, seq):
+                with segment.view() as sealed:
+                    return tree_at(sealed, str(segment.path), size=seq)
+            return tree_at(connection, self._database.place, size=seq)
+
     def close(self) -> None:
         """Release what the view holds."""
         self._database.close()
@@ -168,6 +182,17 @@ class JournalReader:
                     found += _notes(sealed, table, from_number, limit - len(found), end=end)
                 from_number = end
             return found + _notes(connection, table, from_number, limit - len(found))
+
+    def _first_over(self, table: Table, seq: int) -> bytes | None:
+        query = select(table.c.note).where(table.c.size > seq).order_by(table.c.number).limit(1)
+        with self._view() as (connection, beginning):
+            for segment in self._segments_from(connection, beginning, _first_row, seq):
+                with segment.view() as sealed:
+                    found = sealed.execute(query).scalar()
+                if found is not None:
+                    return as_bytes(found)
+            found = connection.execute(query).scalar()
+        return None if found is None else as_bytes(found)
 
     def _count(self, table: Table) -> int:
         query = select(func.max(table.c.number))

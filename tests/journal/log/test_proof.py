@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trade_journal.errors import JournalUnavailable, NoteRefused
+from trade_journal.errors import NoteRefused
 from trade_journal.log.checkpoint import LogSigner, cosign
 from trade_journal.log.note import COSIGNATURE_V1, Verifier
-from trade_journal.log.proof import HEADER, RowProof, check_proof, latest_over, parse_proof
+from trade_journal.log.proof import HEADER, RowProof, check_proof, first_over, opened_over, parse_proof
 from trade_journal.log.rows import leaf_hash
 from trade_journal.log.tree import Frontier, inclusion_proof, root_of
 from trade_journal.log.verify import PublicKeys
@@ -115,9 +115,15 @@ def test_proof_that_is_not_unicode_is_refused() -> None:
         parse_proof(b"\xff" + GOOD.encode())
 
 
-def test_latest_checkpoint_over_a_row_is_found() -> None:
-    notes = [note(3), note(9), note(21)]
-    assert latest_over(notes, 20, keys=KEYS)[1].size == 21
-    assert latest_over(notes[:2], 8, keys=KEYS)[1].size == 9
-    with pytest.raises(JournalUnavailable, match="no checkpoint covers row 9"):
-        latest_over(notes[:2], 9, keys=KEYS)
+def test_first_checkpoint_over_a_row_is_found() -> None:
+    notes = [b"", b"nonsense", note(3), note(9), note(21)]
+    assert [first_over(notes, index) for index in (0, 2, 3, 8, 9, 20)] == [notes[at] for at in (2, 2, 3, 3, 4, 4)]
+    assert first_over(notes, 21) is first_over([], 0) is None
+    assert opened_over(note(9), 8, keys=KEYS).size == 9
+
+
+def test_checkpoint_that_does_not_cover_the_row_is_refused() -> None:
+    with pytest.raises(NoteRefused, match="a checkpoint of 9 rows stands where one over row 9 should"):
+        opened_over(note(9), 9, keys=KEYS)
+    with pytest.raises(NoteRefused):
+        opened_over(note(9).replace(b"\n9\n", b"\n99\n"), 9, keys=KEYS)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from journal.outsider import Outsider
 from sqlalchemy import Executable, delete, insert, select, update
 
-from trade_journal.cli import EXIT_GOOD, EXIT_TAMPERED, EXIT_UNREADABLE, EXIT_USAGE, main
+from trade_journal.cli import EXIT_GOOD, EXIT_TAMPERED, EXIT_UNCOVERED, EXIT_UNREADABLE, EXIT_USAGE, main
 from trade_journal.log.checkpoint import LogSigner
 from trade_journal.log.rows import Entry, RowKind, draft
 from trade_journal.log.tree import Frontier
@@ -254,8 +254,10 @@ def test_prove_and_check_a_row(journal: str, keys: Path, tmp_path: Path, capsys:
 def test_prove_a_row_that_no_checkpoint_covers_is_refused(
     journal: str, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["prove", "10", "--journal", journal, "--keys", str(keys)]) == EXIT_UNREADABLE
-    assert "no checkpoint covers row 10 yet" in capsys.readouterr().err
+    assert main(["prove", "10", "--journal", journal, "--keys", str(keys)]) == EXIT_UNCOVERED
+    assert "no checkpoint covers row 10 yet; there are 12 rows" in capsys.readouterr().err
+    assert main(["prove", "12", "--journal", journal, "--keys", str(keys)]) == EXIT_UNREADABLE
+    assert "the journal has 12 rows, and no row 12" in capsys.readouterr().err
 
 
 def test_prove_in_a_tampered_journal_gives_no_proof(
