@@ -160,6 +160,8 @@ NOT_WALKED = {
     ),
     f"{JOURNAL} prove 1234 {SITE} > row.tlog-proof": "the journal of the walk is shorter; the test walks it as row 3",
     f"{JOURNAL} check-proof row.tlog-proof --keys public-keys.txt": "goes with it",
+    f"{JOURNAL} verify --journal watchdog.db --keys public-keys.txt": "tests/integration/test_journal_verify.py does",
+    f"{JOURNAL} verify --journal executor.db --keys public-keys.txt": "the same",
     f"{JOURNAL} export {SITE} --out days.zip --from 4000 --to 9000": "the journal of the walk is shorter",
     "trade-gateway init --config gateway.toml --watchdog-public watchdog/public.json "
     "--journal-public journal-writer/public.json --capital 4000 --symbols spot:BTCUSDT,spot:ETHUSDT --limits calm "

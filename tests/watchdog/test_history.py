@@ -198,6 +198,18 @@ async def test_move_is_durable_and_signed_at_once(tmp_path: Path) -> None:
         signing.cancel()
 
 
+async def test_first_rows_of_a_run_are_signed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trade_watchdog.history.FIRST_SIGNED_S", 0.01)
+    journal = JournalList()
+    signing = asyncio.create_task(keeper_of(journal=journal).history.keep_signed(every_s=3600))
+    async with asyncio.timeout(5):
+        while journal.checkpoints < 2:  # noqa: ASYNC110 - it runs by itself
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
+    signing.cancel()
+    assert journal.checkpoints == 2
+
+
 async def test_journal_that_cannot_be_signed_is_said_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     journal = JournalList(is_writable=False)
     history = keeper_of(journal=journal).history

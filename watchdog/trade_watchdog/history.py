@@ -64,6 +64,7 @@ _STAGES: Final = {
     RowKind.RUNG_REBASED: Stage.ARMED,
 }
 RING_ROW_WITHIN_S: Final = 5.0
+FIRST_SIGNED_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -255,8 +256,10 @@ class History:
     async def keep_signed(self, *, every_s: float) -> None:
         """Have the journal signed now and then, so that others can verify it, and at once after what must not wait.
 
-        A checkpoint stands for durable rows, so that what was handed over before it is durable with it.
+        A checkpoint stands for durable rows, so that what was handed over before it is durable with it. The first rows
+        of a run are signed soon: a journal without a checkpoint over any of its rows proves nothing to anybody.
         """
+        wait_s = min(every_s, FIRST_SIGNED_S)
         while True:
             self.is_urgent.clear()
             try:
@@ -264,8 +267,9 @@ class History:
             except JournalError as error:
                 _log.warning("the watchdog's journal could not be signed: %s", error)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(every_s):
+                async with asyncio.timeout(wait_s):
                     await self.is_urgent.wait()
+            wait_s = every_s
 
     async def restore(self, ladder: Ladder) -> Remembered | None:
         """Read back what was remembered, the peaks straight into the ladder; None when nothing ever was.
