@@ -24,6 +24,7 @@ from trade_core.serving import UnixListener, serve
 from trade_core.trust.kill_notice import kill_notice
 from trade_journal.errors import JournalError
 from trade_journal.log.rows import RowKind
+from trade_journal.writer.file_system import journal_folders, require_durable
 from trade_journal.writer.writer import JournalWriter
 from trade_killswitch.authorisation import Authorisation
 from trade_killswitch.automatic import Automatic
@@ -58,6 +59,8 @@ log = logging.getLogger(__name__)
 async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: asyncio.Event | None = None) -> None:
     """Run until SIGTERM, SIGINT or `stop`. Raises TradeError for what must not be started with, or what ended it."""
     clock = clock or SystemClock()
+    folders = journal_folders(state_dir=settings.state_dir, journal_url=settings.journal_url)
+    require_durable(folders, environment=settings.environment)
     ring = load_pinned_ring(settings)
     signer = load_signer(settings, ring)
     exit_key = load_exchange_key(settings.secrets_file, name="exit")

@@ -340,6 +340,15 @@ def test_what_must_not_be_started_with_is_refused_by_name(
     assert "exitsecret" not in said
 
 
+async def test_folder_where_nothing_would_be_kept_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(tmp_path):
+        pass
+    monkeypatch.setattr("trade_journal.writer.file_system.why_not_durable", lambda folder: f"{folder} lies on tmpfs")
+    settings = load_settings(tmp_path / "executor.toml", ExecutorSettings)
+    with pytest.raises(ConfigurationError, match=r"^state_dir: .* lies on tmpfs"):
+        await run(settings.model_copy(update={"environment": "live"}))
+
+
 async def test_another_ring_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
     async with world(tmp_path):
         pass

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from http_double import Asked, http_double, reply
 
+from trade_core.errors import ConfigurationError
 from trade_core.secrets import write_secret_file
 from trade_watchdog.actions import silence
 from trade_watchdog.service import run
@@ -58,6 +59,12 @@ async def test_hanging_gateway_is_swept_and_told_with_the_journal_s_head(
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(task, 20)
     server.close()
+
+
+async def test_folder_where_nothing_would_be_kept_is_refused(deployment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trade_journal.writer.file_system.why_not_durable", lambda folder: f"{folder} lies on tmpfs")
+    with pytest.raises(ConfigurationError, match=r"^state_dir: .* lies on tmpfs"):
+        await run(deployment.settings.model_copy(update={"environment": "live"}))
 
 
 async def test_gateway_is_not_silent_while_the_exchange_is_what_fails(

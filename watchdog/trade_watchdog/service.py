@@ -20,6 +20,7 @@ from trade_core.serving import Listener, UnixListener, serve
 from trade_core.trust.lease import NO_VENUE
 from trade_core.trust.ring import KeyRing
 from trade_journal.log.ring_keys import executor_log_keys
+from trade_journal.writer.file_system import require_durable
 from trade_watchdog.account_watch import AccountWatch
 from trade_watchdog.actions.setup import run_beside, set_up
 from trade_watchdog.admin import admin_app
@@ -68,11 +69,11 @@ _log = logging.getLogger(__name__)
 async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigurationError or NotTrusted for what must not be started with."""
     clock = clock or SystemClock()
+    require_durable({"state_dir": settings.state_dir}, environment=settings.environment)
     identity = load_identity(settings)
     ring = load_pinned_ring(settings, identity)
     address = load_gateway_address(settings.gateway_handover)
-    exchange_key = load_exchange_key(settings.secrets_file)
-    master_key = load_exchange_key(settings.master_secrets_file)
+    exchange_key, master_key = map(load_exchange_key, (settings.secrets_file, settings.master_secrets_file))
     generations = GenerationStore(settings.state_dir)
     has_vouched = generations.value > 0
     registry, status = CollectorRegistry(), Status()

@@ -6,14 +6,42 @@ be relied on. Linux tells by its table of mounts; where there is none, nothing i
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+from trade_core.errors import ConfigurationError
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 _IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 _OVER_A_NETWORK: Final = frozenset({"9p", "cifs", "fuse.sshfs", "nfs", "nfs4", "smb3", "smbfs"})
+_SQLITE: Final = "sqlite:///"
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
+_log = logging.getLogger(__name__)
+
+
+def journal_folders(*, state_dir: Path, journal_url: str) -> dict[str, Path]:
+    """Name the folders that a service keeps its state and a SQLite journal in, by its settings."""
+    folders = {"state_dir": state_dir}
+    if journal_url.startswith(_SQLITE):
+        folders["journal_url"] = Path(journal_url.removeprefix(_SQLITE)).parent
+    return folders
+
+
+def require_durable(folders: Mapping[str, Path], *, environment: str) -> None:
+    """Refuse folders, by the names of their settings, on which a sync keeps nothing. Raises ConfigurationError.
+
+    Where nothing real is at stake, in the simulated environment, say so and go on.
+    """
+    for name, folder in folders.items():
+        reason = why_not_durable(folder)
+        if reason is None:
+            continue
+        if environment != "simulated":
+            raise ConfigurationError(f"{name}: {reason}")
+        _log.warning("%s: %s; only the simulated environment permits that", name, reason)
 
 
 def why_not_durable(folder: Path, *, mounts: Path = MOUNTS) -> str | None:

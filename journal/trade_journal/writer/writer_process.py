@@ -6,15 +6,13 @@ import asyncio
 import logging
 import os
 import signal
-from pathlib import Path
 from typing import Final
 
 from trade_core.clock import Clock, SystemClock
-from trade_core.errors import ConfigurationError
 from trade_journal.errors import JournalUnavailable
 from trade_journal.store.database import is_yet_to_be_made
 from trade_journal.writer.emergency_segment import SEGMENT_FILE
-from trade_journal.writer.file_system import why_not_durable
+from trade_journal.writer.file_system import journal_folders, require_durable
 from trade_journal.writer.peers import Peer
 from trade_journal.writer.retention import say_what_is_missing, seal_when_due
 from trade_journal.writer.server import Door, JournalServer
@@ -22,7 +20,6 @@ from trade_journal.writer.writer import JournalWriter
 from trade_journal.writer.writer_identity import LogIdentity, load_log_identity, number_of_log
 from trade_journal.writer.writer_settings import JournalWriterSettings
 
-_SQLITE: Final = "sqlite:///"
 _LOOK_EVERY_S: Final = 0.25
 _OWN_USER_MODE: Final = 0o600
 # Another user must be able to connect; who it is, the kernel says, and everybody else is turned away.
@@ -32,7 +29,8 @@ log = logging.getLogger(__name__)
 
 async def run(settings: JournalWriterSettings) -> None:
     """Run until a signal ends it. Raises TradeError for what must not be started with, or what ended it."""
-    require_durable_folders(settings)
+    folders = journal_folders(state_dir=settings.state_dir, journal_url=settings.journal_url)
+    require_durable(folders, environment=settings.environment)
     identity = load_log_identity(settings, number=await asyncio.to_thread(number_of_log, settings))
     clock = SystemClock()
     await asyncio.to_thread(prepare_segments, settings, identity, clock)
@@ -69,23 +67,6 @@ def prepare_segments(settings: JournalWriterSettings, identity: LogIdentity, clo
         seal_when_due(url, origin=origin, keys=identity.keys, retention_days=days, clock=clock)
     if not is_yet_to_be_made(url):
         say_what_is_missing(url, archive=settings.archive_dir)
-
-
-def require_durable_folders(settings: JournalWriterSettings) -> None:
-    """Refuse folders on which a sync keeps nothing; where nothing real is at stake, say so and go on.
-
-    Raises ConfigurationError.
-    """
-    folders = {"state_dir": settings.state_dir}
-    if settings.journal_url.startswith(_SQLITE):
-        folders["journal_url"] = Path(settings.journal_url.removeprefix(_SQLITE)).parent
-    for name, folder in folders.items():
-        reason = why_not_durable(folder)
-        if reason is None:
-            continue
-        if settings.environment != "simulated":
-            raise ConfigurationError(f"{name}: {reason}")
-        log.warning("%s: %s; only the simulated environment permits that", name, reason)
 
 
 def doors(settings: JournalWriterSettings) -> list[Door]:

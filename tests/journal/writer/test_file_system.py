@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from trade_core.errors import ConfigurationError
-from trade_journal.writer import writer_process
-from trade_journal.writer.file_system import file_system_of, why_not_durable
-from trade_journal.writer.writer_process import require_durable_folders
+from trade_journal.writer import file_system, writer_process
+from trade_journal.writer.file_system import file_system_of, journal_folders, require_durable, why_not_durable
 from trade_journal.writer.writer_settings import JournalWriterSettings
 
 TABLE = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -64,35 +63,47 @@ def test_folder_is_not_judged_without_a_table_of_mounts(tmp_path: Path) -> None:
     assert why_not_durable(tmp_path, mounts=tmp_path / "none") is None
 
 
-def settings_on(folder: Path, *, environment: str) -> JournalWriterSettings:
-    made = JournalWriterSettings.model_validate(
+def test_folders_are_those_of_the_state_and_of_a_journal_in_a_file(tmp_path: Path) -> None:
+    found = journal_folders(state_dir=tmp_path, journal_url=f"sqlite:///{tmp_path}/journal/gateway.db")
+    assert found == {"state_dir": tmp_path, "journal_url": tmp_path / "journal"}
+    assert journal_folders(state_dir=tmp_path, journal_url="postgresql://role@host/db") == {"state_dir": tmp_path}
+
+
+def test_folder_where_nothing_would_be_kept_is_refused_or_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(file_system, "why_not_durable", lambda folder: f"{folder} lies on tmpfs")
+    folders = {"state_dir": tmp_path, "journal_url": tmp_path / "journal"}
+    require_durable(folders, environment="simulated")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert f"journal_url: {tmp_path}/journal lies on tmpfs" in caplog.text
+    for environment in ("testnet", "live"):
+        with pytest.raises(ConfigurationError, match=r"^state_dir: .* lies on tmpfs"):
+            require_durable(folders, environment=environment)
+
+
+def test_folder_on_a_disk_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(file_system, "why_not_durable", lambda _: None)
+    require_durable({"state_dir": tmp_path}, environment="live")
+    assert caplog.records == []
+
+
+async def test_writer_does_not_start_where_nothing_would_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_system, "why_not_durable", lambda folder: f"{folder} lies on tmpfs")
+    settings = JournalWriterSettings.model_validate(
         {
             "environment": "simulated",
             "account": "1001",
-            "state_dir": str(folder),
-            "journal_url": f"sqlite:///{folder}/journal/gateway.db",
-            "ring_file": str(folder / "ring.json"),
-            "gateway_socket": str(folder / "gateway.sock"),
-            "shim_socket": str(folder / "shim.sock"),
+            "state_dir": str(tmp_path),
+            "journal_url": f"sqlite:///{tmp_path}/journal/gateway.db",
+            "ring_file": str(tmp_path / "ring.json"),
+            "gateway_socket": str(tmp_path / "gateway.sock"),
+            "shim_socket": str(tmp_path / "shim.sock"),
         }
     )
-    return made.model_copy(update={"environment": environment})
-
-
-def test_writer_says_where_nothing_would_be_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(writer_process, "why_not_durable", lambda folder: f"{folder} lies on tmpfs")
-    require_durable_folders(settings_on(tmp_path, environment="simulated"))
-    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-    assert f"journal_url: {tmp_path}/journal lies on tmpfs" in caplog.text
     with pytest.raises(ConfigurationError, match=r"^state_dir: .* lies on tmpfs"):
-        require_durable_folders(settings_on(tmp_path, environment="live"))
-
-
-def test_writer_on_a_disk_says_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(writer_process, "why_not_durable", lambda _: None)
-    require_durable_folders(settings_on(tmp_path, environment="live"))
-    assert caplog.records == []
+        await writer_process.run(settings.model_copy(update={"environment": "live"}))
