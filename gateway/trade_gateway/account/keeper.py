@@ -1,6 +1,7 @@
 """The shell around the account view: gives it time, writes what changed into the journal, answers what decisions ask.
 
-Every change of trust, every fill and every end is a row. A change that needs a reading asks for one at once.
+Every change of trust, every loss of the equity, every fill and every end is a row. A change that needs a reading asks
+for one at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from trade_core.money import format_decimal
 from trade_gateway.account.activity import Activity, Note
 from trade_gateway.account.messages import NonsenseSaid, OrderSeen, PositionSeen, parse_frame
 from trade_gateway.account.tally import tally
-from trade_gateway.account.trust import Trust, Trusted, Untrusted
+from trade_gateway.account.trust import NEVER_READ, Trust, Trusted, Untrusted
 from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled
 from trade_gateway.commands import AppendLater
 from trade_gateway.ledger import OrderLedger, TrackedOrder
@@ -26,9 +27,10 @@ from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.recorder import Recorder
 from trade_gateway.wire.intents import Category, Side
-from trade_journal.log.rows import RowKind
+from trade_journal.log.rows import Fields, RowKind
 
 _ZERO = Decimal(0)
+NO_EQUITY = "the last word of the exchange about the wallet names no equity above zero"
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +45,7 @@ class AccountKeeper:
         self.activity = activity
         self.view = AccountView(ledger=ledger)
         self._was_trusted = False
+        self._was_equity_known = False
         self.on_news: Callable[[], None] = lambda: None  # a reading is wanted
         self.on_position: Callable[[], None] = lambda: None  # the stream told of a position
 
@@ -106,7 +109,8 @@ class AccountKeeper:
         return self.view.trust(now_ns=self._clock.monotonic_ns())
 
     def note_trust(self) -> Trust:
-        """Write a row when trust was lost or came back."""
+        """Write a row when trust was lost or came back, or when the equity was lost."""
+        self._note_equity()
         trust = self.trust()
         is_trusted = isinstance(trust, Trusted)
         if is_trusted is not self._was_trusted:
@@ -119,6 +123,14 @@ class AccountKeeper:
                 self._recorder.append_later(RowKind.ACCOUNT_TRUSTED, {})
                 log.info("the account view is trusted")
         return trust
+
+    def _note_equity(self) -> None:
+        is_known = self.view.equity_usdt is not None
+        if self._was_equity_known and not is_known:
+            fields: Fields = {"type": "equity unknown", "severity": "warning", "reason": NO_EQUITY}
+            self._recorder.append_later(RowKind.INCIDENT_OPENED, fields)
+            log.warning("the equity is not known, no risk is added: %s", NO_EQUITY)
+        self._was_equity_known = is_known
 
     def is_blind(self) -> bool:
         """Tell whether stream or readings fail: more than an outcome that is being asked for."""
@@ -142,11 +154,14 @@ class AccountKeeper:
 
     def describe(self) -> dict[str, Any]:
         """What /state says of the view."""
-        trust = self.trust()
+        trust, equity = self.trust(), self.view.equity_usdt
+        lack = NO_EQUITY if self.view.trust_keeper.has_baseline else NEVER_READ
         return {
             "is_trusted": isinstance(trust, Trusted),
             "reason": trust.reason if isinstance(trust, Untrusted) else "",
             "age_s": self.age_s(),
+            "equity_usdt": None if equity is None else format_decimal(equity),
+            "equity_reason": lack if equity is None else "",
         }
 
     def facts(self, *, unpinned: frozenset[str], message_level: MessageLevel) -> AccountFacts:

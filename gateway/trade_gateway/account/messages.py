@@ -80,7 +80,10 @@ class ExecutionSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalletSeen:
-    """Coins and total equity at a time of the exchange's clock. A stream may name only what changed."""
+    """Coins and total equity at a time of the exchange's clock. A stream may name only what changed.
+
+    Of a message, an equity of None says nothing; of a complete reading, that there is none to be believed.
+    """
 
     coins: Mapping[str, Decimal]
     equity_usdt: Decimal | None
@@ -198,8 +201,12 @@ def parse_execution(row: object, category: Category | None = None) -> ExecutionS
     )
 
 
-def parse_wallet(row: object, *, at_ms: int) -> WalletSeen | None:
-    """Parse the unified wallet. Raises NonsenseSaid."""
+def parse_wallet(row: object, *, at_ms: int, is_whole: bool = False) -> WalletSeen | None:
+    """Parse the unified wallet. Raises NonsenseSaid.
+
+    Of a whole one, as a reading brings it, an equity that is no plain number is none at all, so that coins are known
+    even then; in a message it is nonsense as everything else is.
+    """
     item = _object(row)
     if item.get("accountType", "UNIFIED") != "UNIFIED":
         return None
@@ -209,8 +216,18 @@ def parse_wallet(row: object, *, at_ms: int) -> WalletSeen | None:
     coins = {}
     for entry in map(_object, rows):
         coins[_word(entry, "coin")] = _number(entry, "walletBalance")
-    equity = item.get("totalEquity")
-    return WalletSeen(coins=coins, equity_usdt=None if _is_unset(equity) else _number(item, "totalEquity"), at_ms=at_ms)
+    return WalletSeen(coins=coins, equity_usdt=_equity(item, is_whole=is_whole), at_ms=at_ms)
+
+
+def _equity(item: Mapping[str, Any], *, is_whole: bool) -> Decimal | None:
+    if _is_unset(item.get("totalEquity")):
+        return None
+    try:
+        return _number(item, "totalEquity")
+    except NonsenseSaid:
+        if is_whole:
+            return None
+        raise
 
 
 def parse_position(row: object) -> PositionSeen | None:

@@ -84,7 +84,7 @@ async def ask_wallet(client: BybitClient) -> WalletSeen:
     """Read the unified wallet. Raises ExchangeUnavailable, ExchangeAnswerInvalid."""
     answer = await client.get("/v5/account/wallet-balance", "accountType=UNIFIED")
     accounts = _items(answer, "wallets")
-    wallet = parse_wallet(accounts[0], at_ms=answer.time_ms) if accounts else None
+    wallet = parse_wallet(accounts[0], at_ms=answer.time_ms, is_whole=True) if accounts else None
     if wallet is None:
         raise ExchangeAnswerInvalid("no unified wallet in the exchange's answer")
     return wallet

@@ -6,7 +6,7 @@ Guarantees
 - Nothing goes back: fills only grow, a shown end is final, older wallets and positions are ignored. So duplicates, and
   messages that are late or out of order, change nothing.
 - A complete reading by REST replaces coins, positions and orders of others; what the stream said meanwhile and is
-  newer by the exchange's own clock or sequence stays.
+  newer by the exchange's own clock or sequence stays. One that names no equity above zero leaves none.
 - What contradicts itself makes the view untrusted; see `trust` for how it becomes trusted again.
 
 It has no clock and does no I/O: times are passed in, what must be journaled is returned.
@@ -87,6 +87,7 @@ class Reading:
     began_ns: int
     has_differed: bool = False
     has_heard_wallet: bool = False
+    heard_equity_at_ms: int | None = None
     heard_positions: dict[str, PositionSeen] = field(default_factory=dict)
     heard_orders: set[str] = field(default_factory=set)
 
@@ -317,14 +318,16 @@ class AccountView:
                 self._reading.has_heard_wallet = True
             self.coins.update(seen.coins)
             if seen.equity_usdt is not None:
-                self.equity_usdt = seen.equity_usdt
+                self._take_equity(seen)
+                if self._reading is not None:
+                    self._reading.heard_equity_at_ms = seen.at_ms
         for coin, amount in seen.coins.items():
             if self.coins.get(coin) == amount:
                 self.trust_keeper.explained(f"coin {coin}")
 
     def _read_wallet(self, seen: WalletSeen, reading: Reading, *, now_ns: int) -> None:
-        if seen.equity_usdt is not None:
-            self.equity_usdt = seen.equity_usdt
+        if reading.heard_equity_at_ms is None or reading.heard_equity_at_ms <= seen.at_ms:
+            self._take_equity(seen)
         if reading.has_heard_wallet and self._coins_at_ms > seen.at_ms:
             return  # the stream has said something newer while we asked
         if not reading.has_heard_wallet:
@@ -333,6 +336,10 @@ class AccountView:
                     self._differ(f"coin {coin}", now_ns=now_ns)
         self.coins = dict(seen.coins)
         self._coins_at_ms = seen.at_ms
+
+    def _take_equity(self, seen: WalletSeen) -> None:
+        is_some = seen.equity_usdt is not None and seen.equity_usdt > 0
+        self.equity_usdt = seen.equity_usdt if is_some else None
 
     def _hear_position(self, seen: PositionSeen) -> None:
         held = self._positions.get(seen.symbol)

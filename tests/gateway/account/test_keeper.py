@@ -19,10 +19,10 @@ from trade_core.bybit.signing import sign_websocket
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.secrets import Secret
 from trade_gateway.account.activity import Activity
-from trade_gateway.account.keeper import AccountKeeper
+from trade_gateway.account.keeper import NO_EQUITY, AccountKeeper
 from trade_gateway.account.messages import WalletSeen
 from trade_gateway.account.private_stream import private_stream
-from trade_gateway.account.trust import Trusted
+from trade_gateway.account.trust import NEVER_READ, Trusted
 from trade_gateway.account.view import Filled
 from trade_gateway.ledger import OrderLedger, TrackedOrder
 from trade_gateway.policy.facts import AccountFacts, order_key
@@ -56,11 +56,13 @@ class Kept:
         self.ledger.acknowledge(tag, f"x-{tag}")
         return order
 
-    def read(self, **coins: str) -> None:
+    def read(self, *, equity: str | None = "4000", **coins: str) -> None:
         self.keeper.stream_up()
         reading = self.keeper.view.begin_reading(now_ns=self.clock.monotonic_ns())
         wallet = WalletSeen(
-            coins={coin: Decimal(amount) for coin, amount in coins.items()}, equity_usdt=Decimal(4000), at_ms=1
+            coins={coin: Decimal(amount) for coin, amount in coins.items()},
+            equity_usdt=None if equity is None else Decimal(equity),
+            at_ms=1,
         )
         self.keeper.view.end_reading(reading, wallet=wallet, positions=(), marks={}, now_ns=self.clock.monotonic_ns())
         self.keeper.note_trust()
@@ -131,7 +133,20 @@ async def test_keeper_nonsense_is_distrusted_with_a_row_and_a_reading(it: Kept, 
         "is_trusted": False,
         "reason": "the private stream: a frame is not JSON",
         "age_s": 0.0,
+        "equity_usdt": "4000",
+        "equity_reason": "",
     }
+
+
+async def test_keeper_equity_that_is_lost_is_said_and_a_row_once(it: Kept, journal: JournalWriter) -> None:
+    assert it.keeper.describe()["equity_reason"] == NEVER_READ
+    for equity, is_known in [(None, False), ("4000", True), (None, False), ("0", False), ("5", True), ("-1", False)]:
+        it.read(equity=equity)
+        told = it.keeper.describe()
+        assert (told["equity_usdt"], told["equity_reason"]) == ((equity, "") if is_known else (None, NO_EQUITY))
+    fields = {"type": "equity unknown", "severity": "warning", "reason": NO_EQUITY}
+    rows = [row for row in await rows_of(journal) if row.kind is RowKind.INCIDENT_OPENED]
+    assert [row.fields for row in rows] == [fields, fields]
 
 
 def test_keeper_is_not_blind_while_an_outcome_is_unknown(it: Kept) -> None:

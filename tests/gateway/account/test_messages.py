@@ -18,6 +18,7 @@ from trade_gateway.account.messages import (
     parse_execution,
     parse_frame,
     parse_order,
+    parse_wallet,
 )
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent
 
@@ -332,6 +333,27 @@ def test_messages_wallet_without_an_equity_has_none(equity: object) -> None:
     (seen,) = parse_frame(frame("wallet", {**WALLET, "totalEquity": equity}))
     assert isinstance(seen, WalletSeen)
     assert seen.equity_usdt is None
+
+
+NOT_PLAIN = ["NaN", "Infinity", "-Infinity", "1e3", "much", 4000, True, [], {}]
+
+
+@pytest.mark.parametrize("equity", NOT_PLAIN)
+def test_messages_equity_that_is_no_plain_number_is_nonsense_in_a_message_and_none_in_a_reading(
+    equity: object,
+) -> None:
+    row = {**WALLET, "totalEquity": equity}
+    with pytest.raises(NonsenseSaid, match="totalEquity is not a plain number"):
+        parse_wallet(row, at_ms=1)
+    seen = parse_wallet(row, at_ms=1, is_whole=True)
+    assert seen is not None
+    assert (seen.equity_usdt, seen.coins["USDT"]) == (None, 7)
+
+
+def test_messages_equity_of_a_reading_is_what_it_says() -> None:
+    seen = parse_wallet({**WALLET, "totalEquity": "-3"}, at_ms=1, is_whole=True)
+    assert seen is not None
+    assert seen.equity_usdt == -3
 
 
 def test_messages_position_without_index_and_sequence_is_of_one_way_and_the_oldest() -> None:

@@ -70,6 +70,7 @@ class Exchange:
     open_orders: list[Any] = field(default_factory=list)
     history: list[Any] = field(default_factory=list)
     coins: list[Any] = field(default_factory=lambda: [{"coin": "BTC", "walletBalance": "0.5"}])
+    equity: object = "4000"
     positions: list[Any] = field(default_factory=list)
     executions: list[Any] = field(default_factory=list)
     instead: dict[str, bytes | None] = field(default_factory=dict)
@@ -91,7 +92,7 @@ class Exchange:
                     {"list": [i for i in self.history if i["orderLinkId"] == asked.parameter("orderLinkId")]}
                 )
             case "/v5/account/wallet-balance":
-                return envelope({"list": [{"totalEquity": "4000", "coin": self.coins}]})
+                return envelope({"list": [{"totalEquity": self.equity, "coin": self.coins}]})
             case "/v5/position/list":
                 return envelope({"list": self.positions})
             case "/v5/execution/list":
@@ -322,6 +323,22 @@ NONSENSE = {
         {"list": [shown(filled="1e9")]},
     ],
 }
+
+
+@pytest.mark.parametrize("equity", [None, "", "0", "-5", "NaN", "Infinity", "much", 4000])
+async def test_account_reading_without_an_equity_that_counts_is_whole_and_permits_no_new_risk(
+    recorder: Recorder, clock: ManualClock, equity: object
+) -> None:
+    async with account(recorder, clock) as it:
+        await it.sync.read()
+        it.exchange.equity = equity
+        it.exchange.coins = [{"coin": "BTC", "walletBalance": "0.75"}]
+        await it.sync.read()
+        assert it.sync.facts(frozenset(), MessageLevel.FREE).equity_usdt is None
+        assert it.sellable() == Decimal("0.75")  # exits go on
+        it.exchange.equity = "4001"
+        await it.sync.read()
+        assert it.sync.facts(frozenset(), MessageLevel.FREE).equity_usdt == 4001
 
 
 @pytest.mark.parametrize(

@@ -280,11 +280,53 @@ def test_view_reading_of_spot_alone_leaves_positions_as_they_were() -> None:
     assert it.view.positions == {"BTCUSDT": Decimal(2)}
 
 
-def test_view_reading_without_an_equity_keeps_the_last_one() -> None:
+@pytest.mark.parametrize("equity", [None, Decimal(0), Decimal("-0.01")])
+def test_view_reading_without_an_equity_above_zero_leaves_none(equity: Decimal | None) -> None:
     it = Scene()
-    it.read(wallet=replace(WALLET, equity_usdt=None, coins={"BTC": Decimal(2), "USDT": Decimal(100)}))
-    assert it.view.equity_usdt == Decimal(130)
+    it.read(wallet=replace(WALLET, equity_usdt=equity, coins={"BTC": Decimal(2), "USDT": Decimal(100)}))
+    assert it.view.equity_usdt is None
     assert it.view.coins["BTC"] == 2
+    it.read(wallet=replace(WALLET, equity_usdt=Decimal("0.01")))
+    assert it.view.equity_usdt == Decimal("0.01")
+
+
+@pytest.mark.parametrize("equity", [Decimal(0), Decimal(-1)])
+def test_view_message_of_an_equity_that_is_not_above_zero_leaves_none(equity: Decimal) -> None:
+    it = Scene()
+    it.hear(WalletSeen(coins={}, equity_usdt=equity, at_ms=1001))
+    assert it.view.equity_usdt is None
+
+
+@pytest.mark.parametrize(
+    ("heard", "heard_at_ms", "read", "found"),
+    [
+        ("7", 2001, "130", "7"),  # told after what was read
+        ("7", 2001, None, "7"),
+        ("7", 2000, "130", "130"),
+        ("7", 1999, None, None),
+        (None, 2001, "131", "131"),  # a message that says nothing of it
+        (None, 2001, None, None),
+    ],
+)
+def test_view_reading_keeps_the_equity_that_the_stream_told_meanwhile_when_it_is_newer(
+    heard: str | None, heard_at_ms: int, read: str | None, found: str | None
+) -> None:
+    def amount(text: str | None) -> Decimal | None:
+        return None if text is None else Decimal(text)
+
+    it = Scene()
+    reading = it.view.begin_reading(now_ns=2 * NOW_NS)
+    it.hear(WalletSeen(coins={}, equity_usdt=amount(heard), at_ms=heard_at_ms))
+    wallet = replace(WALLET, at_ms=2000, equity_usdt=amount(read))
+    it.view.end_reading(reading, wallet=wallet, positions=(), marks={}, now_ns=2 * NOW_NS)
+    assert it.view.equity_usdt == amount(found)
+
+
+def test_view_equity_told_before_a_reading_yields_to_it_whatever_its_time() -> None:
+    it = Scene()
+    it.hear(WalletSeen(coins={}, equity_usdt=Decimal(7), at_ms=5000))
+    it.read(wallet=replace(WALLET, at_ms=2000))
+    assert it.view.equity_usdt == 130
 
 
 def test_view_remembers_executions_up_to_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
