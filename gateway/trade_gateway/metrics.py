@@ -91,6 +91,11 @@ class Metrics:
         self.stress_loss_usdt = Gauge(
             "trade_gateway_stress_loss_usdt", "The loss of one market gap at full exposure.", registry=self.registry
         )
+        self.loss_unbounded = Gauge(
+            "trade_gateway_loss_unbounded",
+            "1 while the hostile loss, with what is held now, is not known to be within the ladder's rungs.",
+            registry=self.registry,
+        )
         self.policy_file_in_force = Gauge(
             "trade_gateway_policy_file_in_force",
             "1 while the policy file says what is in force; 0 when it needs a warrant or cannot be used.",

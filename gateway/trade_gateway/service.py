@@ -49,9 +49,11 @@ from trade_gateway.limits_view import (
     require_bounded_loss,
     shown_loss,
 )
+from trade_gateway.loss_guard import LiveLoss, LossGuard
 from trade_gateway.metrics import Metrics
 from trade_gateway.order_care import OrderCare
 from trade_gateway.order_desk import OrderDesk
+from trade_gateway.policy.facts import AccountFacts
 from trade_gateway.policy.instruments import Instrument
 from trade_gateway.policy.model import NOTHING_PERMITTED, SymbolKey
 from trade_gateway.policy.throttles import MessageLevel
@@ -105,8 +107,7 @@ class Gateway:
         self._settings = settings
         # Until `start` has learned from the journal which policy is in force, nothing is permitted.
         policy = self._policy = NOTHING_PERMITTED
-        self._ring_hash = ring_hash(ring)
-        self._ring = ring
+        self._ring, self._ring_hash = ring, ring_hash(ring)
         self._journal = journal
         self._clock = clock
         self.metrics = Metrics()
@@ -321,9 +322,13 @@ class Gateway:
             shown_loss(hostile)["usdt"],
             shown_loss(stress)["usdt"],
         )
+        loss_guard = LossGuard(
+            losses_now=self._losses_now, clock=self._clock, recorder=self.recorder, faults=self.states
+        )
         loops: list[Callable[[], Awaitable[None]]] = [
             self._proof.run,
             self._fees.run,
+            loss_guard.run,
             self._private_stream.run,
             self._ticker_stream.run,
             self._references.keep_reading,
@@ -515,12 +520,12 @@ class Gateway:
 
     def state(self) -> dict[str, Any]:
         """Everything a person or the watchdog wants to know; also brings the gauges up to date."""
-        facts = self._account.facts(frozenset(self._desk.leverage_unpinned), MessageLevel.FREE)
-        market = self._references.facts()
+        facts, market = self._facts(), self._references.facts()
         held = held_usdt(self._policy, facts, market, former=self._history.former_symbols)
         hostile, stress = losses(self._policy, equity_usdt=facts.equity_usdt, held_usdt=held)
         root_size, root = self._witnessed.last_signed()
         self.metrics.hostile_loss_usdt.set(float(hostile.usdt))
+        self.metrics.loss_unbounded.set(1 if self.states.has_fault(Fault.LOSS_UNBOUNDED) else 0)
         self.metrics.stress_loss_usdt.set(float(stress.usdt))
         self.metrics.policy_file_in_force.set(1 if self._policies.is_file_in_force else 0)
         update_gauges(
@@ -564,6 +569,17 @@ class Gateway:
                 "pending_count": self.recorder.pending_count,
             },
         }
+
+    def _facts(self) -> AccountFacts:
+        return self._account.facts(frozenset(self._desk.leverage_unpinned), MessageLevel.FREE)
+
+    def _losses_now(self) -> LiveLoss | None:
+        facts = self._facts()
+        if facts.equity_usdt is None:
+            return None
+        held = held_usdt(self._policy, facts, self._references.facts(), former=self._history.former_symbols)
+        hostile, stress = losses(self._policy, equity_usdt=facts.equity_usdt, held_usdt=held)
+        return LiveLoss(hostile=hostile, stress=stress, held_usdt=held, is_trusted=facts.is_trusted)
 
     async def _supervised(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Keep one loop alive: what it did not expect is logged, and it begins again."""

@@ -400,6 +400,10 @@ class StateKeeper:
             log.info("no longer: %s", fault.value)
             self.note()
 
+    def has_fault(self, fault: Fault) -> bool:
+        """Tell whether one of the gateway's own faults is there."""
+        return self._board.has_fault(fault)
+
     def explain_fault(self, fault: Fault, detail: str) -> None:
         """Say more of one of the gateway's own faults, also while it holds nothing back."""
         self._board.explain_fault(fault, detail)

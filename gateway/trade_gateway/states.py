@@ -34,6 +34,7 @@ class Fault(Enum):
     REFERENCES_STALE = "a reference price is missing or stale"
     ORDERS_UNRECONCILED = "orders from before the restart are not reconciled yet"
     FEES_UNPROVED = "the exchange's fees are not known to be within highest_fee"
+    LOSS_UNBOUNDED = "the hostile loss is not known to be within the rungs"
     SETTINGS_UNPINNED = "leverage, margin or position mode is not confirmed by the exchange"
     JOURNAL_UNWRITABLE = "the journal cannot be written"
     POLICY_FILE = "the policy file is missing or cannot be used"

@@ -26,7 +26,7 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease, SecondPrice, sign_lease
 from trade_core.trust.printed_key import new_code
 from trade_core.trust.ring import ring_hash
-from trade_gateway import exchange_proof
+from trade_gateway import exchange_proof, loss_guard
 from trade_gateway import service as service_module
 from trade_gateway.codes import Codes
 from trade_gateway.identity import PUBLIC_KEYS_FILE, identity_path, initialise, load_identity
@@ -101,6 +101,7 @@ class Exchange:
         default_factory=lambda: {"symbol": "BTCUSDT", "indexPrice": "30000", "markPrice": "30001"}
     )
     fee: str = "0.001"
+    equity: str = "34000"  # a coin of 30000, and some quote coin
     is_down: bool = False
     cancelled: list[str] = field(default_factory=list)
 
@@ -113,7 +114,9 @@ class Exchange:
             case "/v5/market/instruments-info":
                 return envelope({"list": [INSTRUMENT]})
             case "/v5/account/wallet-balance":
-                return envelope({"list": [{"coin": [{"coin": "BTC", "walletBalance": "1"}]}]})
+                return envelope(
+                    {"list": [{"totalEquity": self.equity, "coin": [{"coin": "BTC", "walletBalance": "1"}]}]}
+                )
             case "/v5/account/fee-rate":
                 fee = {"symbol": asked.parameter("symbol"), "takerFeeRate": self.fee, "makerFeeRate": "0.0001"}
                 return envelope({"list": [fee]})
@@ -317,6 +320,24 @@ async def test_gateway_that_is_charged_more_than_the_policy_says_is_reduce_only(
         await it.until(lambda: it.state["holders"]["own_faults"]["reason"] == reason)
         assert it.state["trading_state"] == "REDUCE_ONLY"
         await it.until_row(lambda row: row["fields"].get("type") == "fee above highest_fee")
+
+
+async def test_gateway_with_more_held_than_the_rungs_permit_reduces_only_until_it_is_within_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss_guard, "HOLDS_NS", 0)
+    async with running(tmp_path, Exchange(equity="4000")) as it:  # a coin of 30000, most of it owed for
+        await it.gateway.accept_lease(await it.lease())
+        loss = "a hostile bot can lose 5.10 % of equity in a day, more than the daily rung of 5.00 % (204.15 USDT)"
+        reason = f"{Fault.LOSS_UNBOUNDED.value}: {loss}, with 30001.00 USDT held"
+        await it.until(lambda: it.state["holders"]["own_faults"]["reason"] == reason)
+        assert it.state["trading_state"] == "REDUCE_ONLY"
+        assert it.state["max_hostile_loss"] == {"usdt": "204.15", "fraction": "0.0510"}
+        await it.until_row(lambda row: row["fields"].get("type") == "hostile loss beyond a rung")
+        it.exchange.equity = "34000"
+        await it.until_state("ACTIVE")
+        it.exchange.equity = "4000"
+        await it.until_state("REDUCE_ONLY")
 
 
 async def test_gateway_keeps_what_the_witness_cosigned_and_shows_it(tmp_path: Path) -> None:

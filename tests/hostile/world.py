@@ -35,7 +35,8 @@ from trade_core.trust.lease import NO_VENUE, Lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway import service
 from trade_gateway.identity import Identity, Role
-from trade_gateway.policy.hostile_loss import hostile_loss
+from trade_gateway.loss_guard import LiveLoss
+from trade_gateway.policy.hostile_loss import HostileLoss, StressLoss, hostile_loss
 from trade_gateway.policy.limits import parse_policy, policy_hash
 from trade_gateway.policy.model import Policy
 from trade_gateway.policy.trading_state import TradingState
@@ -148,6 +149,8 @@ class World:
             )
         gateway._private_stream = gateway._ticker_stream = _NoStream()  # type: ignore[assignment]
         gateway._proof._ticker_stream = gateway._ticker_stream
+        # As for the policy: beyond the rungs the bound must hold too.
+        gateway._losses_now = _nothing_to_lose  # type: ignore[method-assign]
         gateway._policies._look = self._look  # type: ignore[method-assign]
         gateway._policies._judge = self._judge  # type: ignore[method-assign]
         self.gateway = gateway
@@ -415,6 +418,16 @@ def _edges_replaced(venue: Venue, *, policy: Policy) -> Iterator[None]:
         patched.setattr(service, "usable_policy", lambda _, **__: policy)
         patched.setattr(service, "require_bounded_loss", lambda _: None)
         yield
+
+
+def _nothing_to_lose() -> LiveLoss:
+    nothing = Decimal(0)
+    return LiveLoss(
+        hostile=HostileLoss(usdt=nothing, fraction=nothing),
+        stress=StressLoss(usdt=nothing, fraction=nothing),
+        held_usdt=nothing,
+        is_trusted=True,
+    )
 
 
 def _ring(policy: str, account: str) -> KeyRing:

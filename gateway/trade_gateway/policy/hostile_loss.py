@@ -79,18 +79,26 @@ def check_start(policy: Policy, *, equity_usdt: Decimal) -> str | None:
     """Return why the gateway must not start with this policy and equity, or None."""
     if not (equity_usdt.is_finite() and equity_usdt > 0):
         return f"equity is {equity_usdt}: the hostile loss of no equity cannot be stated"
-    hostile = hostile_loss(policy, equity_usdt=equity_usdt)
-    stress = stress_loss(policy, equity_usdt=equity_usdt)
+    exceeded = rung_exceeded(
+        hostile_loss(policy, equity_usdt=equity_usdt), stress_loss(policy, equity_usdt=equity_usdt)
+    )
+    if exceeded is None:
+        return None
+    return f"with this policy {exceeded}; lower turnover_budget_24h, max_gross_exposure or the collars"
+
+
+def rung_exceeded(hostile: HostileLoss, stress: StressLoss) -> str | None:
+    """Return which of the ladder's rungs the losses exceed, with both figures, or None."""
     if hostile.fraction > DAILY_RUNG:
         return (
-            f"the policy lets a hostile bot lose {_percent(hostile.fraction)} of equity in a day, more than the daily "
-            f"rung of {_percent(DAILY_RUNG)}; lower turnover_budget_24h, max_gross_exposure or the collars"
+            f"a hostile bot can lose {_percent(hostile.fraction)} of equity in a day, more than the daily rung of "
+            f"{_percent(DAILY_RUNG)}"
         )
     both = hostile.fraction + stress.fraction
     if both > KILL_RUNG:
         return (
             f"hostile loss ({_percent(hostile.fraction)}) and stress loss ({_percent(stress.fraction)}) together are "
-            f"{_percent(both)} of equity, more than the last rung of {_percent(KILL_RUNG)}; lower max_gross_exposure"
+            f"{_percent(both)} of equity, more than the last rung of {_percent(KILL_RUNG)}"
         )
     return None
 
