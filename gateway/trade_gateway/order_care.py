@@ -25,6 +25,8 @@ from trade_gateway.policy.model import SymbolKey
 
 ROUND_EVERY_S = 1.0
 RESOLVE_FOR_NS = 5 * NS_PER_S
+# Of the questions that may be asked a second this is less than all: readings look orders up from the same budget.
+RESOLVED_AT_ONCE = 4
 # Three loops of freqtrade, which cancels the stop itself once it has noticed that its exit filled.
 ORPHAN_GRACE_NS = 15 * NS_PER_S
 log = logging.getLogger(__name__)
@@ -57,11 +59,21 @@ class OrderCare:
         self._wanted = asyncio.Event()
 
     async def resolve_round(self) -> bool:
-        """Ask for every unknown outcome once; True when none is left."""
-        for order in self._ledger.unresolved():
+        """Ask for every unknown outcome once, a few at a time; True when none is left.
+
+        Each has RESOLVE_FOR_NS from when its turn comes, so that one that hangs keeps a place and nobody waiting.
+        """
+        places = asyncio.Semaphore(RESOLVED_AT_ONCE)
+        asked = [self._resolve(order, places) for order in self._ledger.unresolved()]
+        failed = [one for one in await asyncio.gather(*asked, return_exceptions=True) if one is not None]
+        if failed:
+            raise failed[0]
+        return not self._ledger.unresolved()
+
+    async def _resolve(self, order: TrackedOrder, places: asyncio.Semaphore) -> None:
+        async with places:
             deadline_ns = self._clock.monotonic_ns() + RESOLVE_FOR_NS
             await self._conductor.run(resolve_order(order, ledger=self._ledger, deadline_ns=deadline_ns))
-        return not self._ledger.unresolved()
 
     def withdraw_round(self) -> int:
         """Begin to cancel what must not work any longer; returns how many orders that were."""

@@ -10,14 +10,15 @@ from dataclasses import replace
 import pytest
 from gateway.house import HANG, ORDER, House, house
 from gateway.parts import rows_of, tracked, tracked_stop
-from http_double import Asked
+from http_double import Asked, envelope
 
-from trade_core.clock import NS_PER_S, ManualClock
+from trade_core.clock import NS_PER_S, Clock, ManualClock, SystemClock
 from trade_gateway import order_care, upstream
 from trade_gateway.cancel_room import MAX_CANCELS_AT_ONCE
-from trade_gateway.ledger import TrackedOrder
+from trade_gateway.commands import Flow, Wait
+from trade_gateway.ledger import OrderLedger, TrackedOrder
 from trade_gateway.metrics import Metrics
-from trade_gateway.order_care import ORPHAN_GRACE_NS, OrderCare
+from trade_gateway.order_care import ORPHAN_GRACE_NS, RESOLVED_AT_ONCE, OrderCare
 from trade_gateway.order_desk import Placed
 from trade_gateway.recorder import Recorder
 from trade_gateway.wire.intents import OrderIntent
@@ -29,7 +30,7 @@ TIME_TO_LIVE_S = 60
 
 def care_of(
     made: House,
-    clock: ManualClock,
+    clock: Clock,
     *,
     is_reduced: bool = False,
     flat: Callable[[str, int], bool] = lambda _symbol, _since: False,
@@ -273,3 +274,79 @@ async def test_care_withdrawal_that_fails_is_told_and_tried_again(
         assert "the next round tries again" in caplog.text
         assert await withdrawn(made, care) == 1
         assert cancels(made) == 1
+
+
+def unknown(made: House, number: int) -> TrackedOrder:
+    order = tracked(f"T1{number}")
+    order.is_in_flow = False
+    made.ledger.reserve(order)
+    return order
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not is_true():  # noqa: ASYNC110 - the exchange's doing
+            await asyncio.sleep(0.005)
+
+
+async def test_care_question_that_hangs_keeps_no_other_waiting_and_few_are_asked_at_once(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "ASK_TIMEOUT_S", 60)
+    monkeypatch.setattr(order_care, "RESOLVE_FOR_NS", 60 * NS_PER_S)
+    async with house(recorder, metrics, clock) as made:
+        orders = [unknown(made, number) for number in range(2 * RESOLVED_AT_ONCE)]
+        hanging = orders[: RESOLVED_AT_ONCE - 1]
+
+        def answer(asked: Asked) -> bytes:
+            tag = asked.parameter("orderLinkId") or ""
+            if tag in {order.tag for order in hanging}:
+                return HANG
+            shown = {"orderLinkId": tag, "orderId": f"x{tag}", "orderStatus": "Cancelled", "cumExecQty": "0"}
+            return envelope({"list": [shown]})
+
+        made.double.answer = answer
+        round_ = asyncio.create_task(care_of(made, SystemClock()).resolve_round())
+        await until(lambda: made.ledger.unresolved() == hanging)
+        assert not round_.done()
+        hanging.append(unknown(made, 99))  # those that come meanwhile have the next round
+        assert {asked.parameter("orderLinkId") for asked in made.double.asked} == {order.tag for order in orders}
+        round_.cancel()
+
+
+async def test_care_asks_no_more_at_once_than_was_decided(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "ASK_TIMEOUT_S", 60)
+    async with house(recorder, metrics, clock) as made:
+        orders = [unknown(made, number) for number in range(2 * RESOLVED_AT_ONCE)]
+        made.double.answer = lambda _: HANG
+        round_ = asyncio.create_task(care_of(made, SystemClock()).resolve_round())
+        await until(lambda: len(made.double.asked) == RESOLVED_AT_ONCE)
+        await asyncio.sleep(0.02)
+        assert len(made.double.asked) == RESOLVED_AT_ONCE == 4
+        assert made.ledger.unresolved() == orders
+        round_.cancel()
+
+
+async def test_care_resolution_that_fails_is_told_after_the_others_were_asked(
+    recorder: Recorder, metrics: Metrics, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(recorder, metrics, clock) as made:
+        first, *rest = [unknown(made, number) for number in range(RESOLVED_AT_ONCE + 2)]
+        asked: list[TrackedOrder] = []
+
+        def resolve(order: TrackedOrder, *, ledger: OrderLedger, deadline_ns: int) -> Flow[bool]:
+            asked.append(order)
+            if order is first:
+                raise RuntimeError("a fault of ours")
+            yield Wait(until_ns=0)
+            ledger.finish(order.tag, status="NotFound")
+            return True
+
+        monkeypatch.setattr(order_care, "resolve_order", resolve)
+        care = care_of(made, clock)
+        with pytest.raises(RuntimeError, match="a fault of ours"):
+            await care.resolve_round()
+        assert asked == [first, *rest]
+        assert made.ledger.unresolved() == [first]
