@@ -15,12 +15,14 @@ from trade_journal.log.rows import Fields, RowKind
 class AppendDurable:
     """Write a row and wait until it is on disk. Gives bool: False means that it is not known to be durable.
 
+    With `within_ns` the wait ends after so long, with False, and the row goes on by itself.
     `policy_hash` is of the policy that decided, when the row is a decision; else the one in force when it is written.
     """
 
     kind: RowKind
     fields: Fields
     policy_hash: str | None = None
+    within_ns: int | None = None
 
 
 @record(frozen=True, slots=True, kw_only=True)

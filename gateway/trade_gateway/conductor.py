@@ -109,6 +109,8 @@ class Conductor:
 
     async def _perform(self, command: Command) -> Any:
         match command:
+            case AppendDurable(within_ns=int(within_ns)):
+                return await self._append_within(command, within_ns=within_ns)
             case AppendDurable():
                 return await self._recorder.append_durable(
                     command.kind, command.fields, policy_hash=command.policy_hash
@@ -135,11 +137,17 @@ class Conductor:
             case _:
                 assert_never(command)
 
-    async def _append(self, row: AppendBeside) -> None:
+    async def _append(self, row: AppendBeside | AppendDurable) -> bool:
         try:
-            await self._recorder.append_durable(row.kind, row.fields)
+            return await self._recorder.append_durable(row.kind, row.fields)
         except JournalError:
             log.exception("a row of kind %s was not written", row.kind.value)
+            return False
+
+    async def _append_within(self, row: AppendDurable, *, within_ns: int) -> bool:
+        writing = self._follow(self._append(row))
+        done, _ = await asyncio.wait({writing}, timeout=within_ns / NS_PER_S)
+        return writing in done and writing.result()
 
     def _may_send(self, command: SendOrder) -> bool:
         """The last question before the write: does the state permit it, and did the policy in force decide it?"""

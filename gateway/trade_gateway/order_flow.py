@@ -6,7 +6,8 @@ Guarantees
 - An order is sent once. A lost or ambiguous answer is an unknown outcome, resolved by asking for the tag.
 - "Not found" is believed only when asked after the exchange can no longer accept what was signed.
 - An order that is live although the bot was told otherwise, or never told, is disowned: it is cancelled at once.
-- A cancel passes without its row; one that the gateway sends by itself does not even wait to hear of it.
+- A cancel passes without its row: the bot's waits CANCEL_ROW_WITHIN_NS for a disk that hangs, and one that the gateway
+  sends by itself does not wait at all.
 - A stop goes the same way as an order. What the gateway places by itself has rows of its own kinds.
 
 The order counts in the ledger from before its row is written until its end is known.
@@ -52,6 +53,8 @@ ANSWER_WITHIN_NS = 7_500 * NS_PER_MS
 # After this the exchange refuses what was signed: our own receive window, and 1 s for its clock.
 NOT_FOUND_IS_FINAL_AFTER_NS = RECV_WINDOW_MS * NS_PER_MS + NS_PER_S
 _ASK_EVERY_NS = 500 * NS_PER_MS
+# A commit takes milliseconds; a row that takes longer is written behind its cancel, and the outcome's row says so.
+CANCEL_ROW_WITHIN_NS = 250 * NS_PER_MS
 _CANCEL_WITHIN_NS = 4 * NS_PER_S  # no further try begins later: the bot is answered within 8 s
 _MAX_ASKS = 40
 CANCEL_ATTEMPTS = 3
@@ -324,7 +327,7 @@ def cancel_order(order: TrackedOrder) -> Flow[Cancellation]:
     """Journal, send and answer the bot's cancel of an order of ours. A cancel passes even without its row."""
     fields: Fields = {"tag": order.tag, "order_id": order.order_id, "symbol": order.intent.symbol}
     began_ns: int = yield Wait(until_ns=0)
-    is_durable: bool = yield AppendDurable(kind=RowKind.CANCEL_INTENT, fields=fields)
+    is_durable: bool = yield AppendDurable(kind=RowKind.CANCEL_INTENT, fields=fields, within_ns=CANCEL_ROW_WITHIN_NS)
     result = yield from _send_cancel(order, no_try_after_ns=began_ns + _CANCEL_WITHIN_NS, is_own=False)
     outcome = {**fields, "is_intent_durable": is_durable, **_cancel_fields(result)}
     yield AppendLater(kind=RowKind.CANCEL_OUTCOME, fields=outcome)

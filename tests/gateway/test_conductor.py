@@ -35,7 +35,7 @@ from trade_gateway.order_flow import Placement, PlaceResult, place_order
 from trade_gateway.recorder import Recorder
 from trade_gateway.upstream import Upstream
 from trade_journal.errors import RowRefused
-from trade_journal.log.rows import RowKind
+from trade_journal.log.rows import Entry, RowKind
 from trade_journal.writer.writer import JournalWriter
 
 
@@ -264,6 +264,50 @@ async def test_conductor_row_beside_that_no_journal_takes_stops_nothing(
     assert isinstance(heard, Acknowledged)
     assert await rows_of(journal) == []
     assert "was not written" in caplog.text
+
+
+class HangingJournal:
+    """Stands where a journal stands whose disk hangs, until it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = asyncio.Event()
+        self.rows: list[Entry] = []
+
+    async def append(self, entry: Entry) -> int:
+        self.rows.append(entry)
+        await self.let_go.wait()
+        return len(self.rows)
+
+
+async def test_conductor_waits_for_a_row_no_longer_than_it_was_told_and_the_row_goes_on(recorder: Recorder) -> None:
+    recorder._journal = journal = HangingJournal()  # type: ignore[assignment]
+    row = AppendDurable(kind=RowKind.CANCEL_INTENT, fields={"tag": "a"}, within_ns=NS_PER_MS)
+    async with conducting(recorder) as (conductor, double):
+        is_durable, heard = await conductor.run(of(row, SendCancel(body=b"{}")))
+        assert is_durable is False
+        assert isinstance(heard, Acknowledged)
+        assert double.paths() == ["/v5/order/cancel"]
+        assert [entry.fields for entry in journal.rows] == [{"tag": "a"}]
+        waiting = asyncio.create_task(conductor.drain(within_s=20))
+        await asyncio.sleep(0)
+        assert not waiting.done()  # an orderly stop does not leave the row behind
+        journal.let_go.set()
+        await waiting
+
+
+async def test_conductor_row_that_is_durable_in_time_is_told_so(recorder: Recorder, journal: JournalWriter) -> None:
+    row = AppendDurable(kind=RowKind.CANCEL_INTENT, fields={"tag": "a"}, within_ns=60_000 * NS_PER_MS)
+    async with conducting(recorder) as (conductor, _):
+        assert await conductor.run(of(row)) == [True]
+    assert [row.kind for row in await rows_of(journal)] == [RowKind.CANCEL_INTENT]
+
+
+async def test_conductor_cancel_passes_although_no_journal_takes_its_row(recorder: Recorder) -> None:
+    row = AppendDurable(kind=RowKind.CANCEL_INTENT, fields={"tag": "\x00" * 600}, within_ns=60_000 * NS_PER_MS)
+    async with conducting(recorder) as (conductor, _):
+        is_durable, heard = await conductor.run(of(row, SendCancel(body=b"{}")))
+    assert is_durable is False
+    assert isinstance(heard, Acknowledged)
 
 
 async def test_conductor_fault_of_ours_hands_the_order_to_the_resolver(recorder: Recorder, clock: ManualClock) -> None:

@@ -544,7 +544,9 @@ def test_withdraw_order_that_cannot_be_seen_stays_for_the_next_try(asked: object
 def cancelling(order: TrackedOrder, *, is_durable: bool = True) -> Dialogue:
     talk = Dialogue(cancel_order(order)).hear(T0)
     assert talk.said == AppendDurable(
-        kind=RowKind.CANCEL_INTENT, fields={"tag": "T1tag", "order_id": order.order_id, "symbol": "BTCUSDT"}
+        kind=RowKind.CANCEL_INTENT,
+        fields={"tag": "T1tag", "order_id": order.order_id, "symbol": "BTCUSDT"},
+        within_ns=250 * NS_PER_MS,
     )
     return talk.hear(is_durable)
 
