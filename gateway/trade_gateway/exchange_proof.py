@@ -3,6 +3,7 @@
 Each step that is open is a fault, which the policy's change raises and this clears; a step that was begun for an older
 policy clears nothing. A symbol that the exchange does not trade is none: orders that add risk on it are denied, its
 name stands in `/state` and in a row, and it is asked for again until it is traded or the policy names it no more.
+What the journal remembers of filters serves exits alone, until the exchange has told them in this run.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class ExchangeProof:
         self._policy: Policy = NOTHING_PERMITTED
         self._former: frozenset[SymbolKey] = frozenset()
         self._instruments: Mapping[SymbolKey, Instrument] = {}
+        self._remembered: Mapping[SymbolKey, Instrument] = {}
         self._refused: Mapping[SymbolKey, str] = {}
         self._pinned: tuple[int, list[str]] | None = None
         self._must_look = False
@@ -90,6 +92,11 @@ class ExchangeProof:
             self._faults.set_fault(Fault.SETTINGS_UNPINNED, is_there=True)
         self._must_reconnect |= has_new_coins
         self._changed.set()
+
+    def remember(self, instruments: Mapping[SymbolKey, Instrument]) -> None:
+        """Let exits be sent by these filters of an earlier run, until the exchange has told them in this one."""
+        self._remembered = instruments
+        self._give_instruments()
 
     async def run(self) -> None:
         """Prove for ever. Raises KeyRefused when the exchange says that the key has the wrong power."""
@@ -140,13 +147,20 @@ class ExchangeProof:
         filters = await load_instruments(self._public, {*symbols, *self._former}, known=self._instruments)
         self._instruments = filters.known
         self._note_refused({key: reason for key, reason in filters.refused.items() if key in symbols})
-        self._on_instruments(filters.known, self._refused.keys())
+        self._give_instruments()
         if open_keys := symbols - filters.known.keys() - self._refused.keys():
             raise ExchangeUnavailable(f"no answer about {', '.join(sorted(map(shown_key, open_keys)))}")
         if not symbols & filters.known.keys():
             raise ExchangeUnavailable("not one symbol of the policy is traded")
         if policy is self._policy:
             self._faults.set_fault(Fault.INSTRUMENTS_MISSING, is_there=False)
+
+    def _give_instruments(self) -> None:
+        """Hand over what is known. Nothing adds risk by filters that are refused, or read by an earlier run alone."""
+        known = self._instruments
+        wanted = self._policy.symbols.keys() | self._former
+        old = {key: kept for key, kept in self._remembered.items() if key in wanted and key not in known}
+        self._on_instruments({**old, **known}, self._refused.keys() | old.keys())
 
     def _note_refused(self, refused: Mapping[SymbolKey, str]) -> None:
         news = {key: reason for key, reason in refused.items() if self._refused.get(key) != reason}

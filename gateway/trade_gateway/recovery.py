@@ -19,8 +19,11 @@ from typing import Protocol
 from trade_core.trust.release_terms import killed_keys_of
 from trade_gateway.account.activity import Activity
 from trade_gateway.account.reference_memory import kept_references
+from trade_gateway.instrument_memory import kept_instrument
 from trade_gateway.ledger import MAX_FINISHED, MAX_OWN_TAGS, OrderLedger, Phase, TrackedOrder
 from trade_gateway.order_flow import TERMINAL_STATUSES
+from trade_gateway.policy.instruments import Instrument
+from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.references import KeptReference
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent, TriggerBy
@@ -42,6 +45,7 @@ class Recovered:
     ended: OrderedDict[str, TrackedOrder] = field(default_factory=OrderedDict)
     fills_owed: dict[str, Decimal] = field(default_factory=dict)  # of orders that ended: what they filled altogether
     references: dict[str, KeptReference] = field(default_factory=dict)  # the last one of each coin
+    instruments: dict[SymbolKey, Instrument] = field(default_factory=dict)  # the last filters of each symbol
     own_tags: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_OWN_TAGS))
     latch: TradingState = TradingState.ACTIVE
     latch_reason: str = ""
@@ -114,6 +118,9 @@ def _apply(recovered: Recovered, row: Row, is_release: ReleaseJudge) -> None:
             _apply_fill(recovered, row.fields)
         case RowKind.REFERENCE_KEPT:
             recovered.references |= kept_references(row.fields)
+        case RowKind.INSTRUMENT_KEPT:
+            key, instrument = kept_instrument(row.fields)
+            recovered.instruments[key] = instrument
         case RowKind.STATE_CHANGED if row.fields.get("holder") == LATCH_HOLDER:
             _apply_latch(recovered, row, is_release)
         case RowKind.LOG_SUCCEEDED:

@@ -40,6 +40,7 @@ from trade_gateway.exchange_proof import ExchangeProof
 from trade_gateway.fee_proof import FeeProof
 from trade_gateway.gauges import update_gauges
 from trade_gateway.identity import Identity, Role
+from trade_gateway.instrument_memory import InstrumentMemory
 from trade_gateway.judge import BotJudge
 from trade_gateway.ledger import OrderLedger, Phase
 from trade_gateway.limits_view import (
@@ -250,6 +251,7 @@ class Gateway:
             faults=self.states,
             on_instruments=self._take_instruments,
         )
+        self._filters = InstrumentMemory(recorder=self.recorder, is_writable=lambda: self._journal.is_writable)
         self._fees = FeeProof(client=self._private, clock=clock, recorder=self.recorder, faults=self.states)
         self._history = PolicyHistory(ring=ring, counts=settings.policy_counts)
         self._policies = PolicyKeeper(
@@ -310,6 +312,8 @@ class Gateway:
                 await self.recorder.append_durable(RowKind.BASELINE_TAKEN, fields)
         await self._policies.anchor()
         self._put_in_force(in_force)
+        self._filters.restore(recovered.instruments)
+        self._proof.remember(recovered.instruments)
         self._memory.restore(recovered.references)
         self._references.restore(recovered.references)  # of the coins that the policy makes it follow
         for fault in Fault:
@@ -489,7 +493,9 @@ class Gateway:
 
     def _take_instruments(self, known: Mapping[SymbolKey, Instrument], not_traded: Set[SymbolKey]) -> None:
         self._desk.take_instruments(known, not_traded)
-        self._fees.take_traded(known.keys() - not_traded)
+        traded = known.keys() - not_traded
+        self._fees.take_traded(traded)
+        self._filters.keep({key: known[key] for key in traded})
 
     def _rearm(self) -> None:
         for note in self._activity.rearm_all():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import pytest
-from gateway.house import POLICY
+from gateway.house import POLICY, instrument
 from gateway.parts import rows_of
 from http_double import Asked, HttpDouble, envelope, http_double, reply
 
@@ -253,6 +253,42 @@ async def test_proof_keeps_what_it_knew_of_a_symbol_that_is_traded_no_more(
             await asyncio.sleep(0.005)
         assert it.instruments[-1].keys() == wider.symbols.keys()
         assert it.faults.there == set()
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+async def test_proof_lets_exits_alone_go_by_filters_of_an_earlier_run(recorder: Recorder, *, is_silent: bool) -> None:
+    wider = replace(POLICY, symbols={**POLICY.symbols, LINEAR_ETH: LIMITS})
+    old = {key: replace(instrument(key[0]), symbol=key[1], tick_size=Decimal(7)) for key in wider.symbols}
+    gone = {(Category.SPOT, "GONEUSDT"): instrument(Category.SPOT)}
+    async with proving(recorder) as it:
+        (it.silent if is_silent else it.unlisted).add("ETHUSDT")
+        it.proof.require(wider, former=frozenset(), has_new_coins=False)
+        it.proof.remember({**old, **gone})
+        assert (it.instruments[0], it.refused[0]) == (old, old.keys())  # before anything is asked
+        while it.refused[-1] != {LINEAR_ETH}:  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        assert it.instruments[-1][LINEAR_ETH] == old[LINEAR_ETH]
+        assert it.instruments[-1][(Category.SPOT, "BTCUSDT")].tick_size == Decimal("0.1")
+        if is_silent:
+            assert Fault.INSTRUMENTS_MISSING in it.faults.there
+        else:
+            await it.until_proved()
+        it.silent.clear()
+        it.unlisted.clear()
+        while it.refused[-1]:  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        assert it.instruments[-1][LINEAR_ETH].tick_size == Decimal("0.1")
+        await it.until_proved()
+
+
+async def test_proof_does_not_take_a_symbol_for_known_that_only_an_earlier_run_has_read(recorder: Recorder) -> None:
+    async with proving(recorder) as it:
+        it.silent.add("BTCUSDT")
+        it.proof.remember({key: instrument(key[0]) for key in POLICY.symbols})
+        while len(it.refused) < 3:  # noqa: ASYNC110 - the loop's doing
+            await asyncio.sleep(0.005)
+        assert it.refused[-1] == POLICY.symbols.keys()
+        assert Fault.INSTRUMENTS_MISSING in it.faults.there
 
 
 async def test_proof_without_one_symbol_that_is_traded_holds_the_fault(recorder: Recorder) -> None:

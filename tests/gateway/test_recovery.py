@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from gateway.house import LIMITS
+from gateway.house import LIMITS, instrument
 from gateway.parts import order_intent, stop_intent, tracked, tracked_stop
 
 from trade_core.clock import SystemClock
@@ -17,6 +18,7 @@ from trade_gateway import recovery
 from trade_gateway.account.activity import Activity, fill_fields
 from trade_gateway.account.tally import tally
 from trade_gateway.account.view import Filled
+from trade_gateway.instrument_memory import instrument_fields
 from trade_gateway.ledger import OrderLedger, Phase
 from trade_gateway.order_flow import intent_fields
 from trade_gateway.policy.references import KeptReference
@@ -166,6 +168,14 @@ async def test_recovery_remembers_the_last_kept_reference_of_each_coin(journal: 
         "ETH": KeptReference(price=Decimal(2000), within=Decimal("0.002")),
         "XRP": KeptReference(price=Decimal("2.5"), within=Decimal(0)),
     }
+
+
+async def test_recovery_remembers_the_last_filters_of_each_symbol(journal: JournalWriter) -> None:
+    spot, linear = instrument(Category.SPOT), instrument(Category.LINEAR)
+    finer = replace(spot, tick_size=Decimal("0.01"))
+    rows = [(RowKind.INSTRUMENT_KEPT, dict(instrument_fields(one))) for one in (spot, linear, finer)]
+    found, _ = await recovered(journal, rows)
+    assert found.instruments == {(Category.SPOT, "BTCUSDT"): finer, (Category.LINEAR, "BTCUSDT"): linear}
 
 
 async def test_recovery_takes_no_reference_from_an_order(journal: JournalWriter) -> None:

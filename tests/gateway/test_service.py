@@ -30,6 +30,7 @@ from trade_gateway import exchange_proof, loss_guard
 from trade_gateway import service as service_module
 from trade_gateway.codes import Codes
 from trade_gateway.identity import PUBLIC_KEYS_FILE, identity_path, initialise, load_identity
+from trade_gateway.order_desk import Placed
 from trade_gateway.order_flow import intent_fields
 from trade_gateway.policy.limits import policy_hash
 from trade_gateway.policy.throttles import MessageLevel
@@ -37,6 +38,7 @@ from trade_gateway.policy_file import read_policy
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.states import Fault
+from trade_gateway.wire.intents import Side
 from trade_journal.errors import JournalUnavailable
 from trade_journal.log.checkpoint import open_checkpoint, open_cosigned
 from trade_journal.log.key_file import parse_keys
@@ -103,6 +105,7 @@ class Exchange:
     fee: str = "0.001"
     equity: str = "34000"  # a coin of 30000, and some quote coin
     is_down: bool = False
+    is_listed: bool = True
     cancelled: list[str] = field(default_factory=list)
 
     def answer(self, asked: Asked) -> bytes | None:
@@ -112,7 +115,7 @@ class Exchange:
             case "/v5/user/query-api":
                 return envelope(self.key_facts)
             case "/v5/market/instruments-info":
-                return envelope({"list": [INSTRUMENT]})
+                return envelope({"list": [INSTRUMENT] if self.is_listed else []})
             case "/v5/account/wallet-balance":
                 return envelope(
                     {"list": [{"totalEquity": self.equity, "coin": [{"coin": "BTC", "walletBalance": "1"}]}]}
@@ -127,6 +130,8 @@ class Exchange:
                     if order["orderId"] == order_id:
                         order["orderStatus"] = "Cancelled"
                 return envelope({"orderId": order_id})
+            case "/v5/order/create":
+                return envelope({"orderId": "x-new"})
             case "/v5/market/tickers":
                 return envelope({"list": [self.ticker]})
             case "/v5/execution/list":
@@ -338,6 +343,19 @@ async def test_gateway_with_more_held_than_the_rungs_permit_reduces_only_until_i
         await it.until_state("ACTIVE")
         it.exchange.equity = "4000"
         await it.until_state("REDUCE_ONLY")
+
+
+async def test_gateway_restarted_while_filters_are_not_told_sends_exits_by_the_old_ones(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.until_row(lambda row: row["kind"] == RowKind.INSTRUMENT_KEPT.value)
+    exchange = Exchange(is_listed=False)
+    async with running(tmp_path, exchange) as it:
+        await it.gateway.accept_lease(await it.lease())
+        await it.until(lambda: bool(it.state["account_view"]["is_trusted"]))
+        assert isinstance(await it.gateway._desk.create(order_intent(side=Side.SELL)), Placed)
+        assert it.state["trading_state"] == "REDUCE_ONLY"
+    (row,) = [row for row in await rows_in(tmp_path) if row.kind is RowKind.INSTRUMENT_KEPT]
+    assert row.fields["symbol"] == "BTCUSDT"
 
 
 async def test_gateway_keeps_what_the_witness_cosigned_and_shows_it(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ class RowKind(Enum):
     LEASE_LOST = "lease:lost"
     LEASE_REFUSED = "lease:refused"
     REFERENCE_KEPT = "reference:kept"  # last good references, and how far the next may be from them without a row
+    INSTRUMENT_KEPT = "instrument:kept"  # filters of a symbol, for exits after a restart that cannot read them
     WATCHDOG_REMEMBERED = "watchdog:remembered"  # what its leases say that it remembers, for itself to find again
     ORDER_INTENT = "order:intent"
     ORDER_DENIED = "order:denied"

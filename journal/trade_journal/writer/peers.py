@@ -62,6 +62,7 @@ GATEWAY_KINDS: Final = frozenset(
         RowKind.ACCOUNT_TRUSTED,
         RowKind.ACCOUNT_DISTRUSTED,
         RowKind.REFERENCE_KEPT,
+        RowKind.INSTRUMENT_KEPT,
         RowKind.CANCEL_INTENT,
         RowKind.CANCEL_ANSWERED,
         RowKind.CANCEL_OUTCOME,
