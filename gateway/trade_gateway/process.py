@@ -11,6 +11,7 @@ from trade_core.alerts.model import Sender
 from trade_core.alerts.outbox import Outbox
 from trade_core.alerts.setup import read_channels
 from trade_core.clock import SystemClock
+from trade_core.garbage import Garbage
 from trade_core.guarded_protocol import MAX_CONNECTIONS, guarded_protocol
 from trade_core.logs import RefusalLog
 from trade_core.open_files import connections_within_limit
@@ -62,15 +63,17 @@ async def run(settings: GatewaySettings) -> None:
         clock=clock,
         tell=outbox.alert,
     )
-    stop, telling = asyncio.Event(), asyncio.create_task(outbox.run())
+    stop, beside = asyncio.Event(), [asyncio.create_task(outbox.run())]
     try:
         await gateway.start(stop=stop)
         await remember_genesis(settings.state_dir, journal)
+        beside.append(asyncio.create_task(Garbage(clock=clock, is_quiet=gateway.is_quiet).run()))
         await serve(_listeners(settings, gateway), stop=stop, on_ready=lambda: log.info("%s", _where(settings)))
     finally:
         await gateway.stop()
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
     if gateway.fatal is not None:
         raise gateway.fatal
 

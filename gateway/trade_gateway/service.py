@@ -367,6 +367,10 @@ class Gateway:
         """Tell whether orders that add risk would be considered."""
         return self.states.trading_state() <= TradingState.TRIMMED
 
+    def is_quiet(self) -> bool:
+        """Tell whether no order is under way."""
+        return not self._conductor.orders_under_way
+
     def ring_halt(self) -> None:
         """Halt at once, before `hear_halt` latches it. The one thing here that another thread may call."""
         self.states.bell.ring()
