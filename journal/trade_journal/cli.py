@@ -179,7 +179,8 @@ def _progress(words: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show how far a long reading is, on a terminal only."""
     console = Console(stderr=True)
     columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off, refresh_per_second=4) as shown:
         task = shown.add_task(words, total=total)
         yield lambda count: shown.advance(task, count)
 

@@ -11,8 +11,9 @@ import argparse
 import json
 import sqlite3
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -29,13 +30,14 @@ NOTES_MAX: Final = 20_000
 _SQLITE: Final = "sqlite:///"
 _PAGE: Final = 1000
 _SCHEME: Final = "://"
+_SHOWN_EVERY_S: Final = 0.25
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; exit codes as in `cli`."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        if given[:1] == ["verify"] and not sys.stderr.isatty() and is_found_good(given[1:]):
+        if given[:1] == ["verify"] and is_found_good(given[1:]):
             return EXIT_GOOD
     except KeyboardInterrupt:
         return EXIT_UNREADABLE
@@ -103,19 +105,52 @@ def _verified(path: Path, key_file: str) -> tuple[Verdict, PublicKeys] | None:
     with closing(hashed_blocks(path, rows=size)) as blocks, closing(PlainSqlite(path)) as journal:
         # Checkpoints first: rows that are written meanwhile are then merely not vouched for yet.
         verification = Verification(checked_points(journal.checkpoints(), journal.cosigned(), keys=keys))
-        for block in blocks:
-            if not _is_taken(block, verification):
-                break
-        while page := journal.rows(verification.rows, _PAGE):
-            verification.feed(page)
-            if verification.has_fault:
-                break
+        with _progress(size) as shown:
+            for block in blocks:
+                if not _is_taken(block, verification, journal):
+                    break
+                shown(verification.rows)
+            while page := journal.rows(verification.rows, _PAGE):
+                verification.feed(page)
+                shown(verification.rows)
+                if verification.has_fault:
+                    break
         return verification.verdict(), keys
 
 
-def _is_taken(block: Block | None, verification: Verification) -> bool:
+def _is_taken(block: Block | None, verification: Verification, journal: PlainSqlite) -> bool:
     """Feed a block; False when the rest is to be looked at row by row."""
-    return block is not None and verification.feed_hashed(*block) == len(block[0])
+    if block is None:
+        return False
+    if verification.times.is_worth_a_look(block.times):
+        verification.feed(journal.rows(verification.rows, len(block.leaves)))
+        return not verification.has_fault
+    if verification.feed_hashed(block.leaves, block.root) < len(block.leaves):
+        return False
+    verification.times.take_span(block.times)
+    return True
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how many rows have been taken, a few times a second, and take it away at the end.
+
+    The bar of the whole command takes a thread of its own and more time than the rows.
+    """
+    is_shown = sys.stderr.isatty()
+    next_at_s = 0.0
+
+    def shown(rows: int) -> None:
+        nonlocal next_at_s
+        if is_shown and time.monotonic() >= next_at_s:
+            next_at_s = time.monotonic() + _SHOWN_EVERY_S
+            print(f"\r{rows} of {total} rows", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield shown
+    finally:
+        if next_at_s:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

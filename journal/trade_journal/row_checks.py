@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 from collections.abc import Generator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
+from trade_journal.log.row_times import Span, span_of
 from trade_journal.log.tree import HASH_BYTES, root_of
 from trade_journal.log.verify import HASHED_ROWS, FaultFound, checked_leaves
 from trade_journal.store.plain_sqlite import PlainSqlite
@@ -25,11 +27,18 @@ ALONE_ROWS: Final = 4 * 4096
 """So few rows are checked before another process has begun."""
 PROCESSES_MAX: Final = 8
 _TURN: Final = 16  # blocks of one process before the next one's turn
-_BLOCK_BYTES: Final = (HASHED_ROWS + 1) * HASH_BYTES
+_HASHES_BYTES: Final = (HASHED_ROWS + 1) * HASH_BYTES
+_TIMES: Final = struct.Struct(">qq?")
+_BLOCK_BYTES: Final = _HASHES_BYTES + _TIMES.size
 _GOOD, _BAD = b"+", b"-"
 
-Block = tuple[list[bytes], bytes]
-"""The leaf hashes of HASHED_ROWS rows, and the root over them."""
+
+class Block(NamedTuple):
+    """The leaf hashes of HASHED_ROWS rows, the root over them, and the span of their times."""
+
+    leaves: list[bytes]
+    root: bytes
+    times: Span
 
 
 def hashed_blocks(path: Path, *, rows: int) -> Generator[Block | None, None, None]:
@@ -57,8 +66,8 @@ def _in_order(forked: list[tuple[int, BinaryIO]], blocks: int) -> Generator[Bloc
 
 
 def _block_of(answer: bytes) -> Block:
-    hashes = [answer[start : start + HASH_BYTES] for start in range(1, len(answer), HASH_BYTES)]
-    return hashes[:-1], hashes[-1]
+    hashes = [answer[start : start + HASH_BYTES] for start in range(1, 1 + _HASHES_BYTES, HASH_BYTES)]
+    return Block(hashes[:-1], hashes[-1], Span(*_TIMES.unpack(answer[1 + _HASHES_BYTES :])))
 
 
 def _forked(path: Path, number: int, *, of: int, blocks: int) -> tuple[int, BinaryIO]:
@@ -86,9 +95,11 @@ def _check_turns(path: Path, blocks: range, writing: int, *, number: int, of: in
 
 def _checked(journal: PlainSqlite, first: int) -> bytes:
     try:
-        leaves = checked_leaves(journal.records(first, HASHED_ROWS), first=first)
+        records = journal.records(first, HASHED_ROWS)
+        leaves = checked_leaves(records, first=first)
     except (FaultFound, sqlite3.Error, TypeError, AttributeError):  # the last two: what is no bytes
         leaves = []
     if len(leaves) != HASHED_ROWS:
         return _BAD + bytes(_BLOCK_BYTES)
-    return _GOOD + b"".join(leaves) + root_of(leaves)
+    times = span_of([body for _, body, _ in records])
+    return _GOOD + b"".join(leaves) + root_of(leaves) + _TIMES.pack(*times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from journal.writing import KEYS, ORIGIN, SIGNER, WITNESS, WITNESS_KEY
@@ -13,12 +14,14 @@ from trade_journal.store.store import JournalStore
 AT_S = 1_795_000_000
 
 
-def plain_journal(folder: Path, *, rows: int = 1_000, unsigned: int = 10) -> Path:
+def plain_journal(
+    folder: Path, *, rows: int = 1_000, unsigned: int = 10, time_of: Callable[[int], int] = lambda number: number
+) -> Path:
     """Make a journal whose last rows no checkpoint vouches for; its public keys stand beside it in `keys`."""
     path = folder / "plain.db"
     store = JournalStore.open(f"sqlite:///{path}", origin=ORIGIN)
     entries = [
-        draft(Entry(at_ns=number, kind=RowKind.READ_ANSWERED, actor="gateway", fields={"n": number}))
+        draft(Entry(at_ns=time_of(number), kind=RowKind.READ_ANSWERED, actor="gateway", fields={"n": number}))
         for number in range(rows + unsigned)
     ]
     for start in range(0, rows, 300):

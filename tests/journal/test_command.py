@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from journal.plain_journals import plain_journal
+from journal.plain_journals import AT_S, plain_journal
 
 from trade_journal import cli, command, row_checks
 
@@ -48,6 +49,52 @@ def test_good_journal_is_told_as_by_the_whole_command(
     assert cli.main(verify(path, *more, keys=tmp_path / "keys")) == 0
     assert quick == capsys.readouterr().out
     assert ("1000 signed by the log, in 8 checkpoints" in quick) is (not more)
+
+
+@pytest.mark.parametrize("alone_rows", [1, 10**6])
+@pytest.mark.parametrize(("fell", "noted"), [(100, 100), (700, 700), (1_005, 1_005), (256, 256), (None, None)])
+def test_row_that_is_older_than_one_before_is_noted_by_both_ways(
+    *,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    alone_rows: int,
+    fell: int | None,
+    noted: int | None,
+) -> None:
+    monkeypatch.setattr(row_checks, "ALONE_ROWS", alone_rows)
+    begun = AT_S * 10**9
+    path = plain_journal(
+        tmp_path, time_of=lambda number: begun + number - (61 * 10**9 if fell is not None and number >= fell else 0)
+    )
+    assert command.main(verify(path, keys=tmp_path / "keys")) == 0
+    quick = capsys.readouterr().out
+    assert (f"note: row {noted} is 60 s older than a row before it" in quick) is (noted is not None)
+    assert command.main(verify(path, "--json", keys=tmp_path / "keys")) == 0
+    assert json.loads(capsys.readouterr().out)["clock_back_row"] == noted
+    monkeypatch.undo()
+    assert cli.main(verify(path, keys=tmp_path / "keys")) == 0
+    assert quick == capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    """Says that a person looks at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("alone_rows", [1, 10**6])
+def test_terminal_is_told_how_far_it_is_and_by_the_quick_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], alone_rows: int
+) -> None:
+    monkeypatch.setattr(row_checks, "ALONE_ROWS", alone_rows)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert command.main(verify(plain_journal(tmp_path), keys=tmp_path / "keys")) == 0
+    assert terminal.getvalue().startswith(f"\r{256 if alone_rows == 1 else 1_000} of 1010 rows")
+    assert terminal.getvalue().endswith("\r\x1b[K")
+    assert capsys.readouterr().out.startswith("GOOD")
 
 
 def test_journal_is_found_by_its_url_and_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

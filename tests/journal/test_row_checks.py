@@ -12,6 +12,7 @@ import pytest
 from journal.plain_journals import plain_journal
 
 from trade_journal import row_checks
+from trade_journal.log.row_times import span_of
 from trade_journal.log.tree import root_of
 from trade_journal.log.verify import HASHED_ROWS, checked_leaves
 from trade_journal.row_checks import Block, hashed_blocks
@@ -27,8 +28,9 @@ def _few_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 def expected(path: Path, block: int) -> Block:
     first = block * HASHED_ROWS
     with closing(JournalReader(f"sqlite:///{path}")) as reader:
-        leaves = checked_leaves(reader.stored_rows(first, HASHED_ROWS), first=first)
-    return leaves, root_of(leaves)
+        rows = reader.stored_rows(first, HASHED_ROWS)
+    leaves = checked_leaves(rows, first=first)
+    return Block(leaves, root_of(leaves), span_of([row.body for row in rows]))
 
 
 def test_blocks_come_whole_and_in_their_order(tmp_path: Path) -> None:

@@ -21,6 +21,16 @@ def verdict_text(verdict: Verdict, keys: PublicKeys) -> str:
         f"  {verdict.rows} rows, root {verdict.root.hex()}\n"
         f"  {verdict.signed_rows} signed by the log, in {verdict.checkpoints} checkpoints\n"
         f"  {verdict.witnessed_rows} {witness}{when}; {verdict.rows - verdict.witnessed_rows} unwitnessed"
+        f"{_clock_text(verdict)}"
+    )
+
+
+def _clock_text(verdict: Verdict) -> str:
+    if verdict.clock_back is None:
+        return ""
+    row, seconds = verdict.clock_back
+    return (
+        f"\n  note: row {row} is {seconds} s older than a row before it: a clock that went back, or a row that waited"
     )
 
 
@@ -36,5 +46,6 @@ def verdict_values(verdict: Verdict, keys: PublicKeys) -> dict[str, object]:
         "witnessed_rows": verdict.witnessed_rows,
         "witnessed_at_s": verdict.witnessed_at_s,
         "checkpoints": verdict.checkpoints,
+        "clock_back_row": None if verdict.clock_back is None else verdict.clock_back[0],
         "fault": None if fault is None else {"what": fault.what, "first": fault.first, "last": fault.last},
     }

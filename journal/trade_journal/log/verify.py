@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 from trade_journal.errors import JournalDamaged, NoteRefused
 from trade_journal.log.checkpoint import Checkpoint, check_cosigned, open_checkpoint, said_name, said_size
 from trade_journal.log.note import Note, Verifier
+from trade_journal.log.row_times import RowTimes
 from trade_journal.log.rows import leaf_hash, parse_row
 from trade_journal.log.tree import Frontier
 
@@ -101,6 +102,8 @@ class Verdict:
     witnessed_at_s: int | None
     checkpoints: int
     fault: Fault | None
+    clock_back: tuple[int, int] | None = None
+    """The first row that is older than a row before it by more than CLOCK_BACK_S, and by how many seconds; no fault."""
 
     @property
     def is_good(self) -> bool:
@@ -131,6 +134,7 @@ class Verification:
     def __init__(self, points: Iterable[Point]) -> None:
         """Prepare with the journal's checkpoints, as `checked_points` gives them; each is taken when its row comes."""
         self._tree = Frontier()
+        self.times = RowTimes()
         self._signed = 0
         self._witnessed: tuple[int, int | None] = (0, None)
         self._fault: Fault | None = None
@@ -167,7 +171,8 @@ class Verification:
     def feed_hashed(self, leaves: Sequence[bytes], root: bytes) -> int:
         """Take the leaf hashes of the next rows, whose bytes `checked_leaves` has seen elsewhere, and their root.
 
-        Answers how many were taken: all that a checkpoint may still vouch for. What is left is for `feed`.
+        Answers how many were taken: all that a checkpoint may still vouch for. What is left is for `feed`. The times of
+        the rows are for the caller to hand to `times`.
         """
         if self._fault is not None:
             return 0
@@ -198,6 +203,7 @@ class Verification:
             witnessed_at_s=self._witnessed[1],
             checkpoints=self._checkpoints,
             fault=self._fault,
+            clock_back=self.times.back,
         )
 
     def _next_point(self) -> None:
@@ -228,6 +234,7 @@ class Verification:
                     self._unsigned_ns += min(abs(at_ns - self._last_ns), PAUSE_S * 10**9)
                 self._last_ns = at_ns
         self._tree = self._tree.extended(leaves)
+        self.times.take([row.body for row in rows], first=first)
 
     def _judge_points(self) -> None:
         while self._next is not None and self._next.size <= self._tree.size:
