@@ -59,8 +59,13 @@ def sentence(order: KillOrder, progress: Progress, *, took_s: float) -> str:
             assert_never(verdict)
 
 
-def report(order: KillOrder, progress: Progress, *, began_at_ns: int, now_s: float) -> dict[str, Any]:
-    """Return everything about a kill as plain data. Times of steps are seconds since it began."""
+def report(
+    order: KillOrder, progress: Progress, *, began_at_ns: int, now_s: float, told: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return everything about a kill as plain data. Times of steps are seconds since it began.
+
+    `told` is what became of the message about it on each channel. It goes on after the kill, which waits for nobody.
+    """
     took_s = _took_s(progress, now_s)
     return {
         **order.fields(),
@@ -69,6 +74,7 @@ def report(order: KillOrder, progress: Progress, *, began_at_ns: int, now_s: flo
         "verdict": verdict_of(progress).value,
         "in_words": sentence(order, progress, took_s=took_s),
         "unfinished": [step.value for step in unfinished(progress)],
+        "told": dict(told),
         "steps": [_step(step, progress[step]) for step in Step],
     }
 
@@ -101,6 +107,8 @@ def printed(content: Mapping[str, Any]) -> str:
         if step["why"]:
             lines.append(f"      {step['why']}")
         lines += [f"      {name}: {value}" for name, value in step["evidence"].items()]
+    told = [f"{channel} {fate}" for channel, fate in content["told"].items()]
+    lines += ["", f"People: {', '.join(told) if told else 'no channel of alerts is set up (setting alerts_file)'}"]
     return "\n".join(lines) + "\n"
 
 

@@ -179,6 +179,7 @@ class KillSteps:
         proof = await self.parts.sweeper.proof()
         return _done(
             working=0,
+            **{f"working:{kind}": count for kind, count in dict(proof.get("by_kind", {})).items()},
             stops_kept=int(proof.get("kept", 0)),
             cancels_acknowledged=int(proof.get("acknowledged", 0)),
             readings=int(proof.get("rounds", 0)),

@@ -317,7 +317,9 @@ class Killer:
         )
 
     def _report(self, kill: _Kill) -> dict[str, Any]:
-        return report(kill.order, kill.progress, began_at_ns=kill.began_at_ns, now_s=self._age_s(kill))
+        is_complete = verdict_of(kill.progress) is Verdict.COMPLETE
+        told = self._outbox.told(ENDED_SUBJECT if is_complete else PENDING_SUBJECT)
+        return report(kill.order, kill.progress, began_at_ns=kill.began_at_ns, now_s=self._age_s(kill), told=told)
 
     def _age_s(self, kill: _Kill) -> float:
         return (self._clock.monotonic_ns() - kill.origin_ns) / NS_PER_S

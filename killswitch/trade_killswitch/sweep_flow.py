@@ -13,6 +13,7 @@ Sending the same cancel again is harmless, and so is a second sweep: what is los
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,12 +30,13 @@ _KEPT_NAMED_MAX: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """How a sweep ended: always proved. `kept` are protective stops by book and symbol."""
+    """How a sweep ended: always proved. `kept` counts protective stops, `by_kind` what else works: 0 of each kind."""
 
     rounds: int
     acknowledged: int
     kept: int
     took_s: float
+    by_kind: Mapping[str, int]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +78,7 @@ def sweep(sweep_id: str, progress: SweepProgress) -> Flow[SweepReport]:
         acknowledged=progress.acknowledged,
         kept=len(found.kept),
         took_s=round((ended_ns - began_ns) / NS_PER_S, 3),
+        by_kind=found.by_kind,
     )
     yield Record(kind=RowKind.SWEEP_PROVED, fields={"sweep_id": sweep_id, **_proof_fields(report, found)})
     return report
@@ -110,6 +113,7 @@ def _proof_fields(report: SweepReport, found: Plan) -> Fields:
         "rounds": report.rounds,
         "acknowledged": report.acknowledged,
         "working": 0,
+        "working_by_kind": dict(found.by_kind),
         "stops_kept": report.kept,
         "stops_by_symbol": dict(sorted(kept.items())[:_KEPT_NAMED_MAX]),
         "took_ms": round(report.took_s * 1000),

@@ -17,7 +17,7 @@ It never places an order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,10 +54,14 @@ Call = CancelPlain | CancelOne
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to call next, and what the reading showed. `working` counts the orders that must go."""
+    """What to call next, and what the reading showed.
+
+    `working` counts the orders that must go, `by_kind` does for each kind of each book that was read, by its name.
+    """
 
     calls: tuple[Call, ...]
     working: int
+    by_kind: Mapping[str, int]
     kept: tuple[WorkingOrder, ...]
     unread: tuple[Shelf, ...]
 
@@ -74,6 +78,7 @@ def plan(readings: Sequence[Reading]) -> Plan:
     at_once: list[Call] = []
     one_by_one: list[Call] = []
     kept: list[WorkingOrder] = []
+    by_kind: dict[str, int] = {shelf.kind: 0 for shelf in SHELVES if shelf in lists}
     working = 0
     for book in BOOKS:
         orders = merged([lists[shelf] for shelf in SHELVES if shelf.book == book and shelf in lists])
@@ -81,13 +86,16 @@ def plan(readings: Sequence[Reading]) -> Plan:
         going = [order for order in orders if not order.is_protective]
         kept += stops
         working += len(going)
+        for order in going:
+            kind = Shelf(book=book, order_filter=order.order_filter).kind
+            by_kind[kind] = by_kind.get(kind, 0) + 1
         is_unread = Shelf(book=book) not in lists
         if _goes_at_once(book, going, stops, is_unread=is_unread):
             at_once.append(CancelPlain(book=book))
             going = [order for order in going if order.is_conditional]
         one_by_one += [CancelOne(order=order) for order in going]
     calls = (*at_once, *one_by_one)[:CALLS_A_ROUND]
-    return Plan(calls=calls, working=working, kept=tuple(kept), unread=unread)
+    return Plan(calls=calls, working=working, by_kind=by_kind, kept=tuple(kept), unread=unread)
 
 
 def _goes_at_once(book: Book, going: Sequence[WorkingOrder], stops: Sequence[WorkingOrder], *, is_unread: bool) -> bool:

@@ -64,6 +64,11 @@ class Shelf:
     book: Book
     order_filter: OrderFilter | None = None
 
+    @property
+    def kind(self) -> str:
+        """Name the kind of order that it lists; the list of every kind stands for the plain ones."""
+        return f"{self.book.name}:{(self.order_filter or OrderFilter.ORDER).value}"
+
 
 SPOT: Final = Book(category=Category.SPOT)
 BOOKS: Final = (

@@ -13,18 +13,18 @@ from trade_killswitch.procedure import Progress, Step, StepState, fresh
 
 
 def report_of(run: Run, **changed: Any) -> dict[str, Any]:
-    return report(order(**changed), run.progress, began_at_ns=5, now_s=run.now_s)
+    return report(order(**changed), run.progress, began_at_ns=5, now_s=run.now_s, told={})
 
 
 def test_complete_kill_says_so_with_the_time_of_its_last_step() -> None:
     run = Run().to(0)
     late: Progress = {**run.progress, Step.FREEZE: StepState(status=run.status(Step.FREEZE), ended_s=4.25)}
-    content = report(order(), late, began_at_ns=5, now_s=99)
+    content = report(order(), late, began_at_ns=5, now_s=99, told={})
     assert content["verdict"] == "complete"
     assert content["took_s"] == 4.25
     late = {**late, Step.TELL: StepState(status=run.status(Step.TELL), ended_s=4.56789)}
-    assert report(order(), late, began_at_ns=5, now_s=99)["took_s"] == 4.568
-    assert report(order(), fresh(), began_at_ns=5, now_s=1.23456)["took_s"] == 1.235
+    assert report(order(), late, began_at_ns=5, now_s=99, told={})["took_s"] == 4.568
+    assert report(order(), fresh(), began_at_ns=5, now_s=1.23456, told={})["took_s"] == 1.235
     assert report_fields(order(), late, now_s=9)["ended_ms"]["tell"] == 4568
     assert content["in_words"] == "the kill is complete and proved after 4.2 s"
     assert content["unfinished"] == []
@@ -36,7 +36,7 @@ def test_complete_kill_says_so_with_the_time_of_its_last_step() -> None:
 
 def test_complete_kill_whose_times_are_not_known_takes_as_long_as_it_is_old() -> None:
     timeless = {step: StepState(status=state.status) for step, state in Run().to(0).progress.items()}
-    assert report(order(), timeless, began_at_ns=5, now_s=7)["took_s"] == 7
+    assert report(order(), timeless, began_at_ns=5, now_s=7, told={})["took_s"] == 7
 
 
 def test_pending_kill_names_its_steps() -> None:
@@ -89,4 +89,13 @@ def test_printed_report_has_a_line_a_step_with_reasons_and_evidence() -> None:
 
 
 def test_every_status_is_printed() -> None:
-    assert "not begun" in printed(report(order(), fresh(), began_at_ns=0, now_s=0))
+    assert "not begun" in printed(report(order(), fresh(), began_at_ns=0, now_s=0, told={}))
+
+
+def test_what_became_of_the_message_on_each_channel_is_said() -> None:
+    told = {"1:telegram": "delivered", "2:webhook": "waiting"}
+    content = report(order(), Run().to(0).progress, began_at_ns=5, now_s=1, told=told)
+    assert content["told"] == told
+    assert printed(content).endswith("\n\nPeople: 1:telegram delivered, 2:webhook waiting\n")
+    nobody = report(order(), Run().to(0).progress, began_at_ns=5, now_s=1, told={})
+    assert printed(nobody).endswith("\n\nPeople: no channel of alerts is set up (setting alerts_file)\n")

@@ -53,6 +53,7 @@ async def test_five_kills_of_a_flat_account_are_complete_in_time(tmp_path: Path,
     done = await kills(tmp_path, exchange, count=5, endings={})
     assert [one.verdict for one in done] == ["complete"] * 5
     assert max(one.took_s for one in done) < 10
+    assert max(one.refused_s for one in done) < 1
 
 
 async def test_flat_account_is_killed_frozen_and_every_key_is_refused(tmp_path: Path, exchange: Credentials) -> None:
@@ -92,6 +93,11 @@ async def test_more_orders_than_one_call_cancels_and_algorithms_are_ended(
         assert step_of(report, "algorithms")["evidence"] == {"running": 0, "stopped": 3}
         assert await made.working() == []
         assert report["took_s"] < 20
+        shown = step_of(report, "cancel")["evidence"]
+        kinds = {name: count for name, count in shown.items() if name.startswith("working:")}
+        assert {"working:spot:Order", "working:spot:OcoOrder", "working:linear/USDT:StopOrder"} <= set(kinds)
+        assert len(kinds) == 11
+        assert set(kinds.values()) == {0}
 
 
 async def test_what_is_held_keeps_its_stop_and_is_not_frozen(tmp_path: Path, exchange: Credentials) -> None:
@@ -116,6 +122,7 @@ async def test_open_positions_are_closed_and_their_stops_cancelled(tmp_path: Pat
         assert await open_positions(made) == []
         assert await made.working() == []
         assert step_of(report, "freeze")["status"] == "done"
+        assert step_of(report, "refuse")["ended_s"] < 1
 
 
 async def test_position_that_nobody_takes_is_not_flat_until_a_person_goes_on(

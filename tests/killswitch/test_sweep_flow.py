@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from killswitch.test_sweep_plan import order, stop, waiting
+from killswitch.test_sweep_plan import NONE, order, stop, waiting
 
 from trade_core.clock import NS_PER_S
 from trade_journal.log.rows import RowKind
@@ -82,7 +82,7 @@ NOTHING = Cancelled(acknowledged=0, unanswered=1)
 def test_empty_account_is_proved_by_its_first_reading() -> None:
     talk = Dialogue()
     talk.give(readings(), took_s=12.34567)
-    assert talk.report == SweepReport(rounds=1, acknowledged=0, kept=0, took_s=12.346)
+    assert talk.report == SweepReport(rounds=1, acknowledged=0, kept=0, took_s=12.346, by_kind=NONE)
     assert talk.recorded == [
         (
             RowKind.SWEEP_PROVED,
@@ -91,6 +91,7 @@ def test_empty_account_is_proved_by_its_first_reading() -> None:
                 "rounds": 1,
                 "acknowledged": 0,
                 "working": 0,
+                "working_by_kind": NONE,
                 "stops_kept": 0,
                 "stops_by_symbol": {},
                 "took_ms": 12346,

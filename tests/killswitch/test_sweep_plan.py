@@ -13,6 +13,12 @@ from trade_killswitch.working_orders import BOOKS, SHELVES, SPOT, Book, OrderFil
 _, USDT, USDC, INVERSE = BOOKS
 
 
+NONE = {
+    **{f"spot:{one.value}": 0 for one in OrderFilter},
+    **{f"{book}:{kind}": 0 for book in ("linear/USDT", "linear/USDC", "inverse") for kind in ("Order", "StopOrder")},
+}
+
+
 def order(order_id: str, book: Book = USDT, **changed: object) -> WorkingOrder:
     plain = WorkingOrder(
         book=book,
@@ -56,8 +62,23 @@ def calls(*orders: WorkingOrder, unread: Sequence[Shelf] = ()) -> list[Call]:
 
 
 def test_empty_books_are_proved_and_call_nothing() -> None:
-    assert planned() == Plan(calls=(), working=0, kept=(), unread=())
+    assert planned() == Plan(calls=(), working=0, by_kind=NONE, kept=(), unread=())
     assert planned().is_proved is True
+
+
+def test_orders_that_must_go_are_counted_by_their_kind_and_stops_are_not() -> None:
+    shown = (order("1"), order("2"), waiting("3"), stop("4"), order("5", SPOT), waiting("6", SPOT, OrderFilter.OCO))
+    found = planned(*shown)
+    some = {"linear/USDT:Order": 2, "linear/USDT:StopOrder": 1, "spot:Order": 1, "spot:OcoOrder": 1}
+    assert found.by_kind == {**NONE, **some}
+    assert found.working == sum(found.by_kind.values())
+
+
+def test_kind_that_was_not_read_is_no_proof_of_none_and_is_counted_where_it_shows() -> None:
+    unread = [Shelf(book=SPOT, order_filter=OrderFilter.OCO), Shelf(book=SPOT, order_filter=OrderFilter.TPSL)]
+    found = planned(waiting("6", SPOT, OrderFilter.OCO), unread=unread)
+    without = {name: count for name, count in NONE.items() if name not in ("spot:OcoOrder", "spot:tpslOrder")}
+    assert found.by_kind == {**without, "spot:OcoOrder": 1}
 
 
 @pytest.mark.parametrize("book", BOOKS[:3], ids=lambda book: book.name)
@@ -83,7 +104,7 @@ def test_waiting_order_that_adds_risk_goes_by_its_id(book: Book, kind: OrderFilt
 @pytest.mark.parametrize("book", BOOKS, ids=lambda book: book.name)
 def test_protective_stop_alone_is_kept_and_proves_the_book(book: Book) -> None:
     found = planned(stop("1", book))
-    assert found == Plan(calls=(), working=0, kept=(stop("1", book),), unread=())
+    assert found == Plan(calls=(), working=0, by_kind=found.by_kind, kept=(stop("1", book),), unread=())
     assert found.is_proved is True
 
 
@@ -108,7 +129,9 @@ def test_triggered_stop_changes_nothing_for_other_books() -> None:
 @pytest.mark.parametrize("book", BOOKS[:3], ids=lambda book: book.name)
 def test_book_whose_list_of_all_kinds_cannot_be_read_is_cancelled_unread(book: Book) -> None:
     found = planned(unread=[Shelf(book=book)])
-    assert found == Plan(calls=(CancelPlain(book=book),), working=0, kept=(), unread=(Shelf(book=book),))
+    assert found == Plan(
+        calls=(CancelPlain(book=book),), working=0, by_kind=found.by_kind, kept=(), unread=(Shelf(book=book),)
+    )
     assert found.is_proved is False
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, unique
 from typing import Final
 
-from trade_core.alerts.book import AlertBook, Due
+from trade_core.alerts.book import SUBJECTS_MAX, AlertBook, Due
 from trade_core.alerts.channels import Channel, ChannelKind, Outcome, Sent
 from trade_core.alerts.model import Alert, JournalHead, Message, Sender, Severity
 from trade_core.clock import NS_PER_S, Clock
@@ -32,6 +32,7 @@ RETRY_FIRST_S: Final = 1.0
 RETRY_LAST_S: Final = 60.0
 LAST_WORDS_S: Final = 2.0
 """How long an orderly end waits for what is still queued."""
+WAITING: Final = "waiting"
 MISSED_SUBJECT: Final = "alerts:missed"
 log = logging.getLogger(__name__)
 _LEVELS: Final = {
@@ -77,6 +78,10 @@ class Outbox:
     def unacknowledged(self) -> tuple[str, ...]:
         """The subjects that wait for somebody."""
         return self._book.unacknowledged
+
+    def told(self, subject: str) -> dict[str, str]:
+        """Say of each channel what became of the newest message of a subject; "none" where none was handed to it."""
+        return {f"{number}:{lane.kind.value}": lane.fate(subject) for number, lane in enumerate(self._lanes, 1)}
 
     def alert(self, alert: Alert) -> None:
         """Tell something, unless it was told lately."""
@@ -137,11 +142,22 @@ class _Lane:
         self._is_filled = asyncio.Event()
         self._missed = 0
         self._is_working = True
+        self._ended: dict[str, str] = {}  # what became of the newest message of a subject, the last ones of them
+
+    @property
+    def kind(self) -> ChannelKind:
+        return self._channel.kind
+
+    def fate(self, subject: str) -> str:
+        if any(message.alert.subject == subject for message in self._queue):
+            return WAITING if self._is_working else f"{WAITING}; it does not work, and is tried again"
+        return self._ended.get(subject, "none")
 
     def put(self, message: Message) -> None:
         if len(self._queue) >= QUEUE_MAX:
             least = min(self._queue, key=lambda queued: queued.alert.severity.rank)
             self._queue.remove(least)
+            self._end(least, Fate.DROPPED)
             self._miss(Fate.DROPPED)
         self._queue.append(message)
         self._is_filled.set()
@@ -181,6 +197,7 @@ class _Lane:
             return outcome
         with contextlib.suppress(ValueError):  # dropped while it was on its way
             self._queue.remove(message)
+        self._end(message, Fate.REFUSED if outcome.sent is Sent.REFUSED else Fate.DELIVERED)
         if outcome.sent is Sent.REFUSED:
             self._miss(Fate.REFUSED)
         elif self._missed:
@@ -188,6 +205,13 @@ class _Lane:
         if not self._queue:
             self._is_filled.clear()
         return outcome
+
+    def _end(self, message: Message, fate: Fate) -> None:
+        subject = message.alert.subject
+        self._ended.pop(subject, None)
+        self._ended[subject] = fate.value
+        while len(self._ended) > SUBJECTS_MAX:
+            del self._ended[next(iter(self._ended))]
 
     def _note(self, outcome: Outcome) -> None:
         if outcome.sent is not Sent.REFUSED:

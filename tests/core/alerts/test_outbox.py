@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from trade_core.alerts import outbox as outbox_module
-from trade_core.alerts.book import REPEAT_FIRST_S
+from trade_core.alerts.book import REPEAT_FIRST_S, SUBJECTS_MAX
 from trade_core.alerts.channels import ChannelKind, Outcome, Sent
 from trade_core.alerts.model import Alert, JournalHead, Message, Sender, Severity
 from trade_core.alerts.outbox import QUEUE_MAX, Fate, Outbox
@@ -204,3 +204,42 @@ async def test_outbox_without_channels_takes_alerts() -> None:
         world.alert("a", needs=True)
         await settled()
     assert world.counts == {}
+
+
+async def test_fate_of_a_subject_is_told_for_each_channel() -> None:
+    good, slow, bad, refusing = Double(), Double(), Double(), Double(Outcome(sent=Sent.REFUSED))
+    slow.is_hanging = True
+    bad.outcomes = [Outcome(sent=Sent.FAILED)] * 1000
+    async with running(World(good, slow, bad, refusing)) as world:
+        assert set(world.outbox.told("a").values()) == {"none"}
+        world.alert("a")
+        await settled()
+        assert world.outbox.told("a") == {
+            "1:webhook": "delivered",
+            "2:webhook": "waiting",
+            "3:webhook": "waiting; it does not work, and is tried again",
+            "4:webhook": "refused",
+        }
+        slow.is_hanging = False
+        await settled()
+        assert world.outbox.told("a")["2:webhook"] == "delivered"
+        assert world.outbox.told("b")["1:webhook"] == "none"
+
+
+async def test_fate_of_a_dropped_message_is_told_and_fates_are_bounded() -> None:
+    slow = Double()
+    slow.is_hanging = True
+    async with running(World(slow)) as world:
+        for number in range(QUEUE_MAX + 2):
+            world.alert(f"{number}")
+        await settled()
+        assert "dropped" in {world.outbox.told(f"{number}")["1:webhook"] for number in range(3)}
+        slow.is_hanging = False
+    quick = Double()
+    async with running(World(quick)) as world:
+        for number in range(SUBJECTS_MAX + 1):
+            world.alert(f"{number}")
+            await asyncio.sleep(0.002)
+        await settled()
+        assert world.outbox.told(f"{SUBJECTS_MAX}")["1:webhook"] == "delivered"
+        assert world.outbox.told("0")["1:webhook"] == "none"
