@@ -5,6 +5,7 @@ Guarantees
 - Until each has been answered, and while one takes more than `highest_fee`, maker or taker, it is a fault. So it is
   when an answer is older than HOLDS_NS: a question that fails is asked again every second meanwhile, and a short
   silence of the exchange stops nobody.
+- A trade that was charged more than was told counts at once, until the next answer, which is asked for at once.
 - A rate that is too high is a row, once for each rate, and its reason names both figures.
 
 Exits pass whatever the fee is. The fees of symbols that are no longer traded are not asked for.
@@ -71,6 +72,16 @@ class FeeProof:
     def take_traded(self, symbols: Set[SymbolKey]) -> None:
         """Ask for these symbols, as far as the policy names them."""
         self._traded = frozenset(symbols)
+        self._changed.set()
+
+    def note_charged(self, key: SymbolKey, rate: Decimal) -> None:
+        """Take in what an execution was charged: more than is known counts at once, and is asked about at once."""
+        known = self._fees.get(key)
+        if known is None or rate <= known.rate:
+            return
+        log.warning("a trade of %s was charged %s, more than the %s that was told", shown_key(key), rate, known.rate)
+        self._fees[key] = Fee(rate=rate, asked_at_ns=self._clock.monotonic_ns() - ASK_EVERY_NS)
+        self._judge()
         self._changed.set()
 
     async def run(self) -> None:

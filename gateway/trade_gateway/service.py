@@ -312,6 +312,7 @@ class Gateway:
                 await self.recorder.append_durable(RowKind.BASELINE_TAKEN, fields)
         await self._policies.anchor()
         self._put_in_force(in_force)
+        self._keeper.on_fee = self._fees.note_charged
         self._filters.restore(recovered.instruments)
         self._proof.remember(recovered.instruments)
         self._memory.restore(recovered.references)

@@ -153,6 +153,26 @@ async def test_fee_that_comes_down_clears_the_fault_at_the_next_question(
         assert len(it.asked) == 2
 
 
+async def test_fee_that_a_trade_was_charged_counts_at_once_until_it_was_asked_for(
+    recorder: Recorder, clock: ManualClock
+) -> None:
+    async with proving(recorder, clock) as it:
+        it.proof.note_charged(SPOT, Decimal("0.5"))  # nothing is known yet, which is a fault already
+        it.proof.take_traded({SPOT})
+        await it.until(is_there=False)
+        for rate in ("0.001", "0.0009", "-1"):
+            it.proof.note_charged(SPOT, Decimal(rate))
+        await it.until_asked(0)
+        assert (len(it.asked), it.board.is_there) == (1, False)
+        it.is_down = True
+        it.proof.note_charged(SPOT, Decimal("0.0011"))
+        assert it.board == Board(is_there=True, detail="spot BTCUSDT takes 0.0011, highest_fee is 0.001")
+        await it.until_asked(2)
+        assert it.board.is_there  # the question failed: what the trade cost is the best knowledge
+        it.is_down = False
+        await it.until(is_there=False)
+
+
 async def test_fee_question_that_fails_is_asked_again_and_the_last_answer_holds_two_hours(
     recorder: Recorder, clock: ManualClock
 ) -> None:

@@ -327,6 +327,27 @@ async def test_gateway_that_is_charged_more_than_the_policy_says_is_reduce_only(
         await it.until_row(lambda row: row["fields"].get("type") == "fee above highest_fee")
 
 
+async def test_gateway_that_hears_of_a_higher_fee_in_a_trade_asks_again_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.gateway.accept_lease(await it.lease())
+        await it.until_state("ACTIVE")
+        it.exchange.fee = "0.0011"
+        trade = {
+            "category": "spot",
+            "symbol": "BTCUSDT",
+            "execId": "e1",
+            "orderId": "",
+            "orderLinkId": "",
+            "execQty": "1",
+            "execPrice": "30000",
+            "execType": "Trade",
+            "feeRate": "0.00105",
+        }
+        await it.streams.say({"topic": "execution", "creationTime": 1, "data": [trade]})
+        reason = f"{Fault.FEES_UNPROVED.value}: spot BTCUSDT takes 0.0011, highest_fee is 0.001"
+        await it.until(lambda: it.state["holders"]["own_faults"]["reason"] == reason)
+
+
 async def test_gateway_with_more_held_than_the_rungs_permit_reduces_only_until_it_is_within_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

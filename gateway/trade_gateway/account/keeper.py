@@ -15,7 +15,7 @@ from typing import Any, assert_never
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.money import format_decimal
 from trade_gateway.account.activity import Activity, Note
-from trade_gateway.account.messages import NonsenseSaid, OrderSeen, PositionSeen, parse_frame
+from trade_gateway.account.messages import ExecutionSeen, NonsenseSaid, OrderSeen, PositionSeen, parse_frame
 from trade_gateway.account.tally import tally
 from trade_gateway.account.trust import NEVER_READ, Trust, Trusted, Untrusted
 from trade_gateway.account.view import AccountView, Appeared, Change, Ended, Filled
@@ -47,6 +47,7 @@ class AccountKeeper:
         self._was_trusted = False
         self._was_equity_known = False
         self.on_news: Callable[[], None] = lambda: None  # a reading is wanted
+        self.on_fee: Callable[[SymbolKey, Decimal], None] = lambda *_: None  # the stream told what a trade cost
         self.on_position: Callable[[], None] = lambda: None  # the stream told of a position
 
     def hear_frame(self, text: str) -> None:
@@ -62,6 +63,9 @@ class AccountKeeper:
         self.apply(changes)
         if any(isinstance(change, Filled) for change in changes):
             self.on_news()  # until a reading contains the fill, it is claimed twice
+        for seen in messages:
+            if isinstance(seen, ExecutionSeen) and seen.is_trade and seen.fee_rate is not None:
+                self.on_fee((seen.category, seen.symbol), seen.fee_rate)
         if any(isinstance(seen, PositionSeen) for seen in messages):
             self.on_position()
 

@@ -66,7 +66,10 @@ class OrderSeen:
 
 @record(frozen=True, slots=True, kw_only=True)
 class ExecutionSeen:
-    """One execution. `is_trade` is False for what no order of anybody did: liquidation, ADL, settlement."""
+    """One execution. `is_trade` is False for what no order of anybody did: liquidation, ADL, settlement.
+
+    `fee_rate` is a fraction of the value, below zero for a rebate; None where it is not told, or in no plain number.
+    """
 
     execution_id: str
     category: Category
@@ -76,6 +79,7 @@ class ExecutionSeen:
     quantity: Decimal
     price: Decimal
     is_trade: bool
+    fee_rate: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +202,7 @@ def parse_execution(row: object, category: Category | None = None) -> ExecutionS
         quantity=_amount(item, "execQty"),
         price=_amount(item, "execPrice"),
         is_trade=kind == _TRADE_TYPE,
+        fee_rate=_number_or_none(item, "feeRate"),
     )
 
 
@@ -216,18 +221,19 @@ def parse_wallet(row: object, *, at_ms: int, is_whole: bool = False) -> WalletSe
     coins = {}
     for entry in map(_object, rows):
         coins[_word(entry, "coin")] = _number(entry, "walletBalance")
-    return WalletSeen(coins=coins, equity_usdt=_equity(item, is_whole=is_whole), at_ms=at_ms)
+    equity = _number_or_none(item, "totalEquity") if is_whole else _equity(item)
+    return WalletSeen(coins=coins, equity_usdt=equity, at_ms=at_ms)
 
 
-def _equity(item: Mapping[str, Any], *, is_whole: bool) -> Decimal | None:
-    if _is_unset(item.get("totalEquity")):
-        return None
+def _equity(item: Mapping[str, Any]) -> Decimal | None:
+    return None if _is_unset(item.get("totalEquity")) else _number(item, "totalEquity")
+
+
+def _number_or_none(item: Mapping[str, Any], name: str) -> Decimal | None:
     try:
-        return _number(item, "totalEquity")
+        return _number(item, name)
     except NonsenseSaid:
-        if is_whole:
-            return None
-        raise
+        return None
 
 
 def parse_position(row: object) -> PositionSeen | None:

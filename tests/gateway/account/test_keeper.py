@@ -26,6 +26,7 @@ from trade_gateway.account.trust import NEVER_READ, Trusted
 from trade_gateway.account.view import Filled
 from trade_gateway.ledger import OrderLedger, TrackedOrder
 from trade_gateway.policy.facts import AccountFacts, order_key
+from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.recorder import Recorder
 from trade_gateway.wire.intents import Category, Side
@@ -147,6 +148,15 @@ async def test_keeper_equity_that_is_lost_is_said_and_a_row_once(it: Kept, journ
     fields = {"type": "equity unknown", "severity": "warning", "reason": NO_EQUITY}
     rows = [row for row in await rows_of(journal) if row.kind is RowKind.INCIDENT_OPENED]
     assert [row.fields for row in rows] == [fields, fields]
+
+
+def test_keeper_tells_what_a_trade_was_charged_whoever_it_was_of(it: Kept) -> None:
+    charged: list[tuple[SymbolKey, Decimal]] = []
+    it.keeper.on_fee = lambda key, rate: charged.append((key, rate))
+    it.keeper.hear_frame(frame("execution", {**EXECUTION, "feeRate": "0.0011"}, {**EXECUTION, "feeRate": "-0.1"}))
+    assert charged == [(SPOT, Decimal("0.0011")), (SPOT, Decimal("-0.1"))]
+    it.keeper.hear_frame(frame("execution", EXECUTION, {**EXECUTION, "execType": "BustTrade", "feeRate": "0.2"}))
+    assert len(charged) == 2
 
 
 def test_keeper_is_not_blind_while_an_outcome_is_unknown(it: Kept) -> None:

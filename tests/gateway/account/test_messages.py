@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -326,6 +327,19 @@ def test_messages_rest_list_lends_its_category_to_its_executions() -> None:
 
 def test_messages_execution_of_a_category_that_is_not_traded_is_nothing() -> None:
     assert parse_execution({**EXECUTION, "category": "option"}) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "rate"),
+    [("0.00055", "0.00055"), ("-0.0001", "-0.0001"), ("0", "0"), ("", None), (None, None), ("NaN", None), (1, None)],
+)
+def test_messages_execution_has_the_rate_that_it_was_charged_where_it_is_a_number(
+    told: object, rate: str | None
+) -> None:
+    seen = parse_execution({**EXECUTION, "feeRate": told})
+    assert seen is not None
+    assert seen.fee_rate == (None if rate is None else Decimal(rate))
+    assert parse_execution(EXECUTION) == replace(seen, fee_rate=None)
 
 
 @pytest.mark.parametrize("equity", ["", None])
