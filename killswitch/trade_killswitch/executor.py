@@ -89,7 +89,7 @@ class Executor:
 
         Raises JournalError, and ConfigurationError when no warrant could say all that a kill destroys.
         """
-        self.kill_draft(is_drill=True)  # of all its words the longest
+        self._kill_words(is_drill=True)  # of all its words the longest
         await self._recorder.record(
             RowKind.PROCESS_STARTED, {"process": "executor", "ring_hash": ring_hash(self.rings.ring)}
         )
@@ -143,10 +143,20 @@ class Executor:
     async def kill(self, raw: bytes, *, by: str) -> dict[str, Any]:
         """Begin the kill that a warrant orders, or join the one that goes on. Raises NotTrusted, KillRefused."""
         authorised = self._authorisation.kill(raw)
+        if authorised.order.is_drill:
+            self._check_drill()
         for alarm in authorised.alarms:
             self._alarm("kill:alarm", alarm)
         begun = self._killer.begin(authorised.order, authorisation=authorised.fields, by=by)
         return {"kill": "begun" if begun.is_new else "joined", "kill_id": begun.kill_id}
+
+    def _check_drill(self) -> None:
+        """Check that this account is one on which to practise. Raises KillRefused."""
+        if not (self._settings.is_simulated or self._settings.drill_allowed):
+            raise KillRefused(
+                f"a drill destroys as a kill does, and account {self._settings.account} is not said to be a spare one "
+                "(setting drill_allowed)"
+            )
 
     def take_up_again(self) -> dict[str, Any]:
         """Try again at once what of the last kill has not succeeded. Raises KillRefused without one."""
@@ -161,8 +171,11 @@ class Executor:
     def kill_draft(self, *, is_drill: bool) -> dict[str, Any]:
         """Say what a warrant for a kill must name, and the words in which a person is shown what it does.
 
-        Raises ConfigurationError when the names of the secrets are longer than a warrant takes.
+        Raises ConfigurationError when the names of the secrets are longer than a warrant takes, and KillRefused for a
+        drill where none is allowed.
         """
+        if is_drill:
+            self._check_drill()
         endings = self._settings.endings
         return {
             "purpose": "drill" if is_drill else "kill",
@@ -172,15 +185,18 @@ class Executor:
             "environment": self._settings.environment,
             "account": self._settings.account,
             "ring_hash": ring_hash(self.rings.ring),
-            "words": kill_words(
-                account=self._settings.account,
-                environment=self._settings.environment,
-                endings=endings,
-                keys=self._readiness.keys,
-                secrets=self._secret_names,
-                is_drill=is_drill,
-            ),
+            "words": self._kill_words(is_drill=is_drill),
         }
+
+    def _kill_words(self, *, is_drill: bool) -> str:
+        return kill_words(
+            account=self._settings.account,
+            environment=self._settings.environment,
+            endings=self._settings.endings,
+            keys=self._readiness.keys,
+            secrets=self._secret_names,
+            is_drill=is_drill,
+        )
 
     def arm_draft(self, *, is_disarm: bool) -> dict[str, Any]:
         """Say what a warrant to arm, or to disarm, must name. Raises NotTrusted when it cannot be."""

@@ -72,6 +72,9 @@ class ExecutorSettings(ExchangeSettings, BotHostSettings, SecretStoreSettings):
     alerts_file: SettingPath | None = None
     # After how many days without a complete drill people are told that one is overdue.
     drill_every_days: Annotated[int, Field(ge=1, le=365)] = DRILL_EVERY_DAYS_DEFAULT
+    # Whether a drill, which destroys as a kill does, may be ordered here: true on a spare account alone. That
+    # of the simulator is one.
+    drill_allowed: bool = False
     watchdog_uid: UserId | None = None
     console_uid: UserId | None = None
     requests_per_s: Annotated[int, Field(ge=5, le=REQUESTS_PER_S_MAX)] = REQUESTS_PER_S_DEFAULT

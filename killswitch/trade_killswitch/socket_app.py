@@ -111,7 +111,7 @@ class Controlled(Protocol):
         ...
 
     def kill_draft(self, *, is_drill: bool) -> dict[str, Any]:
-        """Say what a warrant for a kill must name."""
+        """Say what a warrant for a kill must name. Raises KillRefused for a drill where none is allowed."""
         ...
 
     async def accept_ring(self, raw: bytes) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def _add_warrants(app: FastAPI, executor: Controlled) -> None:
     @app.get("/draft")
     async def draft(purpose: Literal["kill", "drill", "arm", "disarm"]) -> dict[str, Any]:
         if purpose in ("kill", "drill"):
-            return executor.kill_draft(is_drill=purpose == "drill")
+            return _trusted(lambda: executor.kill_draft(is_drill=purpose == "drill"))
         return _trusted(lambda: executor.arm_draft(is_disarm=purpose == "disarm"))
 
     @app.post("/arm")
@@ -273,7 +273,7 @@ def _add_journal(app: FastAPI, executor: Controlled) -> None:
 def _trusted(answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return answer()
-    except NotTrusted as error:
+    except (NotTrusted, KillRefused) as error:
         raise HTTPException(409, str(error)) from None
 
 

@@ -154,6 +154,7 @@ NOT_WALKED = {
     "make demo": "what this test starts is the command behind it",
     "make test": "runs this test",
     "trade-kill --drill  --config executor.toml": "would destroy what is to be killed; `trade-demo --scenario drill`",
+    "trade-kill --browser --config executor.toml": "opens a browser; tests/killswitch/command/test_cli.py gives it one",
     "trade-kill --sign warrant --ring ring.json --out signed": "takes a key on USB; without one it is walked as draft",
     f'{RELEASE.replace("release", "release --policy")} --draft draft --reason "why"': (
         "needs a looser policy file; tests/integration/test_policy_changes.py writes one"

@@ -10,17 +10,19 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from killswitch.test_authorisation import warrant
 from killswitch.test_automatic import World as Account
 from killswitch.test_automatic import arming
 from killswitch.test_killer import World as Kills
 from killswitch.test_killer import ordered, settled
+from trust_parts import touch
 
 from trade_core.alerts.model import Sender
 from trade_core.alerts.outbox import Outbox
 from trade_core.clock import NS_PER_MS, NS_PER_S
 from trade_journal.log.rows import RowKind
 from trade_killswitch.executor import CLOCKS_APART_MS_MAX, REQUEST_AGE_MS_MAX, Executor
-from trade_killswitch.kill_order import JOIN_WITHIN_S
+from trade_killswitch.kill_order import JOIN_WITHIN_S, KillRefused
 from trade_killswitch.metrics import ExecutorMetrics
 from trade_killswitch.procedure import Step
 from trade_killswitch.settings import ExecutorSettings
@@ -220,3 +222,31 @@ async def test_request_cannot_be_judged_by_a_clock_that_leapt(world: World) -> N
         answer = await ask(executor, world)
         assert (answer["kill"], len(world.sweeps.asked)) == ("not_armed", 1)
         assert "our clock is not to be trusted" in answer["reason"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "drill_allowed", "is_taken"),
+    [("simulated", False, True), ("testnet", True, True), ("testnet", False, False), ("live", False, False)],
+)
+async def test_drill_is_taken_on_a_spare_account_alone_and_a_kill_everywhere(
+    world: World, environment: str, *, drill_allowed: bool, is_taken: bool
+) -> None:
+    async with world.executor() as executor:
+        executor._settings = cast(
+            "ExecutorSettings",
+            SimpleNamespace(account=ACCOUNT, is_simulated=environment == "simulated", drill_allowed=drill_allowed),
+        )
+        drill = touch(warrant(purpose="drill"))
+        if is_taken:
+            assert (await executor.kill(drill, by="a test"))["kill"] == "begun"
+        else:
+            for asked in (executor.kill(drill, by="a test"), drafted(executor)):
+                with pytest.raises(KillRefused, match="setting drill_allowed"):
+                    await asked
+            assert world.rows.of(RowKind.KILL_ORDERED) == []
+        assert (await executor.kill(touch(warrant(nonce="n2")), by="a test"))["kill"] == "begun"
+        await settled()
+
+
+async def drafted(executor: Executor) -> Any:
+    return executor.kill_draft(is_drill=True)

@@ -23,6 +23,8 @@ from trade_gateway.identity import HANDOVER_FOLDER
 from trade_gateway.settings import GatewaySettings
 
 TIMEOUT_S: Final = 5.0
+READY: Final = "ready"
+PART_CHARACTERS: Final = 40
 OPERATOR_HANDOVER: Final = "operator.json"
 
 
@@ -57,7 +59,7 @@ def check_gateway(settings: GatewaySettings) -> list[Finding]:
 
 
 def check_executor(socket: Path | None) -> list[Finding]:
-    """Ask the kill executor whether a kill is armed and its key is right."""
+    """Ask the kill executor whether a kill is armed, its key is right, and every part was seen to be ready."""
     if socket is None:
         advice = "name its socket: --executor-socket FILE"
         return [finding("kill", Level.UNKNOWN, "no executor is named, so that nothing is known of a kill", advice)]
@@ -86,6 +88,12 @@ def _executor(status: dict[str, Any]) -> Iterator[Finding]:
     key = str(status.get("exit_key", "not said"))
     level = Level.GOOD if key == "verified" else Level.WARNING
     yield finding("exit key", level, key, "" if level is Level.GOOD else "the executor's log says what is wrong")
+    ready = status.get("ready")
+    parts = ready.get("parts") if isinstance(ready, dict) else None
+    for name, words in sorted(parts.items()) if isinstance(parts, dict) else ():
+        if name != "exit_key" and words != READY:
+            what = name.replace("_", " ")[:PART_CHARACTERS]
+            yield finding(f"kill: {what}", Level.WARNING, str(words), "a kill needs it; see docs/killswitch.md")
 
 
 async def check_alerts(settings: GatewaySettings, alerts_file: Path | None, *, send: bool) -> list[Finding]:

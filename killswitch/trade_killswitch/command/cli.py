@@ -8,6 +8,7 @@ import json
 import secrets
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,12 @@ _TIME_MS_MAX: Final = 253_402_300_800_000  # the year 10000, which no calendar h
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the command has around it: security keys, a person, a clock."""
+    """What the command has around it: security keys, a person, a clock, and a browser if there is one."""
 
     devices: Devices = plugged_in
     ask_secret: Callable[[str], str] = getpass.getpass
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    browse: Callable[[str], bool] = webbrowser.open
 
 
 def main(arguments: Sequence[str] | None = None, *, surroundings: Surroundings | None = None) -> int:
@@ -76,6 +78,8 @@ def _run(options: argparse.Namespace, around: Surroundings) -> int:
     socket, ring_file = _places(options)
     if options.sign:
         return _sign(options, around, current_ring(ring_file))
+    if options.browser:
+        return _open_console(around, current_ring(ring_file))
     client = ExecutorClient(socket)
     if options.status:
         return _status(client, as_json=options.json)
@@ -84,6 +88,16 @@ def _run(options: argparse.Namespace, around: Surroundings) -> int:
         _say("taken up again: what is not done is tried at once")
         return follow(client, say=_say, wait_s=options.wait)
     return _order(options, around, client, current_ring(ring_file))
+
+
+def _open_console(around: Surroundings, ring: KeyRing) -> int:
+    """Open the console's page, at the origin for which the security keys were enrolled."""
+    address = f"{ring.origins[0]}/"
+    _say(f"the console is at {address}; it asks for a code: trade-console code --config console.toml")
+    if around.browse(address):
+        return EXIT_DONE
+    _say("there is no browser here: open that address in one, or make a tunnel that ends at it")
+    return EXIT_FAILED
 
 
 def _places(options: argparse.Namespace) -> tuple[Path, Path]:
@@ -234,6 +248,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--disarm", action="store_true", help="a kill takes a touch again")
     what.add_argument("--status", action="store_true", help="say whether a kill is armed, goes on, or how it ended")
     what.add_argument("--resume", action="store_true", help="try at once what of the last kill is not done")
+    what.add_argument(
+        "--browser", action="store_true", help="open the console's page, where a browser has the key sign"
+    )
     what.add_argument(
         "--sign", type=Path, metavar="FILE", help="sign a warrant that was drafted elsewhere; - for stdin"
     )

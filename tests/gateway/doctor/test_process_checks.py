@@ -66,3 +66,20 @@ def test_only_what_says_so_is_armed(tmp_path: Path, status: Any, levels: list[st
 def test_reason_is_shown(tmp_path: Path) -> None:
     with executor(tmp_path, {"armed": {"is_armed": False, "reason": "no warrant"}, "exit_key": "verified"}) as path:
         assert "no warrant" in check_executor(path)[0].found
+
+
+def test_every_part_of_a_kill_that_is_not_ready_is_named(tmp_path: Path) -> None:
+    parts = {"exit_key": "ready", "revoker_key": "not set up (setting revoker_file)", "bot": "ready", "gateway": 7}
+    status = {"armed": {"is_armed": True}, "exit_key": "verified", "ready": {"is_ready": False, "parts": parts}}
+    with executor(tmp_path, status) as path:
+        found = check_executor(path)
+    assert [(one.check, one.level.value, one.found) for one in found[2:]] == [
+        ("kill: gateway", "warning", "7"),
+        ("kill: revoker key", "warning", "not set up (setting revoker_file)"),
+    ]
+
+
+@pytest.mark.parametrize("ready", [None, "yes", {}, {"parts": None}, {"parts": ["x"]}])
+def test_parts_in_another_form_name_nothing(tmp_path: Path, ready: Any) -> None:
+    with executor(tmp_path, {"armed": {"is_armed": True}, "exit_key": "verified", "ready": ready}) as path:
+        assert len(check_executor(path)) == 2

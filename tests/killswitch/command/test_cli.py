@@ -385,3 +385,23 @@ def test_arm_without_a_plain_yes_is_called_not_armed(
     world.executor.override["/arm"] = (200, json.dumps({"armed": armed}).encode())
     assert world.run("--arm", "1") == 0
     assert "an automatic kill is NOT armed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("has_browser", "code"), [(True, 0), (False, 1)])
+def test_console_is_opened_at_the_origin_of_the_keys(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, has_browser: bool, code: int
+) -> None:
+    opened: list[str] = []
+
+    def browse(address: str) -> bool:
+        opened.append(address)
+        return has_browser
+
+    arguments = ["--browser", "--socket", str(tmp_path / "nobody"), "--ring", str(tmp_path / "ring.json")]
+    around = Surroundings(devices=plugged(), ask_secret=lambda _: PIN, browse=browse)
+    assert main(arguments, surroundings=around) == code
+    assert opened == [f"{world.executor.ring.origins[0]}/"]
+    said = capsys.readouterr().err
+    assert "trade-console code" in said
+    assert ("there is no browser here" in said) is not has_browser
+    assert world.executor.taken == []
