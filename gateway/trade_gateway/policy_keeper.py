@@ -141,6 +141,15 @@ class PolicyKeeper:
         except TimeoutError:
             return Look(raw=b"", problem=f"the disk did not answer within {LOOK_WITHIN_S} s")
 
+    async def _look_anew(self) -> Look:
+        """Look at the file as it is now: a look that is under way may have seen what was there before."""
+        earlier = self._looking
+        if earlier is not None and not earlier.done():
+            look = await self._look()
+            if not earlier.done():
+                return look  # a disk that hangs is waited for once
+        return await self._look()
+
     def _judge(self, look: Look) -> FileVerdict:
         digest, in_force = look.digest, self.in_force
         if self._judged is None or self._judged[:2] != (digest, in_force.policy_hash):
@@ -220,7 +229,7 @@ class PolicyKeeper:
         return {"policy_hash": self.in_force.policy_hash, "takes_effect_in_s": RELEASE_DELAY_S}
 
     async def _checked(self, raw: bytes) -> tuple[PolicyStep, Policy]:
-        verdict = self._judge(await self._look())
+        verdict = self._judge(await self._look_anew())
         if verdict.status is not FileStatus.NEEDS_WARRANT or verdict.policy is None:
             why = verdict.reason or f"the policy file's state is {verdict.status.value}"
             raise NotTrusted(f"policy warrant: there is nothing to put in force: {why}")

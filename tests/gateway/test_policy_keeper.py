@@ -266,6 +266,27 @@ async def test_keeper_warrant_puts_a_looser_policy_in_force_after_the_announced_
     assert row.fields["new_hash"] == policy_hash(LOOSER)
 
 
+async def test_keeper_warrant_is_judged_by_the_file_as_it_is_and_not_by_a_look_from_before(desk: Desk) -> None:
+    desk.keeper._looking = earlier = asyncio.get_running_loop().create_future()
+    seen = policy_keeper.look_at(desk.path)
+    desk.write(LOOSER)
+    accepting = asyncio.create_task(desk.keeper.accept(desk.warrant(LOOSER)))
+    await asyncio.sleep(0)
+    earlier.set_result(seen)
+    assert (await accepting)["takes_effect_in_s"] == RELEASE_DELAY_S
+
+
+async def test_keeper_warrant_waits_for_a_disk_that_hangs_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(policy_keeper, "LOOK_WITHIN_S", 0.01)
+    desk.keeper._looking = never
+    desk.write(LOOSER)
+    with pytest.raises(NotTrusted, match="the disk did not answer"):
+        await desk.keeper.accept(desk.warrant(LOOSER))
+    assert desk.keeper._looking is never
+    never.cancel()
+
+
 async def test_keeper_halt_voids_what_is_announced_and_its_warrant(desk: Desk) -> None:
     desk.write(LOOSER)
     await desk.settle()
