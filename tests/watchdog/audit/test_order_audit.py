@@ -189,6 +189,13 @@ def test_two_orders_with_one_tag_are_told(world: World) -> None:
     assert world.look(order()) == []
 
 
+def test_order_with_the_tag_of_one_whose_execution_alone_was_seen_is_told(world: World) -> None:
+    world.record(order())
+    assert world.look(executions=(execution(order()),)) == []
+    assert whose(world.look(replace(order(), order_id="o-twin"))) == [("o-twin", Provenance.ROGUE)]
+    assert world.look(order()) == []
+
+
 def test_execution_of_an_order_that_nobody_saw_is_told(world: World) -> None:
     fill = execution(order(is_tagged=False))
     assert whose(world.look(executions=(fill,))) == [("o-1", Provenance.ROGUE)]

@@ -15,6 +15,7 @@ from trade_watchdog.audit.journaled import BORDER_MS, JournaledOrders
 from trade_watchdog.audit.provenance import (
     EXCHANGES_CREATE_TYPES,
     EXCHANGES_EXECUTION_TYPES,
+    MADE_WITHIN_MS,
     Answer,
     Evidence,
     Provenance,
@@ -197,6 +198,40 @@ def test_tag_that_two_orders_carry_is_rogue() -> None:
     assert judge_order(order, evidence(journal(order), same_tag_order_id="o-0")) == Answer(
         provenance=Provenance.ROGUE, reason="two orders carry its tag"
     )
+
+
+@pytest.mark.parametrize("apart_ms", [MADE_WITHIN_MS + 1, -MADE_WITHIN_MS - 1, 3_600_000])
+def test_tag_that_is_used_again_later_is_rogue(apart_ms: int) -> None:
+    order = tagged(OURS)
+    known = journal(order, at_ms=OURS.created_at_ms - apart_ms)
+    seconds = abs(apart_ms) // 1000
+    assert judge_order(order, evidence(known)) == Answer(
+        provenance=Provenance.ROGUE, reason=f"it was made {seconds} s away from its row 41: its tag is used again"
+    )
+
+
+@pytest.mark.parametrize("apart_ms", [MADE_WITHIN_MS, -MADE_WITHIN_MS])
+def test_order_that_was_made_as_long_after_its_row_as_it_may_be_is_ours(apart_ms: int) -> None:
+    order = tagged(OURS)
+    known = journal(order, at_ms=OURS.created_at_ms - apart_ms)
+    assert judge_order(order, evidence(known)).provenance is Provenance.OURS
+
+
+def test_tag_of_a_reducing_order_that_is_used_again_may_be_a_persons() -> None:
+    order = tagged(replace(OURS, is_reduce_only=True))
+    known = journal(order, at_ms=OURS.created_at_ms - MADE_WITHIN_MS - 1)
+    assert judge_order(order, evidence(known)).provenance is Provenance.REDUCES
+
+
+def test_stop_that_triggers_long_after_its_row_is_ours() -> None:
+    stop = tagged(STOP)
+    assert judge_order(stop, evidence(journal(stop, at_ms=1))).provenance is Provenance.OURS
+
+
+def test_execution_long_after_its_row_is_ours() -> None:
+    order = tagged(OURS)
+    known = journal(order, at_ms=1)
+    assert judge_execution(replace(EXECUTION, link_id=order.link_id), evidence(known)).provenance is Provenance.OURS
 
 
 def test_tag_that_two_rows_carry_is_rogue() -> None:

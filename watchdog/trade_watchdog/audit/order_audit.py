@@ -140,6 +140,8 @@ class OrderAudit:
         answer = judge_execution(execution, evidence)
         if answer.provenance in _WAITING:
             self._pending_executions[execution.execution_id] = execution
+        elif answer.provenance is Provenance.OURS:
+            self._tags.setdefault(execution.link_id, execution.order_id)
         return self._told(known, answer, execution)
 
     def _evidence(

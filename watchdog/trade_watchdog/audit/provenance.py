@@ -3,7 +3,8 @@ answer out.
 
 Guarantees
 - OURS takes all of: a tag that the key made for exactly this order, exactly one intent row with that tag, the same
-  figures in both, and no other order at the exchange with that tag.
+  figures in both, no other order at the exchange with that tag, and an order that was made within MADE_WITHIN_MS of its
+  row: a tag that is used again later is a replay, whatever became of the order that it was made for.
 - ROGUE is only said of what is proved: an order that adds risk without a tag of ours, a tag for another order, or a
   tag whose row is not there although the journal was read up to a moment after the order was seen.
 - What cannot be proved either way is UNPROVEN, which freezes new risk and never kills.
@@ -22,7 +23,7 @@ from typing import Final
 
 from trade_core.trust.baseline import Baseline
 from trade_core.trust.tag import TaggedOrder, is_valid_tag
-from trade_watchdog.audit.journaled import JournaledOrder, JournaledOrders
+from trade_watchdog.audit.journaled import BORDER_MS, JournaledOrder, JournaledOrders
 from trade_watchdog.audit.sightings import SeenExecution, SeenOrder
 
 EXCHANGES_CREATE_TYPES: Final = frozenset(
@@ -39,6 +40,8 @@ EXCHANGES_EXECUTION_TYPES: Final = frozenset({"BustTrade", "AdlTrade", "Settle",
 """Executions by the exchange's own engine. Source: Bybit V5, enum execType."""
 FUNDING: Final = "Funding"
 """A payment between longs and shorts, which no order makes."""
+MADE_WITHIN_MS: Final = BORDER_MS
+"""The exchange takes no request that was signed seconds away from its own time, and the row comes just before."""
 
 
 @unique
@@ -83,6 +86,17 @@ class Evidence:
 
 def judge_order(order: SeenOrder, evidence: Evidence) -> Answer:
     """Say whose an order is."""
+    answer = _judged(order, evidence)
+    row = evidence.journaled.find(order.link_id)
+    if answer.provenance is not Provenance.OURS or row is None or row.trigger_price is not None:
+        return answer  # a stop rests for months, can only reduce, and is called made when its trigger says so
+    apart_ms = abs(order.created_at_ms - row.at_ms)
+    if apart_ms > MADE_WITHIN_MS:
+        return _stranger(order, f"it was made {apart_ms // 1000} s away from its row {row.seq}: its tag is used again")
+    return answer
+
+
+def _judged(order: SeenOrder, evidence: Evidence) -> Answer:
     if _is_of_baseline(order.order_id, order.created_at_ms, evidence.baseline):
         return Answer(provenance=Provenance.BASELINE, reason="it was there before the deployment began")
     if order.create_type in EXCHANGES_CREATE_TYPES:
@@ -102,13 +116,14 @@ def judge_order(order: SeenOrder, evidence: Evidence) -> Answer:
 def judge_execution(execution: SeenExecution, evidence: Evidence) -> Answer:
     """Say whose an execution is whose order was never seen: it came and went between two looks.
 
-    An execution does not say whether its order was reduce-only; a tag for either is one of ours.
+    An execution does not say whether its order was reduce-only; a tag for either is one of ours. Nor does it say when
+    its order was made, which may be long ago.
     """
     if execution.executed_at_ms < evidence.baseline.taken_at_ms:
         return Answer(provenance=Provenance.BASELINE, reason="it was before the deployment began")
     if execution.execution_type in EXCHANGES_EXECUTION_TYPES:
         return Answer(provenance=Provenance.EXCHANGES, reason="the exchange's own engine made it")
-    answers = [judge_order(_order_of(execution, is_reduce_only=reduces), evidence) for reduces in (False, True)]
+    answers = [_judged(_order_of(execution, is_reduce_only=reduces), evidence) for reduces in (False, True)]
     # Whoever cannot say that it reduced is not believed to have: of two strangers the first, which adds, is answered.
     return next((answer for answer in answers if answer.provenance not in _STRANGERS), answers[0])
 
