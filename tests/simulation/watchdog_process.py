@@ -29,7 +29,7 @@ from trade_journal.log.checkpoint import LogSigner
 from trade_journal.log.note import Verifier
 from trade_journal.log.verify import StoredRow
 from trade_journal.writer.witness import Witness
-from trade_watchdog import audit_mark, identity, log_witness, policy_chain, reconciler, service
+from trade_watchdog import audit_mark, identity, key_memory, log_witness, policy_chain, reconciler, service
 from trade_watchdog.account_watch import Look
 from trade_watchdog.actions import setup
 from trade_watchdog.actions.setup import run_beside
@@ -159,7 +159,7 @@ class WatchdogProcess:
         patch.setattr(setup, "ExecutorLink", lambda *_, **__: SimulatedExecutor(self))
         patch.setattr(setup, "FreqtradeRest", lambda *_, **__: SimulatedBotControl(self))
         patch.setattr(setup, "read_channels", lambda *_, **__: [SimulatedChannel(self)])
-        for module in (audit_mark, identity, policy_chain, reconciler):
+        for module in (audit_mark, identity, key_memory, policy_chain, reconciler):
             patch.setattr(module, "write_atomically", self._write)
 
     async def _watch(self, _listener: object, monitor: Monitor, beside: list[Any], **_: object) -> None:

@@ -12,7 +12,7 @@ from trade_core.trust.baseline import baseline_of
 from trade_core.trust.tag import TaggedOrder, make_tag
 from trade_journal.log.verify import StoredRow
 from trade_watchdog.audit.journaled import JournaledOrders
-from trade_watchdog.audit.key_inventory import ExpectedKey, KeyRole
+from trade_watchdog.audit.key_inventory import ExpectedKey, KeyMark, KeyRole
 from trade_watchdog.audit.limit_audit import AuditedLimits
 from trade_watchdog.audit.order_audit import OrderAudit
 from trade_watchdog.auditor import Auditor
@@ -21,6 +21,15 @@ from trade_watchdog.effects import Alert, EffectFailed, KillRequest, Severity
 from trade_watchdog.recheck import Recheck
 
 KEY = b"k" * 32
+WIDE = AuditedLimits(
+    leverage=1,
+    max_open_orders=1000,
+    max_order_notional_usdt=Decimal(10**9),
+    allocated_capital_usdt=Decimal(10**9),
+    max_gross_exposure=Decimal(1),
+    stress_gap=Decimal("0.1"),
+    per_symbol={("spot", "BTCUSDT"): Decimal(10**9), ("linear", "BTCUSDT"): Decimal(10**9)},
+)
 NOW_MS = 1_700_000_000_000
 
 
@@ -80,10 +89,12 @@ class AuditWorld:
         self.failing: set[str] = set()
         self.changes = 0
         self.during_look: Callable[[], None] = lambda: None
-        self.limits: AuditedLimits | None = None
+        self.limits: AuditedLimits | None = WIDE
+        self.lost_limits: AuditedLimits | None = None
         self.held_positions: list[dict[str, Any]] = []
         self.looks = 0
         self.marks: list[int] = []
+        self.kept_keys: list[Mapping[str, KeyMark]] = []
         self.margin_mode = "ISOLATED_MARGIN"
         self.coins: list[dict[str, Any]] = []
         self.auditor = Auditor(
@@ -99,6 +110,7 @@ class AuditWorld:
             recheck=Recheck(source=self, open_copy=lambda: self),
             posture=self,
             limits=lambda: self.limits,
+            find_limits=self.find_limits,
             prices=lambda: {"BTC": Decimal(100)},
             account="1002",
             expected_keys=(ExpectedKey(key="read1", role=KeyRole.READ),),
@@ -108,7 +120,20 @@ class AuditWorld:
             clock=self.clock,
             on_change=self.changed,
             keep_mark=self.marks.append,
+            keep_keys=self.kept_keys.append,
         )
+
+    async def find_limits(self) -> None:
+        self.done.append("find limits")
+        self._up()
+        self.limits = self.lost_limits
+
+    async def read_all(self) -> None:
+        """Have everything read once that the audit asks before it vouches."""
+        await self.auditor.look()
+        await self.auditor.read_keys()
+        await self.auditor.read_posture()
+        await self.auditor.reread_journal()
 
     def changed(self) -> None:
         self.changes += 1
@@ -178,6 +203,9 @@ class AuditWorld:
 
     async def scale_bot(self, reason: str) -> None:
         self._try("scale")
+
+    def spare_bot(self) -> None:
+        self.done.append("spare")
 
     async def sweep(self, reason: str) -> None:
         self._try("sweep")

@@ -41,6 +41,18 @@ MASTER_KEY, MASTER_SECRET, MASTER_ACCOUNT = "masterkey", "mastersecret", "1001"
 ORDER_KEY = "orderkey"
 TAG_KEY = b"t" * 32
 TOKEN = "lease-token"
+POLICY_TEXT = json.dumps(
+    {
+        "symbols": [["linear", "BTCUSDT", "1000", "5"], ["spot", "BTCUSDT", "1000", "5"]],
+        "leverage": 1,
+        "max_open_orders": 10,
+        "max_order_notional_usdt": "400",
+        "allocated_capital_usdt": "1200",
+        "max_gross_exposure": "1",
+        "stress_gap": "0.1",
+    }
+)
+POLICY_HASH = hashlib.sha256(POLICY_TEXT.encode()).hexdigest()
 Answer = tuple[int, dict[str, str], bytes]
 
 
@@ -250,6 +262,12 @@ def row_numbered(seq: int, *, path: str = "/v5/order/realtime") -> Row:
     return Row(seq=seq, at_ns=seq + 1, kind=RowKind.READ_ANSWERED, actor="gateway", fields={"path": path})
 
 
+def policy_row(seq: int) -> Row:
+    """The row in which the gateway's journal records the policy that the ring names."""
+    fields = {"hash": POLICY_HASH, "content": [POLICY_TEXT]}
+    return Row(seq=seq, at_ns=seq + 1, kind=RowKind.POLICY_RECORDED, actor="gateway", fields=fields)
+
+
 @dataclass
 class GatewayDouble(Double):
     """The gateway's state, journal, lease and halt; counts a lease as the real one does, but for its checkpoint."""
@@ -265,7 +283,7 @@ class GatewayDouble(Double):
     override: Answer | None = None
     log_key: Ed25519PrivateKey | None = None
     log_number: int = 1
-    rows: list[Row] = field(default_factory=lambda: [row_numbered(seq) for seq in range(3)])
+    rows: list[Row] = field(default_factory=lambda: [row_numbered(0), row_numbered(1), policy_row(2)])
     halts: list[str] = field(default_factory=list)
     halt_answer: bytes = b'{"is_recorded":true}'
     path_overrides: dict[str, Answer] = field(default_factory=dict)
@@ -459,7 +477,7 @@ def deployment(tmp_path: Path, exchange: ExchangeDouble, gateway: GatewayDouble)
         account=ACCOUNT,
         lease_key=public_text(identity.lease_key),
         tag_key_id=tag_key_id(TAG_KEY),
-        policy_hash="p" * 64,
+        policy_hash=POLICY_HASH,
     )
     settings.ring_file.write_bytes(ring_bytes(ring))
     write_secret_file(settings.secrets_file, {"exchange_key": KEY, "exchange_secret": SECRET})

@@ -77,6 +77,9 @@ class EffectsList:
     async def scale_bot(self, reason: str) -> None:
         self._do("scale_bot")
 
+    def spare_bot(self) -> None:
+        self.done.append("spare_bot")
+
     async def sweep(self, reason: str) -> None:
         self._do("sweep")
 

@@ -134,3 +134,11 @@ async def test_coin_in_dispute_leaves_the_book_until_the_venues_agree(exchange: 
     second.clear()
     assert (await watch.look()).finding is Finding.GOOD
     await connection.close()
+
+
+async def test_offset_of_the_exchange_s_clock_is_told_of_every_answer(watch: AccountWatch, exchange: Any) -> None:
+    assert watch.clock_offset_ms is None
+    exchange.clock_offset_ms = 30_000
+    assert (await watch.look()).finding is Finding.CLOCKS_DISAGREE
+    assert watch.clock_offset_ms is not None
+    assert 15_000 < watch.clock_offset_ms < 30_001

@@ -34,6 +34,7 @@ from trade_watchdog.status import LeaseResult, Phase, SecondCoin, Status
 
 NS_PER_S = 1_000_000_000
 BEARER = {"authorization": "Bearer token"}
+ANNOUNCER = {"authorization": "Bearer announcing"}
 KEY = load_private_key(new_private_key())
 RING = ring_of(KEY, credentials=())
 
@@ -77,6 +78,7 @@ async def client(
         auditor=auditor,
         rings=rings_of(tmp_path, clock),
         token=Secret("token"),
+        announce_token=Secret("announcing"),
         registry=registry,
         clock=clock,
     )
@@ -88,6 +90,7 @@ async def client(
 def set_watching(status: Status, clock: ManualClock) -> None:
     """Bring a status to a watchdog whose lease was counted."""
     status.phase = Phase.WATCHING
+    status.clock_offset_ms = -120
     status.finding = Finding.GOOD
     status.last_good = EquitySample(
         equity_usdt=Decimal("4000.50"),
@@ -184,7 +187,12 @@ async def test_state_says_what_is_seen_and_sent(client: httpx.AsyncClient, statu
         "detail": "",
     }
     assert (document["ceiling"], document["reason"], document["phase"]) == ("ACTIVE", "fresh", "watching")
-    assert document["exchange"] == {"finding": "good", "detail": ""}
+    assert document["exchange"] == {
+        "finding": "good",
+        "detail": "",
+        "clock_offset_ms": -120,
+        "clock_offset_max_ms": 10_000,
+    }
     assert (document["account"], document["environment"], document["deployment"]) == ("1002", "simulated", "d1")
 
 
@@ -255,6 +263,7 @@ async def test_metrics_hold_the_domains_own_and_the_standard_ones(
     for line in (
         "trade_watchdog_equity_usdt 4000.5",
         "trade_watchdog_equity_age_seconds 0.0",
+        "trade_watchdog_exchange_clock_offset_seconds -0.12",
         "trade_watchdog_lease_age_seconds 0.0",
         "trade_watchdog_lease_generation 12.0",
         "trade_watchdog_ceiling_active 1.0",
@@ -306,27 +315,28 @@ async def test_fired_rung_is_shown_and_acknowledged(
 
 
 async def test_outflow_is_announced_until_too_many_wait(client: httpx.AsyncClient, keeper: LadderKeeper) -> None:
-    answer = await client.post("/announce", headers=BEARER, json={"coin": "USDT", "amount": "50.5", "by": "kim"})
+    answer = await client.post("/announce", headers=ANNOUNCER, json={"coin": "USDT", "amount": "50.5", "by": "kim"})
     assert answer.status_code == 200
     assert len(answer.json()["movement_id"]) == 16
     assert keeper.history.journal.entries[-1].fields["by"] == "kim"
     for _ in range(49):
-        await client.post("/announce", headers=BEARER, json={"coin": "USDT", "amount": "1"})
-    assert (await client.post("/announce", headers=BEARER, json={"coin": "USDT", "amount": "1"})).status_code == 409
+        await client.post("/announce", headers=ANNOUNCER, json={"coin": "USDT", "amount": "1"})
+    assert (await client.post("/announce", headers=ANNOUNCER, json={"coin": "USDT", "amount": "1"})).status_code == 409
 
 
 @pytest.mark.parametrize(
     ("headers", "change", "status_code"),
     [
         ({}, {}, 401),
-        (BEARER, {"amount": "0"}, 422),
-        (BEARER, {"amount": "-5"}, 422),
-        (BEARER, {"amount": "NaN"}, 422),
-        (BEARER, {"amount": "1e3"}, 422),
-        (BEARER, {"amount": 5}, 422),
-        (BEARER, {"coin": "usdt"}, 422),
-        (BEARER, {"coin": ""}, 422),
-        (BEARER, {"more": "1"}, 422),
+        (BEARER, {}, 401),
+        (ANNOUNCER, {"amount": "0"}, 422),
+        (ANNOUNCER, {"amount": "-5"}, 422),
+        (ANNOUNCER, {"amount": "NaN"}, 422),
+        (ANNOUNCER, {"amount": "1e3"}, 422),
+        (ANNOUNCER, {"amount": 5}, 422),
+        (ANNOUNCER, {"coin": "usdt"}, 422),
+        (ANNOUNCER, {"coin": ""}, 422),
+        (ANNOUNCER, {"more": "1"}, 422),
     ],
 )
 async def test_announcement_of_nonsense_is_refused(
@@ -377,6 +387,7 @@ async def test_bearer_of_the_token_is_made_known_to_the_protocol(
         auditor=AuditWorld(clock=clock).auditor,
         rings=rings_of(tmp_path, clock),
         token=Secret("token"),
+        announce_token=None,
         registry=CollectorRegistry(),
         clock=clock,
     )
@@ -387,6 +398,8 @@ async def test_bearer_of_the_token_is_made_known_to_the_protocol(
     transport = httpx.ASGITransport(app=behind_the_protocol)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:21020", headers=headers) as made:
         await made.get("/state")
+        body = {"coin": "USDT", "amount": "5"}
+        assert (await made.post("/announce", json=body)).status_code == 403  # there is no token that could
     assert recognised == [True] * is_recognised
 
 

@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from watchdog.audit_world import NOW_MS, listed_key, listed_order, tag
+from watchdog.audit_world import NOW_MS, WIDE, listed_key, listed_order, tag
 from watchdog.audit_world import AuditWorld as World
 
+from trade_journal.errors import JournalUnavailable
 from trade_journal.log.rows import RowKind
 from trade_journal.log.verify import StoredRow
 from trade_watchdog import auditor
@@ -18,7 +19,13 @@ from trade_watchdog.audit.limit_audit import AuditedLimits
 from trade_watchdog.audit.listing import seen_order
 from trade_watchdog.audit.order_audit import OVERDUE_S
 from trade_watchdog.audit_mark import AGAIN_MS
-from trade_watchdog.auditor import JOURNAL_AGE_MAX_S, KEYS_AGE_MAX_S, LOOK_AGE_MAX_S
+from trade_watchdog.auditor import (
+    JOURNAL_AGE_MAX_S,
+    KEYS_AGE_MAX_S,
+    LIMITS_AGE_MAX_S,
+    LOOK_AGE_MAX_S,
+    POSTURE_AGE_MAX_S,
+)
 from trade_watchdog.ceiling import Ceiling
 from trade_watchdog.effects import KillCondition, KillRequest, Severity
 
@@ -38,10 +45,14 @@ async def test_nothing_is_vouched_for_before_the_first_look(world: World) -> Non
     await world.auditor.look()
     assert world.auditor.verdict().reason == "the account's keys are not audited: the keys were not read yet"
     await world.auditor.read_keys()
+    assert world.auditor.verdict().reason.startswith(
+        "how the account stands is not audited: how the account stands was"
+    )
+    await world.auditor.read_posture()
     assert world.auditor.verdict().reason.startswith("the gateway's journal cannot be read again: the journal was not")
     await world.auditor.reread_journal()
     assert world.auditor.verdict().ceiling is Ceiling.ACTIVE
-    assert world.changes == 2
+    assert world.changes == 3
 
 
 async def test_rogue_order_halts_first_and_asks_for_a_kill_then(world: World) -> None:
@@ -166,9 +177,7 @@ async def test_what_may_be_a_persons_or_is_the_exchanges_halts_and_does_not_kill
 
 async def test_unproven_order_freezes_searches_and_does_neither_halt_nor_kill(world: World) -> None:
     world.orders = [listed_order(orderLinkId=tag())]
-    await world.auditor.read_keys()
-    await world.auditor.reread_journal()
-    await world.auditor.look()
+    await world.read_all()
     assert world.auditor.verdict().ceiling is Ceiling.ACTIVE
     assert world.auditor.state.pending == 1
     world.pass_s(OVERDUE_S + 1)
@@ -180,7 +189,7 @@ async def test_unproven_order_freezes_searches_and_does_neither_halt_nor_kill(wo
     assert world.alerts[0].severity is Severity.WARNING
     world.journaled.take(
         seq=1,
-        at_ns=1,
+        at_ns=NOW_MS * 1_000_000,
         kind=RowKind.ORDER_INTENT,
         fields={
             "tag": tag(),
@@ -207,8 +216,7 @@ async def test_order_whose_row_is_not_there_once_the_journal_was_read_is_rogue(w
 
 
 async def test_exchange_that_does_not_answer_freezes_after_a_while_and_never_halts(world: World) -> None:
-    await world.auditor.look()
-    await world.auditor.read_keys()
+    await world.read_all()
     world.is_down = True
     world.pass_s(LOOK_AGE_MAX_S)
     world.auditor.state.journal_reread_at_ns = world.clock.monotonic_ns()
@@ -226,10 +234,72 @@ async def test_keys_that_cannot_be_read_freeze_after_a_while(world: World) -> No
     await world.auditor.read_keys()
     world.pass_s(KEYS_AGE_MAX_S)
     await world.auditor.look()
+    await world.auditor.read_posture()
     await world.auditor.reread_journal()
     assert world.auditor.verdict().ceiling is Ceiling.ACTIVE
     world.pass_s(0.001)
     assert world.auditor.verdict().reason == "the account's keys are not audited: no reading came to its end"
+
+
+async def test_standing_that_cannot_be_read_freezes_after_a_while(world: World) -> None:
+    await world.auditor.read_posture()
+    world.pass_s(POSTURE_AGE_MAX_S)
+    await world.auditor.look()
+    await world.auditor.read_keys()
+    await world.auditor.reread_journal()
+    assert world.auditor.verdict().ceiling is Ceiling.ACTIVE
+    world.is_down = True
+    await world.auditor.read_posture()
+    world.pass_s(0.001)
+    verdict = world.auditor.verdict()
+    assert verdict.ceiling is Ceiling.REDUCE_ONLY
+    assert verdict.reason == "how the account stands is not audited: the exchange does not answer"
+
+
+async def test_limits_that_are_not_known_freeze_from_the_start_on(world: World) -> None:
+    world.limits = None
+    await world.read_all()
+    verdict = world.auditor.verdict()
+    assert verdict.ceiling is Ceiling.REDUCE_ONLY
+    assert verdict.reason == "the limits are not audited: the journal shows no policy of the authorised hash"
+    world.limits = WIDE
+    changes = world.changes
+    await world.auditor.reread_journal()
+    assert (world.auditor.verdict().ceiling, world.changes) == (Ceiling.ACTIVE, changes + 1)
+
+
+async def test_limits_that_are_not_known_any_more_freeze_after_a_while(world: World) -> None:
+    await world.read_all()
+    world.limits = None
+    world.pass_s(LIMITS_AGE_MAX_S)
+    await world.read_all()
+    assert (world.auditor.verdict().ceiling, world.auditor.state.are_limits_known) == (Ceiling.ACTIVE, False)
+    world.pass_s(0.001)
+    assert world.auditor.verdict().reason.startswith("the limits are not audited")
+    assert "halt" not in world.done
+
+
+async def test_limits_that_the_newest_rows_do_not_hold_are_looked_for_in_all_once_a_minute(world: World) -> None:
+    world.limits = None
+    for _ in range(3):
+        await world.auditor.reread_journal()
+    assert world.done == ["find limits"]
+    world.pass_s(LIMITS_AGE_MAX_S + 1)
+    world.lost_limits = WIDE
+    await world.auditor.reread_journal()
+    assert (world.done, world.auditor.state.are_limits_known) == (["find limits"] * 2, True)
+
+
+async def test_copy_that_cannot_be_searched_for_limits_proves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse() -> None:
+        raise JournalUnavailable("the disk is gone")
+
+    world.limits = None
+    monkeypatch.setattr(world.auditor, "find_limits", refuse)
+    await world.read_all()
+    assert world.auditor.verdict().reason.startswith("the limits are not audited")
 
 
 async def test_rogue_key_halts_and_asks_for_a_kill(world: World) -> None:
@@ -273,6 +343,33 @@ async def test_key_is_told_again_when_it_comes_back_or_comes_nearer_its_end(worl
     ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ips": ["198.51.100.7"]}, "is bound to other addresses than before"),
+        ({"permissions": {"Spot": ["SpotTrade"]}}, "has other permissions than before"),
+    ],
+)
+async def test_key_that_is_not_what_it_was_is_told_once_and_remembered(
+    world: World, changes: dict[str, Any], words: str
+) -> None:
+    await world.auditor.read_keys()
+    assert len(world.kept_keys) == 1
+    world.keys = [listed_key("read1", **changes)]
+    for _ in range(2):
+        await world.auditor.read_keys()
+    assert [(alert.subject, alert.text) for alert in world.alerts] == [
+        ("key:changed", f"exchange key read1: the read key {words}")
+    ]
+    assert world.incidents[0][0] == "key:changed"
+    assert (len(world.kept_keys), world.done) == (2, [])
+    world.keys = []
+    await world.auditor.read_keys()
+    world.keys = [listed_key("read1")]
+    await world.auditor.read_keys()
+    assert [alert.subject for alert in world.alerts].count("key:changed") == 2
+
+
 async def test_row_that_was_edited_halts_once_and_asks_for_no_kill(world: World) -> None:
     await world.auditor.reread_journal()
     assert world.done == []
@@ -286,9 +383,7 @@ async def test_row_that_was_edited_halts_once_and_asks_for_no_kill(world: World)
 
 
 async def test_journal_that_is_not_served_proves_nothing(world: World) -> None:
-    await world.auditor.look()
-    await world.auditor.read_keys()
-    await world.auditor.reread_journal()
+    await world.read_all()
     world.is_down = True
     world.pass_s(JOURNAL_AGE_MAX_S)
     await world.auditor.reread_journal()
@@ -340,6 +435,7 @@ async def test_hedge_mode_halts_once(world: World) -> None:
 
 async def test_other_leverage_is_told_and_halts_nothing(world: World) -> None:
     world.held_positions = [{**POSITION, "leverage": "3"}]
+    world.limits = None
     await world.auditor.read_posture()
     assert (world.alerts, world.auditor.state.are_limits_known) == ([], False)
     world.limits = LIMITS
@@ -406,6 +502,7 @@ async def test_journal_that_was_read_while_the_look_went_on_proves_nothing_of_wh
 
 async def test_gap_lets_nothing_new_through_until_it_is_read(world: World) -> None:
     await world.auditor.read_keys()
+    await world.auditor.read_posture()
     await world.auditor.reread_journal()
     world.auditor.drop_copy.read_until_ms -= 3 * 24 * 3_600_000
     await world.auditor.look()
@@ -485,6 +582,44 @@ async def test_streams_are_told_the_positions_and_which_order_is_strange(world: 
     assert world.auditor.is_strange(seen_order(listed_order(), category="spot"))
     assert not world.auditor.is_strange(seen_order(listed_order(orderLinkId=tag()), category="spot"))
     assert world.auditor.is_strange(seen_order(listed_order(orderLinkId=tag()), category="linear"))
+
+
+async def test_fork_of_the_gateway_s_journal_halts_and_asks_for_a_kill_once(world: World) -> None:
+    words = "the gateway's journal forked: the log signed a root over 3 rows that its own rows contradict"
+    for _ in range(3):
+        world.auditor.found_fork_of_gateway(words)
+        await do_duties(world)
+    assert world.done == ["halt", "kill"]
+    assert world.kills[0].condition is KillCondition.FORKED_JOURNAL
+    assert world.kills[0].evidence == {"detail": words}
+    assert world.incidents == [("journal:forked", Severity.CRITICAL, {"detail": words})]
+    assert (world.alerts[0].subject, world.alerts[0].needs_acknowledgement) == ("journal:forked", True)
+    world.auditor.found_fork_of_gateway("another")
+    assert len(world.incidents) == 2
+
+
+async def test_account_is_flat_by_looks_that_began_later_and_show_nothing(world: World) -> None:
+    since_ns = world.clock.monotonic_ns()
+    assert not world.auditor.is_flat(since_ns)
+    await world.auditor.look()
+    await world.auditor.read_posture()
+    assert not world.auditor.is_flat(since_ns)
+    world.pass_s(1)
+    await world.auditor.look()
+    assert not world.auditor.is_flat(since_ns)
+    await world.auditor.read_posture()
+    assert world.auditor.is_flat(since_ns)
+    world.orders = [listed_order(side="Sell")]
+    await world.auditor.look()
+    assert not world.auditor.is_flat(since_ns)
+
+
+async def test_account_that_holds_something_is_not_flat(world: World) -> None:
+    world.pass_s(1)
+    world.held_positions = [POSITION]
+    await world.auditor.look()
+    await world.auditor.read_posture()
+    assert not world.auditor.is_flat(0)
 
 
 async def test_fork_of_the_executor_s_journal_halts_and_asks_for_no_kill(world: World) -> None:

@@ -46,7 +46,12 @@ def config(tmp_path: Path) -> Path:
 def test_init_answers_0_and_names_what_it_wrote(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "--config", str(config)]) == 0
     written = [line.removeprefix("wrote ") for line in capsys.readouterr().out.splitlines()]
-    assert [Path(path).name for path in written] == ["public.json", "operator.json", "identity.json"]
+    assert [Path(path).name for path in written] == [
+        "public.json",
+        "operator.json",
+        "announcer.json",
+        "identity.json",
+    ]
     assert json.loads(Path(written[0]).read_bytes())["lease_key"]
 
 
@@ -75,6 +80,11 @@ def test_run_before_init_answers_2(config: Path, capsys: pytest.CaptureFixture[s
 def test_ack_before_init_answers_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ack", "--config", str(config)]) == 2
     assert "operator.json: not there" in capsys.readouterr().err
+
+
+def test_announce_before_init_answers_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["announce", "5", "USDT", "--config", str(config)]) == 2
+    assert "announcer.json: not there" in capsys.readouterr().err
 
 
 def test_ack_without_a_watchdog_answers_1(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

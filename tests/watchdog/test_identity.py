@@ -24,6 +24,7 @@ from trade_watchdog.identity import (
     GenerationUnavailable,
     holder_of,
     initialise,
+    load_announce_token,
     load_exchange_key,
     load_executor_key,
     load_gateway_address,
@@ -81,11 +82,22 @@ def test_init_hands_over_the_public_half_and_keeps_the_private_one(settings: Wat
     }
     operator = read_secret_file(settings.state_dir / "handover" / "operator.json")
     assert operator == {"admin_url": "http://127.0.0.1:21020", "admin_token": identity.admin_token.reveal()}
+    announcer = read_secret_file(settings.state_dir / "handover" / "announcer.json")
+    token = load_announce_token(settings)
+    assert token is not None
+    assert announcer == {"admin_url": "http://127.0.0.1:21020", "announce_token": token.reveal()}
+    assert token.reveal() != identity.admin_token.reveal()
     assert stat.S_IMODE((settings.state_dir / "identity.json").stat().st_mode) == 0o600
     private = str(read_secret_file(settings.state_dir / "identity.json")["lease_key"])
     others = [path for path in settings.state_dir.rglob("*.json") if path.name != "identity.json"]
-    assert len(others) == 2
+    assert len(others) == 3
     assert all(private not in path.read_text() for path in others)
+
+
+def test_watchdog_without_an_announcer_s_file_has_no_token_for_it(settings: WatchdogSettings) -> None:
+    initialise(settings)
+    (settings.state_dir / "handover" / "announcer.json").unlink()
+    assert load_announce_token(settings) is None
 
 
 def test_init_twice_is_refused_and_changes_nothing(settings: WatchdogSettings) -> None:

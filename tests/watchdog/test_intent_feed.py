@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 
 import pytest
@@ -114,6 +115,28 @@ def test_search_ends_once_all_are_found(monkeypatch: pytest.MonkeyPatch) -> None
 def test_search_in_a_copy_that_cannot_be_read_is_an_error() -> None:
     with pytest.raises(JournalError, match="are not there"):
         IntentFeed().search(Copy(says=3), ["T1"])
+
+
+def policy(seq: int, text: str, *, named: str = "") -> StoredRow:
+    fields = {"hash": named or hashlib.sha256(text.encode()).hexdigest(), "content": [text]}
+    return stored(Row(seq=seq, at_ns=seq, kind=RowKind.POLICY_RECORDED, actor="gateway", fields=fields))
+
+
+def test_policy_that_the_newest_rows_do_not_hold_is_found_in_the_whole_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intent_feed, "READ_ROWS_MAX", 2)
+    named = hashlib.sha256(b"{}").hexdigest()
+    copy = Copy(other(0), other(1), policy(2, "{}"), other(3), other(4, text=named), policy(5, "{1}"), other(6))
+    feed = IntentFeed()
+    assert feed.find_policy(copy, named)
+    assert feed.policies == {named: "{}"}
+    assert copy.read == 6
+
+
+def test_policy_that_is_nowhere_or_is_not_of_its_hash_is_not_found() -> None:
+    named = hashlib.sha256(b"{}").hexdigest()
+    feed = IntentFeed()
+    assert not feed.find_policy(Copy(policy(0, "{2}", named=named), policy(1, "{1}")), named)
+    assert feed.policies == {}
 
 
 def fill(seq: int, tag: str, filled: str, *, kind: RowKind = RowKind.ORDER_FILLED) -> StoredRow:

@@ -222,6 +222,39 @@ async def test_outflow_and_rung_halt_with_both_reasons(scene: Scene, until: Unti
     assert reason.startswith("the monthly rung has fired; 70 USDT left")
 
 
+async def test_outflow_halts_by_the_lease_until_the_gateway_was_halted(scene: Scene, until: Until) -> None:
+    seen: list[tuple[Ceiling, int]] = []
+    scene.keeper.on_moved = lambda: seen.append((scene.keeper.demand().ceiling, len(scene.effects.alerts)))
+    scene.take("1", flows=(FLOW,))
+    assert (Ceiling.HALTED, 0) in seen
+    assert scene.keeper.demand().reason == scene.keeper.rogue_outflow
+    async with pursuing(scene.keeper):
+        await until(lambda: seen[-1][0] is Ceiling.ACTIVE)
+    assert scene.effects.done == ["halt"]
+
+
+async def test_release_of_a_rung_does_not_halt_again_for_an_outflow_that_was_halted_for(
+    scene: Scene, until: Until
+) -> None:
+    scene.take("0.85", "0.85", "0.85", flows=(FLOW,))
+    async with pursuing(scene.keeper):
+        await until(lambda: sorted(scene.effects.done) == ["halt", "scale_bot"])
+        scene.keeper.release((Rung.DAILY, Rung.WEEKLY, Rung.MONTHLY))
+        scene.take("0.85", "0.85")
+        await asyncio.sleep(0.05)
+        assert sorted(scene.effects.done) == ["halt", "scale_bot", "spare_bot"]
+        scene.take("0.7", "0.7", "0.7")
+        await until(lambda: scene.effects.done.count("halt") == 2)
+
+
+def test_release_spares_the_bot_only_when_nothing_demands_its_end_any_more(scene: Scene) -> None:
+    scene.take("0.82", "0.82", "0.82")
+    scene.keeper.release((Rung.MONTHLY,))
+    assert scene.effects.done == []
+    scene.keeper.release((Rung.HIGH_WATER,))
+    assert scene.effects.done == ["spare_bot"]
+
+
 def test_announcements_that_wait_have_a_bound() -> None:
     keeper = Scene().keeper
     made = [keeper.announce(coin="USDT", amount=Decimal(1), by="kim") for _ in range(51)]

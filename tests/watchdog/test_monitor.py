@@ -22,14 +22,17 @@ from trade_core.errors import ConfigurationError
 from trade_journal.log.checkpoint import open_cosigned
 from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.log.rows import RowKind
+from trade_watchdog import ceiling as ceiling_module
+from trade_watchdog import freeze_alarm
 from trade_watchdog import ladder as ladder_module
 from trade_watchdog import monitor as monitor_module
 from trade_watchdog import releases as releases_module
 from trade_watchdog import second_prices as second_prices_module
-from trade_watchdog.account_watch import AccountWatch
+from trade_watchdog.account_watch import AccountWatch, Look
 from trade_watchdog.audited_exchange import AuditedExchange
 from trade_watchdog.auditor_service import make_auditor
 from trade_watchdog.ceiling import Ceiling, Finding
+from trade_watchdog.effects import KillCondition
 from trade_watchdog.exchange import KeyRefusedByExchange, OtherEnvironment, WatchedExchange
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.history import History
@@ -282,6 +285,7 @@ async def test_tighter_ceiling_does_not_wait_for_the_next_period(
         await monitor._sample()
     await monitor.auditor.look()
     await monitor.auditor.read_keys()
+    await monitor.auditor.read_posture()
     await monitor.auditor.reread_journal()
     leasing = asyncio.create_task(monitor._lease_forever())
     try:
@@ -494,10 +498,13 @@ async def test_forked_journal_halts_the_gateway_and_gets_no_lease(
         gateway.rows = [row_numbered(0, path="/v5/other"), *gateway.rows[1:]]
         await until(lambda: bool(gateway.halts))
         count = len(gateway.leases)
-        await until(lambda: len(gateway.halts) > 1)
+        await until(lambda: len(gateway.halts) > 1 and bool(monitor.keeper.effects.kills))
         assert len(gateway.leases) == count
     assert gateway.halts[0].startswith("journal forked: the log signed a root over 3 rows that its own rows contradict")
     assert monitor.status.lease_result is LeaseResult.FORKED
+    assert isinstance(monitor.keeper.effects, EffectsList)
+    assert [kill.condition for kill in monitor.keeper.effects.kills] == [KillCondition.FORKED_JOURNAL]
+    assert subjects(monitor).count("journal:forked") == 1
     assert any(record.levelno == logging.ERROR and "forked" in record.message for record in caplog.records)
 
 
@@ -615,7 +622,11 @@ async def test_watchdog_stands_by_while_another_leads_and_takes_over_when_its_le
         led = len(gateway.leases)
         await until(lambda: len(gateway.leases) > led + 2)
     assert isinstance(monitor.keeper.effects, EffectsList)
-    assert [alert.subject for alert in monitor.keeper.effects.alerts].count("watchdog_took_over") == 1
+    told = [alert.subject for alert in monitor.keeper.effects.alerts]
+    assert (told.count("watchdog_took_over"), told.count("watchdog_stands_by")) == (1, 1)
+    assert monitor.keeper.effects.alerts[0].text == (
+        "watchdog bbbbbbbbbbbbbbbb leads; this watchdog stands by: it watches and sends no lease"
+    )
 
 
 async def test_watchdog_stands_by_for_a_copy_of_itself(monitor: Monitor, deployment: Any, until: Until) -> None:
@@ -660,3 +671,77 @@ async def test_release_that_rebases_the_high_water_mark_is_handed_on_once(
     async with running(monitor):
         await until(lambda: len(deployment.gateway.leases) >= 2)
     assert told == [b"a release"]
+
+
+class ScriptedWatch:
+    """Looks at the account for real until it is told what to find; GOOD is then a look that never ends."""
+
+    def __init__(self, real: AccountWatch) -> None:
+        self.real = real
+        self.finding: Finding | None = None
+        self.clock_offset_ms = 7
+
+    async def look(self) -> Look:
+        if self.finding is None:
+            return await self.real.look()
+        if self.finding is Finding.GOOD:
+            await asyncio.Event().wait()
+        return Look(finding=self.finding)
+
+
+def subjects(monitor: Monitor) -> list[str]:
+    assert isinstance(monitor.keeper.effects, EffectsList)
+    return [alert.subject for alert in monitor.keeper.effects.alerts]
+
+
+async def test_every_reading_that_freezes_is_told(
+    monitor: Monitor, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = ScriptedWatch(monitor.watch)
+    monkeypatch.setattr(monitor, "watch", watch)
+    told = {finding: f"frozen:{finding.value}" for finding in Finding}
+    told |= {Finding.DISPUTED: "coin_price", Finding.GOOD: "frozen:stale"}
+    async with running(monitor):
+        await until(lambda: monitor.status.verdict.ceiling is Ceiling.ACTIVE)
+        assert subjects(monitor) == []
+        monkeypatch.setattr(ceiling_module, "SAMPLE_AGE_MAX_S", 0)
+        monkeypatch.setattr(ceiling_module, "UNEXPLAINED_BRIDGED_S", 0)
+        for finding in sorted(Finding, key=lambda one: one is Finding.GOOD):
+            watch.finding = finding
+            await until(lambda: watch.finding is not None and told[watch.finding] in subjects(monitor))
+            assert monitor.status.verdict.ceiling is Ceiling.REDUCE_ONLY
+    assert monitor.keeper.effects.done == []
+    assert monitor.status.clock_offset_ms == 7
+
+
+async def test_journal_that_cannot_be_written_and_an_audit_that_does_not_vouch_are_told(
+    monitor: Monitor, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(monitor):
+        await until(lambda: monitor.status.verdict.ceiling is Ceiling.ACTIVE)
+        monitor.auditor.state.unproven = 2
+        monkeypatch.setattr(History, "is_writable", False)
+        await until(lambda: {"frozen:memory", "frozen:audit"} <= set(subjects(monitor)))
+
+
+async def test_leases_that_the_gateway_does_not_count_are_told(
+    monitor: Monitor, deployment: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(monitor):
+        await until(lambda: monitor.status.verdict.ceiling is Ceiling.ACTIVE and monitor.status.lease is not None)
+        deployment.gateway.override = (409, {}, b"lease: refused")
+        await until(lambda: monitor.status.lease_result is LeaseResult.REFUSED)
+        assert "frozen:lease" not in subjects(monitor)
+        monkeypatch.setattr(monitor_module, "LIFETIME_S", 0)
+        await until(lambda: "frozen:lease" in subjects(monitor))
+    (alert,) = [alert for alert in monitor.keeper.effects.alerts if alert.subject == "frozen:lease"]
+    assert alert.text.endswith("counted no lease for 0 s (the last attempt: refused)")
+
+
+async def test_exchange_that_does_not_answer_at_the_start_is_told_in_the_end(
+    monitor: Monitor, deployment: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freeze_alarm, "START_S", 0)
+    await deployment.exchange.stop()
+    async with running(monitor):
+        await until(lambda: subjects(monitor) == ["frozen:start"])

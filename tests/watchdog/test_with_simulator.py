@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from trust_parts import ring_of
+from watchdog.conftest import POLICY_HASH
 
 from trade_core.secrets import read_secret_file, write_secret_file
 from trade_core.trust.baseline import baseline_of
@@ -118,7 +119,7 @@ async def initialised(folder: Path, gateway: Any, admin_port: int) -> Scene:
         account=account,
         lease_key=public["lease_key"],
         tag_key_id=tag_key_id(b"t" * 32),
-        policy_hash="p" * 64,
+        policy_hash=POLICY_HASH,
     )
     (folder / "ring.json").write_bytes(ring_bytes(gateway.ring))
     handed = {"admin_url": gateway.url, "admin_token": "lease-token", "tag_key": (b"t" * 32).hex()}

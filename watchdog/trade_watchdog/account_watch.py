@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from trade_core.clock import Clock
+from trade_core.clock import NS_PER_MS, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_watchdog.ceiling import EquitySample, Finding, examine
 from trade_watchdog.coin_prices import Dispute, find_dispute
@@ -51,6 +51,8 @@ class AccountWatch:
         self._clock = clock
         self.book = book
         self._previous: EquitySample | None = None
+        self.clock_offset_ms: int | None = None
+        """How far the exchange's clock is ahead of ours, by the last answer; it holds the answer's way as well."""
 
     async def look(self) -> Look:
         """Read once. Never raises for what the exchange does."""
@@ -65,6 +67,7 @@ class AccountWatch:
 
     async def _look(self) -> Look:
         sample = await self._exchange.equity()
+        self.clock_offset_ms = sample.exchange_time_ms - sample.received_wall_ns // NS_PER_MS
         finding = examine(sample, previous=self._previous)
         if finding is not Finding.GOOD:
             return Look(finding=finding)

@@ -1,8 +1,9 @@
 """The watchdog's admin listener: health for anyone on the machine, state and metrics for a bearer of the token.
 
-Nothing here permits an order: `POST /ack` says that a person has reviewed, `POST /announce` that money will leave.
-Requests with a Host that is
-not this machine's, or with an Origin, are refused, so that no web page reads or does anything.
+Nothing here permits an order: `POST /ack` says that a person has reviewed, `POST /announce` that money will leave. The
+latter makes an outflow one that was meant, so it takes a token of its own, which whoever only reads does not hold.
+Requests with a Host that is not this machine's, or with an Origin, are refused, so that no web page reads or does
+anything.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.succession import MAX_OFFER_BYTES
 from trade_watchdog.auditor import Auditor
+from trade_watchdog.ceiling import CLOCK_DIFFERENCE_MAX_S
 from trade_watchdog.ladder import EFFECTS, WINDOW_MS, RungReading
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import LIFETIME_S
@@ -61,12 +63,14 @@ def admin_app(
     auditor: Auditor,
     rings: RingKeeper,
     token: Secret,
+    announce_token: Secret | None,
     registry: CollectorRegistry,
     clock: Clock,
 ) -> FastAPI:
-    """Build the application."""
+    """Build the application. Without `announce_token` nobody can announce."""
     app = FastAPI(title="trade-watchdog", docs_url=None, redoc_url=None, openapi_url=None)
     may_read = [Depends(_bearer_check(token))]
+    may_announce = [Depends(_nobody if announce_token is None else _bearer_check(announce_token))]
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -99,7 +103,7 @@ def admin_app(
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.post("/announce", dependencies=may_read)
+    @app.post("/announce", dependencies=may_announce)
     async def announce(body: Outflow) -> dict[str, Any]:
         try:
             amount = parse_decimal(body.amount)
@@ -144,12 +148,20 @@ def state_document(
         "phase": status.phase.value,
         "ceiling": status.verdict.ceiling.value,
         "reason": status.verdict.reason,
-        "exchange": {"finding": status.finding.value, "detail": status.exchange_detail},
+        "exchange": {
+            "finding": status.finding.value,
+            "detail": status.exchange_detail,
+            "clock_offset_ms": status.clock_offset_ms,
+            "clock_offset_max_ms": CLOCK_DIFFERENCE_MAX_S * 1000,
+        },
         "scale": format_decimal(status.verdict.scale),
         "equity": {**_equity_document(status, clock), **_units_document(keeper)},
         "rungs": {reading.rung.value: _rung_document(reading) for reading in keeper.ladder.readings()},
         "actions": {
-            pursuit.action: {"done_for": pursuit.done_for or None, "failure": pursuit.failure or None}
+            pursuit.action: {
+                "done_for": ", ".join(sorted(pursuit.done_for)) or None,
+                "failure": pursuit.failure or None,
+            }
             for pursuit in keeper.pursuits.values()
         },
         "audit": _audit_document(auditor, clock),
@@ -302,6 +314,10 @@ def _why_not_ready(status: Status, clock: Clock) -> str:
     if _age_s(status.lease_accepted_at_ns, clock) >= LIFETIME_S:
         return f"the last lease has expired ({status.lease_result.value})"
     return "" if status.lease_result is not LeaseResult.FOREIGN else "the gateway is not the one the ring names"
+
+
+async def _nobody() -> None:
+    raise HTTPException(403, "this watchdog has no announcer's file, so nobody can announce")
 
 
 def _bearer_check(token: Secret) -> Any:

@@ -4,8 +4,10 @@ Guarantees
 - What is rogue halts the gateway and asks for a kill, each in a task of its own: an executor that hangs delays no halt,
   and a gateway that does not halt, which may be the one at fault, no kill. Both are tried until they are done.
 - Until the gateway has said that it is halted, the verdict is HALTED too: the next lease halts it, should it take that.
-- While an order is unproven, no look came up to the exchange's time for LOOK_AGE_MAX_S, or the journal could not be
-  read again for JOURNAL_AGE_MAX_S, the verdict is REDUCE_ONLY. It never kills on what it could not read.
+- While an order is unproven, no look came up to the exchange's time for LOOK_AGE_MAX_S, the keys could not be read for
+  KEYS_AGE_MAX_S, how the account stands for POSTURE_AGE_MAX_S, the journal not again for JOURNAL_AGE_MAX_S, or the
+  policy's limits were not known for LIMITS_AGE_MAX_S, the verdict is REDUCE_ONLY. It never kills on what it could not
+  read.
 - How the account stands is read every POSTURE_EVERY_S: what nothing of ours brings about halts. So does a limit of the
   policy that is exceeded LIMIT_LOOKS times in a row; one time proves nothing, since lists are read one after the other.
 - Its loops share nothing with the one that reads the equity: a list that hangs delays no lease.
@@ -27,10 +29,19 @@ from typing import Final, Protocol
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_journal.errors import ForkProven
-from trade_watchdog.audit.key_inventory import ExpectedKey, KeyAlarm, KeyFinding, examine_keys
+from trade_watchdog.audit.key_inventory import (
+    ExpectedKey,
+    KeyAlarm,
+    KeyFinding,
+    KeyMark,
+    ListedKey,
+    changed_keys,
+    examine_keys,
+    mark_of,
+)
 from trade_watchdog.audit.limit_audit import AuditedLimits, Exposed, LimitAlarm, LimitFinding, examine_limits
 from trade_watchdog.audit.order_audit import Finding, OrderAudit
-from trade_watchdog.audit.posture import HALTING, PostureAlarm, PostureFinding, examine_posture
+from trade_watchdog.audit.posture import HALTING, PostureAlarm, PostureFinding, examine_posture, is_flat
 from trade_watchdog.audit.provenance import Provenance
 from trade_watchdog.audit.sightings import WORKING_STATUSES, SeenOrder
 from trade_watchdog.ceiling import Ceiling, Verdict
@@ -53,7 +64,11 @@ TOLD_MAX: Final = 1000
 DUTY_FIRST_S: Final = 1.0
 DUTY_LAST_S: Final = 4.0
 EDITS_TOLD_MAX: Final = 100
-KEYS_AGE_MAX_S: Final = 300
+FORK_CHARACTERS_MAX: Final = 400
+KEYS_AGE_MAX_S: Final = 75
+"""Three readings missed: a key that nobody knows is seen within a minute, or nothing new is let through."""
+POSTURE_AGE_MAX_S: Final = 60
+LIMITS_AGE_MAX_S: Final = 60
 _HALTING: Final = frozenset({Provenance.ROGUE, Provenance.REDUCES, Provenance.EXCHANGES})
 _HALTING_KEYS: Final = frozenset({KeyAlarm.ROGUE, KeyAlarm.WIDENED})
 
@@ -110,6 +125,7 @@ class AuditState:
     posture_read_at_ns: int | None = None
     posture_detail: str = "how the account stands was not read yet"
     are_limits_known: bool = False
+    limits_known_at_ns: int | None = None
     journal_rounds: int = 0
     journal_reread_at_ns: int | None = None
     journal_detail: str = "the journal was not read again yet"
@@ -125,6 +141,7 @@ class Auditor:
     recheck: Recheck
     posture: PostureReading
     limits: Callable[[], AuditedLimits | None]
+    find_limits: Callable[[], Awaitable[object]]
     prices: Callable[[], Mapping[str, Decimal]]
     account: str
     expected_keys: tuple[ExpectedKey, ...]
@@ -134,16 +151,21 @@ class Auditor:
     clock: Clock
     on_change: Callable[[], object] = lambda: None
     keep_mark: Callable[[int], None] = lambda _until_ms: None
+    known_keys: dict[str, KeyMark] = field(default_factory=dict)
+    keep_keys: Callable[[Mapping[str, KeyMark]], None] = lambda _marks: None
     state: AuditState = field(default_factory=AuditState)
     _duties: dict[str, Duty] = field(default_factory=dict)
     _unhalted: set[str] = field(default_factory=set)  # of the duties, those for which the gateway has not halted yet
     _failures: dict[str, str] = field(default_factory=dict)
     _told_keys: set[KeyFinding] = field(default_factory=set)
     _told_edits: set[str] = field(default_factory=set)
+    _told_forks: set[str] = field(default_factory=set)
     _told_posture: set[tuple[PostureAlarm, str]] = field(default_factory=set)
     _exceeded: Counter[tuple[LimitAlarm, str]] = field(default_factory=Counter)
     _working: tuple[SeenOrder, ...] = ()
+    _standing: Standing | None = None
     _sizes: Mapping[str, Decimal] = field(default_factory=dict)
+    _limits_sought_at_ns: int | None = None
     _asked: set[str] = field(default_factory=set)  # of the duties, those whose kill the executor has taken
     _due: asyncio.Event = field(default_factory=asyncio.Event)
     _kill_due: asyncio.Event = field(default_factory=asyncio.Event)
@@ -161,22 +183,29 @@ class Auditor:
 
     def verdict(self) -> Verdict:
         """Say how much risk the audit vouches for at this moment."""
-        now_ns = self.clock.monotonic_ns()
         state = self.state
         if self._unhalted:
             first = next(duty for name, duty in self._duties.items() if name in self._unhalted)
             return Verdict(ceiling=Ceiling.HALTED, reason=f"the gateway is to be halted: {first.reason}")
-        if state.looked_at_ns is None or now_ns - state.looked_at_ns > LOOK_AGE_MAX_S * NS_PER_S:
+        if self._is_old(state.looked_at_ns, LOOK_AGE_MAX_S):
             return _reduce_only(f"the orders are not audited: {state.look_detail or 'no look came to its end'}")
         if self.audit.is_overwhelmed or state.unproven:
             return _reduce_only(f"{state.unproven} orders at the exchange are unproven")
-        if state.keys_read_at_ns is None or now_ns - state.keys_read_at_ns > KEYS_AGE_MAX_S * NS_PER_S:
+        if self._is_old(state.keys_read_at_ns, KEYS_AGE_MAX_S):
             return _reduce_only(
                 f"the account's keys are not audited: {state.keys_detail or 'no reading came to its end'}"
             )
-        if state.journal_reread_at_ns is None or now_ns - state.journal_reread_at_ns > JOURNAL_AGE_MAX_S * NS_PER_S:
+        if self._is_old(state.posture_read_at_ns, POSTURE_AGE_MAX_S):
+            words = state.posture_detail or "no reading came to its end"
+            return _reduce_only(f"how the account stands is not audited: {words}")
+        if self._is_old(state.journal_reread_at_ns, JOURNAL_AGE_MAX_S):
             return _reduce_only(f"the gateway's journal cannot be read again: {state.journal_detail}")
+        if self._is_old(state.limits_known_at_ns, LIMITS_AGE_MAX_S) and self.limits() is None:
+            return _reduce_only("the limits are not audited: the journal shows no policy of the authorised hash")
         return Verdict(ceiling=Ceiling.ACTIVE, reason="orders, executions and keys are those that they should be")
+
+    def _is_old(self, at_ns: int | None, most_s: int) -> bool:
+        return at_ns is None or self.clock.monotonic_ns() - at_ns > most_s * NS_PER_S
 
     @property
     def owed(self) -> list[str]:
@@ -225,7 +254,11 @@ class Auditor:
                 _log.warning("the keys cannot be read: %s", error)
             self.state.keys_detail = str(error)
             return
-        findings = examine_keys([one.listed for one in seen], self.expected_keys)
+        listed = [one.listed for one in seen]
+        findings = examine_keys(listed, self.expected_keys)
+        for changed in changed_keys(listed, self.expected_keys, known=self.known_keys):
+            self._found_key(changed)
+        self._remember_keys(listed)
         self.state.keys = tuple(seen)
         for finding in findings:
             if finding not in self._told_keys:
@@ -234,6 +267,14 @@ class Auditor:
         self.state.key_alarms = tuple(findings)
         self.state.keys_read_at_ns, self.state.keys_detail = began_ns, ""
         self.on_change()
+
+    def _remember_keys(self, listed: list[ListedKey]) -> None:
+        """Keep what the expected keys may do now; one that is not listed stays as it was."""
+        wanted = {known.key for known in self.expected_keys}
+        marks = self.known_keys | {key.key: mark_of(key) for key in listed if key.key in wanted}
+        if marks != self.known_keys:
+            self.known_keys = marks
+            self.keep_keys(marks)
 
     async def read_posture(self) -> None:
         """Read how the account stands, and count the limits again."""
@@ -247,7 +288,7 @@ class Auditor:
                 _log.warning("how the account stands cannot be read: %s", error)
             self.state.posture_detail = str(error)
             return
-        self._sizes = standing.sizes
+        self._standing, self._sizes = standing, standing.sizes
         limits = self.limits()
         found = examine_posture(
             standing.posture,
@@ -263,7 +304,7 @@ class Auditor:
         self.state.posture_read_at_ns, self.state.posture_detail = began_ns, ""
 
     def _count_limits(self, standing: Standing, limits: AuditedLimits | None) -> None:
-        self.state.are_limits_known = limits is not None
+        self._know_limits(is_known=limits is not None)
         if limits is None:
             return
         exposed = Exposed(
@@ -302,6 +343,22 @@ class Auditor:
             condition=None,
         )
 
+    def is_flat(self, since_ns: int) -> bool:
+        """Say whether looks that began after a moment (monotonic) show nothing held and nothing working of ours."""
+        state = self.state
+        if state.looked_at_ns is None or state.looked_at_ns <= since_ns:
+            return False
+        if self._standing is None or state.posture_read_at_ns is None or state.posture_read_at_ns <= since_ns:
+            return False
+        baseline = self.audit.baseline
+        before = {order.order_id for order in baseline.orders}
+        return all(order.order_id in before for order in self._working) and is_flat(
+            self._standing.posture,
+            coins=self._standing.coins,
+            adopted={held.coin: held.amount for held in baseline.holdings},
+            prices=self.prices(),
+        )
+
     async def reread_journal(self) -> None:
         """Hold the next chunk of the gateway's journal against the copy."""
         try:
@@ -309,16 +366,52 @@ class Auditor:
             self.state.journal_rounds = self.recheck.rounds
             self.state.journal_reread_at_ns = self.clock.monotonic_ns()
             self._note_journal("")
+            await self._note_limits()
         except ForkProven as error:
             self.state.journal_detail = str(error)
             self._found_edit(str(error))
         except TradeError as error:
             self._note_journal(str(error))
 
+    async def _note_limits(self) -> None:
+        """Note whether the policy's limits are known by now; what the newest rows do not hold is looked for in all."""
+        self._know_limits(is_known=self.limits() is not None)
+        if self.state.are_limits_known or not self._is_old(self._limits_sought_at_ns, LIMITS_AGE_MAX_S):
+            return
+        self._limits_sought_at_ns = self.clock.monotonic_ns()
+        try:
+            await self.find_limits()
+        except TradeError as error:
+            _log.warning("the copy of the journal cannot be searched for the policy: %s", error)
+        self._know_limits(is_known=self.limits() is not None)
+
+    def _know_limits(self, *, is_known: bool) -> None:
+        was_known, self.state.are_limits_known = self.state.are_limits_known, is_known
+        if is_known:
+            self.state.limits_known_at_ns = self.clock.monotonic_ns()
+        if is_known is not was_known:
+            self.on_change()
+
     def _note_journal(self, detail: str) -> None:
         if detail and detail != self.state.journal_detail:
             _log.warning("the gateway's journal cannot be read again: %s", detail)
         self.state.journal_detail = detail
+
+    def found_fork_of_gateway(self, words: str) -> None:
+        """Halt for a fork of the gateway's journal, which signed roots or its rows prove, and ask for a kill."""
+        if words in self._told_forks:
+            return
+        if len(self._told_forks) < EDITS_TOLD_MAX:
+            self._told_forks.add(words)
+        _log.error("%s", words)
+        self._act(
+            subject="journal:forked",
+            name="",
+            words=words,
+            fields={"detail": words[:FORK_CHARACTERS_MAX]},
+            halts=True,
+            condition=KillCondition.FORKED_JOURNAL,
+        )
 
     def found_fork(self, words: str) -> None:
         """Halt for a fork of the executor's journal. No kill is asked of the one who forked."""

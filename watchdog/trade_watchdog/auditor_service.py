@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
 from trade_core.clock import Clock
 from trade_core.trust.ring import KeyRing
 from trade_watchdog.audit.key_inventory import ExpectedKey, KeyRole
@@ -13,11 +16,14 @@ from trade_watchdog.auditor import Auditor
 from trade_watchdog.drop_copy import DropCopy
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.identity import ExchangeKey
+from trade_watchdog.key_memory import KeyMemory
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.policy_chain import PolicyChain
 from trade_watchdog.recheck import Recheck
 from trade_watchdog.settings import WatchdogSettings
+
+POLICIES_KEPT: Final = 4
 
 
 def make_auditor(
@@ -36,15 +42,18 @@ def make_auditor(
 ) -> Auditor:
     """Build the audit of one account."""
 
+    read_limits = lru_cache(maxsize=POLICIES_KEPT)(limits_of)
+
     def limits() -> AuditedLimits | None:
         text = witness.policy_text(policies.authorised_hash)
         try:
-            return None if text is None else limits_of(text)
+            return None if text is None else read_limits(text)
         except LimitsUnreadable:
-            return None  # `/state` says that the limits are not known
+            return None  # `/state` says that the limits are not known, and nothing new is let through
 
     mark = AuditMark(state_dir=settings.state_dir, clock=clock)
     read_until_ms = mark.read()
+    keys = KeyMemory(state_dir=settings.state_dir)
     return Auditor(
         drop_copy=DropCopy(
             reading=audited,
@@ -53,6 +62,8 @@ def make_auditor(
             is_mark=read_until_ms is not None,
         ),
         keep_mark=mark.keep,
+        known_keys=keys.read(),
+        keep_keys=keys.keep,
         audit=OrderAudit(
             journaled=witness.journaled,
             baseline=ring.baseline,
@@ -64,6 +75,7 @@ def make_auditor(
         recheck=Recheck(source=link, open_copy=witness.reading),
         posture=audited,
         limits=limits,
+        find_limits=lambda: witness.find_policy(policies.authorised_hash),
         prices=lambda: {} if keeper.book is None else keeper.book.prices,
         account=settings.account,
         expected_keys=expected_keys(settings, read_key=read_key),

@@ -59,6 +59,10 @@ class Effects(Protocol):
         """Stop the bot: pause, then scale to zero; returns when it is asked to. Raises EffectFailed."""
         ...
 
+    def spare_bot(self) -> None:
+        """End what would still stop the bot: a person has released what it was for. Returns at once, never raises."""
+        ...
+
     async def sweep(self, reason: str) -> None:
         """Have the executor cancel everything that adds risk; returns when it has begun. Raises EffectFailed."""
         ...

@@ -34,6 +34,8 @@ PUBLIC_FILE: Final = "public.json"
 PINNED_RING_FILE: Final = "ring.json"
 GENERATION_FILE: Final = "generation.json"
 OPERATOR_FILE: Final = "handover/operator.json"
+ANNOUNCER_FILE: Final = "handover/announcer.json"
+"""For whoever may say that money will leave; it goes to no console, which holds the operator's file."""
 GENERATION_MAX: Final = 2**53 - 1
 HOLDER_DIGITS: Final = 16
 _GENERATION_FILE_BYTES_MAX: Final = 256
@@ -86,18 +88,19 @@ def initialise(settings: WatchdogSettings) -> list[Path]:
     if identity_file.exists():
         raise ConfigurationError(f"{identity_file}: exists already; a watchdog is initialised once")
     private = {name: new_private_key() for name in ("lease_key", "witness_key", "log_key")}
-    token = secrets.token_urlsafe(32)
+    token, announce_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     public_file = settings.state_dir / PUBLIC_FILE
-    operator_file = settings.state_dir / OPERATOR_FILE
+    operator_file, announcer_file = settings.state_dir / OPERATOR_FILE, settings.state_dir / ANNOUNCER_FILE
     public = {
         "account": settings.account,
         "environment": settings.environment,
         **{name: public_text(load_private_key(key)) for name, key in private.items()},
     }
     write_secret_file(operator_file, {"admin_url": settings.admin_url, "admin_token": token})
+    write_secret_file(announcer_file, {"admin_url": settings.admin_url, "announce_token": announce_token})
     write_atomically(public_file, json.dumps(public, indent=1).encode() + b"\n", mode=0o644)
     write_secret_file(identity_file, {**private, "admin_token": token})
-    return [public_file, operator_file, identity_file]
+    return [public_file, operator_file, announcer_file, identity_file]
 
 
 def load_identity(settings: WatchdogSettings) -> Identity:
@@ -112,6 +115,12 @@ def load_identity(settings: WatchdogSettings) -> Identity:
         log_key=load_private_key(secret_text(content, "log_key", path=path).reveal()),
         admin_token=secret_text(content, "admin_token", path=path),
     )
+
+
+def load_announce_token(settings: WatchdogSettings) -> Secret | None:
+    """Read the token that announces outflows; without its file nobody can. Raises ConfigurationError."""
+    path = settings.state_dir / ANNOUNCER_FILE
+    return secret_text(read_secret_file(path), "announce_token", path=path) if path.exists() else None
 
 
 def holder_of(settings: WatchdogSettings) -> str:

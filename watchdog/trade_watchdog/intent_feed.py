@@ -3,7 +3,7 @@
 Guarantees
 - What it feeds are rows that the witness keeps, so that they are those under the root it cosigns.
 - A start reads back LOAD_ROWS_MAX rows, whatever the journal's length; older intents are found by `search`, which reads
-  the whole copy and is for the few orders that rest that long.
+  the whole copy and is for the few orders that rest that long; so is a policy, by `find_policy`.
 
 It runs off the event loop; the audit only looks at what is complete.
 """
@@ -25,7 +25,8 @@ from trade_watchdog.audit.reconciliation import JournaledFills
 READ_ROWS_MAX: Final = 1000
 LOAD_ROWS_MAX: Final = 500_000
 """Three days of a busy futures bot, read in some seconds."""
-POLICIES_MAX: Final = 16
+POLICIES_MAX: Final = 256
+"""A forgotten one freezes, should it be the authorised one; each is some thousand characters."""
 _FED: Final = (*sorted(INTENT_KINDS, key=lambda kind: kind.value), RowKind.POLICY_RECORDED)
 _FILL_MARKS: Final = tuple(
     f'"kind":"{kind.value}"'.encode() for kind in (RowKind.ORDER_FILLED, RowKind.DISASTER_STOP_FILLED)
@@ -92,6 +93,15 @@ class IntentFeed:
         while len(self.policies) > POLICIES_MAX:
             del self.policies[next(iter(self.policies))]
 
+    def find_policy(self, copy: CopyReading, named: str) -> bool:
+        """Look for the text of a policy through the whole copy, newest first. Raises JournalError."""
+        mark = named.encode()
+        for page in _pages_back(copy):
+            self._take_policies([row for row in page if mark in row.body])
+            if named in self.policies:
+                return True
+        return False
+
     def search(self, copy: CopyReading, tags: Sequence[str]) -> int:
         """Look for the intents of tags through the whole copy, newest first; answers how many were found and taken.
 
@@ -99,16 +109,12 @@ class IntentFeed:
         """
         wanted = {tag.encode(): tag for tag in tags}
         found = 0
-        end = copy.size()
-        while end and wanted:
-            begin = max(0, end - READ_ROWS_MAX)
-            page = copy.stored_rows(begin, end - begin)
-            if not page:
-                raise JournalError(f"rows {begin} to {end} of the copy are not there")
+        for page in _pages_back(copy):
             hits = [row for row in page if any(tag in row.body for tag in wanted) and self._is_intent(row, wanted)]
             self.take(hits)
             found += len(hits)
-            end = begin
+            if not wanted:
+                break
         return found
 
     @staticmethod
@@ -122,12 +128,7 @@ class IntentFeed:
 def fills_since(copy: CopyReading, since_ns: int) -> dict[str, JournaledFills]:
     """Read what each tag has filled, from the rows of the copy since a time, UTC. Raises JournalError."""
     found: dict[str, JournaledFills] = {}
-    end = copy.size()
-    while end:
-        begin = max(0, end - READ_ROWS_MAX)
-        page = copy.stored_rows(begin, end - begin)
-        if not page:
-            raise JournalError(f"rows {begin} to {end} of the copy are not there")
+    for page in _pages_back(copy):
         for row in (parse_row(stored.body) for stored in page if any(mark in stored.body for mark in _FILL_MARKS)):
             tag, total = str(row.fields["tag"]), parse_decimal(str(row.fields["filled"]))
             known, at_ms = found.get(tag), row.at_ns // NS_PER_MS
@@ -135,8 +136,19 @@ def fills_since(copy: CopyReading, since_ns: int) -> dict[str, JournaledFills]:
                 found[tag] = JournaledFills(filled=total, at_ms=at_ms)
         if parse_row(page[0].body).at_ns < since_ns:
             break
-        end = begin
     return found
+
+
+def _pages_back(copy: CopyReading) -> Iterator[list[StoredRow]]:
+    """Read the whole copy, the newest page first."""
+    end = copy.size()
+    while end:
+        begin = max(0, end - READ_ROWS_MAX)
+        page = copy.stored_rows(begin, end - begin)
+        if not page:
+            raise JournalError(f"rows {begin} to {end} of the copy are not there")
+        yield page
+        end = begin
 
 
 def _pages(copy: CopyReading, begin: int, end: int) -> Iterator[list[StoredRow]]:

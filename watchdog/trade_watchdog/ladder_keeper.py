@@ -14,8 +14,9 @@ Guarantees
 | monthly | the gateway halted; the bot stopped; an alert |
 | high_water | the gateway halted; a kill asked for; the bot stopped; an alert |
 
-An outflow that nobody announced has the gateway halted too, with an alert and an incident row; a start goes on with it
-until a row says that the gateway was halted.
+An outflow that nobody announced has the gateway halted too, by the lease until the gateway says that it is halted, with
+an alert and an incident row; a start goes on with it until a row says that the gateway was halted. A release that ends
+what a bot was to be stopped for spares the bot, and what was halted for once is not halted for again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.money import format_decimal
 from trade_core.trust.lease import Peak
 from trade_watchdog.account_watch import Look
+from trade_watchdog.ceiling import Ceiling, Verdict, tightest
 from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
 from trade_watchdog.equity import Book, Flow
 from trade_watchdog.history import HALT, ROGUE_OUTFLOW, History
@@ -45,6 +47,7 @@ TOLD_QUANTUM: Final = Decimal("1e-12")  # what the grammar of a lease's numbers 
 RETRY_S: Final = 2.0
 ACTION_WITHIN_S: Final = 30.0
 BY_ITSELF: Final = "ladder"
+SCALE_BOT: Final = "scale_bot"
 _SEVERITIES: Final = {
     Effect.REVIEW: Severity.WARNING,
     Effect.TRIM: Severity.WARNING,
@@ -66,14 +69,14 @@ class Pursuit:
 
     action: str
     demanding: frozenset[Effect]
-    done_for: str = ""
+    done_for: frozenset[str] = frozenset()  # what it was last done for
     failure: str = ""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def _pursuits() -> dict[str, Pursuit]:
     both = frozenset({Effect.HALT, Effect.KILL})
-    demanding = {HALT: both, "kill": frozenset({Effect.KILL}), "scale_bot": both}
+    demanding = {HALT: both, "kill": frozenset({Effect.KILL}), SCALE_BOT: both}
     return {action: Pursuit(action=action, demanding=effects) for action, effects in demanding.items()}
 
 
@@ -98,6 +101,13 @@ class LadderKeeper:
     _high: Decimal | None = None
     _written_high: Decimal | None = None
     _written_at_ns: int | None = None
+
+    def demand(self) -> Verdict:
+        """Say what the rungs permit, and HALTED until the gateway was halted for the last outflow."""
+        demanded = self.ladder.demand()
+        if not self.rogue_outflow or self.rogue_outflow in self.pursuits[HALT].done_for:
+            return demanded
+        return tightest(demanded, Verdict(ceiling=Ceiling.HALTED, reason=self.rogue_outflow))
 
     def take(self, look: Look) -> None:
         """Take in a look that was good: decide, have the verdict renewed, then remember and tell."""
@@ -212,6 +222,7 @@ class LadderKeeper:
             return
         text = f"{amount} left the account ({flow.kind}) and nobody had announced it"
         self.rogue_outflow = f"{text}, entry {flow.entry_id}"
+        self.on_moved()
         self.history.open_incident(
             kind=ROGUE_OUTFLOW, severity=Severity.CRITICAL, fields={"detail": self.rogue_outflow}
         )
@@ -224,7 +235,7 @@ class LadderKeeper:
         carried_out: dict[str, Callable[[str], Awaitable[None]]] = {
             HALT: self.effects.halt,
             "kill": self._ask_for_kill,
-            "scale_bot": self.effects.scale_bot,
+            SCALE_BOT: self.effects.scale_bot,
         }
         async with asyncio.TaskGroup() as tasks:
             for action, act in carried_out.items():
@@ -233,13 +244,15 @@ class LadderKeeper:
     async def _pursue(self, pursuit: Pursuit, act: Callable[[str], Awaitable[None]]) -> None:
         while True:
             pursuit.wake.clear()
-            wanted, reason = self._wanted(pursuit)
-            if not wanted or wanted == pursuit.done_for:
+            demands = self._demands(pursuit)
+            if demands.keys() <= pursuit.done_for:
                 await pursuit.wake.wait()
                 continue
+            reason = "; ".join(demands.values())
             failure = await _attempt(act, reason)
             if not failure:
-                pursuit.done_for = wanted
+                pursuit.done_for = frozenset(demands)
+                self.on_moved()
             if not failure or failure != pursuit.failure:
                 self.history.acted(pursuit.action, reason=reason, failure=failure)
                 _log.error("%s %s: %s", pursuit.action, failure or "done", reason)
@@ -247,18 +260,16 @@ class LadderKeeper:
             if failure:
                 await asyncio.sleep(RETRY_S)
 
-    def _wanted(self, pursuit: Pursuit) -> tuple[str, str]:
-        """Name what is demanded of an action, the same words for the same firing; empty when nothing is."""
-        readings = [
-            reading
+    def _demands(self, pursuit: Pursuit) -> dict[str, str]:
+        """Name what demands an action, the same name for the same firing, with its reason."""
+        demands = {
+            f"{reading.rung.value}@{reading.since_ms}": f"the {reading.rung.value} rung has fired"
             for reading in self.ladder.readings()
             if reading.stage is Stage.FIRED and EFFECTS[reading.rung] in pursuit.demanding
-        ]
-        wanted = ",".join(f"{reading.rung.value}@{reading.since_ms}" for reading in readings)
-        reason = "; ".join(f"the {reading.rung.value} rung has fired" for reading in readings)
+        }
         if self.rogue_outflow and pursuit.action == HALT:
-            return f"{wanted} {self.rogue_outflow}".strip(), f"{reason}; {self.rogue_outflow}".removeprefix("; ")
-        return wanted, reason
+            demands[self.rogue_outflow] = self.rogue_outflow
+        return demands
 
     async def _ask_for_kill(self, reason: str) -> None:
         reading = next(one for one in self.ladder.readings() if one.rung is Rung.HIGH_WATER)
@@ -285,6 +296,8 @@ class LadderKeeper:
         made = [change for change in changes if change is not None]
         if made:
             self._owed = ()
+            if not self._demands(self.pursuits[SCALE_BOT]):
+                self.effects.spare_bot()
         return made
 
     def _note(self, changes: list[Change]) -> None:

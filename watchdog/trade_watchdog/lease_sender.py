@@ -8,7 +8,7 @@ Guarantees
   leads once that lease has expired.
 - It lives LIFETIME_S, so that a dead watchdog means REDUCE_ONLY within that time.
 - It carries a checkpoint of the gateway's journal that this watchdog has just borne out and cosigned; see
-  `log_witness`. A proven fork halts the gateway instead.
+  `log_witness`. A proven fork is told and halts the gateway instead, each time anew while it lasts.
 - It carries the second venue's prices as they stand; nothing here waits for them.
 """
 
@@ -50,8 +50,9 @@ class Unwitnessed(TradeError):
 class StandsBy(TradeError):
     """Another watchdog with our keys leads; `wait_s` is when its lease will have expired if it sends no other."""
 
-    def __init__(self, message: str, *, wait_s: float) -> None:
-        super().__init__(message)
+    def __init__(self, whose: str, *, wait_s: float) -> None:
+        super().__init__(f"{whose}; its lease lives {wait_s:.0f} s")
+        self.whose = whose
         self.wait_s = wait_s
 
 
@@ -76,6 +77,7 @@ class LeaseSender:
     clock: Clock
     on_high_water: Callable[[bytes], None] = lambda _: None
     """Told of the release that re-bases the high-water mark, for who hands it to others; never raises."""
+    on_fork: Callable[[str], None] = lambda _words: None
 
     async def send(self, verdict: Callable[[], Verdict]) -> Lease:
         """Read the gateway's state, sign a lease for it and have it counted; answers the lease.
@@ -121,6 +123,7 @@ class LeaseSender:
                 self.releases.high_water = b""
             return cosigned.decode()
         except ForkProven as error:
+            self.on_fork(f"the gateway's journal forked: {error}")
             await self.link.halt(f"journal forked: {error}")
             raise GatewayForked(str(error)) from error
         except JournalError as error:
@@ -158,7 +161,7 @@ class LeaseSender:
         whose = (
             f"watchdog {state.lease_holder} leads" if state.lease_holder != self.holder else "a copy of this one leads"
         )
-        raise StandsBy(f"{whose}; its lease lives {state.lease_expires_in_s:.0f} s", wait_s=state.lease_expires_in_s)
+        raise StandsBy(whose, wait_s=state.lease_expires_in_s)
 
     def _check_names(self, state: GatewayState) -> None:
         expected = {

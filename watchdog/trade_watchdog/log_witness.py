@@ -101,6 +101,11 @@ class LogWitness:
         """Give the text of a policy that the journal has recorded, by its hash."""
         return self._feed.policies.get(named)
 
+    async def find_policy(self, named: str) -> bool:
+        """Look through the whole copy for the text of a policy; False when it is not there. Raises JournalError."""
+        copy = self.reading()
+        return False if copy is None else await asyncio.to_thread(self._find_policy, copy, named)
+
     @property
     def read_through_ns(self) -> int | None:
         """The monotonic time at which the last reading that came to the journal's signed end began.
@@ -157,6 +162,10 @@ class LogWitness:
         if self._witness is not None:
             self._witness.close()
             self._witness = None
+
+    def _find_policy(self, copy: CopyReading, named: str) -> bool:
+        with contextlib.closing(copy):
+            return self._feed.find_policy(copy, named)
 
     def _search(self, copy: CopyReading, tags: list[str]) -> int:
         with contextlib.closing(copy):

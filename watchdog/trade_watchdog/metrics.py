@@ -146,6 +146,9 @@ class WatchdogMetrics:
         gauge("trade_watchdog_equity_age_seconds", "Age of the last believed equity").set_function(
             lambda: age(status.last_good.received_monotonic_ns if status.last_good else None)
         )
+        gauge(
+            "trade_watchdog_exchange_clock_offset_seconds", "How far the exchange's clock is ahead of ours"
+        ).set_function(lambda: _NEVER if status.clock_offset_ms is None else status.clock_offset_ms / 1000)
         gauge("trade_watchdog_lease_age_seconds", "Time since the gateway last counted a lease").set_function(
             lambda: age(status.lease_accepted_at_ns)
         )

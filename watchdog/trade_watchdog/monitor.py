@@ -5,6 +5,8 @@ Guarantees
 - Each loop has its own time: a hanging exchange delays no lease (it tightens it), a hanging gateway no reading, a
   hanging second venue nothing.
 - A tighter ceiling is sent at once, not with the next period.
+- What freezes new risk is told to people, whatever it is: a reading that cannot be believed, what the ladder, the audit
+  or the streams demand, a journal that cannot be written, leases that the gateway does not count, another watchdog.
 - The ceiling is the tightest of five: what the reading is worth, what the ladder demands, what the audit vouches for,
   whether what must be remembered can be written, and a fall that streams tell of and no reading has answered.
 - What nobody foresaw ends the process: its leases lapse, and the gateway is REDUCE_ONLY within their lifetime.
@@ -18,10 +20,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from trade_core.clock import Clock
+from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.trust.lease import SEND_EVERY_S
 from trade_watchdog.account_watch import AccountWatch, Look
@@ -30,11 +33,12 @@ from trade_watchdog.ceiling import Ceiling, Finding, Verdict, judge, tightest
 from trade_watchdog.coin_prices import held_coins
 from trade_watchdog.effects import Alert, Severity
 from trade_watchdog.exchange import WatchedExchange
+from trade_watchdog.freeze_alarm import FreezeAlarm
 from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, GatewayUnavailable
 from trade_watchdog.identity import GenerationUnavailable
 from trade_watchdog.key_check import excess_master_power, excess_power
 from trade_watchdog.ladder_keeper import LadderKeeper
-from trade_watchdog.lease_sender import GatewayForeign, GatewayForked, LeaseSender, StandsBy, Unwitnessed
+from trade_watchdog.lease_sender import LIFETIME_S, GatewayForeign, GatewayForked, LeaseSender, StandsBy, Unwitnessed
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.reconciler import Reconciler
 from trade_watchdog.status import LeaseResult, Phase, Status
@@ -70,15 +74,22 @@ class Monitor:
     account: str
     clock: Clock
     streams: Streams | None = None
+    alarm: FreezeAlarm = field(init=False)
+    _watching_since_ns: int = 0
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
     _sampled: asyncio.Event = field(default_factory=asyncio.Event)
     _tightened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """Tell of what freezes by the same hands as everything else."""
+        self.alarm = FreezeAlarm(tell=self.keeper.effects.alert, clock=self.clock)
 
     async def run(self) -> None:
         """Watch until cancelled. Raises ConfigurationError for a key or an exchange that must not be used."""
         await self._verify_key()
         self.keeper.on_moved = self._update_verdict
         self.auditor.on_change = self._update_verdict
+        self.sender.on_fork = self.auditor.found_fork_of_gateway
         async with asyncio.TaskGroup() as tasks:
             if self.streams is not None:
                 self.streams.on_change = self._update_verdict
@@ -111,6 +122,7 @@ class Monitor:
         if wrong:
             raise ConfigurationError("the watchdog's master key is refused: " + "; ".join(wrong))
         self.status.phase = Phase.WATCHING
+        self._watching_since_ns = self.clock.monotonic_ns()
         self.status.exchange_detail = ""
         _log.info("exchange keys verified: read-only, account %s and its master", self.account)
 
@@ -119,6 +131,7 @@ class Monitor:
             _log.warning("no lease yet, waiting for the exchange: %s", detail)
         self.status.exchange_detail = detail
         self.status.finding = Finding.UNAVAILABLE
+        self.alarm.take({"start": "the exchange has not said yet that our keys are harmless"})
 
     async def _sample_forever(self) -> None:
         while True:
@@ -136,6 +149,7 @@ class Monitor:
 
     async def _sample(self) -> None:
         look = await self.watch.look()
+        self.status.clock_offset_ms = self.watch.clock_offset_ms
         self.metrics.samples.labels(look.finding.value).inc()
         if look.finding is Finding.NOT_SIMULATED and self.status.finding is not look.finding:
             _log.error("%s", look.detail)
@@ -163,22 +177,41 @@ class Monitor:
     def _update_verdict(self) -> Verdict:
         """Judge anew; time alone can make a verdict tighter."""
         before = self.status.verdict
-        reading = judge(
-            last_good=self.status.last_good, finding=self.status.finding, now_monotonic_ns=self.clock.monotonic_ns()
-        )
-        verdict = tightest(
-            reading,
-            self.keeper.ladder.demand(),
-            self._memory_verdict(),
-            self.auditor.verdict(),
-            *(() if self.streams is None else (self.streams.verdict(),)),
-        )
+        verdicts = self._verdicts()
+        verdict = tightest(*verdicts.values())
         self.status.verdict = verdict
         if verdict.ceiling is not before.ceiling:
             level = logging.INFO if verdict.ceiling is Ceiling.ACTIVE else logging.WARNING
             _log.log(level, "ceiling %s: %s", verdict.ceiling.value, verdict.reason)
             self._tightened.set()
+        self.alarm.take(self._frozen(verdicts))
         return verdict
+
+    def _verdicts(self) -> dict[str, Verdict]:
+        """Ask everybody who may tighten, by name; the reading goes by the name of what it found."""
+        finding, now_ns = self.status.finding, self.clock.monotonic_ns()
+        reading = judge(last_good=self.status.last_good, finding=finding, now_monotonic_ns=now_ns)
+        verdicts = {
+            "stale" if finding is Finding.GOOD else finding.value: reading,
+            "ladder": self.keeper.demand(),
+            "memory": self._memory_verdict(),
+            "audit": self.auditor.verdict(),
+        }
+        return verdicts if self.streams is None else {**verdicts, "streams": self.streams.verdict()}
+
+    def _frozen(self, verdicts: Mapping[str, Verdict]) -> dict[str, str]:
+        """Name what freezes, with its reason. A disputed price has an alert of its own, which says more."""
+        frozen = {
+            cause: verdict.reason
+            for cause, verdict in verdicts.items()
+            if verdict.ceiling is Ceiling.REDUCE_ONLY and cause != Finding.DISPUTED.value
+        }
+        since_ns = max(self.status.lease_accepted_at_ns or 0, self._watching_since_ns)
+        is_leading = self.status.lease_result is not LeaseResult.STANDING_BY
+        if is_leading and self.clock.monotonic_ns() - since_ns > LIFETIME_S * NS_PER_S:
+            result = self.status.lease_result.value
+            frozen["lease"] = f"the gateway has counted no lease for {LIFETIME_S} s (the last attempt: {result})"
+        return frozen
 
     def _memory_verdict(self) -> Verdict:
         if self.keeper.history.is_writable:
@@ -194,6 +227,8 @@ class Monitor:
                 is_accepted = await self._send_lease()
                 pause_s = self._rest_of_period_s(began_ns, SEND_EVERY_S) if is_accepted else LEASE_RETRY_S
             except StandsBy as error:
+                if self.status.lease_result is not LeaseResult.STANDING_BY:
+                    self._tell_of_standing_by(error.whose)
                 # Its detail counts seconds down: what is logged is that it stands by, once.
                 self._note_lease(LeaseResult.STANDING_BY, str(error), level=logging.WARNING)
                 pause_s = min(SEND_EVERY_S, error.wait_s + TAKE_OVER_AFTER_S)
@@ -231,6 +266,10 @@ class Monitor:
         self.status.lease_accepted_at_ns = self.clock.monotonic_ns()
         self._note_lease(LeaseResult.ACCEPTED, "", level=logging.INFO)
         return True
+
+    def _tell_of_standing_by(self, whose: str) -> None:
+        text = f"{whose}; this watchdog stands by: it watches and sends no lease"
+        self.keeper.effects.alert(Alert(subject="watchdog_stands_by", severity=Severity.WARNING, text=text))
 
     def _tell_of_taking_over(self) -> None:
         text = "the watchdog that led has sent no lease in time; this one, which stood by, leads now"

@@ -38,6 +38,7 @@ from trade_watchdog.identity import (
     GenerationStore,
     Identity,
     holder_of,
+    load_announce_token,
     load_exchange_key,
     load_executor_key,
     load_gateway_address,
@@ -151,6 +152,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             auditor=auditor,
             rings=rings,
             token=identity.admin_token,
+            announce_token=load_announce_token(settings),
             registry=registry,
             clock=clock,
         )
@@ -200,7 +202,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             account=status.account_stream,
             prices=status.price_stream,
         )
-        beside = [*actions.loops(), _keep_ring(rings, clock_watch)]
+        beside = [*actions.loops(is_flat=auditor.is_flat), _keep_ring(rings, clock_watch)]
         witnessing = _executor_witness(
             settings, ring=ring, identity=identity, auditor=auditor, status=status, clock=clock
         )

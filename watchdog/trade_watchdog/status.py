@@ -72,6 +72,7 @@ class Status:
     finding: Finding = Finding.NEVER_READ
     exchange_detail: str = ""
     last_good: EquitySample | None = None
+    clock_offset_ms: int | None = None
     verdict: Verdict = field(default_factory=_first_verdict)
     lease: Lease | None = None
     lease_accepted_at_ns: int | None = None

@@ -12,7 +12,7 @@ from trade_core.administration import admin_address
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_core.secrets import read_secret_file, secret_text
-from trade_watchdog.identity import OPERATOR_FILE
+from trade_watchdog.identity import ANNOUNCER_FILE, OPERATOR_FILE
 from trade_watchdog.settings import WatchdogSettings
 
 TIMEOUT_S: Final = 5.0
@@ -25,29 +25,30 @@ class NotTaken(TradeError):
 
 def acknowledge(settings: WatchdogSettings, *, subject: str) -> str:
     """Acknowledge an alert by its subject; answers what to tell the person. Raises as `_tell`."""
-    _tell(settings, "/ack", {"subject": subject})
+    _tell(settings, "/ack", {"subject": subject}, file=OPERATOR_FILE, name="admin_token")
     return f"acknowledged: {subject}"
 
 
 def announce(settings: WatchdogSettings, *, amount: str, coin: str) -> str:
     """Announce that money will leave the account; answers what to tell the person. Raises as `_tell`."""
-    answer = _tell(settings, "/announce", {"coin": coin, "amount": amount})
+    content = {"coin": coin, "amount": amount}
+    answer = _tell(settings, "/announce", content, file=ANNOUNCER_FILE, name="announce_token")
     movement_id = neutralise(str(answer.get("movement_id")), limit=_SHOWN_CHARACTERS)
     return f"announced: at most {amount} {coin} within 24 hours, movement {movement_id}"
 
 
-def _tell(settings: WatchdogSettings, path: str, content: Mapping[str, str]) -> dict[str, Any]:
-    """Post to the watchdog's admin listener. Raises ConfigurationError without the operator's file, and NotTaken."""
-    file = settings.state_dir / OPERATOR_FILE
-    if not file.exists():
-        raise ConfigurationError(f"{file}: not there; `trade-watchdog init` writes it")
-    access = read_secret_file(file)
-    token = secret_text(access, "admin_token", path=file)
+def _tell(settings: WatchdogSettings, path: str, content: Mapping[str, str], *, file: str, name: str) -> dict[str, Any]:
+    """Post to the watchdog's admin listener with a token of a handover file. Raises ConfigurationError, NotTaken."""
+    place = settings.state_dir / file
+    if not place.exists():
+        raise ConfigurationError(f"{place}: not there; `trade-watchdog init` writes it")
+    access = read_secret_file(place)
+    bearer = secret_text(access, name, path=place)
     try:
-        address = admin_address(secret_text(access, "admin_url", path=file).reveal())
+        address = admin_address(secret_text(access, "admin_url", path=place).reveal())
     except ValueError as error:
-        raise ConfigurationError(f"{file}: admin_url: {error}") from error
-    headers = {"authorization": f"Bearer {token.reveal()}", "content-type": "application/json"}
+        raise ConfigurationError(f"{place}: admin_url: {error}") from error
+    headers = {"authorization": f"Bearer {bearer.reveal()}", "content-type": "application/json"}
     try:
         with address.client(headers=headers, timeout=TIMEOUT_S) as http:
             answer = http.post(path, content=json.dumps(content))

@@ -121,6 +121,36 @@ async def test_bot_manages_its_exits_until_the_time_is_over(world: World) -> Non
     assert world.done[1:] == ["freqtrade.stop", "host.scale_to_zero"]
 
 
+async def test_bot_is_ended_as_soon_as_looks_after_the_halt_show_that_the_account_is_flat(world: World) -> None:
+    seen_at_ns = world.clock.monotonic_ns()
+    hands = world.hands(halt_exit_s=900)
+    hands.is_flat = lambda since_ns: seen_at_ns > since_ns
+    await hands.scale_bot("x")
+    seen_at_ns += hands_module.FLAT_AFTER_S * NS_PER_S
+    await settled()
+    assert world.done == ["freqtrade.pause"]
+    seen_at_ns += 1
+    await settled()
+    assert world.done[1:] == ["freqtrade.stop", "host.scale_to_zero"]
+
+
+async def test_bot_whose_halt_is_released_is_not_ended(world: World) -> None:
+    hands = world.hands(halt_exit_s=900)
+    hands.spare_bot()
+    assert world.rows == []
+    await hands.scale_bot("x")
+    hands.spare_bot()
+    world.clock.advance(900 * NS_PER_S)
+    await settled()
+    assert (world.done, world.rows) == (["freqtrade.pause"], [("spare_bot", "")])
+    await hands.scale_bot("y")
+    world.clock.advance(900 * NS_PER_S)
+    await settled()
+    assert world.done[1:] == ["freqtrade.pause", "freqtrade.stop", "host.scale_to_zero"]
+    hands.spare_bot()
+    assert [action for action, _ in world.rows] == ["spare_bot", "end_bot"]
+
+
 async def test_bot_that_cannot_be_paused_is_a_failure_and_is_ended_all_the_same(world: World) -> None:
     world.failing = {"freqtrade.pause", "freqtrade.stop"}
     hands = world.hands()

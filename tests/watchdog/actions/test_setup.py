@@ -46,7 +46,8 @@ async def test_nothing_that_is_not_set_is_there(deployment: Any) -> None:
     actions = made(deployment)
     hands = actions.hands
     assert (hands.executor, hands.freqtrade, hands.host, actions.heartbeat) == (None, None, None, None)
-    loops = actions.loops()
+    loops = actions.loops(is_flat=lambda _since_ns: True)
+    assert hands.is_flat(0)
     assert len(loops) == 3
     for loop in loops:
         loop.close()
@@ -67,7 +68,7 @@ async def test_everything_that_is_set_is_there(deployment: Any, tmp_path: Path) 
     )
     assert None not in (actions.hands.executor, actions.hands.freqtrade, actions.heartbeat)
     assert isinstance(actions.hands.host, ProcessHost)
-    loops = actions.loops()
+    loops = actions.loops(is_flat=lambda _since_ns: True)
     assert len(loops) == 4
     for loop in loops:
         loop.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,9 @@ from trade_watchdog.audit.key_inventory import (
     KeyFinding,
     KeyRole,
     ListedKey,
+    changed_keys,
     examine_keys,
+    mark_of,
 )
 
 TRADING = {"ContractTrade": frozenset({"Order", "Position"}), "Spot": frozenset({"SpotTrade"})}
@@ -142,3 +146,49 @@ def test_expected_keys_that_are_gone_are_named_in_order() -> None:
         KeyFinding(alarm=KeyAlarm.MISSING, key="ord1", detail="the order key is not there any more"),
         KeyFinding(alarm=KeyAlarm.MISSING, key="read1", detail="the read key is not there any more"),
     ]
+
+
+KNOWN = {key.key: mark_of(key) for key in (ORDER, READ)}
+
+
+def changed(*keys: ListedKey) -> list[KeyFinding]:
+    return changed_keys(keys, EXPECTED, known=KNOWN)
+
+
+def test_keys_as_they_were_are_not_changed() -> None:
+    assert changed(ORDER, READ) == []
+    shuffled = replace(ORDER, permissions=dict(reversed(ORDER.permissions.items())), days_left=3)
+    assert changed(shuffled, replace(ORDER, permissions={**TRADING, "Earn": frozenset()})) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"addresses": frozenset({"192.0.2.8"})}, "is bound to other addresses"),
+        ({"addresses": frozenset({"192.0.2.7", "192.0.2.8"})}, "is bound to other addresses"),
+        ({"addresses": frozenset()}, "is bound to other addresses"),
+        ({"permissions": {"Spot": frozenset({"SpotTrade"})}}, "has other permissions"),
+        ({"permissions": {**TRADING, "Spot": frozenset({"X"})}}, "has other permissions"),
+        ({"is_read_only": True}, "has other permissions"),
+        (
+            {"is_read_only": True, "addresses": frozenset({"*"})},
+            "has other permissions and is bound to other addresses",
+        ),
+    ],
+)
+def test_key_that_is_not_what_it_was_is_changed(changes: dict[str, Any], words: str) -> None:
+    assert changed(replace(ORDER, **changes), READ) == [
+        KeyFinding(alarm=KeyAlarm.CHANGED, key="ord1", detail=f"the order key {words} than before")
+    ]
+
+
+def test_key_that_was_never_seen_or_is_not_expected_is_not_changed() -> None:
+    assert changed(EXIT) == []
+    stranger = replace(ORDER, key="stranger")
+    assert changed_keys([replace(stranger, addresses=frozenset())], [], known={"stranger": mark_of(stranger)}) == []
+
+
+def test_marks_are_digests_that_stay_the_same_over_versions() -> None:
+    mark = mark_of(replace(ORDER, permissions={"Spot": frozenset({"B", "A"})}, addresses=frozenset({"2", "1"})))
+    assert mark.addresses == hashlib.sha256(b'["1", "2"]').hexdigest()
+    assert mark.power == hashlib.sha256(b'[false, {"Spot": ["A", "B"]}]').hexdigest()

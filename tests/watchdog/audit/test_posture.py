@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from trade_watchdog.audit.posture import (
+    DUST_USDT,
     HALTING,
     Posture,
     PostureAlarm,
@@ -15,6 +16,7 @@ from trade_watchdog.audit.posture import (
     SeenAlgorithm,
     SeenPosition,
     examine_posture,
+    is_flat,
 )
 
 BEGAN_MS = 1_000
@@ -86,3 +88,38 @@ def test_position_in_inverse_contracts_is_an_alarm_whatever_its_leverage() -> No
 
 def test_all_but_leverage_halts() -> None:
     assert set(PostureAlarm) - HALTING == {PostureAlarm.LEVERAGE}
+
+
+FLAT = replace(GOOD, positions=())
+PRICES = {"BTC": Decimal(100)}
+
+
+def flat(posture: Posture = FLAT, *, adopted: str = "0", **coins: str) -> bool:
+    held = {coin: Decimal(amount) for coin, amount in coins.items()}
+    return is_flat(posture, coins=held, adopted={"BTC": Decimal(adopted)}, prices=PRICES)
+
+
+def test_account_with_quote_coins_alone_is_flat() -> None:
+    assert flat()
+    assert flat(USDT="5000", USDC="1")
+
+
+def test_account_with_a_position_is_not_flat() -> None:
+    assert not flat(GOOD)
+
+
+def test_coin_is_dust_below_the_bound_and_held_at_it() -> None:
+    at = DUST_USDT / PRICES["BTC"]
+    assert flat(BTC=f"{at - Decimal('0.0001')}")
+    assert not flat(BTC=f"{at}")
+
+
+def test_coin_without_a_price_is_held() -> None:
+    assert not flat(XRP="0.000001")
+    assert flat(XRP="0")
+
+
+def test_coin_that_was_there_before_is_not_counted() -> None:
+    assert flat(adopted="3", BTC="3")
+    assert flat(adopted="3", BTC="1")
+    assert not flat(adopted="3", BTC="3.2")

@@ -3,8 +3,9 @@
 Guarantees
 - An alert is handed over and nothing waits for it; a bot that hangs delays no halt, sweep or kill request.
 - `scale_bot` returns once the bot enters nothing new any more, and fails when it could not be told. Either way it is
-  ended in the background after `halt_exit_s`, in which it manages its exits. That is tried until it is gone. Asked for
-  again, it looks again.
+  ended in the background once the account is flat, which looks from FLAT_AFTER_S on must show, or after `halt_exit_s`,
+  in which it manages its exits. That is tried until it is gone. Asked for again, it looks again.
+- `spare_bot` ends that: a bot whose halt was released is not ended any more. Nothing here starts one.
 - What is not set up fails with a sentence: no effect is taken for done.
 - Sweeps, releases and the end of the bot, which nobody else follows, leave a row when their outcome changes, and one a
   minute while it repeats: a failure of hours fills no disk. Whoever asks for the others records what came of it.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -29,6 +30,8 @@ from trade_watchdog.gateway_link import GatewayAnswerInvalid, GatewayRefused, Ga
 ROW_EVERY_S: Final = 60
 STOP_RETRY_S: Final = 5.0
 EXIT_LOOK_S: Final = 1.0
+FLAT_AFTER_S: Final = 10
+"""What was on its way when the halt came is at the exchange by then, and seen."""
 _DETAIL_CHARACTERS: Final = 200
 _log = logging.getLogger(__name__)
 
@@ -73,6 +76,7 @@ class Hands:
     halt_exit_s: int
     clock: Clock
     record: Recording
+    is_flat: Callable[[int], bool] = lambda _since_ns: False  # by looks that began after that (monotonic)
     _stopping: asyncio.Task[None] | None = None
     _noted: dict[str, tuple[str, int]] = field(default_factory=dict)
 
@@ -102,6 +106,14 @@ class Hands:
         if self._stopping is None or self._stopping.done():
             self._stopping = asyncio.create_task(self._stop_bot(reason, began_ns=self.clock.monotonic_ns()))
         await self._pause_bot()
+
+    def spare_bot(self) -> None:
+        """End what would still stop the bot."""
+        if self._stopping is not None and not self._stopping.done():
+            self._stopping.cancel()
+            _log.warning("the bot is not ended: its halt was released")
+            self.record("spare_bot", reason="its halt was released")
+        self._stopping = None
 
     def alert(self, alert: Alert) -> None:
         """Hand an alert to every channel."""
@@ -141,7 +153,7 @@ class Hands:
 
     async def _stop_bot(self, reason: str, *, began_ns: int) -> None:
         """Wait until the bot may go, then try until it is gone."""
-        while self.clock.monotonic_ns() - began_ns < self.halt_exit_s * NS_PER_S:  # noqa: ASYNC110 - a clock's turn
+        while not self._may_end(began_ns):  # noqa: ASYNC110 - a clock's turn, and the looks of others
             await asyncio.sleep(EXIT_LOOK_S)
         while True:
             try:
@@ -154,6 +166,10 @@ class Hands:
             else:
                 return
             await asyncio.sleep(STOP_RETRY_S)
+
+    def _may_end(self, began_ns: int) -> bool:
+        is_over = self.clock.monotonic_ns() - began_ns >= self.halt_exit_s * NS_PER_S
+        return is_over or self.is_flat(began_ns + FLAT_AFTER_S * NS_PER_S)
 
     async def _end_bot(self) -> None:
         """Stop the bot's own loop, then what it runs in; without a host the stopped loop is all there is."""

@@ -43,8 +43,9 @@ class Actions:
     courier: ReleaseCourier
     heartbeat: Heartbeat | None
 
-    def loops(self) -> list[Coroutine[Any, Any, None]]:
-        """Return what must run for as long as the watchdog does."""
+    def loops(self, *, is_flat: Callable[[int], bool]) -> list[Coroutine[Any, Any, None]]:
+        """Return what must run for as long as the watchdog does. `is_flat` says when a halted bot may go."""
+        self.hands.is_flat = is_flat
         loops = [self.outbox.run(), self.silence.run(), self.courier.run()]
         return loops if self.heartbeat is None else [*loops, self.heartbeat.run()]
 

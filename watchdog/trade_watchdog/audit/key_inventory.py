@@ -4,6 +4,8 @@ Guarantees
 - A key that nobody expects is ROGUE, whatever it may do: a key that only reads today is widened tomorrow.
 - An expected key that may do more than its role allows is WIDENED, and one that can trade from any address, or from
   more than ADDRESSES_MAX at once, UNBOUND.
+- An expected key that may something else, or is bound to other addresses, than when it was last seen is CHANGED, also
+  where that is narrower: who can rebind a key can do it again.
 - A list that cannot be read as one raises no alarm and clears none: it is the reader's error.
 
 It does not see the master's own keys: nobody can list those.
@@ -12,6 +14,8 @@ Source: Bybit V5 "Get Sub Account All API Keys": apiKey, readOnly, permissions b
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
@@ -65,6 +69,7 @@ class KeyAlarm(Enum):
     WIDENED = "widened"
     UNBOUND = "unbound"
     EXPIRING = "expiring"
+    CHANGED = "changed"
     MISSING = "missing"
 
 
@@ -89,6 +94,43 @@ def examine_keys(listed: Iterable[ListedKey], expected: Iterable[ExpectedKey]) -
         for key in sorted(gone)
     )
     return findings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyMark:
+    """What a key may and from where, each as a digest: enough to see that it is not what it was."""
+
+    power: str
+    addresses: str
+
+
+def mark_of(key: ListedKey) -> KeyMark:
+    """Digest what a key may and from where."""
+    power = [key.is_read_only, {group: sorted(granted) for group, granted in key.permissions.items() if granted}]
+    return KeyMark(power=_digest(power), addresses=_digest(sorted(key.addresses)))
+
+
+def changed_keys(
+    listed: Iterable[ListedKey], expected: Iterable[ExpectedKey], *, known: Mapping[str, KeyMark]
+) -> list[KeyFinding]:
+    """List the expected keys that are not what they were; one that was never seen is not among them."""
+    roles = {one.key: one.role for one in expected}
+    seen = {key.key: mark_of(key) for key in listed if key.key in roles and key.key in known}
+    return [
+        KeyFinding(alarm=KeyAlarm.CHANGED, key=name, detail=f"the {roles[name].value} key {words}")
+        for name, mark in seen.items()
+        if (words := _difference(known[name], mark))
+    ]
+
+
+def _difference(before: KeyMark, now: KeyMark) -> str:
+    told = ["has other permissions"] if now.power != before.power else []
+    told += ["is bound to other addresses"] if now.addresses != before.addresses else []
+    return f"{' and '.join(told)} than before" if told else ""
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _key_findings(key: ListedKey, role: KeyRole | None) -> Iterable[KeyFinding]:

@@ -6,11 +6,12 @@ Guarantees
 - A leverage other than the policy's is an alarm for a symbol with a position; the gateway denies entries until it is
   asked for again.
 - What ran before the deployment began is not judged.
+- Flat is said only of what was read and valued: a coin without a price is held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, unique
@@ -19,6 +20,7 @@ from typing import Final
 MARGIN_MODE: Final = "ISOLATED_MARGIN"
 ONE_WAY: Final = 0
 INVERSE: Final = "inverse"
+QUOTES: Final = frozenset({"USDT", "USDC"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,11 @@ class SeenAlgorithm:
     strategy_id: str
     symbol: str
     created_at_ms: int
+
+
+DUST_USDT: Final = Decimal(10)
+"""What fees leave of a coin; the exchange sells nothing worth less than half of it."""
+ZERO: Final = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +82,19 @@ class PostureFinding:
     alarm: PostureAlarm
     name: str
     detail: str
+
+
+def is_flat(
+    posture: Posture, *, coins: Mapping[str, Decimal], adopted: Mapping[str, Decimal], prices: Mapping[str, Decimal]
+) -> bool:
+    """Say whether nothing is held that was not there before, but quote coins and dust. What has no price is no dust.
+
+    `coins` are all that is held, `adopted` what was there before, `prices` those of the coins in USDT.
+    """
+    if posture.positions:
+        return False
+    held = {coin: amount - adopted.get(coin, ZERO) for coin, amount in coins.items() if coin not in QUOTES}
+    return all(amount <= 0 or (coin in prices and amount * prices[coin] < DUST_USDT) for coin, amount in held.items())
 
 
 def examine_posture(posture: Posture, *, leverage: int | None, began_at_ms: int) -> list[PostureFinding]:
