@@ -472,6 +472,25 @@ async def test_order_that_has_ended_counts_against_no_limit(world: World) -> Non
     assert world.auditor.state.limit_alarms == ()
 
 
+async def test_spot_order_that_filled_at_once_beyond_its_limit_halts_at_the_first_look(world: World) -> None:
+    world.limits = LIMITS
+    filled = {"orderStatus": "Filled", "cumExecQty": "1", "updatedTime": str(NOW_MS)}
+    world.ended = [listed_order(orderLinkId=tag(), **filled), listed_order(2, price="98", orderLinkId=tag(), **filled)]
+    await world.auditor.look()
+    assert [(kind, fields["name"]) for kind, _, fields in world.incidents if kind.startswith("limit")] == [
+        ("limit:order_notional", "o-1")
+    ]
+    await world.auditor.halt()
+    assert world.done == ["halt"]
+
+
+async def test_order_that_filled_before_the_limits_are_known_is_not_measured(world: World) -> None:
+    world.limits = None
+    world.ended = [listed_order(orderLinkId=tag(), orderStatus="Filled", cumExecQty="1")]
+    await world.auditor.look()
+    assert world.incidents == []
+
+
 async def test_standing_that_cannot_be_read_is_said_and_proves_nothing(world: World) -> None:
     world.is_down = True
     await world.auditor.read_posture()

@@ -10,6 +10,7 @@ Guarantees
   read.
 - How the account stands is read every POSTURE_EVERY_S: what nothing of ours brings about halts. So does a limit of the
   policy that is exceeded LIMIT_LOOKS times in a row; one time proves nothing, since lists are read one after the other.
+  An order that filled at once is measured by itself, and halts at once.
 - Its loops share nothing with the one that reads the equity: a list that hangs delays no lease.
 
 It reads through connections of its own.
@@ -39,13 +40,20 @@ from trade_watchdog.audit.key_inventory import (
     examine_keys,
     mark_of,
 )
-from trade_watchdog.audit.limit_audit import AuditedLimits, Exposed, LimitAlarm, LimitFinding, examine_limits
+from trade_watchdog.audit.limit_audit import (
+    AuditedLimits,
+    Exposed,
+    LimitAlarm,
+    LimitFinding,
+    examine_ended,
+    examine_limits,
+)
 from trade_watchdog.audit.order_audit import Finding, OrderAudit
 from trade_watchdog.audit.posture import HALTING, PostureAlarm, PostureFinding, examine_posture, is_flat
 from trade_watchdog.audit.provenance import Provenance
 from trade_watchdog.audit.sightings import WORKING_STATUSES, SeenOrder
 from trade_watchdog.ceiling import Ceiling, Verdict
-from trade_watchdog.drop_copy import DatedKey, DropCopy, KeyReading, all_keys
+from trade_watchdog.drop_copy import DatedKey, DropCopy, KeyReading, Look, all_keys
 from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
 from trade_watchdog.posture_reading import PostureReading, Standing, read_posture
 from trade_watchdog.recheck import Recheck
@@ -60,6 +68,8 @@ JOURNAL_AGE_MAX_S: Final = 15
 KEYS_EVERY_S: Final = 20.0
 POSTURE_EVERY_S: Final = 5.0
 LIMIT_LOOKS: Final = 3
+ENDED_MEASURED_MS: Final = 60_000
+"""An older order was made under a policy that may have been another one; it worked, and was measured as it did."""
 TOLD_MAX: Final = 1000
 DUTY_FIRST_S: Final = 1.0
 DUTY_LAST_S: Final = 4.0
@@ -231,6 +241,7 @@ class Auditor:
         self._working = tuple(order for order in seen.orders if order.status in WORKING_STATUSES)
         for finding in findings:
             self._found(finding)
+        self._measure_ended(seen)
         await self._search_older(findings)
         self.state.unproven, self.state.pending = self.audit.unproven, self.audit.pending
         self.state.behind_ms = seen.behind_ms
@@ -320,6 +331,16 @@ class Auditor:
             if self._exceeded[finding.alarm, finding.name] == LIMIT_LOOKS:
                 self._found_limit(finding)
         self.state.limit_alarms = tuple(found)
+
+    def _measure_ended(self, seen: Look) -> None:
+        """Hold what was made just before and has filled already against the limits of an order."""
+        limits = self.limits()
+        if limits is None:
+            return  # and so nothing new is let through
+        ended = [order for order in seen.orders if order.status not in WORKING_STATUSES]
+        since_ms = max(seen.until_ms - ENDED_MEASURED_MS, self.audit.baseline.taken_at_ms)
+        for finding in examine_ended(ended, limits, since_ms=since_ms):
+            self._found_limit(finding)
 
     def _found_posture(self, finding: PostureFinding) -> None:
         _log.error("%s: %s", finding.alarm.value, finding.detail)

@@ -15,6 +15,7 @@ from trade_watchdog.audit.limit_audit import (
     LimitAlarm,
     LimitFinding,
     LimitsUnreadable,
+    examine_ended,
     examine_limits,
     limits_of,
 )
@@ -257,3 +258,22 @@ def test_gross_exposure_is_the_sum_and_is_told_beyond_the_gap() -> None:
     assert alarms(at) == []
     beyond = exposed(order(quantity="1.1"), positions=(position("7.7"),), ETH="4.5")
     assert alarms(beyond) == [(LimitAlarm.GROSS_EXPOSURE, "1330 USDT of 1200 USDT in all")]
+
+
+def ended(*orders: SeenOrder) -> list[tuple[LimitAlarm, str]]:
+    return [(finding.alarm, finding.name) for finding in examine_ended(orders, LIMITS, since_ms=1)]
+
+
+def test_order_that_filled_at_once_is_measured_by_itself() -> None:
+    beyond = order(category="spot", quantity="4.01", filled=Decimal("0.1"), status="Filled")
+    assert ended(beyond) == [(LimitAlarm.ORDER_NOTIONAL, "o-1")]
+    assert ended(replace(beyond, quantity=Decimal(4))) == []
+    assert ended(replace(beyond, quantity=Decimal(1), symbol="XRPUSDT")) == [(LimitAlarm.SYMBOL, "o-1")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"filled": Decimal(0)}, {"created_at_ms": 0}, {"side": "Sell"}, {"category": "linear", "is_reduce_only": True}],
+)
+def test_order_that_did_not_fill_is_older_or_reduces_is_not_measured(changes: dict[str, Any]) -> None:
+    assert ended(replace(order(category="spot", quantity="9", filled=Decimal(9), status="Filled"), **changes)) == []

@@ -7,6 +7,8 @@ Guarantees
   would still add to it, only what is beyond the limit by more than the policy's own stress gap is told.
 - Where no order works any more, a linear position is told beyond HELD_FACTOR times the limit: a gateway that is owned
   may tag and journal an order that fills before anybody looks. Coins are not: a person may bring as many as they like.
+- An order that has ended is measured, too, if it was made just before and filled: one that fills at once never works,
+  and of coins nothing is told once they are held.
 - A policy that cannot be read is told as such, never taken for one without limits.
 
 It counts adding orders only, and of spot every coin that the policy trades, whoever bought it: worst case.
@@ -109,6 +111,16 @@ def examine_limits(exposed: Exposed, limits: AuditedLimits) -> list[LimitFinding
         *_open_orders(adding, limits),
         *_exposure(exposed, adding, limits),
     ]
+
+
+def examine_ended(ended: Iterable[SeenOrder], limits: AuditedLimits, *, since_ms: int) -> list[LimitFinding]:
+    """List the orders made since a moment (UTC ms) that filled and should never have been let through.
+
+    What an order says of itself does not change, so that one look proves it.
+    """
+    filled = [order for order in ended if order.filled and order.created_at_ms >= since_ms and _adds(order)]
+    nothing = Exposed(orders=(), positions=(), coins={}, prices={})
+    return [finding for order in filled for finding in _order(order, nothing, limits)]
 
 
 def _count(content: Mapping[str, Any], name: str) -> int:
