@@ -69,7 +69,15 @@ class World:
     async def statement(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         self.asked.append(parameters)
         is_of_day = parameters["startTime"] <= BEGIN + 7 <= parameters["endTime"]
-        trade = {"tradeId": "e-1", "orderId": "o-1", "transactionTime": str(BEGIN + 7)}
+        trade = {
+            "tradeId": "e-1",
+            "orderId": "o-1",
+            "transactionTime": str(BEGIN + 7),
+            "category": "linear",
+            "symbol": "BTCUSDT",
+            "currency": "USDT",
+            "qty": EXECUTION["execQty"],
+        }
         return {"list": [trade] if is_of_day else []}
 
     def size(self) -> int:

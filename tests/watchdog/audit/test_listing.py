@@ -285,8 +285,22 @@ def test_position_with_a_field_that_is_none_is_refused(changes: dict[str, Any], 
 
 
 def test_trade_of_the_statement_is_read() -> None:
-    entry = {"tradeId": "e-1", "orderId": "", "transactionTime": "5"}
-    assert stated_trade(entry) == StatementTrade(trade_id="e-1", order_id="", at_ms=5)
+    entry = {
+        "tradeId": "e-1",
+        "orderId": "",
+        "transactionTime": "5",
+        "category": "linear",
+        "symbol": "BTCUSDT",
+        "currency": "USDT",
+        "qty": "-0.5",
+    }
+    assert stated_trade(entry) == StatementTrade(trade_id="e-1", order_id="", at_ms=5, quantity=Decimal("0.5"))
+    spot = {**entry, "category": "spot"}
+    assert stated_trade(spot).quantity is None
+    assert stated_trade({**spot, "currency": "BTC"}).quantity == Decimal("0.5")
+    for name in ("category", "symbol", "currency", "qty"):
+        with pytest.raises(ExchangeAnswerInvalid, match=name):
+            stated_trade({**spot, "currency": "BTC", name: None})
     with pytest.raises(ExchangeAnswerInvalid, match="tradeId is empty"):
         stated_trade({**entry, "tradeId": ""})
 

@@ -44,8 +44,9 @@ def execution(number: int, *, order: int = 1, quantity: str = "1", at_ms: int = 
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def stated(number: int, *, order: int = 1, at_ms: int = BEGIN) -> StatementTrade:
-    return StatementTrade(trade_id=f"e-{number}", order_id=f"o-{order}", at_ms=at_ms)
+def stated(number: int, *, order: int = 1, at_ms: int = BEGIN, quantity: str | None = "1") -> StatementTrade:
+    amount = None if quantity is None else Decimal(quantity)
+    return StatementTrade(trade_id=f"e-{number}", order_id=f"o-{order}", at_ms=at_ms, quantity=amount)
 
 
 def filled_to(amount: Decimal, *, at_ms: int = BEGIN - 1) -> JournaledFills:
@@ -63,7 +64,13 @@ def test_three_that_agree_differ_in_nothing() -> None:
     found = reconcile(
         day=DAY,
         executions=[execution(1), execution(2, quantity="0.5"), execution(3, order=2, at_ms=BEGIN + DAY_MS - 1)],
-        statement=[stated(1), stated(1), stated(2), stated(3, order=2)],
+        statement=[
+            stated(1, quantity=None),
+            stated(1),
+            stated(2, quantity="0.5"),
+            stated(2, quantity=None),
+            stated(3, order=2),
+        ],
         journaled={"T-1": filled_to(Decimal("1.5")), "T-2": filled_to(Decimal(1)), "T-9": filled_to(Decimal(7))},
     )
     assert found == Reconciliation(
@@ -114,16 +121,26 @@ def test_execution_that_is_listed_twice_is_one() -> None:
 @pytest.mark.parametrize(
     ("executions", "statement", "words"),
     [
-        ([execution(1)], [], "order o-1: 1 executions in the drop copy, 0 in the statement"),
-        ([], [stated(1)], "order o-1: 0 executions in the drop copy, 1 in the statement"),
+        ([execution(1)], [], "order o-1: 1 executions of 1 in the drop copy, 0 executions of 0 in the statement"),
+        ([], [stated(1)], "order o-1: 0 executions of 0 in the drop copy, 1 executions of 1 in the statement"),
         (
             [execution(1)],
             [stated(1), stated(2)],
-            "order o-1: 1 executions in the drop copy, 2 in the statement",
+            "order o-1: 1 executions of 1 in the drop copy, 2 executions of 2 in the statement",
+        ),
+        (
+            [execution(1)],
+            [stated(1, quantity="0.9")],
+            "order o-1: 1 executions of 1 in the drop copy, 1 executions of 0.9 in the statement",
+        ),
+        (
+            [execution(1)],
+            [stated(1, quantity=None)],
+            "order o-1: 1 executions of 1 in the drop copy, 1 executions of 0 in the statement",
         ),
     ],
 )
-def test_statement_that_says_another_number_is_named(
+def test_statement_that_says_another_number_or_amount_is_named(
     executions: list[SeenExecution], statement: list[StatementTrade], words: str
 ) -> None:
     found = reconcile(day=DAY, executions=executions, statement=statement, journaled={"T-1": filled_to(Decimal(1))})

@@ -91,11 +91,17 @@ def listed_key(entry: Mapping[str, Any]) -> ListedKey:
 
 
 def stated_trade(entry: Mapping[str, Any]) -> StatementTrade:
-    """Read one trade of the transaction log. Raises ExchangeAnswerInvalid."""
+    """Read one trade of the transaction log. Raises ExchangeAnswerInvalid.
+
+    A spot trade is booked in both coins, and the quantity of each entry is in the entry's own coin: the symbol begins
+    with the base coin's.
+    """
+    is_base = _text(entry, "category") != "spot" or _text(entry, "symbol").startswith(_text(entry, "currency"))
     return StatementTrade(
         trade_id=_text(entry, "tradeId"),
         order_id=_text(entry, "orderId", may_be_empty=True),
         at_ms=_time_ms(entry, "transactionTime"),
+        quantity=abs(_number(entry, "qty")) if is_base else None,
     )
 
 

@@ -1,8 +1,8 @@
 """Do the journal, the drop copy and the exchange's statement tell the same day? Pure: the three in, differences out.
 
 Guarantees
-- Every order that traded on the day is compared: by how many executions in the drop copy and in the statement, and by
-  how much, over its whole life, in the drop copy and in the journal.
+- Every order that traded on the day is compared: by how many executions and how much in the drop copy and in the
+  statement, and by how much, over its whole life, in the drop copy and in the journal.
 - What one of them has and another has not is a difference, named by the order.
 - An order without a tag of the journal is counted apart: whose it is, is the audit's question, asked when it came.
 
@@ -29,11 +29,15 @@ ZERO: Final = Decimal(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementTrade:
-    """One trade in the exchange's statement. Spot trades stand there twice, once for each coin, under one trade id."""
+    """One trade in the exchange's statement. Spot trades stand there twice, once for each coin, under one trade id.
+
+    `quantity` is in base coin, and None in the entry of the other coin.
+    """
 
     trade_id: str
     order_id: str
     at_ms: int
+    quantity: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +93,11 @@ def reconcile(
     last_ms = first_ms + DAY_MS
     wide = {seen.execution_id: seen for seen in executions if seen.execution_type != FUNDING}
     of_day = [seen for seen in wide.values() if first_ms <= seen.executed_at_ms < last_ms]
-    stated = {trade.trade_id: trade for trade in statement if first_ms <= trade.at_ms < last_ms}
+    stated: dict[str, StatementTrade] = {}
+    for trade in statement:
+        known = stated.get(trade.trade_id)
+        if first_ms <= trade.at_ms < last_ms and (known is None or known.quantity is None):
+            stated[trade.trade_id] = trade
     told = {tag for tag, fills in journaled.items() if first_ms <= fills.at_ms < last_ms}
     tags = sorted(told | {seen.link_id for seen in of_day if seen.link_id in journaled})
     others = {seen.order_id for seen in of_day if seen.link_id not in journaled}
@@ -106,13 +114,35 @@ def reconcile(
 
 
 def _against_statement(of_day: Iterable[SeenExecution], stated: Iterable[StatementTrade]) -> list[str]:
-    copied = Counter(seen.order_id for seen in of_day)
-    told = Counter(trade.order_id for trade in stated)
+    copied, told = _Sums(), _Sums()
+    for seen in of_day:
+        copied.add(seen.order_id, seen.quantity)
+    for trade in stated:
+        told.add(trade.order_id, ZERO if trade.quantity is None else trade.quantity)
     return [
-        f"order {order}: {copied[order]} executions in the drop copy, {told[order]} in the statement"
-        for order in sorted(copied.keys() | told.keys())
-        if copied[order] != told[order]
+        f"order {order}: {copied.words(order)} in the drop copy, {told.words(order)} in the statement"
+        for order in sorted(copied.counts.keys() | told.counts.keys())
+        if copied.of(order) != told.of(order)
     ]
+
+
+class _Sums:
+    """How many executions of each order, and how much they come to."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.amounts: dict[str, Decimal] = {}
+
+    def add(self, order: str, amount: Decimal) -> None:
+        self.counts[order] += 1
+        self.amounts[order] = self.amounts.get(order, ZERO) + amount
+
+    def of(self, order: str) -> tuple[int, Decimal]:
+        return self.counts[order], self.amounts.get(order, ZERO)
+
+    def words(self, order: str) -> str:
+        count, amount = self.of(order)
+        return f"{count} executions of {format_decimal(amount)}"
 
 
 def _against_journal(
