@@ -1,6 +1,6 @@
 """The audit in the running stack: what a thief does is found and halts, and what the bot does is not.
 
-A key that nobody expects is found in the demo's scenario of it.
+A key that nobody expects, and a row that root edits, are found in the demo's scenarios of them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import httpx
 import pytest
 from integration.bot import Bot, resting_order
 from integration.stack import Stack, wait_until
-
-from trade_demo.scenarios.tamper import edit_a_row
 
 pytestmark = pytest.mark.slow
 NOTICED_WITHIN_S = 15.0
@@ -108,13 +106,3 @@ def test_person_who_reduces_by_hand_halts_and_is_not_called_rogue(stack: Stack) 
     halted_after_s(stack, within_s=NOTICED_WITHIN_S)
     found = audit_of(stack)
     assert (found["rogue_orders"], found["other_orders"]) == (0, 1)
-
-
-def test_row_that_root_edits_is_found_and_halts(stack: Stack) -> None:
-    trade(stack, orders=2, category="spot")
-    url = stack.description["journals"]["gateway"]
-    size = stack.state()["journal"]["size"]
-    wait_until(lambda: stack.state()["journal"]["witnessed_size"] >= size, within_s=30, what="the rows are witnessed")
-    seq = edit_a_row(Path(url.removeprefix("sqlite:///")))
-    halted_after_s(stack, within_s=NOTICED_WITHIN_S)
-    assert f"row {seq} of the gateway's journal" in stack.state()["holders"]["operator_latch"]["reason"]

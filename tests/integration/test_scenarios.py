@@ -21,14 +21,15 @@ def played(folder: Path, scenario: str, *, bot: str = "none") -> str:
     return done.stdout
 
 
-def test_crash_walks_every_rung_and_falls_back_without_a_warrant(tmp_path: Path) -> None:
-    shown = played(tmp_path, "crash")
+def test_crash_walks_every_rung_beside_freqtrade_and_falls_back_without_a_warrant(tmp_path: Path) -> None:
+    shown = played(tmp_path, "crash", bot="freqtrade")
     evidence = [line for line in shown.splitlines() if line.startswith("  - ")]
     assert [line.split()[2] for line in evidence[:4]] == ["daily", "weekly", "monthly", "high_water"]
     assert "the gateway is TRIMMED" in evidence[1]
     assert "the gateway is HALTED" in evidence[3]
     assert "  - the gateway halted: done" in evidence
     assert "  - the kill asked for at the executor: done" in evidence
+    assert "  - the bot paused and stopped: done" in evidence
 
 
 def test_rogue_order_is_found_and_swept(tmp_path: Path) -> None:
@@ -43,6 +44,16 @@ def test_leaked_key_is_found(tmp_path: Path) -> None:
     assert made, shown
     assert f"  - the watchdog's audit counts 0 rogue orders, key {made[1]} rogue" in shown.splitlines()
     assert "nobody expects it; it may use Spot" in shown
+
+
+def test_row_that_root_edits_is_found_and_named(tmp_path: Path) -> None:
+    shown = played(tmp_path, "tamper")
+    edited = re.search(r"root changes what row (\d+) of the gateway's journal says", shown)
+    assert edited, shown
+    evidence = "\n".join(line for line in shown.splitlines() if line.startswith("  - "))
+    assert f"the witness read row {edited[1]} again, and the gateway was HALTED" in evidence
+    assert f"row {edited[1]} of the gateway's journal is not what it was when it was witnessed" in evidence
+    assert "trade-journal verify ends with 1" in evidence
 
 
 def test_drill_stops_everything_and_proves_it(tmp_path: Path) -> None:

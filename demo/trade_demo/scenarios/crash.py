@@ -61,10 +61,13 @@ async def _fall(stage: Stage) -> None:
 
 
 def _is_all_done(stage: Stage) -> Callable[[], Awaitable[bool]]:
+    """Tell whether all has come about; without a bot there is none to be stopped, and the watchdog says so for ever."""
+    wanted = [name for name in _ACTIONS if name != "scale_bot" or stage.files.bot_pid.exists()]
+
     async def holds() -> bool:
         actions = (await stage.watchdog_state()).get("actions")
-        found = list(actions.values()) if isinstance(actions, Mapping) else []
-        return bool(found) and all(item.get("done_for") or item.get("failure") for item in found)
+        found = actions if isinstance(actions, Mapping) else {}
+        return all(found.get(name, {}).get("done_for") for name in wanted)
 
     return holds
 

@@ -22,7 +22,7 @@ async def play(stage: Stage) -> None:
     """Edit a row, and see it found, the gateway halted, and `verify` name it. Raises ScenarioFailed."""
     journal = Path(stage.files.journal("gateway").removeprefix("sqlite:///"))
     seq = await asyncio.to_thread(edit_a_row, journal)
-    stage.say(f"root changes the side of the order in row {seq} of the gateway's journal, and its hash along with it")
+    stage.say(f"root changes what row {seq} of the gateway's journal says, and its hash along with it")
     took_s = await stage.until_state("HALTED", within_s=NOTICED_WITHIN_S)
     stage.prove(f"the witness read row {seq} again, and the gateway was HALTED after {took_s:.1f} s")
     halts = await stage.rows(frozenset({"state:changed"}))
@@ -34,16 +34,14 @@ async def play(stage: Stage) -> None:
 
 
 def edit_a_row(journal: Path) -> int:
-    """Turn a Buy into a Sell in the newest intent, with a hash that fits; answers its number. Raises ScenarioFailed."""
+    """Turn a Buy into a Sell in the newest intent, or the actor of an old row into another one while there is none.
+
+    The hash fits again. Answers the row's number. Raises ScenarioFailed for a journal without rows.
+    """
     with contextlib.closing(sqlite3.connect(journal, timeout=10)) as connection, connection:
         triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        row = connection.execute(
-            "SELECT seq, body FROM rows WHERE instr(body, ?) AND instr(body, ?) ORDER BY seq DESC LIMIT 1",
-            (b'"kind":"order:intent"', b'"side":"Buy"'),
-        ).fetchone()
-        if row is None:
-            raise ScenarioFailed("there is no order in the journal yet")
-        body = bytes(row[1]).replace(b'"side":"Buy"', b'"side":"Sell"')
+        row, old, new = _row_to_edit(connection)
+        body = bytes(row[1]).replace(old, new)
         for name, _ in triggers:
             connection.execute(f'DROP TRIGGER "{name}"')
         leaf = hashlib.sha256(b"\x00" + body).digest()
@@ -51,6 +49,24 @@ def edit_a_row(journal: Path) -> int:
         for _, made in triggers:
             connection.execute(made)  # nothing is left to see of it
         return int(row[0])
+
+
+def _row_to_edit(connection: sqlite3.Connection) -> tuple[tuple[int, bytes], bytes, bytes]:
+    """Choose a row, and what in it becomes what. Raises ScenarioFailed."""
+    order = connection.execute(
+        "SELECT seq, body FROM rows WHERE instr(body, ?) AND instr(body, ?) ORDER BY seq DESC LIMIT 1",
+        (b'"kind":"order:intent"', b'"side":"Buy"'),
+    ).fetchone()
+    if order is not None:
+        return order, b'"side":"Buy"', b'"side":"Sell"'
+    old = b'"actor":"gateway"'
+    # An old one: it has been witnessed, so that nothing but reading it again can tell.
+    first = connection.execute(
+        "SELECT seq, body FROM rows WHERE instr(body, ?) ORDER BY seq LIMIT 1", (old,)
+    ).fetchone()
+    if first is None:
+        raise ScenarioFailed("there is no row of the gateway in its journal yet")
+    return first, old, b'"actor":"console"'
 
 
 async def verify(journal: Path, *, keys: Path, home: Path) -> tuple[int, str]:
