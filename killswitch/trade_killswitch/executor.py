@@ -93,7 +93,7 @@ class Executor:
         await self._recorder.record(
             RowKind.PROCESS_STARTED, {"process": "executor", "ring_hash": ring_hash(self.rings.ring)}
         )
-        await self._recorder.record(RowKind.CONFIG_LOADED, shown_settings(self._settings))
+        await self._recorder.record(RowKind.CONFIG_LOADED, {"settings": shown_settings(self._settings)})
         if not await self._killer.resume(self._journal):
             await self._sweeper.resume(self._journal)
 

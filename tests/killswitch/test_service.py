@@ -140,6 +140,8 @@ async def test_status_says_what_the_executor_is_ready_for(tmp_path: Path) -> Non
         assert status["armed"]["is_armed"] is False
         assert status["sweep"] == {"running": None, "last": None}
         assert await made.kinds() == ["process:started", "config:loaded", "key:verified"]
+        loaded = (await made.ask("GET", "/journal/rows")).json()["rows"][1]["fields"]
+        assert loaded["settings"]["environment"] == "simulated"
 
 
 async def test_sweep_is_begun_at_once_and_proved(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from watchdog.keepers import THRESHOLDS, JournalList, keeper_of
 from trade_core.clock import ManualClock
 from trade_core.errors import ConfigurationError
 from trade_core.trust.keys import load_private_key, new_private_key
+from trade_core.trust.ring import ring_hash
 from trade_journal.errors import JournalDamaged, JournalRefused
 from trade_journal.log.rows import Entry, RowKind
 from trade_watchdog import history as history_module
@@ -196,6 +197,23 @@ async def test_move_is_durable_and_signed_at_once(tmp_path: Path) -> None:
             while history.journal.size == 0:  # noqa: ASYNC110 - another thread writes
                 await asyncio.sleep(0.005)
         signing.cancel()
+
+
+async def test_run_is_journaled_from_its_settings_to_its_end(tmp_path: Path) -> None:
+    async with opened(tmp_path) as history:
+        assert history.begin(settings={"environment": "simulated"}, ring=RING) == 0
+    async with opened(tmp_path) as history:
+        rows = await history.journal.read(0, 10)
+    kinds = [RowKind.PROCESS_STARTED, RowKind.CONFIG_LOADED, RowKind.PROCESS_STOPPED]
+    assert [row.kind for row in rows] == kinds
+    assert rows[0].fields == {"process": "watchdog", "ring_hash": ring_hash(RING)}
+    assert rows[1].fields == {"settings": {"environment": "simulated"}}
+
+
+async def test_start_that_did_not_come_to_anything_has_no_end(tmp_path: Path) -> None:
+    for _ in range(2):
+        async with opened(tmp_path) as history:
+            assert history.journal.size == 0
 
 
 async def test_first_rows_of_a_run_are_signed_soon(monkeypatch: pytest.MonkeyPatch) -> None:

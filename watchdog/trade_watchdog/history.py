@@ -89,6 +89,7 @@ class History:
         self.journal = journal
         self.is_urgent = asyncio.Event()
         self._clock = clock
+        self._is_begun = False
 
     @classmethod
     async def open(
@@ -110,6 +111,14 @@ class History:
     def is_writable(self) -> bool:
         """Say whether what is remembered now will outlive the process."""
         return self.journal.is_writable
+
+    def begin(self, *, settings: Mapping[str, str], ring: KeyRing) -> int:
+        """Write that the watchdog runs, and with which settings; answers how many rows there were before."""
+        rows = self.journal.size
+        self._is_begun = True
+        self._write(RowKind.PROCESS_STARTED, {"process": ACTOR, "ring_hash": ring_hash(ring)})
+        self._write(RowKind.CONFIG_LOADED, {"settings": settings})
+        return rows
 
     def sampled(
         self,
@@ -310,6 +319,8 @@ class History:
 
     async def close(self) -> None:
         """Let what is pending become durable, and end."""
+        if self._is_begun:
+            self._write(RowKind.PROCESS_STOPPED, {"process": ACTOR})
         try:
             await self.journal.close()
         except JournalError as error:

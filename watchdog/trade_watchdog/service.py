@@ -17,6 +17,7 @@ from trade_core.clock_watch import ClockWatch
 from trade_core.logs import RefusalLog
 from trade_core.ring_keeper import RingKeeper
 from trade_core.serving import Listener, UnixListener, serve
+from trade_core.settings import shown_settings
 from trade_core.trust.lease import NO_VENUE
 from trade_core.trust.ring import KeyRing
 from trade_journal.log.ring_keys import executor_log_keys
@@ -118,7 +119,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
         keeper, position = await _remembering(settings, history=history, effects=actions.hands, clock=clock)
         releases = Releases(ring=ring, open_copy=witness.reading, position=position)
         keeper.position = lambda: releases.position
-        keeper.began_with_rows = history.journal.size
+        keeper.began_with_rows = history.begin(settings=shown_settings(settings), ring=ring)
         exchange = WatchedExchange(
             url=settings.exchange_http, is_simulated=settings.is_simulated, key=exchange_key, clock=clock
         )
