@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sqlite3
 import sys
 import time
@@ -34,8 +35,20 @@ _SHOWN_EVERY_S: Final = 0.25
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; exit codes as in `cli`."""
+    """Run the command line; exit codes as in `cli`, and 3 where nobody reads the output to its end, as `head` does."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = _run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # what is left is flushed at the end of the process
+        return EXIT_UNREADABLE
+    return code
+
+
+def _run(given: list[str]) -> int:
     try:
         if given[:1] == ["verify"] and is_found_good(given[1:]):
             return EXIT_GOOD

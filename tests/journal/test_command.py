@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -176,6 +177,19 @@ def test_ctrl_c_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(command, "is_found_good", interrupted)
     assert command.main(["verify"]) == command.EXIT_UNREADABLE
+
+
+@pytest.mark.parametrize("more", [["verify", "--json", "--keys"], ["tail", "--rows", "1000"]])
+def test_reader_that_has_gone_ends_it_without_a_traceback(tmp_path: Path, more: list[str]) -> None:
+    path = plain_journal(tmp_path)
+    if more[-1] == "--keys":
+        more = [*more, str(tmp_path / "keys")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    given = [sys.executable, "-m", "trade_journal.command", *more, "--journal", str(path)]
+    done = subprocess.run(given, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, "Traceback" in done.stderr, "Exception" in done.stderr) == (3, False, False)
 
 
 def test_quick_way_loads_none_of_what_is_slow(tmp_path: Path) -> None:
