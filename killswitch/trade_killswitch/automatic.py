@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ LOOK_PATIENCE_S: Final = 6.0
 DAY_MS: Final = 24 * 3600 * 1000
 NAG_WITHIN_MS: Final = 7 * DAY_MS
 VOIDED_MAX: Final = 1000
+_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 NOT_ARMED: Final = "no standing warrant: a kill without a touch is a sweep, and a person is called"
 USED: Final = "the kill that this standing warrant allowed has begun already; another one takes a new touch"
 log = logging.getLogger(__name__)
@@ -215,10 +217,13 @@ class Automatic:
         return OwnView()
 
     async def _has_order(self, evidence: dict[str, str]) -> bool:
-        order_id, category = evidence.get("order_id", ""), evidence.get("category", "")
-        if not order_id.replace("-", "").isalnum() or category not in ("spot", "linear", "inverse"):
+        """Look for the order that is named. The exchange lists working contracts by symbol or settle coin alone."""
+        order_id, symbol = evidence.get("order_id", ""), evidence.get("symbol", "")
+        category = evidence.get("category", "")
+        is_named = _NAME.fullmatch(order_id) is not None and _NAME.fullmatch(symbol) is not None
+        if not is_named or category not in ("spot", "linear", "inverse"):
             return False
-        query = f"category={category}&orderId={order_id}"
+        query = f"category={category}&symbol={symbol}&orderId={order_id}"
         for path in ("/v5/order/realtime", "/v5/order/history"):
             rows = (await self.exchange.calls.get(path, query)).result.get("list")
             if isinstance(rows, list) and any(isinstance(row, dict) and row.get("orderId") == order_id for row in rows):

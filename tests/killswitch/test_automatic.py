@@ -34,7 +34,7 @@ from trade_killswitch.readiness import Readiness
 from trade_killswitch.revoker import RevokerExchange
 from trade_killswitch.standing import Condition, Terms
 
-ORDER = {"order_id": "o-1", "category": "spot"}
+ORDER = {"order_id": "o-1", "category": "spot", "symbol": "XRPUSDT"}
 
 
 @dataclass
@@ -63,6 +63,8 @@ class World:
                 return envelope({"list": [one for one in self.flows if one["type"] == kind], "nextPageCursor": ""})
             case "/v5/user/sub-apikeys":
                 return envelope({"result": [{"apiKey": key, "readOnly": False} for key in self.keys]})
+            case "/v5/order/realtime" if asked.parameter("category") != "spot" and not asked.parameter("symbol"):
+                return envelope({}, ret_code=10001, ret_msg="missing symbol or settleCoin")  # as the real one
             case "/v5/order/history":
                 return envelope({"list": [{"orderId": one} for one in self.orders]})
             case _:
@@ -312,8 +314,12 @@ async def test_rogue_key_and_order_are_looked_for(world: World) -> None:
         assert (await automatic.judged(Condition.ROGUE_ORDER, ORDER, reason="x")).order
         for evidence in (
             {},
-            {"order_id": "o-1"},
-            {"order_id": "a&b", "category": "spot"},
+            {"order_id": "o-1", "symbol": "XRPUSDT"},
+            {**ORDER, "order_id": "a&b"},
+            {**ORDER, "order_id": ""},
+            {**ORDER, "symbol": "X&limit=1"},
+            {**ORDER, "symbol": "x" * 65},
+            {"order_id": "o-1", "category": "spot"},
             {**ORDER, "order_id": "o-2"},
         ):
             with pytest.raises(NotTrusted, match="not confirmed"):
@@ -418,3 +424,14 @@ async def test_release_by_one_key_rebases_nothing(world: World) -> None:
             await automatic.rebase(releasing(by=KEYS[:1]))
         await automatic.samples.sample()
         assert automatic.samples.drawdown == Decimal("0.3")
+
+
+@pytest.mark.parametrize("category", ["spot", "linear", "inverse"])
+async def test_rogue_order_is_looked_for_in_every_category_as_the_exchange_takes_it(
+    world: World, category: str
+) -> None:
+    world.orders = ["o-1"]
+    async with world.automatic() as automatic:
+        await automatic.arm(arming(automatic))
+        found = await automatic.judged(Condition.ROGUE_ORDER, {**ORDER, "category": category}, reason="x")
+        assert found.order.authority is Authority.STANDING_WARRANT
