@@ -39,6 +39,7 @@ from trade_killswitch.sweeper import Sweeper
 
 GATEWAY_CANCELS_WITHIN_S: Final = 5.0
 REFUSE_WITHIN_S: Final = 0.8
+TELL_GATEWAY_WITHIN_S: Final = 1.5
 LOOK_EVERY_S: Final = 0.2
 NAMES_SHOWN: Final = 8
 NAME_CHARACTERS_MAX: Final = 64
@@ -73,6 +74,8 @@ class KillMemory:
 
     keys: set[str] = field(default_factory=set)
     warrant: bytes = b""
+    is_gateway_killed: bool = False
+    """Whether the gateway said that it took that warrant; a halt alone is released by one key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +111,7 @@ class KillSteps:
             case Step.PROVE:
                 return await self._prove(progress)
             case Step.TELL:
-                self.tell()
-                return Tried(outcome=Outcome.DONE, evidence={"handed_over": True})
+                return await self._tell()
             case _:
                 assert_never(step)
 
@@ -123,10 +125,27 @@ class KillSteps:
         if self.memory.warrant and left_s > 0:
             # So that its release takes two keys. It refuses already: what becomes of this changes nothing about that.
             try:
-                state = (await self.parts.gateway.kill(self._for_the_gateway(), within_s=left_s)).trading_state
+                state = await self._kill_gateway(self.parts.gateway, within_s=left_s)
             except GatewayNotHalted as error:
                 note = str(error)
         return _done(trading_state=state, in_flight=halted.in_flight, warrant=note)
+
+    async def _tell(self) -> Tried:
+        """Tell people, and have a gateway that was too slow, or away, in the first second latch KILLED now."""
+        self.tell()
+        note = ""
+        if self.parts.gateway is not None and self.memory.warrant and not self.memory.is_gateway_killed:
+            try:
+                note = await self._kill_gateway(self.parts.gateway, within_s=TELL_GATEWAY_WITHIN_S)
+            except GatewayNotHalted as error:
+                note = str(error)
+        return _done(handed_over=True, gateway=note)
+
+    async def _kill_gateway(self, gateway: GatewayHalt, *, within_s: float) -> str:
+        """Hand the gateway what it verifies; gives its state. Raises GatewayNotHalted."""
+        killed = await gateway.kill(self._for_the_gateway(), within_s=within_s)
+        self.memory.is_gateway_killed = True
+        return killed.trading_state
 
     def _for_the_gateway(self) -> bytes:
         """Return what the gateway verifies: a person's order to kill, or our word beside his standing warrant."""

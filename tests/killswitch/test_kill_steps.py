@@ -32,7 +32,7 @@ class Gateway:
         return Halted(trading_state="KILLED", in_flight=0)
 
 
-async def refused(gateway: Gateway, *, authority: Authority, warrant: bytes) -> Tried:
+def steps_with(gateway: Gateway | None, *, authority: Authority, warrant: bytes, told: list[str]) -> KillSteps:
     class Given:
         clock = ManualClock()
         sign_notice = staticmethod(lambda standing: b"notice of " + standing)
@@ -40,8 +40,12 @@ async def refused(gateway: Gateway, *, authority: Authority, warrant: bytes) -> 
     given: Any = Given()
     given.gateway = gateway
     order = replace(ordered(), authority=authority)
-    steps = KillSteps(parts=cast("Parts", given), order=order, memory=KillMemory(warrant=warrant), tell=lambda: None)
-    return await steps.attempt(Step.REFUSE, fresh())
+    memory = KillMemory(warrant=warrant)
+    return KillSteps(parts=cast("Parts", given), order=order, memory=memory, tell=lambda: told.append("told"))
+
+
+async def refused(gateway: Gateway, *, authority: Authority, warrant: bytes) -> Tried:
+    return await steps_with(gateway, authority=authority, warrant=warrant, told=[]).attempt(Step.REFUSE, fresh())
 
 
 @pytest.mark.parametrize(
@@ -73,3 +77,34 @@ async def test_drill_kills_no_gateway() -> None:
     gateway = Gateway()
     tried = await refused(gateway, authority=Authority.TOUCH, warrant=b"")
     assert (gateway.handed, tried.evidence["trading_state"]) == ([], "HALTED")
+
+
+async def test_gateway_that_was_too_slow_is_killed_when_people_are_told() -> None:
+    gateway, told = Gateway(refuses=True), list[str]()
+    steps = steps_with(gateway, authority=Authority.STANDING_WARRANT, warrant=b"envelope", told=told)
+    await steps.attempt(Step.REFUSE, fresh())
+    tried = await steps.attempt(Step.TELL, fresh())
+    assert tried.evidence == {"handed_over": True, "gateway": "the gateway does not take the warrant: HTTP 409"}
+    gateway.refuses = False
+    tried = await steps.attempt(Step.TELL, fresh())
+    assert (tried.outcome, tried.evidence) == (Outcome.DONE, {"handed_over": True, "gateway": "KILLED"})
+    assert gateway.handed == [b"notice of envelope"] * 3
+    await steps.attempt(Step.TELL, fresh())
+    assert len(gateway.handed) == 3
+    assert told == ["told"] * 3
+
+
+@pytest.mark.parametrize("warrant", [b"", b"envelope"])
+async def test_people_are_told_without_a_gateway(warrant: bytes) -> None:
+    told: list[str] = []
+    steps = steps_with(None, authority=Authority.TOUCH, warrant=warrant, told=told)
+    assert (await steps.attempt(Step.TELL, fresh())).evidence == {"handed_over": True}
+    assert told == ["told"]
+
+
+async def test_gateway_that_was_killed_in_the_first_second_is_not_asked_again() -> None:
+    gateway = Gateway()
+    steps = steps_with(gateway, authority=Authority.TOUCH, warrant=b"envelope", told=[])
+    await steps.attempt(Step.REFUSE, fresh())
+    await steps.attempt(Step.TELL, fresh())
+    assert gateway.handed == [b"envelope"]
