@@ -10,10 +10,17 @@ import hashlib
 from collections.abc import Callable
 
 from trade_core.alerts.model import TEXT_CHARACTERS_MAX, Alert, Severity
+from trade_core.trust.keys import NotTrusted
 
 _NAME_CHARACTERS = 12
 Announce = Callable[[str, bytes, str], None]
 """Tells what a warrant of these bytes brings about: the matter, the warrant, the words."""
+
+
+def check_announceable(*, has_channel: bool) -> None:
+    """Check that somebody outside can read what a warrant loosens before it does. Raises NotTrusted."""
+    if not has_channel:
+        raise NotTrusted("no channel of alerts is set up (setting alerts_file), so nobody could read what it loosens")
 
 
 def announcing(tell: Callable[[Alert], None]) -> Announce:

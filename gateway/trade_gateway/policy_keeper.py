@@ -28,7 +28,7 @@ from trade_core.trust.policy_warrant import PolicyStep, open_policy_warrant
 from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import SignedWarrant
 from trade_core.trust.warrant import check_in_time
-from trade_gateway.announcer import Announce
+from trade_gateway.announcer import Announce, check_announceable
 from trade_gateway.limits_view import losses, shown_loss
 from trade_gateway.policy.content import policy_text
 from trade_gateway.policy.field_changes import changes_within, field_changes
@@ -82,6 +82,7 @@ class PolicyKeeper:
         self._on_change = on_change
         self.check_counters: Callable[[SignedWarrant], object] = lambda _: None  # refuses what a copied key signed
         self.announce: Announce = lambda *_: None  # tells people outside
+        self.has_channel = True  # to tell them over
         self._settling = Settling()
         self._settled = NOT_READ
         self._judged: tuple[str, str, FileVerdict] | None = None
@@ -229,6 +230,7 @@ class PolicyKeeper:
         return {"policy_hash": self.in_force.policy_hash, "takes_effect_in_s": RELEASE_DELAY_S}
 
     async def _checked(self, raw: bytes) -> tuple[PolicyStep, Policy]:
+        check_announceable(has_channel=self.has_channel)
         verdict = self._judge(await self._look_anew())
         if verdict.status is not FileStatus.NEEDS_WARRANT or verdict.policy is None:
             why = verdict.reason or f"the policy file's state is {verdict.status.value}"

@@ -272,9 +272,15 @@ class Gateway:
             is_clock_trusted=self.states.is_clock_trusted,
             on_ring=self._adopt_new_ring,
         )
-        self.states.announce = self._policies.announce = self._announce = announcing(tell)
+        self._announce_over(tell)
         self.states.check_counters = self._policies.check_counters = self._rings.check_counters
         self.states.on_latched = lambda reason, by: self._policies.void(reason=reason, by=by)
+
+    def _announce_over(self, tell: Callable[[Alert], None]) -> None:
+        """Have what loosens told outside; with real money nothing is loosened that nobody there can read."""
+        self.states.announce = self._policies.announce = self._announce = announcing(tell)
+        has_channel = self._settings.is_simulated or self._settings.alerts_file is not None
+        self.states.has_channel = self._policies.has_channel = has_channel
 
     async def start(self, *, stop: asyncio.Event) -> None:
         """Recover from the journal and begin the loops. `stop` is set when the process must end.

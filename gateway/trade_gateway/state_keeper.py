@@ -33,7 +33,7 @@ from trade_core.trust.ring import SIMULATED, KeyRing
 from trade_core.trust.signed_warrant import SignedWarrant, check_order, open_warrant, require_two_keys
 from trade_core.trust.succession import MIN_CREDENTIALS
 from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time
-from trade_gateway.announcer import Announce
+from trade_gateway.announcer import Announce, check_announceable
 from trade_gateway.lease_keeper import LeaseKeeper
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
@@ -101,6 +101,7 @@ class StateKeeper:
         self._lease_lapsed_at_ns = clock.wall_ns()
         self.check_counters: Callable[[SignedWarrant], object] = lambda _: None  # refuses what a copied key signed
         self.announce: Announce = lambda *_: None  # tells people outside
+        self.has_channel = True  # to tell them over
         self.on_released: Callable[[], None] = lambda: None  # for what a person re-arms with the release
         self.on_latched: Callable[[str, str], None] = lambda *_: None  # for what any halt voids
         self.on_witnessed: Callable[[bytes], None] = lambda _: None  # for who keeps cosigned checkpoints
@@ -250,6 +251,7 @@ class StateKeeper:
         return {"trading_state": self.trading_state().name, "takes_effect_in_s": RELEASE_DELAY_S}
 
     def _checked_release(self, raw: bytes) -> SignedWarrant:
+        check_announceable(has_channel=self.has_channel)
         signed = open_warrant(raw, ring=self._ring)
         if self.latched() < TradingState.HALTED:
             raise NotTrusted(f"release: the latch is {self.latched().name}, only HALTED or KILLED can be released")

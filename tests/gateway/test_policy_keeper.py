@@ -490,3 +490,13 @@ def test_keeper_largest_change_fits_a_row() -> None:
         "warrant": warrant_parts(b"x" * MAX_POLICY_WARRANT_BYTES),
     }
     assert draft(Entry(at_ns=1, kind=RowKind.POLICY_CHANGED, actor="gateway", fields=fields, policy_hash="a" * 64)).head
+
+
+async def test_looser_policy_that_nobody_outside_could_read_is_refused(desk: Desk) -> None:
+    desk.write(LOOSER)
+    await desk.settle()
+    desk.keeper.has_channel = False
+    with pytest.raises(NotTrusted, match="no channel of alerts is set up"):
+        await desk.keeper.accept(desk.warrant(LOOSER))
+    desk.keeper.has_channel = True
+    assert (await desk.keeper.accept(desk.warrant(LOOSER)))["takes_effect_in_s"] == RELEASE_DELAY_S

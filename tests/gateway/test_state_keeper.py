@@ -331,6 +331,18 @@ async def test_keeper_halt_after_a_kill_keeps_its_keys(
     assert (rows[-1].fields["ceiling"], rows[-1].fields["killed_keys"]) == ("KILLED", ["order1"])
 
 
+async def test_keeper_release_that_nobody_outside_could_read_is_refused(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder
+) -> None:
+    await keeper.latch(TradingState.HALTED, reason="x", by="operator")
+    keeper.has_channel = False
+    with pytest.raises(NotTrusted, match="no channel of alerts is set up"):
+        await keeper.accept_release(warrant(keeper, clock))
+    assert keeper.describe()["release_pending"] is None
+    assert RowKind.RELEASE_REFUSED in await kinds(journal, recorder)
+    await keeper.accept_kill(killing(clock))  # what tightens needs nobody to read it
+
+
 async def test_keeper_release_without_a_cause_is_refused(keeper: StateKeeper, clock: ManualClock) -> None:
     await keeper.latch(TradingState.HALTED, reason="x", by="operator")
     with pytest.raises(NotTrusted, match="do not end with a cause"):
