@@ -39,11 +39,12 @@ def parse_keys(rows: Sequence[object]) -> list[AccountKey]:
         raise ExchangeAnswerInvalid(f"the list of keys has {len(rows)} rows; at most {KEYS_MAX} are believed")
     keys: dict[str, AccountKey] = {}
     for row in rows:
-        key = row.get("apiKey") if isinstance(row, Mapping) else None
-        if not isinstance(row, Mapping) or not isinstance(key, str) or _KEY.fullmatch(key) is None:
+        fields = row if isinstance(row, Mapping) else {}
+        key = fields.get("apiKey")
+        if not isinstance(key, str) or _KEY.fullmatch(key) is None:
             raise ExchangeAnswerInvalid("the list of keys holds one without an id")
         # The pages of the documentation show both a truth value and a number.
-        keys[key] = AccountKey(key=key, is_read_only=row.get("readOnly") in (True, 1))
+        keys[key] = AccountKey(key=key, is_read_only=fields.get("readOnly") in (True, 1))
     return list(keys.values())
 
 

@@ -63,7 +63,7 @@ def parse_positions(rows: Sequence[Any], category: Category) -> list[Position]:
         if size == 0:
             continue
         side, position_idx = content.get("side"), content.get("positionIdx")
-        if side not in ("Buy", "Sell") or size < 0 or type(position_idx) is not int:
+        if side not in ("Buy", "Sell") or size.is_signed() or type(position_idx) is not int:
             raise ExchangeAnswerInvalid("an open position does not say which way it is open")
         found.append(
             Position(
@@ -82,7 +82,8 @@ def parse_coins(result: Mapping[str, Any]) -> list[Coin]:
     wallets = result.get("list")
     if not isinstance(wallets, list) or len(wallets) != 1:
         raise ExchangeAnswerInvalid("the wallet is not one")
-    rows = _object(wallets[0], "the wallet").get("coin")
+    (wallet,) = wallets
+    rows = _object(wallet, "the wallet").get("coin")
     if not isinstance(rows, list):
         raise ExchangeAnswerInvalid("the wallet has no list of coins")
     return [_coin(_object(row, "the wallet")) for row in rows]

@@ -349,3 +349,51 @@ def test_times_that_a_row_does_not_hold_are_unknown() -> None:
     assert known.status is Status.DONE
     assert known.began_s is None
     assert known.ended_s is None
+
+
+TIMETABLE = {
+    Step.REFUSE: (1, 0.9),
+    Step.BOT: (50, 40),
+    Step.ALGORITHMS: (12, 8),
+    Step.SECRETS: (45, 15),
+    Step.CANCEL: (16, 15),
+    Step.FLATTEN: (44, 28),
+    Step.REVOKE: (48, 12),
+    Step.EXIT_KEY: (51, 5),
+    Step.FREEZE: (54, 5),
+    Step.PROVE: (58, 8),
+    Step.TELL: (60, 2),
+}
+
+
+def test_timetable_is_the_one_that_was_decided_and_stands_on_the_page() -> None:
+    assert {step: (rule.due_s, rule.try_s) for step, rule in RULES.items()} == TIMETABLE
+
+
+def of(**statuses: Status) -> Progress:
+    """Make a progress of steps that stand like this; the others wait."""
+    return {**fresh(), **{Step(name): StepState(status=status, tries=1) for name, status in statuses.items()}}
+
+
+def test_kill_is_reportable_when_all_but_the_message_is_settled_and_not_before() -> None:
+    others = {step.value: Status.DONE for step in Step if step is not Step.TELL}
+    assert is_reportable(of(**others))
+    assert not is_reportable(of(**{**others, "prove": Status.RUNNING}))
+
+
+def test_proof_waits_for_the_exit_key_while_what_that_needs_goes_on() -> None:
+    done = dict.fromkeys(("refuse", "cancel", "algorithms", "revoke", "bot", "secrets"), Status.DONE)
+    closing = {**of(**done), Step.FLATTEN: StepState(status=Status.RUNNING, tries=1, is_trying=True)}
+    assert decide(closing, now_s=20).begin == ()
+
+
+def test_step_whose_turn_comes_after_its_time_is_pending_from_its_first_try() -> None:
+    decision = decide(fresh(), now_s=RULES[Step.ALGORITHMS].due_s)
+    assert Step.ALGORITHMS in decision.begin
+    assert decision.progress[Step.ALGORITHMS].status is Status.PENDING
+    assert decide(fresh(), now_s=RULES[Step.ALGORITHMS].due_s - 0.1).progress[Step.ALGORITHMS].status is Status.RUNNING
+
+
+def test_times_of_steps_that_have_ended_are_no_reason_to_look_again() -> None:
+    done = {step: StepState(status=Status.DONE, tries=1, next_try_s=3) for step in Step}
+    assert decide(done, now_s=0).look_again_s == PAUSE_LAST_S

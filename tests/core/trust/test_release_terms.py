@@ -8,6 +8,9 @@ import pytest
 
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.release_terms import (
+    AFTER_KILL_CHARACTERS,
+    CAUSE_CHARACTERS,
+    WHY_CHARACTERS,
     KillTerms,
     ReleaseTerms,
     check_release_terms,
@@ -149,3 +152,7 @@ def test_killed_keys_are_read_from_rows() -> None:
     assert killed_keys_of({"killed_keys": ("a",)}) == {"a"}
     assert killed_keys_of({"killed_keys": "abc"}) == frozenset()
     assert killed_keys_of({}) == frozenset()
+
+
+def test_bounds_are_those_that_were_decided() -> None:
+    assert (WHY_CHARACTERS, CAUSE_CHARACTERS, AFTER_KILL_CHARACTERS) == (120, 120, 80)
