@@ -63,7 +63,7 @@ def account_with(orders: list[OrderIntent], symbols: list[str]) -> AccountFacts:
         working_sells=working[Side.SELL],
         turnover_used_usdt=Decimal("123.456789"),
         working_keys=frozenset(map(order_key, orders)),
-        unresolved_keys=frozenset(),
+        unresolved_keys=(),
         leverage_unpinned_symbols=frozenset(),
         message_level=MessageLevel.FREE,
         is_terminated=False,

@@ -332,9 +332,10 @@ class OrderLedger:
     def _leave(self, tag: str) -> TrackedOrder | None:
         order = self._open.pop(tag, None)
         if order is not None and not order.is_stop:
-            self._keys[order.key] -= 1
-            if not self._keys[order.key]:
-                del self._keys[order.key]
+            # A key is hashed at each use, and two numbers are in it.
+            left = self._keys.pop(order.key) - 1
+            if left:
+                self._keys[order.key] = left
         return order
 
     def _forget_names(self, order: TrackedOrder) -> None:

@@ -182,7 +182,7 @@ class AccountKeeper:
             is_trusted=isinstance(trust, Trusted),
             equity_usdt=view.equity_usdt,
             working_orders=own.working + len(others),
-            working_stops=own.stops + Counter(seen.symbol for seen in stops) if stops else own.stops,
+            working_stops=Counter(own.stops) + Counter(seen.symbol for seen in stops) if stops else own.stops,
             unresolved_symbols=own.unresolved,
             held_base=held,
             sellable_base=_sellable(held, sells),

@@ -203,7 +203,7 @@ def _assumed_account(assume: Assumptions, equity: Decimal) -> AccountFacts:
         working_sells={},
         turnover_used_usdt=_number("turnover_used_usdt", assume.turnover_used_usdt),
         working_keys=frozenset(),
-        unresolved_keys=frozenset(),
+        unresolved_keys=(),
         leverage_unpinned_symbols=frozenset(),
         message_level=MessageLevel.FREE,
         is_terminated=False,

@@ -6,7 +6,7 @@ Protective stops count nowhere: they use up neither exposure, sellable coin, tur
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -59,7 +59,7 @@ class AccountFacts:
     working_sells: Mapping[SymbolKey, Decimal]
     turnover_used_usdt: Decimal
     working_keys: frozenset[OrderKey]
-    unresolved_keys: frozenset[OrderKey]
+    unresolved_keys: Collection[OrderKey]
     leverage_unpinned_symbols: frozenset[str]
     message_level: MessageLevel
     is_terminated: bool

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Set
 from decimal import Decimal
 from enum import Enum
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 from trade_core.errors import InvalidNumber
 from trade_core.money import parse_decimal
@@ -68,10 +69,16 @@ def optional_text_of(fields: Mapping[str, Value], key: str, grammar: re.Pattern[
 def member_of(fields: Mapping[str, Value], key: str, kind: type[E]) -> E:
     """Return the enum member whose value is exactly the field's text."""
     value = fields[key]
-    for member in kind:
-        if value == member.value and isinstance(value, str):
-            return member
-    raise invalid(key, value)
+    member: E | None = _members(kind).get(value)  # no flag or number equals a text
+    if member is None:
+        raise invalid(key, value)
+    return member
+
+
+@cache
+def _members(kind: type[Enum]) -> dict[Value, Any]:
+    """Look members up by their values once: going through an enum calls into Python for each."""
+    return {member.value: member for member in kind}
 
 
 def flag_of(fields: Mapping[str, Value], key: str) -> bool:

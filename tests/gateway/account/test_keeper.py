@@ -191,9 +191,9 @@ def test_keeper_facts_add_up_orders_of_everybody(it: Kept) -> None:
     assert facts.positions == {"BTCUSDT": Decimal("-0.7")}
     assert facts.turnover_used_usdt == Decimal("0.3") * 30000
     assert set(facts.working_keys) == {order_key(order.intent) for order in it.ledger.open_orders()}
-    assert facts.unresolved_keys == frozenset()
+    assert facts.unresolved_keys == ()
     it.ledger.reserve(sent := tracked("T4"))
-    assert it.facts().unresolved_keys == {sent.key}
+    assert it.facts().unresolved_keys == (sent.key,)
     assert facts.equity_usdt == 4000
     assert facts.leverage_unpinned_symbols == {"BTCUSDT"}
     assert facts.message_level is MessageLevel.DENY

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, getcontext, localcontext
 
 import pytest
 from gateway.parts import order_intent, tracked, tracked_stop
@@ -17,7 +17,7 @@ LINEAR_BTC = (Category.LINEAR, "BTCUSDT")
 
 def test_tally_of_nothing_is_empty() -> None:
     found = tally([])
-    assert found == ({}, {}, 0, 0, {}, frozenset(), frozenset())
+    assert found == ({}, {}, 0, 0, {}, frozenset(), ())
 
 
 def test_tally_adds_up_each_side_by_symbol() -> None:
@@ -57,6 +57,14 @@ def test_tally_counts_the_bots_stops_alone_and_no_stop_is_a_working_order() -> N
     assert (found.stops, found.working) == ({"BTCUSDT": 2}, 0)
 
 
+def test_tally_is_exact_in_any_context_and_leaves_that_as_it_was() -> None:
+    orders = [tracked(name, intent=order_intent(quantity="1.0001", price="1")) for name in "ab"]
+    with localcontext(prec=2):
+        found = tally(orders)
+        assert getcontext().prec == 2
+    assert (found.buys, found.pending_usdt) == ({BTC: Decimal("2.0002")}, Decimal("2.0002"))
+
+
 @pytest.mark.parametrize(
     ("phase", "is_outcome_unknown", "is_in_flow", "is_blocked"),
     [
@@ -72,12 +80,13 @@ def test_tally_names_the_symbols_that_an_unknown_outcome_blocks(
     it = tracked("a", phase=phase)
     it.is_outcome_unknown, it.is_in_flow = is_outcome_unknown, is_in_flow
     assert tally([it]).unresolved == ({BTC} if is_blocked else set())
+    assert it.is_unresolved is is_blocked
 
 
 def test_tally_names_what_would_be_the_copy_of_an_order_whose_effect_is_not_known() -> None:
     sent, found = tracked("a"), tracked("b", intent=order_intent(quantity="2"), phase=Phase.WORKING)
     ended = tracked("c", intent=order_intent(quantity="3"), phase=Phase.FINISHED)
-    assert tally([sent, found, ended, tracked_stop("d")]).unresolved_keys == {sent.key}
+    assert tally([sent, found, ended, tracked_stop("d")]).unresolved_keys == (sent.key,)
 
 
 def test_tally_weighs_an_order_once_and_leaves_no_trace_of_it() -> None:

@@ -283,12 +283,12 @@ def test_decide_lets_an_exit_be_repeated() -> None:
 
 @pytest.mark.parametrize("intent", [EXIT_LONG, SELL])
 def test_decide_denies_the_copy_of_an_exit_whose_outcome_is_open_and_no_other_exit(intent: OrderIntent) -> None:
-    account = replace(HELD_LONG, unresolved_keys=frozenset({order_key(intent)}))
+    account = replace(HELD_LONG, unresolved_keys=(order_key(intent),))
     assert code_of(intent, account) is DenyCode.ORDER_DUPLICATE
     assert code_of(replace(intent, client_link_id="again"), account) is DenyCode.ORDER_DUPLICATE
     assert reduces(replace(intent, price=intent.price + 1), account)
     assert reduces(replace(intent, quantity=intent.quantity / 2), account)
-    assert adds(BUY, replace(ACCOUNT, unresolved_keys=frozenset({order_key(intent)})))
+    assert adds(BUY, replace(ACCOUNT, unresolved_keys=(order_key(intent),)))
 
 
 def test_decide_with_unpinned_leverage_denies_linear_entries_only() -> None:
@@ -780,7 +780,7 @@ _ACCOUNTS = st.builds(
     working_sells=_OPEN,
     turnover_used_usdt=st.sampled_from([Decimal(0), Decimal(1000), Decimal(5700)]),
     working_keys=st.just(frozenset()),
-    unresolved_keys=st.just(frozenset()),
+    unresolved_keys=st.just(()),
     leverage_unpinned_symbols=st.sampled_from([frozenset(), frozenset(), frozenset({"BTCUSDT"})]),
     message_level=st.sampled_from([MessageLevel.FREE, MessageLevel.FREE, *MessageLevel]),
     is_terminated=st.sampled_from([False, False, True]),
