@@ -23,6 +23,7 @@ _Change: TypeAlias = tuple[str, str | None, str | None]  # field, old value, new
 # The holder of the trading state that only a person loosens, and its state when it holds nothing.
 LATCH_HOLDER: Final = "operator_latch"
 RELEASED: Final = "ACTIVE"
+RUNG_ENDS: Final = frozenset({RowKind.RUNG_CLEARED, RowKind.RUNG_REBASED, RowKind.RUNG_ACKNOWLEDGED})
 # As the gateway says a change of its policy.
 _CHANGE: Final = re.compile(r"(?:loosens|tightens) (?P<field>[^:]+): (?P<old>.*) -> (?P<new>.*)", re.DOTALL)
 
@@ -94,17 +95,46 @@ def capital_movements(rows: Iterable[Row]) -> list[Record]:
 
 
 def halt_events(rows: Iterable[Row]) -> list[Record]:
-    """Give each tightening of the operator latch; a release resolves all before it."""
+    """Give each tightening of the operator latch, and each rung that fired, with the drawdown that made it fire.
+
+    A release resolves every latch before it. A rung is resolved by what clears, re-bases or acknowledges it.
+    """
     events: list[Record] = []
+    latched: list[Record] = []
+    fired: dict[str | None, list[Record]] = {}
     for row in rows:
-        if row.fields.get("holder") != LATCH_HOLDER:
+        rung = _text(row.fields, "rung")
+        if row.kind is RowKind.RUNG_FIRED:
+            events.append(_rung_event(row, rung))
+            fired.setdefault(rung, []).append(events[-1])
+        elif row.kind in RUNG_ENDS:
+            _resolve(fired.pop(rung, []), row)
+        elif row.fields.get("holder") != LATCH_HOLDER:
             continue
-        if row.fields.get("ceiling") != RELEASED:
+        elif row.fields.get("ceiling") != RELEASED:
             events.append(_halt_event(row))
-            continue
-        for event in events:
-            event["resolved_at"] = event["resolved_at"] or time_text(row.at_ns)
+            latched.append(events[-1])
+        else:
+            _resolve(latched, row)
+            latched = []
     return events
+
+
+def _resolve(events: Iterable[Record], row: Row) -> None:
+    for event in events:
+        event["resolved_at"] = time_text(row.at_ns)
+
+
+def _rung_event(row: Row, rung: str | None) -> Record:
+    return {
+        "row": str(row.seq),
+        "at": time_text(row.at_ns),
+        "ceiling": None,
+        "by": _text(row.fields, "by"),
+        "reason": f"rung {rung}",
+        "trigger_value": _text(row.fields, "drawdown"),
+        "resolved_at": None,
+    }
 
 
 def _halt_event(row: Row) -> Record:
@@ -224,7 +254,11 @@ TABLES: Final[Mapping[str, Table]] = {
         capital_movements,
         "movement_id at direction amount status confirm_txn",
     ),
-    "halt_events": _table({RowKind.STATE_CHANGED}, halt_events, "row at ceiling by reason trigger_value resolved_at"),
+    "halt_events": _table(
+        {RowKind.STATE_CHANGED, RowKind.RUNG_FIRED, *RUNG_ENDS},
+        halt_events,
+        "row at ceiling by reason trigger_value resolved_at",
+    ),
     "config_changes": _table(
         {RowKind.POLICY_CHANGED, RowKind.CONFIG_LOADED}, config_changes, "row at service field old_value new_value"
     ),

@@ -118,6 +118,35 @@ def test_halt_is_resolved_by_the_next_release_of_the_latch_and_by_nothing_else()
     assert again[0]["resolved_at"] == "1970-01-01T00:00:01.000Z"
 
 
+def test_rung_that_fired_is_a_halt_with_its_drawdown_until_it_ends() -> None:
+    def rung(kind: RowKind, name: str, drawdown: str | None = None) -> tuple[RowKind, dict[str, Any]]:
+        return kind, {"rung": name, "drawdown": drawdown, "by": "ladder"}
+
+    fired, latch = RowKind.RUNG_FIRED, {"holder": "operator_latch", "reason": "x", "by": "watchdog"}
+    found = halt_events(
+        rows(
+            rung(fired, "weekly", "0.08"),
+            rung(fired, "monthly", "0.15"),
+            (RowKind.STATE_CHANGED, {**latch, "ceiling": "HALTED"}),
+            rung(RowKind.RUNG_CLEARED, "weekly"),
+            rung(RowKind.RUNG_CLEARED, "daily"),
+            rung(fired, "daily", "0.05"),
+            (RowKind.STATE_CHANGED, {**latch, "ceiling": "ACTIVE"}),
+            rung(RowKind.RUNG_ACKNOWLEDGED, "daily"),
+            rung(fired, "weekly", "0.09"),
+            rung(RowKind.RUNG_REBASED, "weekly"),
+        )
+    )
+    assert [(one["row"], one["reason"], one["trigger_value"], one["resolved_at"]) for one in found] == [
+        ("0", "rung weekly", "0.08", "1970-01-01T00:00:03.000Z"),
+        ("1", "rung monthly", "0.15", None),
+        ("2", "x", None, "1970-01-01T00:00:06.000Z"),
+        ("5", "rung daily", "0.05", "1970-01-01T00:00:07.000Z"),
+        ("8", "rung weekly", "0.09", "1970-01-01T00:00:09.000Z"),
+    ]
+    assert found[0]["by"] == "ladder"
+
+
 def test_each_changed_key_is_a_record() -> None:
     changes = ["loosens collar: 0.003 -> 0.004", "tightens symbols.spot.BTCUSDT: 1 -> 2 -> none", "and 7 more"]
     fields = {"old_hash": "a", "new_hash": "b", "changes": changes}
