@@ -23,7 +23,7 @@ from trade_simulator.api.routes import ROUTES
 from trade_simulator.api.user import parse_permissions
 from trade_simulator.bootstrap import Opening
 from trade_simulator.control_state import describe
-from trade_simulator.faults import Fault, FaultMode, Faults, InvalidFault
+from trade_simulator.faults import DEFAULT_MESSAGE, Fault, FaultMode, Faults, InvalidFault
 from trade_simulator.rejections import Rejected
 from trade_simulator.request_log import RequestLog
 from trade_simulator.ticker import TickLoop
@@ -211,7 +211,7 @@ class ControlApplication:
         return self._controls.faults.as_json()
 
     def _add_fault(self, given: Mapping[str, Any]) -> object:
-        unknown = given.keys() - {"path", "mode", "ms", "ret_code", "status", "count"}
+        unknown = given.keys() - {"path", "mode", "ms", "ret_code", "status", "message", "count"}
         if unknown:
             raise InvalidControl(f"unknown: {', '.join(sorted(unknown))}")
         numbers: dict[str, int] = {}
@@ -226,7 +226,8 @@ class ControlApplication:
             mode = FaultMode(_text(given, "mode"))
         except ValueError as error:
             raise InvalidControl(f"mode must be one of {', '.join(FaultMode)}") from error
-        self._controls.faults.add(Fault(path=_text(given, "path"), mode=mode, **numbers))
+        words = DEFAULT_MESSAGE if given.get("message") is None else _text(given, "message")
+        self._controls.faults.add(Fault(path=_text(given, "path"), mode=mode, message=words, **numbers))
         return {}
 
     def _clear_faults(self, _: Mapping[str, Any]) -> object:

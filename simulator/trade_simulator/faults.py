@@ -4,8 +4,9 @@ A fault names an exact path, or one of ws:private, ws:public, ws:trade. It acts 
 when no count is given. All faults of a path act together, in the order in which they were made.
 On HTTP paths: delay (the request reaches the exchange `ms` later), drop (never processed, never answered),
 lose_response (processed, never answered), error (not processed, answered with `ret_code`), status (not
-processed, answered with HTTP `status`), close (not processed, the connection is closed), duplicate (processed
-twice, answered once). `ms` bounds how long drop and lose_response hold the connection before closing it.
+processed, answered with HTTP `status`; the words of both are `message`), close (not processed, the connection is
+closed), duplicate (processed twice, answered once). `ms` bounds how long drop and lose_response hold the connection
+before closing it.
 On streams: delay, drop, duplicate, gap and reorder act on frames sent (gap and reorder only on data of topics),
 lose_response on answers to operations, error on the next operation, status on the next upgrade, close on
 connections: those open at once, then new ones.
@@ -19,6 +20,8 @@ from enum import StrEnum
 
 MAX_FAULTS = 100
 MAX_DELAY_MS = 600_000
+MAX_MESSAGE_CHARACTERS = 1000
+DEFAULT_MESSAGE = "simulated fault"
 # Longer than any client of ours waits, short enough that a forgotten fault frees its connections.
 HOLD_MS = 60_000
 STREAMS = frozenset({"ws:private", "ws:public", "ws:trade"})
@@ -56,6 +59,7 @@ class Fault:
     ms: int | None = None
     ret_code: int = 10016
     status: int = 503
+    message: str = DEFAULT_MESSAGE
     count: int | None = None
 
     def __post_init__(self) -> None:
@@ -65,6 +69,8 @@ class Fault:
             raise InvalidFault(f"ms must be between 0 and {MAX_DELAY_MS}")
         if self.count is not None and self.count < 1:
             raise InvalidFault("count must be at least 1")
+        if len(self.message) > MAX_MESSAGE_CHARACTERS:
+            raise InvalidFault(f"message must have at most {MAX_MESSAGE_CHARACTERS} characters")
         if not 400 <= self.status <= 599:
             raise InvalidFault("status must be between 400 and 599")
         if self.path not in STREAMS and not self.path.startswith("/"):

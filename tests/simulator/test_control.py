@@ -52,6 +52,7 @@ async def test_control_that_does_not_exist_is_refused(venue: Venue, method: str,
         ("faults", {"path": "/v5/market/time", "mode": "delay"}),
         ("faults", {"path": "/v5/market/time", "mode": "close", "often": 3}),
         ("faults", {"path": "/v5/market/time", "mode": "close", "count": "1"}),
+        ("faults", {"path": "/v5/market/time", "mode": "error", "message": 7}),
     ],
 )
 async def test_control_that_makes_no_sense_answers_400_with_a_reason(
@@ -146,6 +147,15 @@ async def test_state_shows_the_exchange(venue: Venue) -> None:
         "master", "order", "watch", "master_read", "revoker", "exit", "client",
     }  # fmt: skip
     assert "secret" not in str(state)
+
+
+@pytest.mark.parametrize(("mode", "status"), [("error", 200), ("status", 503)])
+async def test_fault_answers_in_the_words_that_it_was_given(venue: Venue, mode: str, status: int) -> None:
+    fault = {"path": "/v5/market/time", "mode": mode, "count": 1}
+    for message, words in (("key k1 is wrong", "key k1 is wrong"), (None, "simulated fault")):
+        await venue.control("POST", "faults", {**fault, "message": message})
+        answer = await venue.http.get("/v5/market/time")
+        assert (answer.status_code, answer.json()["retMsg"]) == (status, words)
 
 
 async def test_faults_are_listed_and_cleared(venue: Venue) -> None:

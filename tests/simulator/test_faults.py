@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trade_simulator.faults import MAX_FAULTS, Fault, FaultMode, Faults, InvalidFault
+from trade_simulator.faults import MAX_FAULTS, MAX_MESSAGE_CHARACTERS, Fault, FaultMode, Faults, InvalidFault
 
 PATH = "/v5/order/create"
 
@@ -57,6 +57,7 @@ def test_take_of_some_modes_leaves_the_others_their_count() -> None:
         {"path": PATH, "mode": FaultMode.REORDER},
         {"path": "ws:other", "mode": FaultMode.CLOSE},
         {"path": "", "mode": FaultMode.CLOSE},
+        {"path": PATH, "mode": FaultMode.ERROR, "message": "x" * (MAX_MESSAGE_CHARACTERS + 1)},
     ],
 )
 def test_fault_that_cannot_be_is_refused(fault: dict[str, object]) -> None:

@@ -100,11 +100,11 @@ class ExchangeApplication:
                 await hold(fault.hold_ms, scope, receive, stop=self.stop)
             case FaultMode.STATUS:
                 entry.ret_code = fault.status
-                answer = Answer(status=fault.status, ret_code=fault.ret_code, ret_msg="simulated fault")
+                answer = Answer(status=fault.status, ret_code=fault.ret_code, ret_msg=fault.message)
                 await self._send_answer(answer, {}, send)
             case _:
                 entry.ret_code = fault.ret_code
-                await self._send_answer(Answer(ret_code=fault.ret_code, ret_msg="simulated fault"), {}, send)
+                await self._send_answer(Answer(ret_code=fault.ret_code, ret_msg=fault.message), {}, send)
 
     async def _send(self, reply: Reply, send: Send) -> None:
         limits = reply.allowance.headers()

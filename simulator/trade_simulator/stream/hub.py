@@ -79,7 +79,7 @@ class StreamHub:
     def _refuse_by_fault(self, stream: str) -> None:
         fault = self._context.faults.take(stream, (FaultMode.STATUS,)).get(FaultMode.STATUS)
         if fault is not None:
-            raise HttpRefusal(fault.status, fault.ret_code, "simulated fault")
+            raise HttpRefusal(fault.status, fault.ret_code, fault.message)
 
     def _session(self, path: str, scope: Scope, receive: Receive, send: Send) -> Session:
         if path in _PUBLIC:

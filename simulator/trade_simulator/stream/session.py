@@ -164,7 +164,8 @@ class Session(ABC):
                 self.cut()
                 return
             if FaultMode.ERROR in faults:
-                raise Rejected(faults[FaultMode.ERROR].ret_code, "simulated fault")
+                fault = faults[FaultMode.ERROR]
+                raise Rejected(fault.ret_code, fault.message)
             self.operate(message)
         except Rejected as rejected:
             self.refuse(rejected.code, rejected.message, message)
