@@ -196,6 +196,13 @@ def test_order_with_the_tag_of_one_whose_execution_alone_was_seen_is_told(world:
     assert world.look(order()) == []
 
 
+def test_execution_that_borrows_the_tag_of_an_order_does_not_make_that_one_rogue(world: World) -> None:
+    world.record(order())
+    thief = replace(execution(order()), order_id="o-thief", order_quantity=Decimal(9))
+    assert whose(world.look(executions=(thief,))) == [("o-thief", Provenance.ROGUE)]
+    assert world.look(order()) == []
+
+
 def test_execution_of_an_order_that_nobody_saw_is_told(world: World) -> None:
     fill = execution(order(is_tagged=False))
     assert whose(world.look(executions=(fill,))) == [("o-1", Provenance.ROGUE)]

@@ -109,6 +109,7 @@ def test_account_with_a_position_is_not_flat() -> None:
 
 
 def test_coin_is_dust_below_the_bound_and_held_at_it() -> None:
+    assert DUST_USDT == 10
     at = DUST_USDT / PRICES["BTC"]
     assert flat(BTC=f"{at - Decimal('0.0001')}")
     assert not flat(BTC=f"{at}")

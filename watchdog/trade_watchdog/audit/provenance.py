@@ -86,17 +86,10 @@ class Evidence:
 
 def judge_order(order: SeenOrder, evidence: Evidence) -> Answer:
     """Say whose an order is."""
-    answer = _judged(order, evidence)
-    row = evidence.journaled.find(order.link_id)
-    if answer.provenance is not Provenance.OURS or row is None or row.trigger_price is not None:
-        return answer  # a stop rests for months, can only reduce, and is called made when its trigger says so
-    apart_ms = abs(order.created_at_ms - row.at_ms)
-    if apart_ms > MADE_WITHIN_MS:
-        return _stranger(order, f"it was made {apart_ms // 1000} s away from its row {row.seq}: its tag is used again")
-    return answer
+    return _judged(order, evidence, made_at_ms=order.created_at_ms)
 
 
-def _judged(order: SeenOrder, evidence: Evidence) -> Answer:
+def _judged(order: SeenOrder, evidence: Evidence, *, made_at_ms: int | None) -> Answer:
     if _is_of_baseline(order.order_id, order.created_at_ms, evidence.baseline):
         return Answer(provenance=Provenance.BASELINE, reason="it was there before the deployment began")
     if order.create_type in EXCHANGES_CREATE_TYPES:
@@ -109,7 +102,7 @@ def _judged(order: SeenOrder, evidence: Evidence) -> Answer:
         return _rogue("two rows of the journal carry its tag")
     row = evidence.journaled.find(order.link_id)
     if row is not None:
-        return _compared(order, row)
+        return _compared(order, row, made_at_ms)
     return _without_row(order, evidence)
 
 
@@ -123,7 +116,8 @@ def judge_execution(execution: SeenExecution, evidence: Evidence) -> Answer:
         return Answer(provenance=Provenance.BASELINE, reason="it was before the deployment began")
     if execution.execution_type in EXCHANGES_EXECUTION_TYPES:
         return Answer(provenance=Provenance.EXCHANGES, reason="the exchange's own engine made it")
-    answers = [_judged(_order_of(execution, is_reduce_only=reduces), evidence) for reduces in (False, True)]
+    orders = [_order_of(execution, is_reduce_only=reduces) for reduces in (False, True)]
+    answers = [_judged(order, evidence, made_at_ms=None) for order in orders]
     # Whoever cannot say that it reduced is not believed to have: of two strangers the first, which adds, is answered.
     return next((answer for answer in answers if answer.provenance not in _STRANGERS), answers[0])
 
@@ -183,7 +177,7 @@ def _prices(price: Decimal) -> tuple[Decimal, ...]:
     return (price, Decimal(0))
 
 
-def _compared(order: SeenOrder, row: JournaledOrder) -> Answer:
+def _compared(order: SeenOrder, row: JournaledOrder, made_at_ms: int | None) -> Answer:
     """Hold an order against its row; the tag has bound all but the trigger, and the row may be anybody's words."""
     same = (
         row.category == order.category
@@ -197,6 +191,12 @@ def _compared(order: SeenOrder, row: JournaledOrder) -> Answer:
         return _rogue(f"row {row.seq} of the journal says something else of it")
     if order.trigger_price is not None and order.trigger_price != row.trigger_price:
         return _rogue(f"row {row.seq} of the journal says another trigger")
+    # A stop rests for months, can only reduce, and may be called made when its trigger says so.
+    if made_at_ms is not None and row.trigger_price is None:
+        apart_ms = abs(made_at_ms - row.at_ms)
+        if apart_ms > MADE_WITHIN_MS:
+            words = f"it was made {apart_ms // 1000} s away from its row {row.seq}: its tag is used again"
+            return _stranger(order, words)
     return Answer(provenance=Provenance.OURS, reason=f"row {row.seq}")
 
 
