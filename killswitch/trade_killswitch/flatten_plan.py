@@ -25,6 +25,7 @@ from trade_killswitch.working_orders import Category, WorkingOrder
 
 DUST_USD: Final = Decimal(5)
 """Coins of less than this that cannot be sold are left: no exchange takes an order for them."""
+_NOTHING: Final = Decimal(0)
 NAMES_MAX: Final = 20
 
 
@@ -116,7 +117,7 @@ def open_things(facts: OpenFacts, *, endings: Endings, baseline: Mapping[str, De
     ]
     dust = []
     for coin in facts.coins:
-        above = coin.total - max(baseline.get(coin.coin, Decimal(0)), Decimal(0))
+        above = coin.total - max(baseline.get(coin.coin, _NOTHING), _NOTHING)
         if coin.coin == quote_coin or above <= 0:
             continue
         thing = Thing(

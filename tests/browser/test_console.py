@@ -218,6 +218,38 @@ async def test_enrol_kill_and_release_by_keyboard_and_touch(browser: Browser, tm
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_browser_closed_before_the_touch_kills_nobody_and_after_it_ends_no_kill(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with seated(browser, tmp_path) as place:
+        seat = place.seat
+        await seat.sign_in()
+        await seat.enrol_two()
+        await seat.page.click("#act-kill summary")
+        await seat.page.click("#act-kill button[type=submit]")
+        await expect(seat.page.locator("#act-kill .words")).to_contain_text("KILL account")
+        await seat.page.reload(wait_until="load")  # what was shown is gone with its page
+        assert place.verifiers.kills == 0
+        await expect(seat.page.locator("#act-kill .sign")).to_be_hidden()
+        await seat.page.click("#act-kill summary")
+        await seat.page.click("#act-kill button[type=submit]")
+        await seat.page.click("#act-kill .sign")
+        async with asyncio.timeout(15):
+            while not place.verifiers.kills:  # noqa: ASYNC110 - it is handed in once the key has signed
+                await asyncio.sleep(0.01)
+        await seat.page.close()
+        other = await browser.new_page()
+        try:
+            await other.goto(f"{seat.origin}/")
+            await other.fill("#code", seat.new_code())
+            await other.keyboard.press("Enter")
+            await expect(other.locator("#p-kill")).to_contain_text("0123456789abcdef", timeout=15_000)
+        finally:
+            await other.close()
+        assert place.verifiers.kills == 1
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_key_that_is_not_touched_or_not_enrolled_does_nothing(browser: Browser, tmp_path: Path) -> None:
     async with seated(browser, tmp_path) as place:
         seat = place.seat

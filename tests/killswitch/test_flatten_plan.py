@@ -278,3 +278,48 @@ def test_account_is_flat_when_nothing_but_dust_is_left() -> None:
     assert Settled(dust=("XRP 1",)).is_flat
     assert not Settled(open=(thing(),)).is_flat
     assert not Settled(held=(thing(),)).is_flat
+
+
+def test_coins_behind_the_quote_coin_and_behind_those_of_the_baseline_are_sold_too() -> None:
+    seen = facts(coins=(coin("USDT", "500"), coin("BTC", "1"), coin("ETH", "0.5", value="1"), coin("XRP", "10")))
+    both = sorted_things(seen, BTC="1", ETH="2")
+    assert [one.symbol for one in both.to_close] == ["XRPUSDT"]
+    assert both.dust == ()
+
+
+def test_coins_that_are_owed_are_no_thing_and_no_dust() -> None:
+    both = sorted_things(facts(coins=(coin("BTC", "-1"), coin("ETH", "0"), coin("XRP", "0.5"))))
+    assert (both.dust, [one.symbol for one in both.to_close]) == ((), ["XRPUSDT"])
+
+
+def test_coins_that_round_down_to_nothing_are_dust_also_where_there_is_no_least_order() -> None:
+    seen = facts(coins=(coin("XRP", "0.009"),), spot_XRPUSDT=market(quantity_min=Decimal(0), notional_min=Decimal(0)))
+    assert sorted_things(seen).dust == ("XRP 0.009",)
+    seen = facts(coins=(coin("XRP", "0.019"),), spot_XRPUSDT=market(notional_min=Decimal(0)))
+    assert sorted_things(seen).dust == ("XRP 0.019",)
+
+
+def test_small_quantities_and_small_prices_are_orders() -> None:
+    small = exit_order(thing("0.5"), market(), style=Style.TAKE, slippage=SLIPPAGE)
+    assert small is not None
+    assert (small.quantity, small.position_idx) == (Decimal("0.5"), 0)
+    cheap = market(reference=Decimal("0.5"), bid=None, ask=None, tick=Decimal("0.01"))
+    made = exit_order(thing(), cheap, style=Style.TAKE, slippage=SLIPPAGE)
+    assert made is not None
+    assert made.price == Decimal("0.49")
+
+
+def test_order_says_no_side_of_a_position_unless_it_is_told_one() -> None:
+    plain = ExitOrder(
+        category=Category.SPOT,
+        symbol="XRPUSDT",
+        is_sale=True,
+        quantity=Decimal(1),
+        price=Decimal(1),
+        style=Style.TAKE,
+    )
+    assert plain.position_idx == 0
+
+
+def test_line_names_as_many_things_as_was_decided() -> None:
+    assert NAMES_MAX == 20

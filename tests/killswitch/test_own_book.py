@@ -216,3 +216,49 @@ def test_damaged_book_is_none(changed: dict[str, Any]) -> None:
 
 def test_sample_says_what_a_unit_is_worth() -> None:
     assert Sample(at_ms=1, equity=Decimal(5), units=Decimal(2)).price == Decimal("2.5")
+
+
+def test_samples_too_soon_after_each_other_make_no_highest_point() -> None:
+    soon = then(then(watched("1000"), 60_000, "1000"), 60_500, "1000")
+    assert (len(soon.samples), soon.peak) == (3, None)
+    early = then(then(watched("1000"), 500, "1000"), 60_000, "1000")
+    assert [one.at_ms - T0 for one in early.samples] == [0, 60_000]
+    kept = {**watched("1000", "1000", "1000").content()}
+    kept["samples"][1][0] = T0 + 500  # as no run of this version keeps them
+    read = book_of(kept)
+    assert read is not None
+    assert read.peak is None
+
+
+def test_price_of_nothing_is_no_highest_point() -> None:
+    assert watched("1000", "0", "0").peak is None
+    gone = rebased(then(watched("1000"), 60_000, "0"))
+    assert (gone.past_peak, gone.peak, gone.drawdown) == (None, None, None)
+
+
+def test_account_that_is_nearly_empty_is_still_one() -> None:
+    left = then(watched("1000", "1000", "1000"), 180_000, "0.5", flow(170_000, "-999.5"))
+    assert (left.last.units, left.drawdown) == (Decimal("0.5"), 0)
+
+
+def test_kept_book_with_one_sample_of_no_units_is_none() -> None:
+    kept = watched("1000", "1000", "1000").content()
+    kept["samples"][1][2] = "0"
+    assert book_of(kept) is None
+
+
+def test_late_deposit_leaves_no_false_highest_point_where_samples_are_about_to_go() -> None:
+    book: OwnBook | None = None
+    for number in range(19):
+        book = then(book, number * 60_000, "1000" if number < 9 else "1500")
+    assert book is not None
+    book = then(book, 1_140_000, "1500", flow(531_000, "500"))
+    assert (book.peak, book.drawdown) == (1, 0)
+
+
+def test_flow_from_before_every_kept_sample_counts_at_the_price_of_the_oldest() -> None:
+    book = watched(*(str(1000 - 10 * number) for number in range(20)))
+    oldest = book.samples[0]
+    assert oldest.price != book.samples[1].price != book.last.price
+    after = then(book, 1_200_000, "900", flow(30_000, "100"))
+    assert after.last.units == book.last.units + Decimal(100) / oldest.price
