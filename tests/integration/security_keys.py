@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
-from integration.stack import Stack
+from integration.stack import Stack, wait_until
 from trust_parts import KEYS, FastKey, enrolled
 
 from trade_core.ring_keeper import current_ring
 from trade_core.trust.ring import read_ring, ring_hash
 from trade_core.trust.signed_warrant import touched_envelope
+from trade_killswitch.command.draft import draft_warrant
 
 
 def enrol(stack: Stack) -> None:
@@ -32,6 +35,34 @@ def enrol(stack: Stack) -> None:
     for answer in answers:
         assert answer.status_code == 200, answer.text
         assert (answer.json()["version"], answer.json()["ring_hash"]) == (2, counting)
+
+
+def arm(stack: Stack) -> None:
+    """Arm the automatic kill by a touch, once every part of a kill is ready."""
+    client = {"origin": read_ring(Path(stack.description["ring"])).origins[0]}
+    transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
+    with httpx.Client(transport=transport, base_url="http://executor", timeout=10) as executor:
+
+        def draft() -> httpx.Response | None:
+            answer = executor.get("/draft", params={"purpose": "arm"})
+            return answer if answer.is_success else None
+
+        told = wait_until(draft, within_s=60, what="the executor is ready to be armed").json()
+        ring = current_ring(Path(stack.description["ring"]))
+        now_ms = time.time_ns() // 10**6
+        payload = draft_warrant(told, ring=ring, nonce="n", now_ms=now_ms, armed_days=1)
+        envelope = touched_envelope(payload, [KEYS[0].touch(payload, client=client)])
+        answer = executor.post("/arm", content=envelope)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["armed"]["is_armed"] is True, answer.text
+
+
+def last_kill(stack: Stack) -> dict[str, Any] | None:
+    """Return the report of the last kill that is over; None while there is none."""
+    transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
+    with httpx.Client(transport=transport, base_url="http://executor", timeout=10) as executor:
+        last: dict[str, Any] | None = executor.get("/status").raise_for_status().json()["kill"]["last"]
+        return last
 
 
 def sign(stack: Stack, draft: Path, *, by: Sequence[FastKey] = KEYS[:1]) -> Path:

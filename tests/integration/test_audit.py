@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from integration.bot import Bot, resting_order
+from integration.security_keys import arm, enrol, last_kill
 from integration.stack import Stack, wait_until
 
 pytestmark = pytest.mark.slow
@@ -82,14 +83,25 @@ def test_order_behind_the_gateway_is_found_among_the_bots_and_halts(stack: Stack
     assert "no tag of this deployment" in halt["reason"]
 
 
-def test_market_order_behind_the_gateway_is_found_by_its_execution(stack: Stack) -> None:
+def test_market_order_behind_the_gateway_is_found_by_its_execution_and_kills_as_it_was_armed(stack: Stack) -> None:
+    enrol(stack)
+    arm(stack)
     act(
         stack,
         "/order",
         {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Market", "qty": "0.001"},
     )
-    halted_after_s(stack, within_s=NOTICED_WITHIN_S)
+    stack.wait_for_state("KILLED", within_s=NOTICED_WITHIN_S)
     assert audit_of(stack)["rogue_orders"] == 1
+    # The watchdog's signed evidence, the executor's own look and the touch of before: nobody touched anything now.
+    killed = wait_until(lambda: last_kill(stack), within_s=60, what="the kill is over")
+    assert (killed["verdict"], killed["authority"], killed["is_drill"]) == ("complete", "standing_warrant", False)
+    assert next(step for step in killed["steps"] if step["step"] == "refuse")["ended_s"] < 1
+    state = stack.state()
+    assert state["holders"]["operator_latch"]["reason"].startswith("killed automatically, as armed: ARM an automatic")
+    assert state["killed_keys"] == [state["order_key"]]
+    exchange = stack.control.get("/state").raise_for_status().json()
+    assert [one for one in exchange["orders"] if one["uid"] == state["account"]] == []
 
 
 def test_person_who_reduces_by_hand_halts_and_is_not_called_rogue(stack: Stack) -> None:
