@@ -3,7 +3,8 @@
 For each module of `modules` (all, or those whose names are given) every mutant of `mutations` is judged by
 `fork_runner`. Verdicts are kept in build/mutation, one file a module, and a run that was ended goes on where it was;
 a module whose source or tests have changed since is judged anew. Ends with a table and the survivors, and with exit
-code 1 when one of them is not explained in docs/mutation.md.
+code 1 when one of them is not explained in docs/mutation.md. When all are, the source of each module that was judged is
+noted in docs/mutation.sha256, as `sha256sum` writes it: a module that is otherwise today was not judged as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from proof.mutations import Mutant, mutants_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/mutation.md"
+SOURCES = ROOT / "docs/mutation.sha256"
 COMPONENTS = ("core", "journal", "gateway", "watchdog", "killswitch")
 COPIED = (
     *COMPONENTS,
@@ -78,7 +80,9 @@ def main() -> int:
                 continue
             judged.append(read_results(scratch, module, results))
             print(_row(judged[-1]), flush=True)
-    code = report(judged, seconds=round(time.monotonic() - began))
+        code = report(judged, seconds=round(time.monotonic() - began))
+        if code == 0:
+            note_sources({one.module: source_hash(scratch / one.module) for one in judged})
     for module in failed:
         print(f"not judged (see above): {module}")
     return 1 if failed else code
@@ -117,6 +121,22 @@ def _is_of(results: Path, digest: str) -> bool:
         return False
     first = results.read_text().partition("\n")[0]
     return bool(json.loads(first).get("digest") == digest)
+
+
+def source_hash(path: Path) -> str:
+    """Return the hash of a file as it is."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def noted_sources() -> dict[str, str]:
+    """Return the hash of each module's source as it was judged last."""
+    return {module: digest for digest, module in re.findall(r"^([0-9a-f]{64})  (\S+)$", SOURCES.read_text(), re.M)}
+
+
+def note_sources(judged: Mapping[str, str]) -> None:
+    """Note which sources were judged; modules that are no longer in the list are forgotten."""
+    noted = {module: digest for module, digest in {**noted_sources(), **judged}.items() if module in PURE_CORE}
+    SOURCES.write_text("".join(f"{noted[module]}  {module}\n" for module in sorted(noted)))
 
 
 def _run(scratch: Path, module: str, results: Path) -> bool:

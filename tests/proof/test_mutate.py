@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 from proof.modules import PURE_CORE
-from proof.mutate import PAGE, Judged, chosen, explained, report
+from proof.mutate import (
+    PAGE,
+    ROOT,
+    Judged,
+    chosen,
+    explained,
+    note_sources,
+    noted_sources,
+    report,
+    source_hash,
+)
 from proof.mutations import mutants_of
 
 MODULE = "gateway/trade_gateway/policy/collar.py"
@@ -67,3 +77,36 @@ def test_page_has_the_figures_of_every_module_but_the_open_ones_and_explains_eac
     for module, mutants, killed, timed_out, survived in rows:
         assert int(mutants) == int(killed) + int(timed_out) + int(survived)
         assert int(survived) == reasons[module], module
+
+
+def table() -> dict[str, tuple[int, ...]]:
+    rows = re.findall(r"^\| (\S+\.py) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", PAGE.read_text(), re.M)
+    assert len(rows) == len({module for module, *_ in rows})
+    return {module: tuple(map(int, figures)) for module, *figures in rows}
+
+
+def test_page_adds_its_figures_up() -> None:
+    sentence = r"(\d+) mutants of (\d+) modules: (\d+) killed, (\d+) timed out, and\s+(\d+) survived"
+    (said,) = re.findall(sentence, PAGE.read_text())
+    mutants, killed, timed_out, survived = map(sum, zip(*table().values(), strict=True))
+    assert tuple(map(int, said)) == (mutants, len(table()), killed, timed_out, survived)
+
+
+def test_page_has_figures_of_the_sources_of_today_and_names_the_modules_that_changed_since() -> None:
+    noted, figures = noted_sources(), table()
+    assert figures.keys() <= noted.keys(), "judge them, or name them as changed"
+    stale = [module for module in figures if source_hash(ROOT / module) != noted[module]]
+    assert stale == [], "changed since they were judged: run `make mutate` on them, or move them to the list of those"
+    counted = {module: len(mutants_of((ROOT / module).read_bytes())) for module in figures}
+    assert {module: count for module, count in counted.items() if count != figures[module][0]} == {}
+
+
+def test_sources_that_were_judged_are_noted_beside_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sources = tmp_path / "mutation.sha256"
+    monkeypatch.setattr("proof.mutate.SOURCES", sources)
+    first, second, old, new = *sorted(PURE_CORE)[:2], "0" * 64, "1" * 64
+    sources.write_text(f"{old}  {second}\n{old}  gone.py\n")
+    note_sources({first: new})
+    assert sources.read_text() == f"{new}  {first}\n{old}  {second}\n"
+    note_sources({second: new})
+    assert noted_sources() == {first: new, second: new}
