@@ -9,7 +9,8 @@ files that go with it, and where nobody may write, refuses. So, for a file that 
 | neither -shm nor a -wal with anything in it | as a file that nobody changes; if somebody begins to, that is an error |
 | a -wal with rows and no -shm, as in a copy of two of the three files | from a private copy of both |
 
-A change that was never finished (-journal) is not undone here, and nothing of it is passed over in silence.
+A change that was never finished (-journal) is not undone here, and nothing of it is passed over in silence. What lies
+beside a file lies beside the file itself, not beside a link to it.
 """
 
 from __future__ import annotations
@@ -56,14 +57,14 @@ def is_still(path: Path) -> bool:
 
 
 def private_copy(path: Path) -> TemporaryDirectory[str]:
-    """Copy a file and the log beside it, under the same names, to where they can be read. Raises OSError.
+    """Copy a file and the log beside it, under the name that was given, to where they can be read. Raises OSError.
 
     Whoever asked removes the copy.
     """
     folder = TemporaryDirectory(prefix="trade-journal-")
     try:
-        for name in (path.name, f"{path.name}-wal"):
-            shutil.copyfile(path.with_name(name), Path(folder.name, name))
+        for ending in ("", "-wal"):
+            shutil.copyfile(_beside(path, ending), Path(folder.name, path.name + ending))
         Path(folder.name, f"{path.name}-shm").touch()
     except BaseException:
         folder.cleanup()
@@ -72,7 +73,9 @@ def private_copy(path: Path) -> TemporaryDirectory[str]:
 
 
 def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
+    """Return where SQLite looks: it follows links."""
+    real = path.resolve()
+    return real.with_name(real.name + ending)
 
 
 def _has_content(path: Path) -> bool:

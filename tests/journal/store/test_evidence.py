@@ -56,6 +56,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def test_link_to_a_journal_is_read_with_the_rows_beside_the_file_itself(
+    evidence: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = tmp_path / "another.db"
+    link.symlink_to(evidence)
+    given = ["stats", "--journal", str(link), "--json"]
+    assert cli.main(given) == EXIT_GOOD
+    assert json.loads(capsys.readouterr().out)["rows"] == 310
+
+
 @pytest.mark.parametrize(
     "given",
     [
