@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 
-# For everything but the bot's connections: journal, exchange, streams, admin listener.
+# For everything but the listeners' connections: journal, exchange, streams.
 RESERVED_FILES = 256
 FEWEST_CONNECTIONS = 16
 

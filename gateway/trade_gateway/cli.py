@@ -33,7 +33,6 @@ from trade_gateway.wire.intents import Category
 EXIT_CLEAN = 0
 EXIT_FAILURE = 1
 EXIT_REFUSED = 2
-ADMIN_CONNECTIONS = 64
 BASELINE_WITHIN_S = 20
 log = logging.getLogger("trade_gateway")
 

@@ -28,7 +28,8 @@ from trade_gateway.stream_frames import MAX_FRAME_CHARACTERS
 from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.writer.client import JournalClient
 
-ADMIN_CONNECTIONS = 64
+# As on the bot's listener, more than a thousand idle ones are let be: to throw them out again and again costs both.
+ADMIN_CONNECTIONS = 1_200
 # Threads take turns; with the usual 5 ms the admin listener's would wait that long for its own while orders come.
 SWITCH_EVERY_S = 0.0005
 JOURNAL_WITHIN_S = 15  # the journal writer may be starting too
@@ -79,12 +80,14 @@ async def run(settings: GatewaySettings) -> None:
 
 
 def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener | UnixListener]:
+    room = connections_within_limit(MAX_CONNECTIONS + ADMIN_CONNECTIONS)
+    for_admin = room * ADMIN_CONNECTIONS // (MAX_CONNECTIONS + ADMIN_CONNECTIONS)
     bot = Listener(
         app=BotListener(judge=gateway.judge, relay=gateway.relay),
         host=settings.listen_host,
         port=settings.listen_port,
         setting="listen_port",
-        http=guarded_protocol(gateway.judge.count_refusal, max_connections=connections_within_limit(MAX_CONNECTIONS)),
+        http=guarded_protocol(gateway.judge.count_refusal, max_connections=room - for_admin),
         # The protocol itself bounds connections, and counts what it refuses.
         options={"limit_concurrency": None, "ws_max_size": MAX_FRAME_CHARACTERS * 4, "interface": "asgi3"},
     )
@@ -98,7 +101,7 @@ def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener | U
         ),
         has_own_thread=True,
         on_refusal=RefusalLog("admin listener").note,
-        max_connections=ADMIN_CONNECTIONS,
+        max_connections=for_admin,
         options={},
     )
     return [admin, bot]
