@@ -67,7 +67,7 @@ def _is_all_done(stage: Stage) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
         actions = (await stage.watchdog_state()).get("actions")
         found = actions if isinstance(actions, Mapping) else {}
-        return all(found.get(name, {}).get("done_for") for name in wanted)
+        return all(found.get(name, {}).get("done_for") and not found[name].get("failure") for name in wanted)
 
     return holds
 

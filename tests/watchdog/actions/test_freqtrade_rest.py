@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -68,6 +69,12 @@ async def test_bot_is_stopped_once_and_not_paused_after(tmp_path: Path, state: s
         await control.stop()
         await control.stop()
         await control.pause()
+    assert (bot.state, bot.posts) == ("stopped", ["/api/v1/stop"])
+
+
+async def test_pause_that_meets_a_stop_does_not_start_the_bot_again(tmp_path: Path) -> None:
+    async with freqtrade(tmp_path, "running") as (control, bot):
+        await asyncio.gather(control.stop(), control.pause())
     assert (bot.state, bot.posts) == ("stopped", ["/api/v1/stop"])
 
 

@@ -2,7 +2,7 @@
 
 Guarantees
 - A bot that is stopped is never sent `/pause`: freqtrade would start again, paused, and trade its exits. So its state
-  is read before each step, and a stop is never followed by a pause from here.
+  is read before each step, one effect goes at a time, and a stop is never followed by a pause from here.
 - Credentials stand in no log and no error; no redirect is followed, no proxy is taken from the environment.
 
 It is a courtesy to the bot, which then ends its trades in order. What holds is the gateway: it permits nothing anyway.
@@ -58,6 +58,7 @@ class FreqtradeRest:
     def __init__(self, file: Path) -> None:
         """Prepare. Raises ConfigurationError for a file that is there and wrong."""
         self._file = file
+        self._turn = asyncio.Lock()
         if file.exists():
             read_access(file)
 
@@ -81,15 +82,17 @@ class FreqtradeRest:
 
     @asynccontextmanager
     async def _control(self) -> AsyncIterator[_Control]:
-        try:
-            access = await asyncio.to_thread(read_access, self._file)
-        except ConfigurationError as error:
-            raise EffectFailed(str(error)) from None
-        control = _Control(access)
-        try:
-            yield control
-        finally:
-            await control.close()
+        """Hold the bot's control alone: between what it says of itself and what it is sent, no other effect comes."""
+        async with self._turn:
+            try:
+                access = await asyncio.to_thread(read_access, self._file)
+            except ConfigurationError as error:
+                raise EffectFailed(str(error)) from None
+            control = _Control(access)
+            try:
+                yield control
+            finally:
+                await control.close()
 
 
 class _Control:
