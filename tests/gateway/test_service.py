@@ -26,8 +26,7 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import Lease, SecondPrice, sign_lease
 from trade_core.trust.printed_key import new_code
 from trade_core.trust.ring import ring_hash
-from trade_gateway import exchange_proof, loss_guard
-from trade_gateway import service as service_module
+from trade_gateway import exchange_proof, loops, loss_guard
 from trade_gateway.codes import Codes
 from trade_gateway.identity import PUBLIC_KEYS_FILE, identity_path, initialise, load_identity
 from trade_gateway.order_desk import Placed
@@ -71,10 +70,10 @@ INSTRUMENT = {
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops that turn quickly."""
-    monkeypatch.setattr(service_module, "_RETRY_S", 0.02)
+    monkeypatch.setattr(loops, "_RETRY_S", 0.02)
     monkeypatch.setattr(exchange_proof, "RETRY_S", 0.02)
-    monkeypatch.setattr(service_module, "_WATCH_STATE_EVERY_S", 0.02)
-    monkeypatch.setattr(service_module, "_CHECKPOINT_EVERY_S", 0.05)
+    monkeypatch.setattr(loops, "_WATCH_STATE_EVERY_S", 0.02)
+    monkeypatch.setattr(loops, "_CHECKPOINT_EVERY_S", 0.05)
 
 
 class LeapingClock(SystemClock):
@@ -373,7 +372,7 @@ async def test_gateway_restarted_while_filters_are_not_told_sends_exits_by_the_o
     async with running(tmp_path, exchange) as it:
         await it.gateway.accept_lease(await it.lease())
         await it.until(lambda: bool(it.state["account_view"]["is_trusted"]))
-        assert isinstance(await it.gateway._desk.create(order_intent(side=Side.SELL)), Placed)
+        assert isinstance(await it.gateway.parts.desk.create(order_intent(side=Side.SELL)), Placed)
         assert it.state["trading_state"] == "REDUCE_ONLY"
     (row,) = [row for row in await rows_in(tmp_path) if row.kind is RowKind.INSTRUMENT_KEPT]
     assert row.fields["symbol"] == "BTCUSDT"
@@ -716,7 +715,7 @@ async def test_gateway_coin_of_before_counts_and_can_be_sold(tmp_path: Path) -> 
     baseline = baseline_of(taken_at_ms=1, holdings=[BaselineHolding(coin="BTC", amount=Decimal(1))])
     async with running(tmp_path, baseline=baseline) as it:
         await it.until(lambda: it.state["account_view"]["age_s"] is not None)
-        facts = it.gateway._account.facts(frozenset(), MessageLevel.FREE)
+        facts = it.gateway.parts.account.facts(frozenset(), MessageLevel.FREE)
         assert (facts.held_base["BTC"], facts.sellable_base["BTC"]) == (1, 1)
 
 

@@ -23,8 +23,7 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import policy_subject
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import Warrant
-from trade_gateway import policy_keeper
-from trade_gateway import service as service_module
+from trade_gateway import loops, policy_keeper
 from trade_gateway.ledger import TrackedOrder
 from trade_gateway.policy.limits import parse_policy, policy_hash
 from trade_gateway.policy.trading_state import TradingState
@@ -47,7 +46,7 @@ running = partial(running_without_keys, has_security_keys=True)
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks that follow each other quickly, and a minute that is soon over."""
-    monkeypatch.setattr(service_module, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(loops, "LOOK_EVERY_S", 0.02)
     monkeypatch.setattr(policy_keeper, "RELEASE_DELAY_S", 1)
 
 
@@ -101,17 +100,17 @@ async def test_gateway_tightened_file_is_in_force_everywhere_and_after_a_restart
         await it.until(lambda: it.state["policy_hash"] == hash_of(tighter))
         assert it.state["trading_state"] == "ACTIVE"
         assert it.state["limits"]["max_open_orders"]["value"] == "4"
-        parts = (it.gateway._desk.policy, it.gateway.judge.policy, it.gateway._policy)
+        parts = (it.gateway.parts.desk.policy, it.gateway.judge.policy, it.gateway.parts.policy)
         assert {part.max_open_orders for part in parts} == {4}
         assert it.gateway.recorder.policy_hash == hash_of(tighter)
-        assert it.gateway._activity._executions._limit == 2
+        assert it.gateway.parts.activity._executions._limit == 2
         await it.gateway.accept_lease(await it.lease(generation=2))  # it names what was authorised, as before
     write(it, POLICY_TOML)  # as it was: looser than what is in force by now
     async with running(tmp_path) as it:
         assert it.state["policy_hash"] == hash_of(tighter)
         await it.until(lambda: it.state["policy"]["file"]["status"] == "needs_warrant")
         await until_active(it)
-        assert it.gateway._desk.policy.max_open_orders == 4
+        assert it.gateway.parts.desk.policy.max_open_orders == 4
     last = [row for row in await rows_in(tmp_path) if row.kind is RowKind.PROCESS_STARTED][-1]
     assert last.policy_hash == hash_of(tighter)
 
@@ -185,7 +184,7 @@ async def test_gateway_warrant_puts_a_looser_policy_in_force_and_waits_for_a_lea
         await it.until_state("ACTIVE")
     async with running(tmp_path) as it:
         assert it.state["policy_hash"] == it.state["policy"]["authorised_hash"] == hash_of(LOOSER)
-        assert it.gateway._desk.policy.max_open_orders == 6
+        assert it.gateway.parts.desk.policy.max_open_orders == 6
 
 
 async def test_gateway_halt_voids_a_policy_that_is_announced(tmp_path: Path) -> None:
@@ -213,8 +212,8 @@ async def test_gateway_symbol_that_is_taken_away_is_withdrawn_and_its_exit_stays
         await until_active(it)
         order = TrackedOrder(tag="T1tag", intent=order_intent(), adds_risk=True)
         order.signed_at_ns = it.clock.monotonic_ns()
-        it.gateway._ledger.reserve(order)
-        it.gateway._ledger.acknowledge("T1tag", "x1")
+        it.gateway.parts.ledger.reserve(order)
+        it.gateway.parts.ledger.acknowledge("T1tag", "x1")
         order.is_in_flow = False
         wider = WITHOUT_BTC.replace('category = "linear"', 'category = "spot"').replace("BTCUSDT", "ETHUSDT")
         # A file without BTC and with another symbol loosens; without any symbol it is no policy. So: by warrant.
@@ -222,11 +221,11 @@ async def test_gateway_symbol_that_is_taken_away_is_withdrawn_and_its_exit_stays
         await it.gateway.accept_release(signed(it, wider))
         await it.until(lambda: exchange.cancelled == ["x1"])
         assert it.state["policy"]["former_symbols"] == ["spot BTCUSDT"]
-        sell = it.gateway._desk._decide(
-            order_intent(side=type(order.intent.side)("Sell"), quantity="0.01"), it.gateway._keeper.count_message()
+        sell = it.gateway.parts.desk._decide(
+            order_intent(side=type(order.intent.side)("Sell"), quantity="0.01"), it.gateway.parts.keeper.count_message()
         )
         assert getattr(sell, "adds_risk", True) is False, sell
-        buy = it.gateway._desk._decide(order_intent(), it.gateway._keeper.count_message())
+        buy = it.gateway.parts.desk._decide(order_intent(), it.gateway.parts.keeper.count_message())
         assert str(getattr(buy, "code", "")) == "DenyCode.SYMBOL_NOT_PERMITTED"
 
 
@@ -250,8 +249,8 @@ async def test_gateway_fills_of_before_a_tightening_are_counted_by_the_limits_of
         write(it, tighter)
         await it.until(lambda: it.state["policy_hash"] == hash_of(tighter))
     async with running(tmp_path) as it:
-        assert it.gateway._activity.tripped_symbols == frozenset()
-        assert it.gateway._activity._turnover.used_usdt(at_ns=it.clock.wall_ns()) == Decimal(5)
+        assert it.gateway.parts.activity.tripped_symbols == frozenset()
+        assert it.gateway.parts.activity._turnover.used_usdt(at_ns=it.clock.wall_ns()) == Decimal(5)
 
 
 async def test_gateway_clock_that_is_not_trusted_refuses_a_policy_warrant(tmp_path: Path) -> None:

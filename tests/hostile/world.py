@@ -33,7 +33,7 @@ from trade_core.trust.baseline import Baseline
 from trade_core.trust.keys import NotTrusted, load_private_key
 from trade_core.trust.lease import NO_VENUE, Lease, sign_lease
 from trade_core.trust.ring import KeyRing, ring_hash
-from trade_gateway import service
+from trade_gateway import parts, replay, service
 from trade_gateway.identity import Identity, Role
 from trade_gateway.loss_guard import LiveLoss
 from trade_gateway.policy.hostile_loss import HostileLoss, StressLoss, hostile_loss
@@ -147,19 +147,19 @@ class World:
                 journal=self._journal,  # type: ignore[arg-type]
                 clock=self.clock,
             )
-        gateway._private_stream = gateway._ticker_stream = _NoStream()  # type: ignore[assignment]
-        gateway._proof._ticker_stream = gateway._ticker_stream
+        gateway.parts.private_stream = gateway.parts.ticker_stream = _NoStream()  # type: ignore[assignment]
+        gateway.parts.proof._ticker_stream = gateway.parts.ticker_stream
         # As for the policy: beyond the rungs the bound must hold too.
-        gateway._losses_now = _nothing_to_lose  # type: ignore[method-assign]
-        gateway._policies._look = self._look  # type: ignore[method-assign]
-        gateway._policies._judge = self._judge  # type: ignore[method-assign]
+        gateway.parts.losses_now = _nothing_to_lose  # type: ignore[method-assign]
+        gateway.parts.policies._look = self._look  # type: ignore[method-assign]
+        gateway.parts.policies._judge = self._judge  # type: ignore[method-assign]
         self.gateway = gateway
         self._generation = 0
         with _edges_replaced(self.venue, policy=self.policy):
             await gateway.start(stop=asyncio.Event())
         if not self.venue.network.is_private_down:
-            gateway._keeper.stream_up()
-        self.venue.on_frame = gateway._keeper.hear_frame
+            gateway.parts.keeper.stream_up()
+        self.venue.on_frame = gateway.parts.keeper.hear_frame
         self.send_lease()
 
     async def _look(self) -> Look:
@@ -181,7 +181,7 @@ class World:
         journal.crash(survive=survive)
         self.oracle.note_killed(lost_s=_LOST_S + 2 * self.commit_s)
         self.gateway = None
-        tasks = [*gateway._tasks, *gateway._conductor._running]
+        tasks = [*gateway.loops.tasks, *gateway.parts.conductor._running]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -191,7 +191,7 @@ class World:
         """Wait until the trading state is at least as free as this; tells whether it became so."""
         deadline_ns = self.clock.monotonic_ns() + int(_READY_WITHIN_S * NS_PER_S)
         while self.gateway is not None and self.clock.monotonic_ns() < deadline_ns:
-            if self.gateway.states.trading_state() <= state and self.gateway._keeper.describe()["is_trusted"]:
+            if self.gateway.states.trading_state() <= state and self.gateway.parts.keeper.describe()["is_trusted"]:
                 return True
             await asyncio.sleep(0.25)
         return False
@@ -205,7 +205,7 @@ class World:
             deployment=self._ring.deployment,
             environment=self._ring.environment,
             account=self._ring.account,
-            boot_nonce=self.gateway._boot_nonce,
+            boot_nonce=self.gateway.parts.boot_nonce,
             generation=self._generation,
             ceiling=self.ceiling.name,
             scale=self.scale,
@@ -230,10 +230,10 @@ class World:
         """Let the ticker stream tell every price."""
         if self.gateway is None or self.venue.network.is_ticker_down:
             return
-        for coin in self.gateway._references.coins:
+        for coin in self.gateway.parts.references.coins:
             row = self.venue.ticker(f"{coin}USDT")
-            self.gateway._references.hear_frame(json.dumps({"topic": f"tickers.{coin}USDT", "data": row}))
-        self.gateway._references.judge()  # as the service's watch does, four times a second
+            self.gateway.parts.references.hear_frame(json.dumps({"topic": f"tickers.{coin}USDT", "data": row}))
+        self.gateway.parts.references.judge()  # as the service's watch does, four times a second
 
     def move(self, coin: str, price: Decimal, *, is_told: bool = True) -> None:
         """Let the index move; `is_told` says whether the gateway hears of it at once."""
@@ -256,13 +256,13 @@ class World:
         """Cut the private stream."""
         self.venue.network.is_private_down = True
         if self.gateway is not None:
-            self.gateway._keeper.stream_down("cut")
+            self.gateway.parts.keeper.stream_down("cut")
 
     def stream_up(self) -> None:
         """Let the private stream stand again."""
         self.venue.network.is_private_down = False
         if self.gateway is not None:
-            self.gateway._keeper.stream_up()
+            self.gateway.parts.keeper.stream_up()
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass, with everything that happens in it."""
@@ -394,9 +394,9 @@ async def world(setting: Setting, clock: ManualClock) -> AsyncIterator[World]:
         assert await made.ready(), made.gateway.state() if made.gateway else "no gateway"
         yield made
     finally:
-        for task in [*loops, *made._tasks]:
+        for task in [*loops, *made.loops.tasks]:
             task.cancel()
-        await asyncio.gather(*loops, *made._tasks, return_exceptions=True)
+        await asyncio.gather(*loops, *made.loops.tasks, return_exceptions=True)
         if made.gateway is not None:
             await made.crash_gateway()
 
@@ -414,9 +414,9 @@ def _edges_replaced(venue: Venue, *, policy: Policy) -> Iterator[None]:
         return LocalClient(venue, **options)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(service, "BybitClient", local)
-        patched.setattr(service, "usable_policy", lambda _, **__: policy)
-        patched.setattr(service, "require_bounded_loss", lambda _: None)
+        patched.setattr(parts, "BybitClient", local)
+        patched.setattr(replay, "usable_policy", lambda _, **__: policy)
+        patched.setattr(replay, "require_bounded_loss", lambda _: None)
         yield
 
 

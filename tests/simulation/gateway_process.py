@@ -22,7 +22,7 @@ from trade_core.clock import NS_PER_MS
 from trade_core.secrets import Secret
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.ring import KeyRing
-from trade_gateway import service
+from trade_gateway import parts, service
 from trade_gateway.identity import Identity, Role
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.wire.request import RawRequest
@@ -61,7 +61,7 @@ class GatewayProcess:
         """Start on the disk as it stands."""
         journal = SimulatedJournal(self.disk, signer=self.signer, commit_s=self.commit_s)
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(service, "BybitClient", self._client)
+            patched.setattr(parts, "BybitClient", self._client)
             gateway = service.Gateway(
                 settings=self._settings(),
                 identity=self._identity(),
@@ -70,14 +70,14 @@ class GatewayProcess:
                 journal=journal,
                 clock=self.clock,
             )
-        gateway._private_stream = gateway._ticker_stream = _NoStream()  # type: ignore[assignment]
-        gateway._proof._ticker_stream = gateway._ticker_stream
+        gateway.parts.private_stream = gateway.parts.ticker_stream = _NoStream()  # type: ignore[assignment]
+        gateway.parts.proof._ticker_stream = gateway.parts.ticker_stream
         self._journal, self.running = journal, gateway
         self.starts += 1
         await gateway.start(stop=asyncio.Event())
-        self.venue.on_frame = gateway._keeper.hear_frame
+        self.venue.on_frame = gateway.parts.keeper.hear_frame
         if not self.venue.network.is_private_down:
-            gateway._keeper.stream_up()
+            gateway.parts.keeper.stream_up()
 
     async def crash(self, *, survive: int = 0) -> None:
         """Kill it; of the rows that are not durable yet the first few survive."""
@@ -87,7 +87,7 @@ class GatewayProcess:
         self.running, self._journal = None, None
         self.venue.on_frame = lambda _: None
         journal.crash(survive=survive)
-        tasks = [*gateway._tasks, *gateway._conductor._running, *self._work]
+        tasks = [*gateway.loops.tasks, *gateway.parts.conductor._running, *self._work]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
