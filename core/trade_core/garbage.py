@@ -5,7 +5,8 @@ the orders of a day that is a tenth of a second, in which no halt can count. Mos
 
 Guarantees
 - What lives at the start is set aside and never looked through again.
-- Young objects are looked through as ever, in steps of a millisecond or two.
+- Young objects are looked through as ever, in steps of a millisecond or two: not after every 700 that Python makes, but
+  after YOUNG, which a burst of orders under way alone does not reach. Nearly all of those are gone by themselves.
 - Everything is looked through only while the process is quiet, or once it has not been quiet for LATEST_S: garbage
   that refers to itself is bounded by what a process can make of it in that time.
 """
@@ -23,6 +24,9 @@ LOOK_EVERY_S: Final = 10.0
 LATEST_S: Final = 600
 ENOUGH: Final = 10
 """Python's own measure: so many looks at what is neither young nor old make one at everything worth its time."""
+YOUNG: Final = 10_000
+MIDDLE: Final = 2
+"""So many looks at the young make one at what outlived them, so that it meets 30,000 objects at most."""
 _NEVER: Final = 1_000_000_000
 _OLD: Final = 2
 
@@ -35,10 +39,9 @@ class Garbage:
         self._clock = clock
         self._is_quiet = is_quiet
         self._looked_at_ns = clock.monotonic_ns()
-        young, middle, _ = gc.get_threshold()
         gc.collect()
         gc.freeze()
-        gc.set_threshold(young, middle, _NEVER)
+        gc.set_threshold(YOUNG, MIDDLE, _NEVER)
 
     def work(self) -> bool:
         """Look through everything if it is time to. Returns whether it was."""

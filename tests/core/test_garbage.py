@@ -9,7 +9,7 @@ import pytest
 
 from trade_core import garbage
 from trade_core.clock import NS_PER_S, ManualClock
-from trade_core.garbage import ENOUGH, LATEST_S, Garbage
+from trade_core.garbage import ENOUGH, LATEST_S, MIDDLE, YOUNG, Garbage
 
 
 class Knot:
@@ -36,10 +36,17 @@ def old_knot() -> weakref.ref[Knot]:
 
 
 def test_garbage_sets_aside_what_lives_at_the_start_and_leaves_the_young_to_python() -> None:
-    young, middle, _ = gc.get_threshold()
     Garbage(clock=ManualClock(), is_quiet=lambda: True)
     assert gc.get_freeze_count() > 0
-    assert gc.get_threshold() == (young, middle, 1_000_000_000)
+    assert gc.get_threshold() == (YOUNG, MIDDLE, 1_000_000_000)
+
+
+def test_garbage_among_the_young_is_found_without_being_looked_for() -> None:
+    Garbage(clock=ManualClock(), is_quiet=lambda: False)
+    knot = weakref.ref(Knot())
+    young = [[number] for number in range(YOUNG + 1)]
+    assert young
+    assert knot() is None
 
 
 def test_garbage_of_a_quiet_process_is_looked_for() -> None:

@@ -9,6 +9,7 @@ import signal
 from typing import Final
 
 from trade_core.clock import Clock, SystemClock
+from trade_core.garbage import Garbage
 from trade_journal.errors import JournalUnavailable
 from trade_journal.store.database import is_yet_to_be_made
 from trade_journal.writer.emergency_segment import SEGMENT_FILE
@@ -43,6 +44,7 @@ async def run(settings: JournalWriterSettings) -> None:
         archive=settings.archive_dir,
     )
     server = JournalServer(writer=writer, keys=identity.keys, clock=clock)
+    garbage = asyncio.create_task(Garbage(clock=clock, is_quiet=lambda: not writer.pending).run())
     try:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,6 +55,7 @@ async def run(settings: JournalWriterSettings) -> None:
         )
         await _until_stopped(stop, writer)
     finally:
+        garbage.cancel()
         try:
             await writer.close()
         finally:
