@@ -48,12 +48,32 @@ def read_secret_file(path: Path) -> dict[str, object]:
     return _opened(content, path) if _SEALED in content else content
 
 
+def rewrite_secret_file(path: Path, content: Mapping[str, object]) -> None:
+    """Replace the content of a secret file that is there, sealed again if it is sealed, of the same owner.
+
+    Raises ConfigurationError when it cannot be read or sealed, and nothing has changed.
+    """
+    kept: Mapping[str, object] = content
+    if _SEALED in _read_object(path):
+        from trade_core.sealing import seal  # noqa: PLC0415 - as below
+
+        kept = seal(content, key=_seal_key(path), name=path.name)
+    owner = path.stat()
+    text = json.dumps(kept, indent=1).encode() + b"\n"
+    write_atomically(path, text, mode=0o600, owner=(owner.st_uid, owner.st_gid))
+
+
 def _opened(content: Mapping[str, object], path: Path) -> dict[str, object]:
     # Who reads no sealed file does without the library that opens them.
-    from trade_core.sealing import (  # noqa: PLC0415
+    from trade_core.sealing import open_sealed  # noqa: PLC0415
+
+    return open_sealed(content, key=_seal_key(path), path=path)
+
+
+def _seal_key(path: Path) -> bytes:
+    from trade_core.sealing import (  # noqa: PLC0415 - as above
         CREDENTIAL_NAME,
         KEY_FILE_VARIABLE,
-        open_sealed,
         read_seal_key,
         seal_key_file,
     )
@@ -64,7 +84,7 @@ def _opened(content: Mapping[str, object], path: Path) -> dict[str, object]:
             f"{path}: is sealed, and no key is given: name a key file in {KEY_FILE_VARIABLE}, "
             f"or give the systemd credential {CREDENTIAL_NAME}"
         )
-    return open_sealed(content, key=read_seal_key(key_file), path=path)
+    return read_seal_key(key_file)
 
 
 def _read_object(path: Path) -> dict[str, object]:

@@ -20,7 +20,7 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.release_subject import HIGH_WATER, RELEASABLE_RUNGS
 from trade_gateway.doctor.command import add_doctor, examine
 from trade_gateway.freqtrade_config import ControlInterface, Mode, freqtrade_config, largest_stake_usdt, render
-from trade_gateway.identity import HANDOVER_FOLDER, require_uninitialised
+from trade_gateway.identity import HANDOVER_FOLDER, renew_virtual_key, require_uninitialised
 from trade_gateway.init_command import initialise_deployment
 from trade_gateway.limits_interview import add_flags, write_missing_policy
 from trade_gateway.policy.explain import explain_request
@@ -53,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return EXIT_CLEAN
             case "freqtrade-config":
                 return _freqtrade_config(settings, Mode(options.mode), options.api_port)
+            case "virtual-key":
+                print(f"wrote {renew_virtual_key(settings)}; the gateway knows this key alone from its next start on")
+                return EXIT_CLEAN
             case "explain":
                 return _explain(settings, options.request)
             case "doctor":
@@ -107,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     printing.add_argument(
         "--api-port", type=int, default=8080, metavar="PORT", help="loopback port of freqtrade's own control (8080)"
     )
+    renewing = commands.add_parser("virtual-key", help="make the bot a new virtual key in the place of the old one")
+    renewing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
     add_doctor(commands)
     explaining = commands.add_parser("explain", help="say what the policy would answer to an order, check by check")
     explaining.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from trade_core.errors import ConfigurationError
-from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
+from trade_core.secrets import (
+    Secret,
+    read_secret_file,
+    rewrite_secret_file,
+    secret_text,
+    write_atomically,
+    write_secret_file,
+)
 from trade_core.trust.baseline import Baseline
 from trade_core.trust.keys import key_id
 from trade_core.trust.ring import FIRST_VERSION, KeyRing, parse_origins, read_ring, ring_bytes, ring_hash
@@ -124,9 +131,29 @@ def _new_identity() -> dict[str, Any]:
     return {
         "deployment": secrets.token_hex(8),
         "tag_key": secrets.token_hex(32),
-        "virtual_keys": {"bot" + secrets.token_hex(8): secrets.token_hex(24)},
+        "virtual_keys": _new_virtual_key(),
         "admin_tokens": {role.value: secrets.token_urlsafe(32) for role in Role},
     }
+
+
+def _new_virtual_key() -> dict[str, str]:
+    return {"bot" + secrets.token_hex(8): secrets.token_hex(24)}
+
+
+def renew_virtual_key(settings: GatewaySettings) -> Path:
+    """Make a new virtual key in the place of the old one, which no start of the gateway knows any more.
+
+    Answers the handover file that holds it. Raises ConfigurationError, and nothing has changed.
+    """
+    path = identity_path(settings)
+    if not path.exists():
+        raise ConfigurationError(f"{path}: not there; run `trade-gateway init` first")
+    content = read_secret_file(path)
+    _parse_identity(content, path)
+    renewed = _new_virtual_key()
+    # If we crash between the two, the bot has a key that the gateway refuses: run again.
+    rewrite_secret_file(path, {**content, "virtual_keys": renewed})
+    return _hand_over_to_bot(settings, renewed)
 
 
 def _hand_over(settings: GatewaySettings, content: Mapping[str, Any]) -> None:
@@ -136,12 +163,15 @@ def _hand_over(settings: GatewaySettings, content: Mapping[str, Any]) -> None:
         # The watchdog's audit tells our orders from others by the tag key; nobody else needs it.
         more = {"tag_key": content["tag_key"]} if role is Role.WATCHDOG else {}
         write_secret_file(folder / f"{role.value}.json", {**handed, **more})
-    ((key, secret),) = content["virtual_keys"].items()
+    _hand_over_to_bot(settings, content["virtual_keys"])
+
+
+def _hand_over_to_bot(settings: GatewaySettings, virtual_keys: Mapping[str, str]) -> Path:
+    ((key, secret),) = virtual_keys.items()
     address = f"{settings.listen_host}:{settings.listen_port}"
-    write_secret_file(
-        folder / "freqtrade.json",
-        {"url": f"http://{address}", "ws": f"ws://{address}", "key": key, "secret": secret},
-    )
+    path = settings.state_dir / HANDOVER_FOLDER / "freqtrade.json"
+    write_secret_file(path, {"url": f"http://{address}", "ws": f"ws://{address}", "key": key, "secret": secret})
+    return path
 
 
 def load_identity(settings: GatewaySettings) -> tuple[Identity, KeyRing]:

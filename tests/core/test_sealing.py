@@ -15,7 +15,7 @@ import pytest
 from trade_core import sealing
 from trade_core.errors import ConfigurationError
 from trade_core.sealing import new_seal_key, open_sealed, read_seal_key, seal, seal_key_file
-from trade_core.secrets import read_secret_file, seal_secret_file, write_secret_file
+from trade_core.secrets import read_secret_file, rewrite_secret_file, seal_secret_file, write_secret_file
 
 CONTENT = {"exchange_key": "key-canary", "exchange_secret": "secret-canary"}
 
@@ -140,3 +140,25 @@ def test_reading_a_plain_file_needs_no_cryptography(tmp_path: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == str(CONTENT)
+
+
+def test_rewritten_file_is_sealed_as_it_was(sealed_file: Path) -> None:
+    rewrite_secret_file(sealed_file, {"exchange_key": "another-canary"})
+    assert b"canary" not in sealed_file.read_bytes()
+    assert read_secret_file(sealed_file) == {"exchange_key": "another-canary"}
+
+
+def test_rewritten_file_stays_plain_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.secrets.json"
+    write_secret_file(path, CONTENT)
+    rewrite_secret_file(path, {"exchange_key": "another"})
+    assert json.loads(path.read_bytes()) == {"exchange_key": "another"}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_sealed_file_is_not_rewritten_without_its_key(sealed_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sealed_file.read_bytes()
+    monkeypatch.delenv("TRADE_SEAL_KEY_FILE")
+    with pytest.raises(ConfigurationError, match="is sealed, and no key is given"):
+        rewrite_secret_file(sealed_file, CONTENT)
+    assert sealed_file.read_bytes() == before

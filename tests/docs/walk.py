@@ -12,8 +12,14 @@ from dataclasses import dataclass
 KILL = "trade-kill --revoke --config executor.toml"
 ARM = "trade-kill --arm 30 --config executor.toml"
 DISARM = "trade-kill --disarm --config executor.toml"
+DRILL = "trade-kill --drill --config executor.toml"
+VIRTUAL_KEY = "trade-gateway virtual-key --config gateway.toml"
 STATUS = "trade-kill --status --config executor.toml"
 RELEASE = "trade-gateway release --config gateway.toml"
+RELEASE_AFTER_A_KILL = (
+    f'{RELEASE} --draft draft --reason "what was wrong and why it is safe again" '
+    '--decision "what was decided about the ladder" --drill 0123456789abcdef --exit-key 10000009'
+)
 KEY = "trade-security-key sign"
 JOURNAL = ".venv/journal/bin/trade-journal"
 SITE = "--journal gateway.db --keys public-keys.txt"
@@ -127,8 +133,7 @@ WALK = (
         says=("--decision, --drill, --exit-key: a release after a kill needs it",),
     ),
     Step(
-        line=f'{RELEASE} --draft draft --reason "what was wrong and why it is safe again" '
-        '--decision "what was decided about the ladder" --drill 0123456789abcdef --exit-key 10000009',
+        line=RELEASE_AFTER_A_KILL,
         code=1,
         says=("not yet: the gateway still uses the order key",),
     ),
@@ -153,7 +158,8 @@ _SEAL = "writes below /etc; tests/killswitch/test_seal_command.py runs it"
 NOT_WALKED = {
     "make demo": "what this test starts is the command behind it",
     "make test": "runs this test",
-    "trade-kill --drill  --config executor.toml": "would destroy what is to be killed; `trade-demo --scenario drill`",
+    "trade-kill --drill  --config executor.toml": "would destroy what is to be killed; run as what follows",
+    VIRTUAL_KEY: "follows a kill; tests/integration/test_trading_after_a_kill.py goes on from there",
     "trade-kill --browser --config executor.toml": "opens a browser; tests/killswitch/command/test_cli.py gives it one",
     "trade-kill --sign warrant --ring ring.json --out signed": "takes a key on USB; without one it is walked as draft",
     f'{RELEASE.replace("release", "release --policy")} --draft draft --reason "why"': (

@@ -295,3 +295,12 @@ def test_cli_freqtrade_config_before_init_is_refused(tmp_path: Path, capsys: pyt
     config = write_deployment(tmp_path)
     assert main(["freqtrade-config", "--config", str(config), "--mode", "spot"]) == 2
     assert "freqtrade.json" in capsys.readouterr().err
+
+
+def test_cli_virtual_key_says_where_it_stands_and_not_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = initialised(tmp_path)
+    assert main(["virtual-key", "--config", str(config)]) == 0
+    handed = tmp_path / "state" / "handover" / "freqtrade.json"
+    told = capsys.readouterr().out
+    assert str(handed) in told
+    assert json.loads(handed.read_text())["secret"] not in told

@@ -15,7 +15,14 @@ from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes
 from trade_core.trust.tag import tag_key_id
-from trade_gateway.identity import PUBLIC_KEYS_FILE, Role, identity_path, initialise, load_identity
+from trade_gateway.identity import (
+    PUBLIC_KEYS_FILE,
+    Role,
+    identity_path,
+    initialise,
+    load_identity,
+    renew_virtual_key,
+)
 from trade_gateway.settings import GatewaySettings
 from trade_journal.log.key_file import parse_keys
 
@@ -273,3 +280,34 @@ def test_identity_without_a_part_is_refused(tmp_path: Path, name: str) -> None:
     write_secret_file(identity_path(settings), content)
     with pytest.raises(ConfigurationError):
         load_identity(settings)
+
+
+def test_new_virtual_key_takes_the_place_of_the_old_one_and_changes_nothing_else(tmp_path: Path) -> None:
+    settings, ring = made(tmp_path)
+    before = read_secret_file(identity_path(settings))
+    handed = renew_virtual_key(settings)
+    after = read_secret_file(identity_path(settings))
+    bot = read_secret_file(handed)
+    assert after == {**before, "virtual_keys": {bot["key"]: bot["secret"]}}
+    assert bot["key"] not in before["virtual_keys"]  # type: ignore[operator]
+    assert (load_identity(settings)[1], stat.S_IMODE(handed.stat().st_mode)) == (ring, 0o600)
+
+
+def test_new_virtual_key_is_handed_over_where_a_kill_destroyed_the_old_file(tmp_path: Path) -> None:
+    settings, _ = made(tmp_path)
+    handed = settings.state_dir / "handover" / "freqtrade.json"
+    destroyed = read_secret_file(handed)
+    handed.unlink()
+    assert renew_virtual_key(settings) == handed
+    again = read_secret_file(handed)
+    assert (again["url"], again["ws"]) == (destroyed["url"], destroyed["ws"])
+
+
+def test_new_virtual_key_without_or_with_a_broken_identity_is_refused(tmp_path: Path) -> None:
+    settings = deployment(tmp_path)
+    with pytest.raises(ConfigurationError, match="run `trade-gateway init` first"):
+        renew_virtual_key(settings)
+    write_secret_file(identity_path(settings), {"virtual_keys": {}})
+    with pytest.raises(ConfigurationError, match="is not a gateway identity"):
+        renew_virtual_key(settings)
+    assert read_secret_file(identity_path(settings)) == {"virtual_keys": {}}

@@ -5,20 +5,17 @@ Only addresses and folders are the test's own. Pages use the names that the fold
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from docs.walk import ARM, JOURNAL, SITE, WALK, Step
-from integration.stack import ROOT, Stack, wait_until
+from integration.shell import READY_WITHIN_S, in_shell, is_ready_to_kill
+from integration.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-COMMAND_WITHIN_S = 150
 STATE_WITHIN_S = 180
-READY_WITHIN_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -29,30 +26,6 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
     finally:
         running.stop()
-
-
-def is_ready_to_kill(stack: Stack) -> bool:
-    """The executor looks again every quarter of a minute until it is; nothing can be armed before."""
-    transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
-    with httpx.Client(transport=transport, base_url="http://executor", trust_env=False) as executor:
-        return executor.get("/status").json()["ready"]["is_ready"] is True
-
-
-def way_there(stack: Stack) -> re.Match[str] | None:
-    """The screen is drawn in its own time: what is described may not be on it yet."""
-    return re.search(r"in another terminal: (cd .*)\n", (stack.folder / "demo.log").read_text())
-
-
-def in_shell(stack: Stack, line: str) -> subprocess.CompletedProcess[str]:
-    """Paste a line where the demo said that a person should go."""
-    there: re.Match[str] = wait_until(
-        lambda: way_there(stack), within_s=READY_WITHIN_S, what="the demo says where to go"
-    )
-    line = line.replace(".venv/", f"{ROOT}/.venv/")
-    shell = ["bash", "-c", f"{there[1]} && {line}"]
-    return subprocess.run(
-        shell, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=COMMAND_WITHIN_S
-    )
 
 
 def told(step: Step, ran: subprocess.CompletedProcess[str]) -> str:
