@@ -54,9 +54,9 @@ DEFECT_PAUSE_S: Final = 1.0
 ROWS_MAX: Final = 512
 """A kill writes about thirty; more wait only while the disk takes none."""
 ROWS_PATIENCE_S: Final = 2.0
-BEGUN_SUBJECT: Final = "kill:begun"
-PENDING_SUBJECT: Final = "kill:pending"
-ENDED_SUBJECT: Final = "kill:ended"
+BEGUN: Final = "begun"
+PENDING: Final = "pending"
+ENDED: Final = "ended"
 _PAGE: Final = 500
 log = logging.getLogger(__name__)
 
@@ -219,13 +219,16 @@ class Killer:
             self._ended.add(self._running)
             self._running.add_done_callback(self._ended.discard)
             self._running.cancel()
+        if self._kill is not None and self._kill.order.kill_id != order.kill_id:
+            # Nothing of it is tried any more, and how the account stands is what this one tells.
+            self._outbox.acknowledge(_subject(PENDING, self._kill.order))
         self._kill = kill = self._made(order, progress, memory)
         kill.fresh_since_ns = kill.origin_ns if is_fresh else None
         self._ordered.add(order.kill_id)
         self._metrics.kill_running.set(1)
         what = "a kill drill" if order.is_drill else "a KILL"
         instead = "" if replaced is None else f", in place of {_named(replaced.order)} that was not over"
-        self._tell(BEGUN_SUBJECT, Severity.CRITICAL, f"{what} has begun{instead}: {order.reason}")
+        self._tell(_subject(BEGUN, order), Severity.CRITICAL, f"{what} has begun{instead}: {order.reason}")
         self._running = asyncio.create_task(self._until_over(kill))
 
     async def _until_over(self, kill: _Kill) -> None:
@@ -301,8 +304,8 @@ class Killer:
         is_complete = verdict_of(told) is Verdict.COMPLETE
         words = sentence(kill.order, told, took_s=self._age_s(kill))
         if is_complete:
-            self._outbox.acknowledge(PENDING_SUBJECT)
-        subject = ENDED_SUBJECT if is_complete else PENDING_SUBJECT
+            self._outbox.acknowledge(_subject(PENDING, kill.order))
+        subject = _subject(ENDED if is_complete else PENDING, kill.order)
         self._tell(subject, Severity.CRITICAL, words, needs_acknowledgement=not is_complete)
 
     def _tell(self, subject: str, severity: Severity, text: str, *, needs_acknowledgement: bool = False) -> None:
@@ -318,7 +321,7 @@ class Killer:
 
     def _report(self, kill: _Kill) -> dict[str, Any]:
         is_complete = verdict_of(kill.progress) is Verdict.COMPLETE
-        told = self._outbox.told(ENDED_SUBJECT if is_complete else PENDING_SUBJECT)
+        told = self._outbox.told(_subject(ENDED if is_complete else PENDING, kill.order))
         return report(kill.order, kill.progress, began_at_ns=kill.began_at_ns, now_s=self._age_s(kill), told=told)
 
     def _age_s(self, kill: _Kill) -> float:
@@ -412,6 +415,11 @@ def _read(ordered: Row, rows: Sequence[Row]) -> tuple[KillOrder, list[Fields], K
     keys = [key for names in listed if isinstance(names, list | tuple) for key in names if isinstance(key, str)]
     memory = KillMemory(keys=set(keys), warrant=_warrant(order, ordered.fields))
     return order, [row.fields for row in own if row.kind is RowKind.KILL_STEP], memory
+
+
+def _subject(what: str, order: KillOrder) -> str:
+    """Name an alert. Each kill is a matter of its own: what was told of one lately hides nothing of the next."""
+    return f"kill:{what}:{order.kill_id}"
 
 
 def _named(order: KillOrder) -> str:

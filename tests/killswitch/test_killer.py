@@ -11,7 +11,9 @@ from typing import Any, cast
 import pytest
 from killswitch.kill_scene import Rows, ordered
 
-from trade_core.alerts.model import Sender
+from trade_core.alerts.channels import ChannelKind
+from trade_core.alerts.channels import Outcome as SendOutcome
+from trade_core.alerts.model import Message, Sender
 from trade_core.alerts.outbox import Outbox
 from trade_core.clock import NS_PER_S, ManualClock
 from trade_journal.log.rows import Fields, RowKind
@@ -25,16 +27,31 @@ FIRST, SECOND, THIRD = "1" * 16, "2" * 16, "3" * 16
 ENVELOPE: Fields = {"warrant": ["an envelope"]}
 
 
+class Nobody:
+    """A channel that is never asked: what waits for it is what people would be told."""
+
+    kind = ChannelKind.WEBHOOK
+
+    async def send(self, message: Message) -> SendOutcome:
+        raise AssertionError(message)
+
+    async def close(self) -> None:
+        """Hold nothing open."""
+
+
 @dataclass
 class World:
-    """Killers one after another over the same rows; `hanging` steps do not end."""
+    """Killers one after another over the same rows; `hanging` steps do not end, `failing` ones take a minute to."""
 
     clock: ManualClock = field(default_factory=ManualClock)
     rows: Rows = field(default_factory=Rows)
     hanging: set[Step] = field(default_factory=set)
+    failing: set[Step] = field(default_factory=set)
+    short: set[Step] = field(default_factory=set)
     tried: list[tuple[str, Step]] = field(default_factory=list)
     memories: dict[str, KillMemory] = field(default_factory=dict)
     metrics: ExecutorMetrics = field(default_factory=ExecutorMetrics)
+    outbox: Outbox = field(init=False)
 
     def steps(self, *, parts: Parts, order: Any, memory: KillMemory, tell: Callable[[], None]) -> Any:
         world = self
@@ -45,6 +62,13 @@ class World:
                 world.tried.append((order.kill_id, step))
                 if step in world.hanging:
                     await asyncio.Event().wait()
+                if step in world.failing:
+                    world.age(61)
+                    return Tried(outcome=Outcome.FAILED, why="as told")
+                if step in world.short:
+                    return Tried(outcome=Outcome.SHORT, why="a position is left")
+                if step is Step.TELL:
+                    tell()
                 return Tried(outcome=Outcome.DONE)
 
         return Steps()
@@ -52,9 +76,9 @@ class World:
     @asynccontextmanager
     async def killer(self) -> AsyncIterator[Killer]:
         self.metrics = metrics = ExecutorMetrics()
-        outbox = Outbox(
+        self.outbox = outbox = Outbox(
             sender=Sender(service="kill executor", environment="simulated", account="1"),
-            channels=[],
+            channels=[Nobody()],
             clock=self.clock,
             count=metrics.count_alert,
         )
@@ -67,6 +91,10 @@ class World:
             yield made
         finally:
             await made.stop()
+
+    def is_told(self, subject: str) -> bool:
+        """Tell whether a message of a subject was handed to the channel."""
+        return self.outbox.told(subject) == {"1:webhook": "waiting"}
 
     def steps_of(self, kill_id: str) -> set[Step]:
         return {step for one, step in self.tried if one == kill_id}
@@ -93,6 +121,34 @@ def begin(killer: Killer, kill_id: str, **changed: Any) -> KillBegun:
 async def settled() -> None:
     for _ in range(40):
         await asyncio.sleep(0)
+
+
+async def test_second_kill_within_minutes_is_told_from_its_beginning_to_its_end(world: World) -> None:
+    async with world.killer() as killer:
+        for kill_id in (FIRST, SECOND):
+            begin(killer, kill_id)
+            await settled()
+            assert killer.status()["last"]["verdict"] == "complete"
+            assert killer.status()["last"]["told"] == {"1:webhook": "waiting"}
+            assert world.is_told(f"kill:begun:{kill_id}")
+            assert world.is_told(f"kill:ended:{kill_id}")
+
+
+@pytest.mark.parametrize(("failing", "short"), [({Step.SECRETS}, set()), (set(), {Step.FLATTEN})])
+async def test_what_a_kill_left_undone_calls_for_nobody_once_another_is_in_its_place(
+    world: World, failing: set[Step], short: set[Step]
+) -> None:
+    world.failing, world.short = failing, short
+    async with world.killer() as killer:
+        begin(killer, FIRST)
+        await settled()
+        assert world.outbox.unacknowledged == (f"kill:pending:{FIRST}",)
+        world.failing.clear()
+        world.short.clear()
+        begin(killer, SECOND, linear="flatten")
+        await settled()
+        assert killer.status()["last"]["verdict"] == "complete"
+        assert world.outbox.unacknowledged == ()
 
 
 async def test_twenty_touches_of_one_mind_are_one_kill(world: World) -> None:
