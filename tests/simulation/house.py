@@ -207,7 +207,7 @@ class House:
             if running is not None and not self.venue.network.is_ticker_down:
                 for coin in TRADED:
                     row = self.venue.ticker(f"{coin}USDT")
-                    running._references.hear_frame(json.dumps({"topic": f"tickers.{coin}USDT", "data": row}))
+                    running.parts.references.hear_frame(json.dumps({"topic": f"tickers.{coin}USDT", "data": row}))
             self.referee.look_at_orders()
             self.referee.look_at_breach()
 

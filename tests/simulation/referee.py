@@ -120,7 +120,7 @@ class Referee(Ears):
 
     def _alive(self, lease: HeldLease | None) -> bool:
         running = self.gateway.running
-        if lease is None or running is None or lease.boot_nonce != running._boot_nonce:
+        if lease is None or running is None or lease.boot_nonce != running.parts.boot_nonce:
             return False
         return self.clock.monotonic_ns() < lease.dies_at_ns and self.gateway.clock.wall_ns() < lease.expires_wall_ns
 
@@ -175,7 +175,7 @@ class Referee(Ears):
             expires_wall_ns=expires_ns,
         )
         running = self.gateway.running
-        is_of_now = running is not None and running._boot_nonce == self.offered.boot_nonce
+        is_of_now = running is not None and running.parts.boot_nonce == self.offered.boot_nonce
         is_newer = self.held is None or self.held.boot_nonce != self.offered.boot_nonce
         is_newer = is_newer or (self.held is not None and self.offered.generation > self.held.generation)
         if not (is_of_now and is_newer and self.offered.dies_at_ns > now_ns):

@@ -158,7 +158,7 @@ class Story:
             return False
         least = max(RANK[held.ceiling], RANK["HALTED"] if self.house.referee.is_halted else 0)
         state = RANK[running.states.trading_state().name]
-        is_resolved = not running._ledger.unresolved()
+        is_resolved = not running.parts.ledger.unresolved()
         return state == least and (least != RANK["REDUCE_ONLY"]) and is_resolved
 
     # The bot

@@ -110,9 +110,9 @@ class Trouble:
         if running is None:
             return
         if is_up:
-            running._keeper.stream_up()
+            running.parts.keeper.stream_up()
         else:
-            running._keeper.stream_down("cut")
+            running.parts.keeper.stream_down("cut")
 
     async def _private_down(self) -> None:
         self._private(is_up=False)
