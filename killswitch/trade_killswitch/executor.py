@@ -26,22 +26,24 @@ from trade_journal.log.rendering import rendered_row
 from trade_journal.log.rows import RowKind, Value
 from trade_journal.writer.writer import JournalWriter
 from trade_killswitch.authorisation import Authorisation
-from trade_killswitch.authorised import AUDIENCE
+from trade_killswitch.authorised import AUDIENCE, AuthorisedKill
 from trade_killswitch.automatic import Automatic
 from trade_killswitch.drill_watch import DrillWatch
+from trade_killswitch.halt_closing import HaltClosing
 from trade_killswitch.kill_order import REASON_CHARACTERS_MAX, KillRefused, kill_subject
 from trade_killswitch.kill_report import printed
 from trade_killswitch.kill_steps import Parts
 from trade_killswitch.kill_words import kill_words
-from trade_killswitch.killer import Killer
+from trade_killswitch.killer import KillBegun, Killer
 from trade_killswitch.metrics import ExecutorMetrics
 from trade_killswitch.readiness import Readiness
 from trade_killswitch.recorder import Recorder
 from trade_killswitch.settings import ExecutorSettings
-from trade_killswitch.socket_app import KillRequest
+from trade_killswitch.socket_app import FlattenRequest, KillRequest
 from trade_killswitch.standing import Condition
 
 EVIDENCE_PURPOSE: Final = "kill-evidence/v1"
+FLATTEN_PURPOSE: Final = "flatten-request/v1"
 REQUEST_AGE_MS_MAX: Final = 60_000
 CLOCKS_APART_MS_MAX: Final = 5_000
 """How far ahead the watchdog's clock may be; the two need not run on one machine."""
@@ -61,6 +63,7 @@ class Executor:
         drills: DrillWatch,
         authorisation: Authorisation,
         automatic: Automatic,
+        closing: HaltClosing,
         outbox: Outbox,
         metrics: ExecutorMetrics,
         clock: Clock,
@@ -81,6 +84,8 @@ class Executor:
         self._sweeper = parts.sweeper
         self._secret_names = () if parts.secrets is None else tuple(parts.secrets.names)
         self._killer = Killer(parts=parts, outbox=outbox, metrics=metrics)
+        self._closing = closing
+        closing.is_killing = lambda: self._killer.is_running
         authorisation.is_known = automatic.is_used = self._killer.is_known
         self._kill_requests: dict[str, str] = {}
 
@@ -100,6 +105,7 @@ class Executor:
     async def stop(self) -> None:
         """End in order; a kill or a sweep under way goes on at the next start."""
         await self._killer.stop()
+        await self._closing.stop()
         await self._sweeper.stop()
         await self._recorder.record(RowKind.PROCESS_STOPPED, {"process": "executor"})
 
@@ -125,6 +131,7 @@ class Executor:
             "armed": armed,
             "kill": self._killer.status(),
             "drill": self._drills.status(),
+            "on_halt": self._closing.status(),
             "sweep": self._sweeper.status(),
             "kill_requests": dict(self._kill_requests),
             "unacknowledged": list(self._outbox.unacknowledged),
@@ -147,8 +154,21 @@ class Executor:
             self._check_drill()
         for alarm in authorised.alarms:
             self._alarm("kill:alarm", alarm)
-        begun = self._killer.begin(authorised.order, authorisation=authorised.fields, by=by)
+        begun = self._begin(authorised, by=by)
         return {"kill": "begun" if begun.is_new else "joined", "kill_id": begun.kill_id}
+
+    def _begin(self, authorised: AuthorisedKill, *, by: str) -> KillBegun:
+        begun = self._killer.begin(authorised.order, authorisation=authorised.fields, by=by)
+        self._closing.give_way()
+        return begun
+
+    async def flatten(self, raw: bytes, *, by: str) -> dict[str, Any]:
+        """Close what a halt closes, if the watchdog signed it. Raises NotTrusted, FlattenRefused, ValidationError."""
+        content = open_statement(raw, what="request", purpose=FLATTEN_PURPOSE, public_key=self.rings.ring.lease_key)
+        request = FlattenRequest.model_validate(content)
+        self._check_account(request.account)
+        self._check_time(request.at_ms)
+        return await self._closing.ask(request_id=request.request_id, reason=request.reason, by=by)
 
     def _check_drill(self) -> None:
         """Check that this account is one on which to practise. Raises KillRefused."""
@@ -238,9 +258,12 @@ class Executor:
         """Read a request that the watchdog signed. Raises NotTrusted, ValidationError."""
         content = open_statement(raw, what="evidence", purpose=EVIDENCE_PURPOSE, public_key=self.rings.ring.lease_key)
         request = KillRequest.model_validate(content)
-        if request.account != self._settings.account:
-            raise NotTrusted(f"evidence: it is of account {request.account or 'nobody'}, not of this one")
+        self._check_account(request.account)
         return request
+
+    def _check_account(self, account: str | None) -> None:
+        if account != self._settings.account:
+            raise NotTrusted(f"evidence: it is of account {account or 'nobody'}, not of this one")
 
     async def ask_for_kill(self, request: KillRequest, *, by: str, is_signed: bool) -> dict[str, Any]:
         """Take a request to kill without a touch: kill when it is armed for and confirmed, else sweep and call.
@@ -252,19 +275,19 @@ class Executor:
             if going_on := self._killer.just_begun:
                 return {"kill": "joined", "kill_id": going_on}
             try:
-                self._check_time(request)
+                self._check_time(request.at_ms)
                 return await self._kill_as_armed(request, by=by)
             except (NotTrusted, KillRefused) as error:
                 why = str(error)
         return await self._fall_back(request, why, by=by)
 
-    def _check_time(self, request: KillRequest) -> None:
+    def _check_time(self, at_ms: int | None) -> None:
         """Check that a signed request is one of now, and no old one shown again. Raises NotTrusted."""
-        if request.at_ms is None:
+        if at_ms is None:
             raise NotTrusted("the request does not say when it was signed")
         if not self._is_clock_trusted():
             raise NotTrusted("our clock is not to be trusted, so nobody can tell how old the request is")
-        age_ms = self._clock.wall_ns() // NS_PER_MS - request.at_ms
+        age_ms = self._clock.wall_ns() // NS_PER_MS - at_ms
         if age_ms > REQUEST_AGE_MS_MAX:
             raise NotTrusted(f"the request was signed {age_ms / 1000:.0f} s ago")
         if age_ms < -CLOCKS_APART_MS_MAX:
@@ -275,7 +298,7 @@ class Executor:
             Condition(request.condition), dict(request.evidence), reason=request.reason
         )
         await self._judge(request, authorised.fields["confirmed"], holds=True)
-        begun = self._killer.begin(authorised.order, authorisation=authorised.fields, by=by)
+        begun = self._begin(authorised, by=by)
         if begun.is_new:
             self._automatic.use_up(begun.kill_id)
         elif not self._killer.is_running:

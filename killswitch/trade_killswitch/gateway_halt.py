@@ -72,6 +72,15 @@ class GatewayHalt:
         if status != httpx.codes.OK:
             raise GatewayNotHalted(f"the gateway does not let us read its state: HTTP {status}")
 
+    async def admits_risk(self) -> bool | None:
+        """Tell whether the gateway says that it is not halted; None when it says nothing that can be read."""
+        try:
+            status, raw = await self._ask("GET", "/state", b"")
+            state = json.loads(raw)["trading_state"] if status == httpx.codes.OK else None
+        except (GatewayNotHalted, ValueError, LookupError, TypeError, RecursionError):
+            return None
+        return None if not isinstance(state, str) else state not in _REFUSING
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()

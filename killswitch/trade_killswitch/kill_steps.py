@@ -15,7 +15,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 from trade_core.bot_hosts.port import BotHost
 from trade_core.clock import NS_PER_S, Clock
@@ -23,11 +23,11 @@ from trade_core.errors import TradeError
 from trade_journal.log.rows import STRING_CHARACTERS_MAX, RowKind, Scalar
 from trade_killswitch.account_keys import AccountKey, deletion_order
 from trade_killswitch.algorithms import running_algorithms, stop_algorithms
-from trade_killswitch.commands import AskTime, SendCancels, Wait
 from trade_killswitch.exchange import ExitExchange
 from trade_killswitch.exit_orders import ExitOrders
-from trade_killswitch.flatten_flow import Closing, FlattenFlow, PlaceExits, ReadOpen, Unreadable, flatten
-from trade_killswitch.flatten_plan import Settled, named
+from trade_killswitch.flatten_conductor import closed
+from trade_killswitch.flatten_flow import Closing, Unreadable
+from trade_killswitch.flatten_plan import named
 from trade_killswitch.gateway_halt import GatewayHalt, GatewayNotHalted
 from trade_killswitch.kill_order import Authority, KillOrder
 from trade_killswitch.procedure import Outcome, Progress, Status, Step, Tried
@@ -222,7 +222,7 @@ class KillSteps:
             slippage=parts.slippage,
         )
         try:
-            settled = await self._drive(flatten(closing), hand)
+            settled = await closed(closing, hand, exchange=parts.exchange, clock=parts.clock)
         except Unreadable as error:
             return _failed(str(error))
         evidence: dict[str, Scalar] = {
@@ -241,30 +241,6 @@ class KillSteps:
                 evidence=_evidence(evidence),
             )
         return Tried(outcome=Outcome.DONE, evidence=_evidence(evidence))
-
-    async def _drive(self, flow: FlattenFlow, hand: ExitOrders) -> Settled:
-        given: Any = None
-        while True:
-            try:
-                command = flow.send(given)
-            except StopIteration as ended:
-                settled: Settled = ended.value
-                return settled
-            match command:
-                case ReadOpen():
-                    given = await hand.read_open()
-                case PlaceExits():
-                    await hand.place(command.orders)
-                    given = None
-                case SendCancels():
-                    given = await self.parts.exchange.send_cancels(command.calls)
-                case Wait():
-                    await asyncio.sleep(command.seconds)
-                    given = None
-                case AskTime():
-                    given = self.parts.clock.monotonic_ns()
-                case _:
-                    assert_never(command)
 
     async def _revoke(self) -> Tried:
         revoker = self._revoker()

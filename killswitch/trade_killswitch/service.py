@@ -34,6 +34,7 @@ from trade_killswitch.exchange import ExitExchange
 from trade_killswitch.exchange_calls import ExchangeCalls
 from trade_killswitch.executor import Executor
 from trade_killswitch.gateway_halt import load_gateway
+from trade_killswitch.halt_closing import HaltClosing
 from trade_killswitch.identity import load_exchange_key, load_pinned_ring, load_signer
 from trade_killswitch.kill_steps import Parts
 from trade_killswitch.metrics import ExecutorMetrics
@@ -179,6 +180,13 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         drills=drills,
         authorisation=authorisation,
         automatic=automatic,
+        closing=HaltClosing(
+            parts=parts,
+            endings=settings.halt_endings,
+            drawdown=settings.on_halt_drawdown,
+            samples=samples,
+            outbox=outbox,
+        ),
         outbox=outbox,
         metrics=metrics,
         clock=clock,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from trade_core.bot_hosts.selection import BotHostSettings
 from trade_core.errors import InvalidNumber
@@ -24,6 +24,7 @@ REQUESTS_PER_S_MAX = 40
 """A third of what gets an address banned, which gateway and watchdog may share."""
 SLIPPAGE_DEFAULT = Decimal("0.02")
 DRAWDOWN_DEFAULT = Decimal("0.18")
+HALT_DRAWDOWN_DEFAULT = Decimal("0.15")
 
 
 def _fraction(value: object) -> Decimal:
@@ -62,6 +63,13 @@ class ExecutorSettings(ExchangeSettings, BotHostSettings, SecretStoreSettings):
     kill_drawdown: Annotated[Decimal, BeforeValidator(_fraction), Field(ge=Decimal("0.03"), le=Decimal("0.18"))] = (
         DRAWDOWN_DEFAULT
     )
+    # What the -15 % rung's halt does to what is open, and the drawdown of its own at which the executor believes in it.
+    on_halt_spot: EndingChoice = Ending.HOLD
+    on_halt_linear: EndingChoice = Ending.HOLD
+    on_halt_inverse: EndingChoice = Ending.HOLD
+    on_halt_drawdown: Annotated[Decimal, BeforeValidator(_fraction), Field(ge=Decimal("0.02"), le=Decimal("0.15"))] = (
+        HALT_DRAWDOWN_DEFAULT
+    )
     flatten_slippage: Annotated[Decimal, BeforeValidator(_fraction), Field(ge=Decimal("0.001"), le=Decimal("0.1"))] = (
         SLIPPAGE_DEFAULT
     )
@@ -84,3 +92,19 @@ class ExecutorSettings(ExchangeSettings, BotHostSettings, SecretStoreSettings):
     def endings(self) -> dict[Category, Ending]:
         """Return what a kill does to what is open, by category."""
         return {Category.SPOT: self.kill_spot, Category.LINEAR: self.kill_linear, Category.INVERSE: self.kill_inverse}
+
+    @property
+    def halt_endings(self) -> dict[Category, Ending]:
+        """Return what the halt of the -15 % rung does to what is open, by category."""
+        return {
+            Category.SPOT: self.on_halt_spot,
+            Category.LINEAR: self.on_halt_linear,
+            Category.INVERSE: self.on_halt_inverse,
+        }
+
+    @model_validator(mode="after")
+    def _closing_needs_the_gateway(self) -> Self:
+        # A gateway that was released must be able to say so: else the bot would buy what we sell.
+        if self.gateway_handover is None and Ending.FLATTEN in self.halt_endings.values():
+            raise ValueError('gateway_handover: is missing; on_halt_* = "flatten" asks the gateway if it is halted')
+        return self

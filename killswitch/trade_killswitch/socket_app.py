@@ -21,6 +21,7 @@ from trade_core.peer_protocol import PEER_UID_KEY
 from trade_core.trust.keys import NotTrusted
 from trade_journal.errors import JournalError
 from trade_journal.log.rows import INTEGER_MAX
+from trade_killswitch.halt_closing import FlattenRefused
 from trade_killswitch.kill_order import KillRefused
 from trade_killswitch.socket_roles import MAY_BRING_EVIDENCE, Roles, permits
 
@@ -54,6 +55,16 @@ class KillRequest(BaseModel):
     ]
     account: Annotated[str, Field(max_length=64)] | None = None
     at_ms: Annotated[int, Field(ge=0, le=INTEGER_MAX)] | None = None
+
+
+class FlattenRequest(BaseModel):
+    """That a halt has come which closes what the settings say; signed, so every part of it is there."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    request_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:@-]{1,128}$")]
+    reason: _SHORT
+    account: Annotated[str, Field(max_length=64)]
+    at_ms: Annotated[int, Field(ge=0, le=INTEGER_MAX)]
 
 
 class AckRequest(BaseModel):
@@ -100,6 +111,10 @@ class Controlled(Protocol):
 
     async def ask_for_kill(self, request: KillRequest, *, by: str, is_signed: bool) -> dict[str, Any]:
         """Take a request to kill without a touch."""
+        ...
+
+    async def flatten(self, raw: bytes, *, by: str) -> dict[str, Any]:
+        """Close what a halt closes. Raises NotTrusted, FlattenRefused, ValidationError."""
         ...
 
     def take_up_again(self) -> dict[str, Any]:
@@ -185,8 +200,18 @@ def socket_app(
         except (NotTrusted, KillRefused) as error:
             raise HTTPException(403, f"no kill: {error}") from None
         except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-            raise HTTPException(422, f"neither a warrant nor a request to kill: {found}"[:500]) from None
+            raise HTTPException(422, f"neither a warrant nor a request to kill: {_found(error)}"[:500]) from None
+
+    @app.post("/flatten", status_code=202)
+    async def flatten(request: Request) -> dict[str, Any]:
+        try:
+            return await executor.flatten(await request.body(), by=_caller(request))
+        except NotTrusted as error:
+            raise HTTPException(403, f"nothing is closed: {error}") from None
+        except FlattenRefused as error:
+            raise HTTPException(409, f"nothing is closed: {error}") from None
+        except ValidationError as error:
+            raise HTTPException(422, f"not a request to close: {_found(error)}"[:500]) from None
 
     @app.post("/resume", status_code=202)
     async def resume() -> dict[str, Any]:
@@ -285,6 +310,10 @@ def _kind_of(raw: bytes) -> str:
         return ""
     names = ("warrant", "payload")
     return next((name for name in names if isinstance(content, dict) and name in content), "")
+
+
+def _found(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
 
 
 async def _given(answer: Awaitable[Any]) -> Any:

@@ -45,6 +45,7 @@ ALLOWED: Final[Mapping[tuple[str, str], Roles]] = {
     ("POST", "/ring"): _PERSONS,
     ("POST", "/ack"): _PERSONS,
     ("POST", "/release"): frozenset({Role.WATCHDOG}),
+    ("POST", "/flatten"): frozenset({Role.WATCHDOG}),
     ("POST", "/console/rows"): frozenset({Role.CONSOLE}),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,12 +23,14 @@ from trade_core.alerts.outbox import Outbox
 from trade_core.clock import NS_PER_MS, NS_PER_S
 from trade_journal.log.rows import RowKind
 from trade_killswitch.executor import CLOCKS_APART_MS_MAX, REQUEST_AGE_MS_MAX, Executor
-from trade_killswitch.kill_order import JOIN_WITHIN_S, KillRefused
+from trade_killswitch.halt_closing import HaltClosing
+from trade_killswitch.kill_order import JOIN_WITHIN_S, Ending, KillRefused
 from trade_killswitch.metrics import ExecutorMetrics
 from trade_killswitch.procedure import Step
 from trade_killswitch.settings import ExecutorSettings
 from trade_killswitch.socket_app import KillRequest
 from trade_killswitch.sweeper import Begun
+from trade_killswitch.working_orders import Category
 
 ACCOUNT = "1002"
 
@@ -79,6 +82,13 @@ class World:
                 drills=cast("Any", None),
                 authorisation=automatic.authorisation,
                 automatic=automatic,
+                closing=HaltClosing(
+                    parts=cast("Any", parts),
+                    endings=dict.fromkeys(Category, Ending.HOLD),
+                    drawdown=Decimal("0.15"),
+                    samples=automatic.samples,
+                    outbox=outbox,
+                ),
                 outbox=outbox,
                 metrics=metrics,
                 clock=clock,
@@ -250,3 +260,16 @@ async def test_drill_is_taken_on_a_spare_account_alone_and_a_kill_everywhere(
 
 async def drafted(executor: Executor) -> Any:
     return executor.kill_draft(is_drill=True)
+
+
+async def test_kill_takes_the_place_of_what_a_halt_closes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    gave_way: list[str] = []
+    monkeypatch.setattr(HaltClosing, "give_way", lambda _: gave_way.append("closing"))
+    world.kills.hanging = {Step.SECRETS}
+    async with world.executor() as executor:
+        assert not executor._closing.is_killing()
+        executor._settings = cast("ExecutorSettings", SimpleNamespace(account=ACCOUNT))
+        await executor.kill(touch(warrant()), by="a test")
+        await settled()
+        assert executor._closing.is_killing()
+    assert gave_way == ["closing"]

@@ -12,11 +12,14 @@ from killswitch.test_service import World, world
 from trust_parts import FastKey, ring_of, touch
 
 from trade_core.clock import NS_PER_MS, SystemClock
+from trade_core.errors import ConfigurationError
+from trade_core.secrets import write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.ring import ring_bytes, ring_hash
 from trade_core.trust.statement import sign_statement
-from trade_killswitch.executor import EVIDENCE_PURPOSE
+from trade_killswitch.executor import EVIDENCE_PURPOSE, FLATTEN_PURPOSE
 from trade_watchdog.actions.executor_link import EVIDENCE_PURPOSE as WATCHDOGS_PURPOSE
+from trade_watchdog.actions.executor_link import FLATTEN_PURPOSE as WATCHDOGS_FLATTEN_PURPOSE
 
 PRIVATE = load_private_key(new_private_key())
 RING = ring_of(PRIVATE)
@@ -176,3 +179,48 @@ async def test_signed_evidence_of_long_ago_is_a_sweep_and_a_call(folder: Path) -
         status, answer = await posted(made, "/kill", evidence(at_ms=now_ms() - 90 * 86_400_000))
         assert (status, answer["kill"]) == (202, "not_armed")
         assert "was signed" in answer["reason"]
+
+
+def flatten_request(**changed: Any) -> bytes:
+    purpose, private = changed.pop("purpose", WATCHDOGS_FLATTEN_PURPOSE), changed.pop("key", PRIVATE)
+    content = {"request_id": "monthly@7", "reason": "a test", "account": "1002", "at_ms": now_ms(), **changed}
+    return sign_statement(content, private, purpose=purpose)
+
+
+async def test_signed_request_to_close_is_answered_as_the_settings_say(folder: Path) -> None:
+    async with world(folder) as made:
+        assert await posted(made, "/flatten", flatten_request(purpose=FLATTEN_PURPOSE)) == (202, {"flatten": "held"})
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"account": "1003"}, 403),
+        ({"at_ms": 1}, 403),
+        ({"purpose": EVIDENCE_PURPOSE}, 403),
+        ({"key": load_private_key(new_private_key())}, 403),
+        ({"request_id": "no such id\n"}, 422),
+        ({"more": "x"}, 422),
+    ],
+)
+async def test_request_to_close_that_is_not_the_watchdogs_of_now_is_refused(
+    folder: Path, changed: dict[str, Any], status: int
+) -> None:
+    async with world(folder) as made:
+        assert (await posted(made, "/flatten", flatten_request(**changed)))[0] == status
+
+
+async def test_what_cannot_be_confirmed_is_not_closed_and_says_why(folder: Path) -> None:
+    write_secret_file(folder / "handover.json", {"admin_url": "http://127.0.0.1:1", "admin_token": "t" * 32})
+    settings = {"on_halt_linear": "flatten", "gateway_handover": str(folder / "handover.json")}
+    async with world(folder, settings=settings) as made:
+        status, answer = await posted(made, "/flatten", flatten_request())
+        assert status == 409
+        assert answer["detail"].startswith("nothing is closed: our own")
+        assert (await made.status())["on_halt"]["endings"] == {"spot": "hold", "linear": "flatten", "inverse": "hold"}
+
+
+async def test_closing_on_a_halt_without_a_gateway_is_no_setting(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="gateway_handover: is missing"):
+        async with world(folder, settings={"on_halt_spot": "flatten"}):
+            pass

@@ -35,6 +35,8 @@ FORBIDDEN = [
     (WATCHDOG_UID, "GET", "/draft?purpose=kill", None),
     (WATCHDOG_UID, "GET", "/report", None),
     (CONSOLE_UID, "POST", "/release", {}),
+    (CONSOLE_UID, "POST", "/flatten", {}),
+    (os.getuid(), "POST", "/flatten", {}),
     (os.getuid(), "POST", "/release", {}),
     (CONSOLE_UID, "POST", "/kill", {"request_id": "r", "condition": "rogue_key", "reason": "x"}),
     (os.getuid(), "POST", "/kill", {"request_id": "r", "condition": "rogue_key", "reason": "x"}),

@@ -326,6 +326,10 @@ class SimulatedExecutor:
         self._process.ears.swept(reason)
         self._process.sweep()
 
+    async def flatten(self, request_id: str, reason: str) -> str:
+        """Hold positions, as the executor's settings do by default."""
+        return ""
+
     async def request_kill(self, request: KillRequest) -> None:
         """Take a kill request."""
         if not self._process.is_executor_up:

@@ -210,6 +210,9 @@ class AuditWorld:
     async def sweep(self, reason: str) -> None:
         self._try("sweep")
 
+    async def flatten(self, request_id: str, reason: str) -> None:
+        self._try("flatten")
+
     async def request_kill(self, request: KillRequest) -> None:
         self.kills.append(request)
         self._try("kill")

@@ -64,6 +64,7 @@ class EffectsList:
     alerts: list[Alert] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
     kills: list[KillRequest] = field(default_factory=list)
+    flattened: list[str] = field(default_factory=list)
     failing: dict[str, str] = field(default_factory=dict)
 
     def _do(self, action: str) -> None:
@@ -82,6 +83,10 @@ class EffectsList:
 
     async def sweep(self, reason: str) -> None:
         self._do("sweep")
+
+    async def flatten(self, request_id: str, reason: str) -> None:
+        self._do("flatten")
+        self.flattened.append(request_id)
 
     async def request_kill(self, request: KillRequest) -> None:
         self._do("kill")

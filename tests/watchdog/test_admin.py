@@ -245,7 +245,7 @@ async def test_state_before_anything_is_seen(client: httpx.AsyncClient) -> None:
     assert list(document["rungs"]) == ["daily", "weekly", "monthly", "high_water"]
     assert document["rungs"]["high_water"]["window_s"] is None
     assert document["actions"] == {
-        action: {"done_for": None, "failure": None} for action in ("halt", "kill", "scale_bot")
+        action: {"done_for": None, "failure": None} for action in ("halt", "kill", "scale_bot", "flatten")
     }
     assert document["journal"] == {"rows": 0, "is_writable": True, "failure": None}
     assert document["ceiling"] == "REDUCE_ONLY"

@@ -238,11 +238,11 @@ async def test_release_of_a_rung_does_not_halt_again_for_an_outflow_that_was_hal
 ) -> None:
     scene.take("0.85", "0.85", "0.85", flows=(FLOW,))
     async with pursuing(scene.keeper):
-        await until(lambda: sorted(scene.effects.done) == ["halt", "scale_bot"])
+        await until(lambda: sorted(scene.effects.done) == ["flatten", "halt", "scale_bot"])
         scene.keeper.release((Rung.DAILY, Rung.WEEKLY, Rung.MONTHLY))
         scene.take("0.85", "0.85")
         await asyncio.sleep(0.05)
-        assert sorted(scene.effects.done) == ["halt", "scale_bot", "spare_bot"]
+        assert sorted(scene.effects.done) == ["flatten", "halt", "scale_bot", "spare_bot"]
         scene.take("0.7", "0.7", "0.7")
         await until(lambda: scene.effects.done.count("halt") == 2)
 
@@ -336,19 +336,20 @@ async def test_halt_and_bot_are_pursued_for_the_monthly_rung(scene: Scene, until
         await asyncio.sleep(0.05)
         assert scene.effects.done == []
         scene.take("0.85", "0.85", "0.85")
-        await until(lambda: len(scene.effects.done) == 2)
+        await until(lambda: len(scene.effects.done) == 3)
         scene.take("0.85", "0.85", "0.85")
         await asyncio.sleep(0.05)
-    assert sorted(scene.effects.done) == ["halt", "scale_bot"]
+    assert sorted(scene.effects.done) == ["flatten", "halt", "scale_bot"]
+    assert scene.effects.flattened == [f"monthly@{scene.keeper.ladder.readings()[2].since_ms}"]
     rows = scene.journal.fields_of("action:done")
-    assert sorted(row["action"] for row in rows) == ["halt", "scale_bot"]
+    assert sorted(row["action"] for row in rows) == ["flatten", "halt", "scale_bot"]
     assert rows[0]["reason"] == "the monthly rung has fired"
 
 
 async def test_kill_is_asked_for_with_its_figures(scene: Scene, until: Until) -> None:
     async with pursuing(scene.keeper):
         scene.take("0.82", "0.82", "0.82")
-        await until(lambda: len(scene.effects.done) == 3)
+        await until(lambda: len(scene.effects.done) == 4)
     (request,) = scene.effects.kills
     assert request.condition is KillCondition.DRAWDOWN
     assert request.request_id == f"high_water@{scene.clock.wall_ns() // 1_000_000}"
@@ -369,14 +370,14 @@ async def test_action_that_fails_is_tried_again_and_delays_no_other(
     scene.effects.failing = {"halt": "the gateway does not answer"}
     async with pursuing(scene.keeper):
         scene.take("0.82", "0.82", "0.82")
-        await until(lambda: sorted(scene.effects.done) == ["kill", "scale_bot"])
+        await until(lambda: sorted(scene.effects.done) == ["flatten", "kill", "scale_bot"])
         await until(lambda: scene.keeper.pursuits["halt"].failure == "the gateway does not answer")
         await asyncio.sleep(0.05)
         assert len(scene.journal.fields_of("action:failed")) == 1
         scene.effects.failing = {}
         await until(lambda: "halt" in scene.effects.done)
         await until(lambda: scene.keeper.pursuits["halt"].failure == "")
-    assert len(scene.journal.fields_of("action:done")) == 3
+    assert len(scene.journal.fields_of("action:done")) == 4
 
 
 async def test_action_that_hangs_is_given_up_and_tried_again(
@@ -402,6 +403,21 @@ async def test_restart_pursues_again_what_has_fired(scene: Scene, until: Until) 
     again = Scene()
     again.keeper.ladder.restore(scene.keeper.ladder.memory())
     async with pursuing(again.keeper):
-        await until(lambda: len(again.effects.done) == 3)
+        await until(lambda: len(again.effects.done) == 4)
     assert again.effects.kills[0].request_id == f"high_water@{scene.clock.wall_ns() // 1_000_000}"
     assert again.effects.kills[0].evidence["unit_price"] == ""
+
+
+async def test_closing_is_asked_for_until_it_is_flat_and_no_more_after_a_release(
+    scene: Scene, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    scene.effects.failing = {"flatten": "not flat yet: going_on"}
+    async with pursuing(scene.keeper):
+        scene.take("0.85", "0.85", "0.85")
+        await until(lambda: scene.keeper.pursuits["flatten"].failure == "not flat yet: going_on")
+        assert "flatten" not in scene.effects.done
+        scene.keeper.release((Rung.DAILY, Rung.WEEKLY, Rung.MONTHLY))
+        scene.effects.failing = {}
+        await asyncio.sleep(0.05)
+    assert "flatten" not in scene.effects.done

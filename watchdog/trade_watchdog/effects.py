@@ -71,6 +71,13 @@ class Effects(Protocol):
         """Ask the executor for a kill; returns when it has taken the request. Raises EffectFailed."""
         ...
 
+    async def flatten(self, request_id: str, reason: str) -> None:
+        """Have the executor close what its settings say of a halt; returns when it is flat. Raises EffectFailed.
+
+        `request_id` stays the same while the same halt asks for it.
+        """
+        ...
+
     def alert(self, alert: Alert) -> None:
         """Hand an alert to every channel. Returns at once, never raises; what cannot be told is counted."""
         ...

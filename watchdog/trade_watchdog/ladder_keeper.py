@@ -11,7 +11,7 @@ Guarantees
 |---|---|
 | daily | an alert until a person acknowledges the review |
 | weekly | an alert |
-| monthly | the gateway halted; the bot stopped; an alert |
+| monthly | the gateway halted; the bot stopped; what the executor's settings say of a halt closed; an alert |
 | high_water | the gateway halted; a kill asked for; the bot stopped; an alert |
 
 An outflow that nobody announced has the gateway halted too, by the lease until the gateway says that it is halted, with
@@ -48,6 +48,7 @@ RETRY_S: Final = 2.0
 ACTION_WITHIN_S: Final = 30.0
 BY_ITSELF: Final = "ladder"
 SCALE_BOT: Final = "scale_bot"
+FLATTEN: Final = "flatten"
 _SEVERITIES: Final = {
     Effect.REVIEW: Severity.WARNING,
     Effect.TRIM: Severity.WARNING,
@@ -76,7 +77,12 @@ class Pursuit:
 
 def _pursuits() -> dict[str, Pursuit]:
     both = frozenset({Effect.HALT, Effect.KILL})
-    demanding = {HALT: both, "kill": frozenset({Effect.KILL}), SCALE_BOT: both}
+    demanding = {
+        HALT: both,
+        "kill": frozenset({Effect.KILL}),
+        SCALE_BOT: both,
+        FLATTEN: frozenset({Effect.HALT}),  # what becomes of positions in a kill is the kill's
+    }
     return {action: Pursuit(action=action, demanding=effects) for action, effects in demanding.items()}
 
 
@@ -236,6 +242,7 @@ class LadderKeeper:
             HALT: self.effects.halt,
             "kill": self._ask_for_kill,
             SCALE_BOT: self.effects.scale_bot,
+            FLATTEN: self._flatten,
         }
         async with asyncio.TaskGroup() as tasks:
             for action, act in carried_out.items():
@@ -290,6 +297,11 @@ class LadderKeeper:
                 evidence=evidence,
             )
         )
+
+    async def _flatten(self, reason: str) -> None:
+        demands = self._demands(self.pursuits[FLATTEN])
+        if demands:  # a release may have come meanwhile
+            await self.effects.flatten(next(iter(demands)), reason)
 
     def _rebase_owed(self) -> list[Change]:
         changes = [self.ladder.rebase(rung) for rung in self._owed]

@@ -125,6 +125,9 @@ class RowKind(Enum):
     SWEEP_ROUND = "sweep:round"
     SWEEP_PENDING = "sweep:pending"  # not proved yet, and not given up
     SWEEP_PROVED = "sweep:proved"
+    # One closing on a halt: what was asked for and confirmed, and what of it is still open.
+    FLATTEN_STARTED = "flatten:started"
+    FLATTEN_ENDED = "flatten:ended"
     KILL_REQUESTED = "kill:requested"
     # Of the console, which has no journal: written into the executor's, by the executor, as the console says it.
     CONSOLE_SIGNED_IN = "console:signed_in"

@@ -110,6 +110,8 @@ EXECUTOR_KINDS: Final = frozenset(
         RowKind.SWEEP_ROUND,
         RowKind.SWEEP_PENDING,
         RowKind.SWEEP_PROVED,
+        RowKind.FLATTEN_STARTED,
+        RowKind.FLATTEN_ENDED,
         RowKind.KILL_REQUESTED,
         RowKind.CONSOLE_SIGNED_IN,
         RowKind.CONSOLE_REFUSED,

@@ -15,7 +15,7 @@ from trade_core.clock import NS_PER_MS, ManualClock
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.statement import open_statement
 from trade_watchdog.actions import executor_link
-from trade_watchdog.actions.executor_link import EVIDENCE_PURPOSE, ExecutorLink
+from trade_watchdog.actions.executor_link import EVIDENCE_PURPOSE, FLATTEN_PURPOSE, ExecutorLink
 from trade_watchdog.effects import EffectFailed, KillCondition, KillRequest
 
 CLOCK = ManualClock()
@@ -94,6 +94,42 @@ async def test_kill_request_is_cut_to_what_the_executor_takes(tmp_path: Path) ->
     assert len(content["reason"]) == 200
     assert len(content["evidence"]) == 32
     assert all(len(name) == 64 and len(value) == 200 for name, value in content["evidence"].items())
+
+
+def answering(content: bytes) -> bytes:
+    return b"HTTP/1.1 202 Accepted\r\ncontent-length: %d\r\n\r\n%b" % (len(content), content)
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [
+        (b'{"flatten": "flat"}', ""),
+        (b'{"flatten": "held"}', ""),
+        (b'{"flatten": "begun"}', "begun"),
+        (b'{"flatten": "not_flat", "open": "linear XRPUSDT 100 long"}', "not_flat: linear XRPUSDT 100 long"),
+    ],
+)
+async def test_closing_is_asked_for_signed_and_tells_how_it_stands(tmp_path: Path, answer: bytes, left: str) -> None:
+    async with executor(tmp_path / "s") as double:
+        double.answer = answering(answer)
+        link = ExecutorLink(tmp_path / "s", key=KEY, account="1002", clock=CLOCK)
+        assert await link.flatten("monthly@7", "x" * 300) == left
+    ((path, signed),) = double.asked
+    assert path == "/flatten"
+    content = open_statement(
+        json.dumps(signed).encode(), what="request", purpose=FLATTEN_PURPOSE, public_key=public_text(KEY)
+    )
+    now_ms = CLOCK.wall_ns() // NS_PER_MS
+    assert (content["request_id"], content["reason"]) == ("monthly@7", "x" * 200)
+    assert (content["account"], content["at_ms"]) == ("1002", now_ms)
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"[]", b"flat", b"[" * 20_000])
+async def test_answer_that_does_not_say_how_the_closing_stands_is_a_failure(tmp_path: Path, answer: bytes) -> None:
+    async with executor(tmp_path / "s") as double:
+        double.answer = answering(answer)
+        with pytest.raises(EffectFailed, match="something else"):
+            await ExecutorLink(tmp_path / "s", key=KEY, account="1002", clock=CLOCK).flatten("monthly@7", "x")
 
 
 async def test_long_path_is_reached(tmp_path: Path) -> None:

@@ -101,6 +101,26 @@ async def test_missing_executor_is_a_failure_that_names_the_setting(world: World
         await (hands.sweep("x") if effect == "sweep" else hands.request_kill(KILL))
 
 
+class Closing:
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+
+    async def flatten(self, request_id: str, reason: str) -> str:
+        return self.answers.pop(0)
+
+
+async def test_closing_has_failed_until_the_executor_says_that_it_is_flat(world: World) -> None:
+    hands = world.hands(executor=Closing("begun", ""))
+    with pytest.raises(EffectFailed, match="not flat yet: begun"):
+        await hands.flatten("monthly@7", "x")
+    await hands.flatten("monthly@7", "x")
+
+
+async def test_without_an_executor_positions_are_held(world: World) -> None:
+    await world.hands(executor=None).flatten("monthly@7", "x")
+    assert world.done == []
+
+
 async def test_bot_is_paused_then_stopped_then_ended(world: World) -> None:
     hands = world.hands()
     await hands.scale_bot("x")

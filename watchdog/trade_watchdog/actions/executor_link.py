@@ -1,4 +1,4 @@
-"""The kill executor's socket as the watchdog uses it: ask for a sweep or a kill, hand a release on. Bounded.
+"""The kill executor's socket as the watchdog uses it: ask for a sweep, a closing or a kill, hand a release on. Bounded.
 
 A request to kill bears the signature of the lease key, over the account and the time at which it is sent: what the
 executor was armed for, it does only for the watchdog, and not for one of its requests of long ago.
@@ -22,6 +22,8 @@ from trade_core.unix_sockets import short_path
 from trade_watchdog.effects import EffectFailed, KillRequest
 
 EVIDENCE_PURPOSE: Final = "kill-evidence/v1"
+FLATTEN_PURPOSE: Final = "flatten-request/v1"
+FLATTENED: Final = frozenset({"flat", "held"})
 REQUEST_TIMEOUT_S: Final = 8.0
 """The executor looks itself before it answers a request to kill."""
 ANSWER_BYTES_MAX: Final = 64 * 1024
@@ -59,11 +61,32 @@ class ExecutorLink:
         }
         await self._post("/kill", sign_statement(content, self._key, purpose=EVIDENCE_PURPOSE))
 
+    async def flatten(self, request_id: str, reason: str) -> str:
+        """Have closed what a halt closes; gives how that stands, empty when it is flat. Raises EffectFailed.
+
+        Signed anew each time, as a request to kill is.
+        """
+        content = {
+            "request_id": request_id,
+            "reason": _text(reason, REASON_CHARACTERS),
+            "account": self._account,
+            "at_ms": self._clock.wall_ns() // NS_PER_MS,
+        }
+        body = await self._post("/flatten", sign_statement(content, self._key, purpose=FLATTEN_PURPOSE))
+        try:
+            answer = json.loads(body)
+            state, left = str(answer["flatten"]), str(answer.get("open", ""))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise EffectFailed("the kill executor answers something else than how the closing stands") from None
+        if state in FLATTENED:
+            return ""
+        return _text(f"{state}: {left}" if left else state, _DETAIL_CHARACTERS)
+
     async def hand_release(self, release: bytes) -> None:
         """Hand a release over that re-bases the high-water mark. Raises EffectFailed."""
         await self._post("/release", release)
 
-    async def _post(self, path: str, content: bytes) -> None:
+    async def _post(self, path: str, content: bytes) -> bytes:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 status, body = await self._exchange(path, content)
@@ -72,6 +95,7 @@ class ExecutorLink:
         if status != httpx.codes.ACCEPTED:
             detail = neutralise(body.decode("utf-8", "replace"), limit=_DETAIL_CHARACTERS)
             raise EffectFailed(f"the kill executor refuses {path}: HTTP {status} {detail}")
+        return body
 
     async def _exchange(self, path: str, content: bytes) -> tuple[int, bytes]:
         with short_path(self._socket) as short:

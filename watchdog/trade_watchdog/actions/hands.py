@@ -97,6 +97,14 @@ class Hands:
             raise EffectFailed("no kill executor is set up (setting executor_socket)")
         await self.executor.request_kill(request)
 
+    async def flatten(self, request_id: str, reason: str) -> None:
+        """Have the executor close what it closes on a halt. Raises EffectFailed until it says that it is flat."""
+        if self.executor is None:
+            return  # what a halt closes is the executor's setting: without one, positions are held
+        left = await self.executor.flatten(request_id, reason)
+        if left:
+            raise EffectFailed(f"not flat yet: {left}")
+
     async def hand_release(self, release: bytes) -> None:
         """Hand the executor a release that re-bases the high-water mark. Raises EffectFailed."""
         await self._tried("hand_release", "it re-bases the high-water mark", self._hand_release(release))
