@@ -30,7 +30,6 @@ from trade_journal.log.rows import Fields, RowKind
 
 LOOK_EVERY_S = 0.5
 HOLDS_NS = 60 * NS_PER_S
-_CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,16 +77,23 @@ class LossGuard:
     def _raise(self, found: LiveLoss, exceeded: str, *, now_ns: int) -> None:
         is_news = self._exceeded_at_ns is None
         self._exceeded_at_ns = now_ns
-        held, loss = found.held_usdt.quantize(_CENT), found.hostile.usdt.quantize(_CENT)
-        self._faults.explain_fault(Fault.LOSS_UNBOUNDED, f"{exceeded} ({loss} USDT), with {held} USDT held")
-        self._faults.set_fault(Fault.LOSS_UNBOUNDED, is_there=True)
+        try:
+            held, loss = _cents(found.held_usdt), _cents(found.hostile.usdt)
+            self._faults.explain_fault(Fault.LOSS_UNBOUNDED, f"{exceeded} ({loss} USDT), with {held} USDT held")
+        finally:  # words that fail must not leave new risk permitted
+            self._faults.set_fault(Fault.LOSS_UNBOUNDED, is_there=True)
         if not is_news:
             return
         fields: Fields = {
             "type": "hostile loss beyond a rung",
             "severity": "critical",
-            "hostile_loss_usdt": str(loss),
-            "held_usdt": str(held),
+            "hostile_loss_usdt": loss,
+            "held_usdt": held,
             "reason": exceeded,
         }
         self._recorder.append_later(RowKind.INCIDENT_OPENED, fields)
+
+
+def _cents(usdt: Decimal) -> str:
+    """Write an amount to the cent; other than `quantize`, it takes one of any size."""
+    return f"{usdt:.2f}"

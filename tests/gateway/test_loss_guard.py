@@ -101,6 +101,24 @@ async def test_guard_names_loss_rung_and_what_is_held(it: Guarded, journal: Jour
     }
 
 
+def test_guard_holds_back_at_a_figure_of_any_size(it: Guarded) -> None:
+    it.look("0")
+    assert it.look("1e30")
+    assert it.board.detail.endswith(f"with 1{'0' * 30}.00 USDT held")
+
+
+def test_guard_holds_back_when_its_words_fail(it: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    it.look("0")
+
+    def fail(fault: Fault, detail: str) -> None:
+        raise ValueError("no words")
+
+    monkeypatch.setattr(it.board, "explain_fault", fail)
+    with pytest.raises(ValueError, match="no words"):
+        it.look("30000")
+    assert it.board.is_there
+
+
 def test_guard_raises_from_a_view_that_is_not_trusted_and_clears_from_none_such(it: Guarded) -> None:
     it.look("0")
     it.is_trusted = False
@@ -142,7 +160,7 @@ async def test_guard_holds_back_until_a_minute_within_the_rungs_has_passed_and_w
 async def test_guard_keeps_looking(it: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss_guard, "LOOK_EVERY_S", 0.001)
     task = asyncio.create_task(it.guard.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for held in ("30000", "0", "40000"):
             it.held = Decimal(held)
             it.clock.advance(HOLDS_NS)
