@@ -32,16 +32,21 @@ EXECUTOR_KEY, WATCHDOG_LOG_KEY = (public_text(load_private_key(new_private_key()
 SERVICES = ("gateway", "watchdog", "executor")
 
 
-def made(folder: Path) -> tuple[GatewaySettings, KeyRing]:
-    settings = deployment(folder)
-    return settings, initialise(
+def initialised(settings: GatewaySettings, **others: str) -> KeyRing:
+    return initialise(
         settings,
         log_key=LOG_KEY,
         lease_key=LEASE_KEY,
         witness_key=WITNESS_KEY,
         policy_hash=POLICY_HASH,
         baseline=BASELINE,
+        **others,
     )
+
+
+def made(folder: Path, **others: str) -> tuple[GatewaySettings, KeyRing]:
+    settings = deployment(folder)
+    return settings, initialised(settings, **others)
 
 
 def test_init_makes_a_ring_that_fits_the_identity(tmp_path: Path) -> None:
@@ -66,17 +71,7 @@ def test_init_publishes_the_keys_that_sign_the_journal(tmp_path: Path) -> None:
 
 
 def test_init_publishes_the_keys_of_all_three_journals(tmp_path: Path) -> None:
-    settings = deployment(tmp_path)
-    initialise(
-        settings,
-        log_key=LOG_KEY,
-        lease_key=LEASE_KEY,
-        witness_key=WITNESS_KEY,
-        policy_hash=POLICY_HASH,
-        baseline=BASELINE,
-        executor_key=EXECUTOR_KEY,
-        watchdog_log_key=WATCHDOG_LOG_KEY,
-    )
+    settings, _ = made(tmp_path, executor_key=EXECUTOR_KEY, watchdog_log_key=WATCHDOG_LOG_KEY)
     published = settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text()
     found = {service: parse_keys(published, origin=f"trade/simulated/1002/{service}") for service in SERVICES}
     keys = [base64.b64encode(found[service].log.public.public_bytes_raw()).decode() for service in SERVICES]
@@ -128,14 +123,7 @@ def test_init_a_second_time_is_refused_and_changes_nothing(tmp_path: Path) -> No
     settings, ring = made(tmp_path)
     before = identity_path(settings).read_bytes()
     with pytest.raises(ConfigurationError, match="exists already"):
-        initialise(
-            settings,
-            log_key=LOG_KEY,
-            lease_key=LEASE_KEY,
-            witness_key=WITNESS_KEY,
-            policy_hash=POLICY_HASH,
-            baseline=BASELINE,
-        )
+        initialised(settings)
     assert identity_path(settings).read_bytes() == before
     assert read_ring(settings.ring_file) == ring
 
@@ -145,14 +133,7 @@ def test_init_with_half_a_deployment_is_refused(tmp_path: Path, lost: str) -> No
     settings, _ = made(tmp_path)
     (identity_path(settings) if lost == "identity" else settings.ring_file).unlink()
     with pytest.raises(ConfigurationError, match="exists already"):
-        initialise(
-            settings,
-            log_key=LOG_KEY,
-            lease_key=LEASE_KEY,
-            witness_key=WITNESS_KEY,
-            policy_hash=POLICY_HASH,
-            baseline=BASELINE,
-        )
+        initialised(settings)
 
 
 def test_init_leaves_no_key_that_signs_the_log_with_the_gateway(tmp_path: Path) -> None:
