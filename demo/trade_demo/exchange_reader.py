@@ -20,7 +20,7 @@ from trade_core.tls import tls_context
 from trade_demo.view import Fill
 
 RECV_WINDOW_MS = 5000
-TIMEOUT_S = 2.0
+TIMEOUT_S = 10.0
 # Executions between two looks; a page of the exchange holds at most 100.
 PAGE_ROWS = 100
 MAX_PAGES = 5

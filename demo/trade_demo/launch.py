@@ -66,8 +66,8 @@ from trade_demo.stack import (
 from trade_demo.verdict import Verdict
 from trade_demo.view import HappeningKind, View
 
-# Each wait of the start; a busy two-core machine needs some seconds for each.
-READY_TIMEOUT_S = 60
+# Each wait of the start: some seconds on a busy two-core machine, and much more on a slow one.
+READY_TIMEOUT_S = 180
 POLL_S = 0.1
 # The end as a whole stays below 10 s: 3 + 1 (kill) + 1 (last look) + 2 + 1 (kill) + 1.5, the simulator dies at once.
 BOT_STOP_S = 3.0

@@ -22,7 +22,7 @@ from trade_core.errors import TradeError
 
 _GUARD = Path(__file__).with_name("child_guard.py")
 # Long enough for a service's initialisation on a busy two-core machine.
-INIT_TIMEOUT_S = 60
+INIT_TIMEOUT_S = 180
 # What every service of ours ends with when it refuses its settings.
 REFUSED = 2
 _MAX_SHOWN_CHARACTERS = 600

@@ -20,9 +20,9 @@ from trade_demo.exchange_reader import get_json
 from trade_demo.process import ProcessFailed
 from trade_demo.scenarios.stage import ScenarioFailed, Stage
 
-BOT_TRADES_WITHIN_S: Final = 240.0
-KILLED_WITHIN_S: Final = 75.0
-TIMEOUT_S: Final = 10.0
+BOT_TRADES_WITHIN_S: Final = 600.0
+KILLED_WITHIN_S: Final = 180.0
+TIMEOUT_S: Final = 30.0
 _ENDED: Final = frozenset({"done", "not_needed", "failed", "pending", "short"})
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from trade_demo.scenarios.stage import Stage
 
-NOTICED_WITHIN_S: Final = 60.0
+NOTICED_WITHIN_S: Final = 120.0
 
 
 async def play(stage: Stage) -> None:

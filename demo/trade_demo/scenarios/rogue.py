@@ -11,7 +11,7 @@ SYMBOL: Final = "BTCUSDT"
 QUANTITY: Final = "0.005"
 BELOW: Final = Decimal("0.97")
 TICK: Final = Decimal("0.1")
-NOTICED_WITHIN_S: Final = 20.0
+NOTICED_WITHIN_S: Final = 60.0
 
 
 async def play(stage: Stage) -> None:

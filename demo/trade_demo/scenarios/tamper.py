@@ -13,8 +13,8 @@ from typing import Final
 from trade_demo.process import minimal_environment
 from trade_demo.scenarios.stage import ScenarioFailed, Stage
 
-NOTICED_WITHIN_S: Final = 30.0
-VERIFY_WITHIN_S: Final = 60.0
+NOTICED_WITHIN_S: Final = 90.0
+VERIFY_WITHIN_S: Final = 180.0
 TAMPERED: Final = 1
 
 
