@@ -241,6 +241,11 @@ def test_account_that_is_nearly_empty_is_still_one() -> None:
     assert (left.last.units, left.drawdown) == (Decimal("0.5"), 0)
 
 
+def test_account_that_was_nearly_emptied_a_while_ago_is_still_one() -> None:
+    left = then(watched("1000", "1000", "1000"), 180_000, "0.5", flow(100_000, "-999.5"))
+    assert [one.units for one in left.samples] == [1000, 1000, Decimal("0.5"), Decimal("0.5")]
+
+
 def test_kept_book_with_one_sample_of_no_units_is_none() -> None:
     kept = watched("1000", "1000", "1000").content()
     kept["samples"][1][2] = "0"
@@ -254,6 +259,16 @@ def test_late_deposit_leaves_no_false_highest_point_where_samples_are_about_to_g
     assert book is not None
     book = then(book, 1_140_000, "1500", flow(531_000, "500"))
     assert (book.peak, book.drawdown) == (1, 0)
+
+
+def test_late_deposit_leaves_no_false_highest_point_where_samples_have_just_gone() -> None:
+    book: OwnBook | None = None
+    for number in range(20):  # the oldest that is left is the first one at 1500
+        book = then(book, number * 60_000, "1000" if number < 9 else "1500")
+    assert book is not None
+    assert (book.samples[0].equity, book.past_peak) == (1500, 1)
+    book = then(book, 1_200_000, "1500", flow(531_000, "500"))
+    assert (book.peak, book.drawdown) == (book.last.price, 0)
 
 
 def test_flow_from_before_every_kept_sample_counts_at_the_price_of_the_oldest() -> None:
