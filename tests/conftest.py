@@ -25,7 +25,7 @@ from httpx._transports import default as httpx_transports
 HERE = Path(__file__).parent
 NAMES_OF_SLOW_TESTS = ("mark.slow", "journal_url")
 """What a file with a slow test says: the marker, or the fixture that brings PostgreSQL."""
-DEFAULT_TIMEOUT_S = 180.0
+DEFAULT_TIMEOUT_S = 600.0
 
 _authorities = functools.cache(functools.partial(create_ssl_context, trust_env=False))
 

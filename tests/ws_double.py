@@ -45,7 +45,7 @@ class WsDouble:
             connection.transport.abort()
 
     async def until_heard(self, op: str, *, times: int = 1) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while self.ops().count(op) < times:  # noqa: ASYNC110 - the other end's doing
                 await asyncio.sleep(0.005)
 

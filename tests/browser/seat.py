@@ -78,7 +78,7 @@ class Seat:
         await self.touch_only(first)
 
     async def said(self, selector: str, words: str) -> None:
-        await expect(self.page.locator(f"{selector} > .said")).to_contain_text(words, timeout=15_000)
+        await expect(self.page.locator(f"{selector} > .said")).to_contain_text(words)
 
     async def enrol(self, label: str) -> None:
         await self.page.fill("#key-label", label)

@@ -103,7 +103,7 @@ async def listening(*, max_connections: int = MAX_CONNECTIONS) -> AsyncIterator[
 
     server = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", 0)
     bot.port = server.sockets[0].getsockname()[1]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         yield bot
         bot.may_answer.set()
         server.close()
@@ -142,7 +142,7 @@ async def answer_of(reader: asyncio.StreamReader) -> bytes:
 
 
 async def until(is_true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not is_true():  # noqa: ASYNC110 - what is waited for is another's doing, and sets no event
             await asyncio.sleep(0.005)
 

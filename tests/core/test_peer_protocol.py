@@ -35,7 +35,7 @@ async def served(path: Path, refusals: list[str], *, uids: frozenset[int], most:
     )
     stop, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(serve([listener], stop=stop, on_ready=ready.set))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await ready.wait()
         yield
         stop.set()

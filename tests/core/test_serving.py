@@ -46,7 +46,7 @@ async def ask(port: int) -> bytes:
 async def serving(*listeners: Listener) -> AsyncIterator[tuple[asyncio.Task[None], asyncio.Event]]:
     stop, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(serve(listeners, stop=stop, on_ready=ready.set))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await ready.wait()
         yield task, stop
         stop.set()
@@ -113,7 +113,7 @@ async def test_serve_with_stop_set_already_is_never_ready() -> None:
     stop = asyncio.Event()
     stop.set()
     readiness: list[bool] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await serve([listener(free_ports(1)[0])], stop=stop, on_ready=lambda: readiness.append(True))
     assert readiness == []
 
@@ -123,7 +123,7 @@ async def test_serve_with_a_listener_that_breaks_is_no_clean_end(monkeypatch: py
         raise OSError("listener is gone")
 
     monkeypatch.setattr("trade_core.serving._Server.serve", broken)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(OSError, match="listener is gone"):
             await serve([listener(free_ports(1)[0])], stop=asyncio.Event())
 

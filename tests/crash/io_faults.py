@@ -37,7 +37,7 @@ EMERGENCIES = {"pwrite64": "fdatasync:error=EIO:when=4", "fdatasync": "pwrite64:
 KILLED = "SIGKILL"
 OUTCOMES = ("EIO", "ENOSPC", KILLED)
 MORE = 3  # calls that come only because one before them failed
-RUN_WITHIN_S = 90
+RUN_WITHIN_S = 300
 FAST_STRACE = ("--seccomp-bpf",)  # stops the writer at the traced calls only
 APPENDER = Path(__file__).with_name("appender.py")
 

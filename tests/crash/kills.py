@@ -133,9 +133,7 @@ def kill_often(stack: Stack, *, count: int, seed: int) -> Kills:
     _wait_until_up(stack)
     _check_rows(reader, found)
     _check_orders(stack, found)
-    wait_until(
-        lambda: _working(stack) <= found.acknowledged, within_s=20, what="orders nobody was told of are cancelled"
-    )
+    wait_until(lambda: _working(stack) <= found.acknowledged, what="orders nobody was told of are cancelled")
     check_journal(stack, reader)
     reader.close()
     return found

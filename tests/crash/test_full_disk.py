@@ -20,7 +20,7 @@ from trade_journal.store.store import JournalReader
 
 STILL_LOOKS = 8
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(720)]
 CREATE, CANCEL = "/v5/order/create", "/v5/order/cancel"
 
 
@@ -30,7 +30,7 @@ def stack_on_a_small_disk(tmp_path: Path) -> Iterator[tuple[Stack, SmallDisk]]:
     stack = Stack(tmp_path)
     with small_disk_under_the_writer(stack) as disk, being_read(stack):
         stack.control.post("/flow", json={"coin": "XRP", "amount": "60"}).raise_for_status()
-        stack.wait_for_state("ACTIVE", within_s=40)
+        stack.wait_for_state("ACTIVE")
         yield stack, disk
 
 
@@ -85,12 +85,11 @@ def filled_until_nothing_is_written(stack: Stack, disk: SmallDisk, bot: Bot) -> 
             bot.post(CREATE, resting_order(stack, symbol="ETHUSDT", usdt=64))["retCode"] != 0
             and not stack.state()["journal"]["is_writable"]
         ),
-        within_s=30,
         what="the journal cannot be written",
     )
     sizes: list[int] = []
     # What was on its way may still find room in pages that the database has.
-    wait_until(lambda: _is_still(stack, sizes), within_s=30, what="nothing more is written")
+    wait_until(lambda: _is_still(stack, sizes), what="nothing more is written")
 
 
 def _is_still(stack: Stack, sizes: list[int]) -> bool:
@@ -104,15 +103,13 @@ def test_full_disk_refuses_new_risk_and_cancel_halt_and_reducing_order_pass_with
 ) -> None:
     stack, disk = stack_on_a_small_disk
     bot = Bot(stack.gateway)
-    wait_until(lambda: is_sold(stack, bot), within_s=20, what="the coin can be sold")
+    wait_until(lambda: is_sold(stack, bot), what="the coin can be sold")
     filled_until_nothing_is_written(stack, disk, bot)
     size = len(in_journal(stack))
     refused = bot.post(CREATE, resting_order(stack, symbol="BTCUSDT", usdt=70))
     assert refused["retMsg"].split(":")[0] in {"STATE_REDUCE_ONLY", "JOURNAL_NOT_WRITABLE"}
 
-    sold = wait_until(
-        lambda: (found := bot.post(CREATE, sale(stack, 12)))["retCode"] == 0 and found, within_s=10, what="an exit"
-    )
+    sold = wait_until(lambda: (found := bot.post(CREATE, sale(stack, 12)))["retCode"] == 0 and found, what="an exit")
     cancel = {"category": "spot", "symbol": "XRPUSDT", "orderId": sold["result"]["orderId"]}
     assert bot.post(CANCEL, cancel)["retCode"] == 0
     assert stack.admin.post("/halt", json={"reason": "full"}).json()["trading_state"] == "HALTED"
@@ -128,18 +125,16 @@ def test_full_disk_refuses_new_risk_and_cancel_halt_and_reducing_order_pass_with
         stack.reap(name)
     stack.restart("journal-writer")
     stack.restart("gateway")
-    stack.wait_for_state("HALTED", within_s=40)
+    stack.wait_for_state("HALTED")
     assert stack.state()["holders"]["operator_latch"]["reason"] == "full"
     assert stack.rows()[size : size + len(seen)] == seen
     assert not stack.state()["journal"]["is_writable"]
-    again = wait_until(
-        lambda: (found := bot.post(CREATE, sale(stack, 13)))["retCode"] == 0 and found, within_s=40, what="an exit"
-    )
+    again = wait_until(lambda: (found := bot.post(CREATE, sale(stack, 13)))["retCode"] == 0 and found, what="an exit")
     acknowledged = stack.rows()
 
     disk.empty()
-    wait_until(lambda: stack.state()["journal"]["is_writable"], within_s=20, what="the journal is back")
-    wait_until(lambda: stack.state()["journal"]["pending"] == 0, within_s=10, what="what waited is written")
+    wait_until(lambda: stack.state()["journal"]["is_writable"], what="the journal is back")
+    wait_until(lambda: stack.state()["journal"]["pending"] == 0, what="what waited is written")
     rows = in_journal(stack)
     assert [row.seq for row in rows] == list(range(len(rows)))
     assert [(row.seq, row.kind.value) for row in rows[: len(acknowledged)]] == [
@@ -155,7 +150,7 @@ def test_full_disk_refuses_new_risk_and_cancel_halt_and_reducing_order_pass_with
         stack.reap(name)
     for name in ("journal-writer", "gateway"):
         stack.restart(name)
-    stack.wait_for_state("HALTED", within_s=40)
+    stack.wait_for_state("HALTED")
     assert [(row.seq, row.kind) for row in in_journal(stack)[: len(rows)]] == [(row.seq, row.kind) for row in rows]
     reader = JournalReader(stack.description["journals"]["gateway"])
     check_journal(stack, reader)

@@ -8,7 +8,7 @@ import pytest
 from crash.kills import kill_often, quick_policy
 from integration.stack import Stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(720)]
 
 
 def test_gateway_or_writer_killed_in_traffic_leaves_no_order_without_a_row_and_loses_none(tmp_path: Path) -> None:

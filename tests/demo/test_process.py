@@ -26,7 +26,7 @@ from trade_demo.process import (
 )
 
 pytestmark = pytest.mark.slow
-DEADLINE_S = 20
+DEADLINE_S = 120
 
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = (

@@ -265,7 +265,7 @@ async def house(
         double.asked.clear()
         yield made
         double.answer = lambda _: envelope({})
-        await conductor.drain(within_s=5)
+        await conductor.drain(within_s=60)
         await private.aclose()
         await public.aclose()
 

@@ -328,18 +328,21 @@ async def test_disaster_stop_whose_outcome_stays_unknown_is_missing_until_it_is_
         assert made.disaster.missing() == {}
 
 
-async def test_disaster_keeper_wakes_when_the_stream_tells_of_a_position(parts: Any) -> None:
+async def test_disaster_keeper_wakes_when_the_stream_tells_of_a_position(
+    parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disaster_keeper, "ROUND_EVERY_S", 3600)
     async with guarded(parts) as made:
         waiting = asyncio.create_task(made.disaster.wait_for_round())
         await asyncio.sleep(0)
         made.it.hold("0.5")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(60):
             await waiting
 
 
 async def test_disaster_keeper_wakes_by_itself(parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disaster_keeper, "ROUND_EVERY_S", 0.01)
-    async with guarded(parts) as made, asyncio.timeout(1):
+    async with guarded(parts) as made, asyncio.timeout(60):
         await made.disaster.wait_for_round()
 
 

@@ -108,7 +108,7 @@ class Proving:
         return [asked.json()["buyLeverage"] for asked in self.double.asked if asked.path.endswith("set-leverage")]
 
     async def until_proved(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while self.faults.there:  # noqa: ASYNC110 - the loop's doing
                 await asyncio.sleep(0.005)
 

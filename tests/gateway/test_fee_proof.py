@@ -71,13 +71,13 @@ class Proving:
 
     async def until_asked(self, times: int) -> None:
         """Wait until so many questions were answered, and what they said was judged."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.asked) < times:  # noqa: ASYNC110 - the loop's doing
                 await asyncio.sleep(0.001)
         await asyncio.sleep(0.05)
 
     async def until(self, *, is_there: bool) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while self.board.is_there is not is_there:  # noqa: ASYNC110 - the loop's doing
                 await asyncio.sleep(0.001)
 

@@ -95,7 +95,7 @@ async def serve(judge: Judge, bot: Bot, scope: dict[str, Any] | None = None) -> 
     async def relay(scope: Any, receive: Any, send: Any) -> None:
         bot.written.append({"type": "relayed"})
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         whole = {**(scope or SCOPE), CONNECTION_KEY: bot}
         await BotListener(judge=judge, relay=relay)(whole, bot.receive, bot.send)
 

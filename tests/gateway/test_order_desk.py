@@ -273,7 +273,7 @@ async def test_desk_symbol_is_blocked_while_an_unknown_outcome_is_being_asked_fo
         it.answers["/v5/order/create"] = reply(b"", status=502)
         it.answers["/v5/order/realtime"] = HANG
         first = asyncio.create_task(it.desk.create(order_intent()))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not it.sent("/v5/order/realtime"):  # noqa: ASYNC110 - the exchange sets no event
                 await asyncio.sleep(0.005)
         assert code_of(await it.desk.create(order_intent())) is DenyCode.SYMBOL_OUTCOME_UNRESOLVED
@@ -289,7 +289,7 @@ async def test_desk_client_that_leaves_disowns_its_order(
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
             await creating
-        await it.conductor.drain(within_s=5)
+        await it.conductor.drain(within_s=60)
         (order,) = it.ledger.open_orders()
         assert order.phase is Phase.WORKING
         assert order.is_disowned
@@ -405,7 +405,7 @@ async def test_desk_cancel_is_sent_again_once_the_answer_is_old(
     async with house(recorder, metrics, clock) as it:
         await placed(it)
         await it.desk.cancel(cancel_intent())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(it.sent("/v5/order/cancel")) < 2:
                 await it.desk.cancel(cancel_intent())
                 await asyncio.sleep(0.005)

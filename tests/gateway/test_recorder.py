@@ -329,7 +329,7 @@ async def test_recorder_commit_that_fails_and_yet_survives_is_one_row_and_no_cou
 
     monkeypatch.setattr(JournalStore, "append", append)
     assert not await recorder.append_durable(RowKind.ORDER_INTENT, {"tag": "a"})
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         while not journal.is_writable or recorder.pending_count:  # noqa: ASYNC110 - the journal's thread recovers
             await asyncio.sleep(0.01)
     assert await recorded(recorder, journal) == (1, 0)

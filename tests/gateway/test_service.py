@@ -181,12 +181,12 @@ class Running:
         return sign_lease(replace(lease, **changed), LEASE_PRIVATE)
 
     async def until(self, is_true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             while not is_true():  # noqa: ASYNC110 - several loops do what is waited for
                 await asyncio.sleep(0.01)
 
     async def until_row(self, is_it: Callable[[dict[str, Any]], bool]) -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             while not any(is_it(row) for row in await self.gateway.rows(0, 512)):  # noqa: ASYNC110 - another's doing
                 await asyncio.sleep(0.01)
 

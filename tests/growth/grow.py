@@ -75,7 +75,7 @@ def _measured(measure: str, journal: Path, rows: int) -> Figures:
     return found
 
 
-def complaints(first: Sized, last: Sized) -> list[str]:
+def complaints(first: Sized, last: Sized, *, slack: float = SLACK) -> list[str]:
     """Say what grew faster than it should between two sizes."""
     found: list[str] = []
 
@@ -83,9 +83,9 @@ def complaints(first: Sized, last: Sized) -> list[str]:
         if value > limit:
             found.append(f"{what}: {value:.2f} at {last.rows:,} rows, at most {limit:.2f} after {first.rows:,}")
 
-    hold("opening, s of the processor", last.figures["opening"]["cpu_s"], _opening_limit_s(first))
+    hold("opening, s of the processor", last.figures["opening"]["cpu_s"], _opening_limit_s(first, slack))
     for measure in ("append", "replay", "verify"):
-        hold(f"{measure}, us of the processor a row", last.a_row_us(measure), first.a_row_us(measure) * SLACK)
+        hold(f"{measure}, us of the processor a row", last.a_row_us(measure), first.a_row_us(measure) * slack)
     for measure in ("opening", "replay", "verify"):
         limit = first.figures[measure]["peak_mib"] + MEMORY_SLACK_MIB
         hold(f"{measure}, MiB", last.figures[measure]["peak_mib"], limit)
@@ -93,8 +93,8 @@ def complaints(first: Sized, last: Sized) -> list[str]:
     return found
 
 
-def _opening_limit_s(first: Sized) -> float:
-    return first.figures["opening"]["cpu_s"] * SLACK + OPENING_SLACK_S
+def _opening_limit_s(first: Sized, slack: float) -> float:
+    return first.figures["opening"]["cpu_s"] * slack + OPENING_SLACK_S
 
 
 HEADER = (

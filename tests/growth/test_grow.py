@@ -30,10 +30,11 @@ def ten_times(**changes: dict[str, float]) -> Sized:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_journal_of_four_times_the_rows_costs_no_more_for_each(tmp_path: Path) -> None:
-    first, last = grown(tmp_path, [1_500, 6_000])
-    assert complaints(first, last) == []
+@pytest.mark.timeout(720)
+def test_journal_of_ten_times_the_rows_costs_no_more_for_each(tmp_path: Path) -> None:
+    first, last = grown(tmp_path, [1_500, 15_000])
+    # What others do on the processor makes one of two short runs dearer; what grows with the rows does so by ten.
+    assert complaints(first, last, slack=4) == []
     assert set(last.figures) == set(MEASURES)
     assert len(line_of(last)) == len(HEADER)
 

@@ -209,7 +209,7 @@ CASES: dict[str, tuple[Breaking, Strategy, Iterable[int]]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("broken", CASES)
 def test_bound_is_exceeded_once_a_part_is_broken_and_held_while_it_is_whole(
     broken: str, monkeypatch: pytest.MonkeyPatch

@@ -129,13 +129,13 @@ def lost(stack: Stack, index: Index) -> tuple[Decimal, Decimal, int]:
 
 @pytest.mark.slow
 @pytest.mark.attack  # a race against the makers: on a machine that does other work beside it, no order stands in time
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(1260)
 def test_hostile_bot_over_http_loses_less_than_the_state_says(tmp_path: Path) -> None:
     with still_stack(tmp_path) as stack:
         bot, accomplice, index = Bot(stack.gateway), Accomplice(stack), Index(stack)
         said = Decimal(stack.state()["max_hostile_loss"]["usdt"])
         assert said == hostile_loss(POLICY, equity_usdt=Decimal(5000)).usdt.quantize(Decimal("0.01"))
-        began_at = wait_until(index.look, within_s=5, what="a price")
+        began_at = wait_until(index.look, what="a price")
         rounds = sum(
             place_until_filled(stack, bot, accomplice, index, reducing=False)
             and place_until_filled(stack, bot, accomplice, index, reducing=True)

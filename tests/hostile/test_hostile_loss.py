@@ -22,7 +22,7 @@ from trade_gateway.policy.hostile_loss import hostile_loss
 from trade_gateway.policy.limits import parse_policy
 
 RUNS = int(os.environ.get("TRADE_HOSTILE_RUNS", "3"))
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

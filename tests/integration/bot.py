@@ -10,6 +10,13 @@ from typing import Any
 
 import httpx
 
+PASSING = frozenset(
+    {"STATE_REDUCE_ONLY", "REFERENCE_STALE", "REFERENCE_MISSING", "ACCOUNT_VIEW_UNTRUSTED", "SYMBOL_OUTCOME_UNRESOLVED"}
+)
+"""Denials that a busy machine may cause for a moment: a lease, a price or a reading came late."""
+PASSED_WITHIN_S = 120
+AGAIN_AFTER_S = 0.2
+CREATE = "/v5/order/create"
 PRICE_DIGITS = {"BTCUSDT": 0, "ETHUSDT": 1, "XRPUSDT": 3}
 QUANTITY_DIGITS = {"BTCUSDT": 3, "ETHUSDT": 2, "XRPUSDT": 0}
 
@@ -20,7 +27,7 @@ class Bot:
     def __init__(self, gateway: dict[str, Any]) -> None:
         self.key: str = gateway["key"]
         self.secret: str = gateway["secret"]
-        self.http = httpx.Client(base_url=gateway["url"], timeout=12)
+        self.http = httpx.Client(base_url=gateway["url"], timeout=30)
 
     def headers(self, payload: str, *, at_ms: int | None = None, recv_window: str = "5000") -> dict[str, str]:
         """The authentication headers of a payload."""
@@ -39,6 +46,13 @@ class Bot:
         text = body if isinstance(body, str) else json.dumps(body)
         return self.http.post(path, content=text, headers=self.headers(text)).json()
 
+    def create(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Send an order, again for as long as only something that passes denies it; returns the envelope."""
+        deadline = time.monotonic() + PASSED_WITHIN_S
+        while is_passing(answer := self.post(CREATE, order)) and time.monotonic() < deadline:
+            time.sleep(AGAIN_AFTER_S)
+        return answer
+
     def get(self, path: str, query: str = "") -> dict[str, Any]:
         """Send a signed GET and return the envelope."""
         headers = self.headers(query)
@@ -50,10 +64,17 @@ class Bot:
         self.http.close()
 
 
+def is_passing(answer: dict[str, Any]) -> bool:
+    """Tell whether an answer is a denial that passes by itself."""
+    return str(answer["retMsg"]).partition(":")[0] in PASSING
+
+
 def resting_order(stack: Any, *, category: str = "spot", symbol: str = "XRPUSDT", usdt: float = 20) -> dict[str, Any]:
     """A post-only buy far enough below the market to rest, of about `usdt`."""
     query = {"category": category, "symbol": symbol}
-    ticker = httpx.get(stack.simulator["url"] + "/v5/market/tickers", params=query).json()["result"]["list"][0]
+    ticker = httpx.get(stack.simulator["url"] + "/v5/market/tickers", params=query, timeout=30).json()["result"][
+        "list"
+    ][0]
     price = round(float(ticker["lastPrice"]) * 0.97, PRICE_DIGITS[symbol])
     return {
         "category": category,

@@ -30,7 +30,7 @@ def settled_stack(stack: Stack) -> Stack:
     For tests that leave it ACTIVE, whatever they break meanwhile: a stack takes 16 s of computing to start.
     """
     stack.control.delete("/faults").raise_for_status()
-    stack.wait_for_state("ACTIVE", within_s=60)
+    stack.wait_for_state("ACTIVE")
     bot = Bot(stack.gateway)
     for order in stack.control.get("/state").json()["orders"]:
         if order["orderStatus"] in ("New", "PartiallyFilled", "Untriggered"):
@@ -38,7 +38,7 @@ def settled_stack(stack: Stack) -> Stack:
             # The gateway cancels by itself what is too old; whoever comes second finds it gone.
             assert bot.post("/v5/order/cancel", named)["retCode"] in (0, 110001, 170213)
     bot.close()
-    wait_until(lambda: stack.state()["working_orders"] == 0, within_s=10, what="nothing works")
+    wait_until(lambda: stack.state()["working_orders"] == 0, what="nothing works")
     stack.control.delete("/requests").raise_for_status()
     return stack
 

@@ -29,7 +29,7 @@ def enrol(stack: Stack) -> None:
         httpx.post(f"{watchdog['admin']}/ring", content=raw, headers=bearer),
     ]
     transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
-    with httpx.Client(transport=transport, base_url="http://executor") as executor:
+    with httpx.Client(transport=transport, base_url="http://executor", timeout=30) as executor:
         answers.append(executor.post("/ring", content=raw))
     counting = ring_hash(current_ring(ring_file))
     for answer in answers:
@@ -41,13 +41,13 @@ def arm(stack: Stack) -> None:
     """Arm the automatic kill by a touch, once every part of a kill is ready."""
     client = {"origin": read_ring(Path(stack.description["ring"])).origins[0]}
     transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
-    with httpx.Client(transport=transport, base_url="http://executor", timeout=10) as executor:
+    with httpx.Client(transport=transport, base_url="http://executor", timeout=30) as executor:
 
         def draft() -> httpx.Response | None:
             answer = executor.get("/draft", params={"purpose": "arm"})
             return answer if answer.is_success else None
 
-        told = wait_until(draft, within_s=60, what="the executor is ready to be armed").json()
+        told = wait_until(draft, what="the executor is ready to be armed").json()
         ring = current_ring(Path(stack.description["ring"]))
         now_ms = time.time_ns() // 10**6
         payload = draft_warrant(told, ring=ring, nonce="n", now_ms=now_ms, armed_days=1)
@@ -60,7 +60,7 @@ def arm(stack: Stack) -> None:
 def last_kill(stack: Stack) -> dict[str, Any] | None:
     """Return the report of the last kill that is over; None while there is none."""
     transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
-    with httpx.Client(transport=transport, base_url="http://executor", timeout=10) as executor:
+    with httpx.Client(transport=transport, base_url="http://executor", timeout=30) as executor:
         last: dict[str, Any] | None = executor.get("/status").raise_for_status().json()["kill"]["last"]
         return last
 

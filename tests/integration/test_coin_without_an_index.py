@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from integration.bot import Bot
-from integration.stack import wait_until
+from integration.stack import PATIENCE_S, wait_until
 from integration.venue import Venue
 
 from trade_core.secrets import read_secret_file
@@ -38,7 +38,6 @@ from trade_demo.stack import (
 pytestmark = pytest.mark.slow
 
 SYMBOL = "METHUSDT"
-WITHIN_S = 120
 LIMITS = (
     '\n[[symbols]]\ncategory = "spot"\nsymbol = "METHUSDT"\nmax_order_quantity = "0.3"\nmax_notional_usdt = "1000"\n'
 )
@@ -59,7 +58,7 @@ class House:
         write_simulator_settings(files, ports=ports, options=options)
         _append(files.settings("simulator"), "spot_only = true")
         self._run("simulator")
-        wait_until(files.credentials.exists, within_s=WITHIN_S, what="the simulator is ready")
+        wait_until(files.credentials.exists, what="the simulator is ready")
         exchange = read_exchange_credentials(files.credentials)
         write_watchdog_settings(files, ports=ports, exchange=exchange)
         _append(files.settings("watchdog"), f'second_venue = "bybit"\nsecond_venue_url = "{venue.url}"')
@@ -68,7 +67,7 @@ class House:
         write_executor_settings(files, exchange=exchange)  # for its key in the ring; it does not run
         makers = (init_watchdog_command, init_journal_writer_command, init_executor_command, init_gateway_command)
         for maker in makers:
-            subprocess.run(maker(files), check=True, timeout=WITHIN_S, capture_output=True)
+            subprocess.run(maker(files), check=True, timeout=PATIENCE_S, capture_output=True)
         self._run(JOURNAL_WRITER)
         self._run("gateway")
         self._run("watchdog")
@@ -76,10 +75,10 @@ class House:
         self.admin = httpx.Client(
             base_url=str(operator["admin_url"]),
             headers={"Authorization": f"Bearer {operator['admin_token']}"},
-            timeout=5,
+            timeout=30,
         )
         started.callback(self.admin.close)
-        self.exchange = httpx.Client(base_url=exchange.url, timeout=5)
+        self.exchange = httpx.Client(base_url=exchange.url, timeout=30)
         started.callback(self.exchange.close)
         self.bot = Bot(read_secret_file(files.handover("gateway", "freqtrade")))
         started.callback(self.bot.close)
@@ -104,7 +103,7 @@ class House:
 
     def until_status(self, wanted: str) -> None:
         """Wait until the reference of the coin is worth that."""
-        wait_until(lambda: self.status() == wanted, within_s=WITHIN_S, what=f"METH {wanted}")
+        wait_until(lambda: self.status() == wanted, what=f"METH {wanted}")
 
     def book_middle(self) -> float:
         """The middle of the exchange's own book."""
@@ -123,7 +122,7 @@ class House:
             "price": f"{price:.2f}",
             "qty": "0.01",
         }
-        answer = self.bot.post("/v5/order/create", order)
+        answer = self.bot.create(order)
         if answer["retCode"] == 0:
             cancel = {"category": "spot", "symbol": SYMBOL, "orderId": answer["result"]["orderId"]}
             assert self.bot.post("/v5/order/cancel", cancel)["retCode"] == 0
@@ -143,7 +142,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         venue = Venue(tmp_path / "venue", spot_only=True)
         started.callback(venue.stop)
         made = House(tmp_path / "house", venue, started)
-        wait_until(lambda: made.state().get("trading_state") == "ACTIVE", within_s=WITHIN_S, what="ACTIVE")
+        wait_until(lambda: made.state().get("trading_state") == "ACTIVE", what="ACTIVE")
         yield made
 
 
@@ -159,15 +158,13 @@ def test_coin_without_an_index_is_traded_by_the_second_price_while_its_own_book_
     house.venue.set_price(SYMBOL, middle * 1.02)  # what an owned watchdog would say to lift the collar
     house.until_status("second diverges")
     assert house.entered(middle * 0.98).startswith("REFERENCE_DIVERGES: ")
-    assert house.state()["trading_state"] == "ACTIVE"
+    wait_until(lambda: house.state().get("trading_state") == "ACTIVE", what="ACTIVE all the while")
 
     house.venue.set_price(SYMBOL, house.book_middle())
     house.until_status("usable")
     house.venue.stop()
     # No index stands in: silence denies.
-    wait_until(
-        lambda: house.status() in {"second stale", "second missing"}, within_s=WITHIN_S, what="METH has no price"
-    )
+    wait_until(lambda: house.status() in {"second stale", "second missing"}, what="METH has no price")
     assert house.entered(middle * 0.98).split(":")[0] in {"REFERENCE_STALE", "REFERENCE_MISSING"}
-    assert house.state()["trading_state"] == "ACTIVE"
+    wait_until(lambda: house.state().get("trading_state") == "ACTIVE", what="ACTIVE all the while")
     assert json.loads(house.admin.get("/readyz").text)["ready"]

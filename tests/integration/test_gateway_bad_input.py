@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from integration.bot import Bot, resting_order
-from integration.stack import Stack, wait_until
+from integration.stack import Stack, most_rows, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,6 @@ def settled(stack: Stack) -> bool:
 def assert_every_request_is_recorded(stack: Stack) -> None:
     wait_until(
         lambda: settled(stack) and requests_recorded(stack) == requests_seen(stack),
-        within_s=5,
         what=f"rows and counts ({requests_recorded(stack)}) equal requests seen ({requests_seen(stack)})",
     )
 
@@ -202,7 +201,7 @@ def test_malformed_requests_are_refused_and_counted(stack: Stack, head: bytes) -
     before = requests_seen(stack)
     answer = raw(stack, head)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 400") or b'"retCode":10024' in answer
-    wait_until(lambda: requests_seen(stack) == before + 1, within_s=5, what="one more request seen")
+    wait_until(lambda: requests_seen(stack) == before + 1, what="one more request seen")
     assert_every_request_is_recorded(stack)
 
 
@@ -221,11 +220,12 @@ def test_wrong_content_type_is_refused(stack: Stack, bot: Bot) -> None:
 
 
 def test_denial_flood_of_a_bot_becomes_counted_rows(stack: Stack, bot: Bot) -> None:
-    before = len(stack.rows())
+    before, began = len(stack.rows()), time.monotonic()
     for _ in range(300):
         bot.post("/v5/order/amend", "{}")
+    flood_s = time.monotonic() - began
     assert_every_request_is_recorded(stack)
-    assert len(stack.rows()) - before < 200
+    assert len(stack.rows()) - before < most_rows(flood_s)
 
 
 def test_bot_credential_opens_nothing_on_the_admin_listener(stack: Stack, bot: Bot) -> None:
@@ -254,7 +254,7 @@ def test_idle_strangers_lock_nobody_out(stack: Stack, bot: Bot, service: str, li
         assert newcomer.get("/v5/account/info")["retCode"] == 0
         assert httpx.get(f"{stack.gateway['admin']}/healthz").status_code == 200
         assert httpx.get(f"{watchdog['admin']}/state", headers=headers).status_code == 200
-        wait_until(lambda: stack.state()["lease"]["generation"] > generation, within_s=15, what="the next lease")
+        wait_until(lambda: stack.state()["lease"]["generation"] > generation, what="the next lease")
         assert stack.state_name() == "ACTIVE"
     finally:
         newcomer.close()

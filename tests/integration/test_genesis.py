@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from integration.bot import Bot, resting_order
-from integration.stack import Stack, wait_until
+from integration.stack import PATIENCE_S, Stack, wait_until
 
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_hash
@@ -22,7 +22,7 @@ from trade_journal.errors import JournalError
 from trade_journal.store.store import JournalReader
 
 pytestmark = pytest.mark.slow
-ENDS_WITHIN_S = 30
+ENDS_WITHIN_S = PATIENCE_S
 
 
 class Deployment:
@@ -117,7 +117,7 @@ def stop(stack: Stack, name: str) -> None:
     """End one process of the stack in order."""
     stack.kill(name, signal.SIGTERM)
     pid = stack.description["processes"][name]["pid"]
-    wait_until(lambda: not is_running(pid), within_s=20, what=f"{name} ended")
+    wait_until(lambda: not is_running(pid), what=f"{name} ended")
 
 
 def is_running(pid: int) -> bool:
@@ -272,10 +272,10 @@ def swapped(stopped: Deployment, other: Path) -> Iterator[None]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            wait_until(lambda: signed_in(other / "journal.db"), within_s=30, what="the other's first checkpoint")
+            wait_until(lambda: signed_in(other / "journal.db"), what="the other's first checkpoint")
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=ENDS_WITHIN_S)
     stopped.wipe_journal()
     for path in other.glob("journal.db*"):
         shutil.copy2(path, stopped.journal.parent / path.name.replace("journal.db", stopped.journal.name))
@@ -311,7 +311,7 @@ def test_identity_and_ring_of_another_environment_are_refused(stopped: Deploymen
 def test_gateway_put_back_as_it_was_starts_again(stopped: Deployment) -> None:
     stopped.stack.restart("journal-writer")
     stopped.stack.restart("gateway")
-    stopped.stack.wait_for_state("ACTIVE", within_s=40)
+    stopped.stack.wait_for_state("ACTIVE")
     stop(stopped.stack, "gateway")
 
 
@@ -332,7 +332,7 @@ def begin_anew(stack: Stack, *, meanwhile: Callable[[], object] = lambda: None) 
     state = Path(tomllib.loads(Path(config).read_text())["state_dir"])
     shutil.rmtree(state)
     command = [watchdog["command"][0], "init", "--config", config]
-    subprocess.run(command, env=watchdog["env"], check=True, timeout=60, capture_output=True)
+    subprocess.run(command, env=watchdog["env"], check=True, timeout=ENDS_WITHIN_S, capture_output=True)
     made = deployment.init(state / "public.json")
     assert made.returncode == 0, made.stderr
     for name in ("journal-writer", "watchdog", "gateway"):
@@ -342,7 +342,7 @@ def begin_anew(stack: Stack, *, meanwhile: Callable[[], object] = lambda: None) 
     stack.admin.headers["Authorization"] = f"Bearer {token}"
     bot = json.loads((handover / "freqtrade.json").read_text())
     stack.gateway |= {"key": bot["key"], "secret": bot["secret"]}
-    stack.wait_for_state("ACTIVE", within_s=60)
+    stack.wait_for_state("ACTIVE")
     return deployment
 
 
@@ -377,7 +377,7 @@ def test_what_was_there_before_counts_and_is_left_alone(own_stack: Stack) -> Non
     # The watchdog would have the stranger's order swept away, and every other order with it.
     stack.kill("executor")
     after = place_behind_the_back(stack, "XRPUSDT")
-    wait_until(lambda: incidents(stack), within_s=10, what="an incident about the order of others")
+    wait_until(lambda: incidents(stack), what="an incident about the order of others")
     assert incidents(stack) == {after}
     assert stack.state()["limits"]["max_open_orders"]["use"] in (2, "2")
 
@@ -388,7 +388,7 @@ def test_what_was_there_before_counts_and_is_left_alone(own_stack: Stack) -> Non
     bot.close()
     stop(stack, "gateway")
     stack.restart("gateway")
-    stack.wait_for_state("HALTED", within_s=40)
-    wait_until(lambda: stack.state()["account_view"]["is_trusted"], within_s=20, what="a reading of the account")
+    stack.wait_for_state("HALTED")
+    wait_until(lambda: stack.state()["account_view"]["is_trusted"], what="a reading of the account")
     assert at_exchange(stack)[before] == "New"
     assert len([row for row in stack.rows() if row["kind"] == "baseline:taken"]) == len(taken)

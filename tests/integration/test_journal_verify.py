@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from integration.bot import Bot
-from integration.stack import ROOT, Stack, wait_until
+from integration.stack import PATIENCE_S, ROOT, Stack, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,9 @@ COMMAND = ROOT / ".venv/journal/bin/trade-journal"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(COMMAND), *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [str(COMMAND), *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
 
 
 def journal_of(stack: Stack) -> Path:
@@ -36,7 +38,7 @@ def verdict(journal: object, keys: object, *more: object) -> dict[str, Any]:
 
 def test_journal_of_a_running_gateway_is_good_from_file_and_listener(stack: Stack, tmp_path: Path) -> None:
     keys = stack.description["public_keys"]
-    wait_until(lambda: verdict(journal_of(stack), keys)["signed_rows"] > 0, within_s=20, what="a checkpoint")
+    wait_until(lambda: verdict(journal_of(stack), keys)["signed_rows"] > 0, what="a checkpoint")
     token = tmp_path / "operator.json"
     token.write_text(json.dumps({"admin_token": stack.gateway["admin_token"]}))
     token.chmod(0o600)
@@ -49,7 +51,7 @@ def test_journal_of_a_running_gateway_is_good_from_file_and_listener(stack: Stac
 @pytest.mark.parametrize("service", ["gateway", "watchdog", "executor"])
 def test_each_journal_is_good_by_the_one_file_of_public_keys(stack: Stack, service: str) -> None:
     keys, journal = stack.description["public_keys"], stack.description["journals"][service]
-    found = wait_until(lambda: signed(journal, keys), within_s=20, what=f"a checkpoint of the {service}'s journal")
+    found = wait_until(lambda: signed(journal, keys), what=f"a checkpoint of the {service}'s journal")
     assert found["origin"].endswith(f"/{service}")
 
 
@@ -62,7 +64,7 @@ def signed(journal: str, keys: str) -> dict[str, Any] | None:
 
 def test_journal_copied_and_tampered_with_is_named_row_by_row(stack: Stack, tmp_path: Path) -> None:
     keys = stack.description["public_keys"]
-    wait_until(lambda: verdict(journal_of(stack), keys)["signed_rows"] > 5, within_s=20, what="a checkpoint")
+    wait_until(lambda: verdict(journal_of(stack), keys)["signed_rows"] > 5, what="a checkpoint")
     copy = tmp_path / "copy.db"
     with sqlite3.connect(journal_of(stack)) as live, sqlite3.connect(copy) as target:
         live.backup(target)
@@ -84,7 +86,7 @@ def test_journal_copied_and_tampered_with_is_named_row_by_row(stack: Stack, tmp_
 
 def test_row_of_a_running_gateway_is_proven_and_checked_offline(stack: Stack, tmp_path: Path) -> None:
     keys = stack.description["public_keys"]
-    wait_until(lambda: verdict(journal_of(stack), keys)["signed_rows"] > 2, within_s=20, what="a checkpoint")
+    wait_until(lambda: verdict(journal_of(stack), keys)["signed_rows"] > 2, what="a checkpoint")
     proof = tmp_path / "row.tlog-proof"
     proof.write_text(run("prove", 1, "--journal", journal_of(stack), "--keys", keys).stdout)
     checked = run("check-proof", proof, "--keys", keys)
@@ -93,7 +95,7 @@ def test_row_of_a_running_gateway_is_proven_and_checked_offline(stack: Stack, tm
 
 def test_journal_is_witnessed_and_the_witness_s_copy_says_the_same(stack: Stack) -> None:
     keys = stack.description["public_keys"]
-    wait_until(lambda: verdict(journal_of(stack), keys)["witnessed_rows"] > 0, within_s=20, what="a witnessed row")
+    wait_until(lambda: verdict(journal_of(stack), keys)["witnessed_rows"] > 0, what="a witnessed row")
     copy = stack.folder / "state/watchdog/state/witnessed-gateway.db"
     own = verdict(copy, keys)
     assert own["witnessed_rows"] == own["rows"] > 0
@@ -118,16 +120,16 @@ def test_older_copy_of_the_journal_gets_no_lease_and_is_found_to_be_a_fork(stack
     shutil.copy(kept, journal)
     stack.restart("journal-writer")
     stack.restart("gateway")
-    wait_until(lambda: stack.state_name() in {"REDUCE_ONLY", "HALTED"}, within_s=20, what="the gateway is back")
+    wait_until(lambda: stack.state_name() in {"REDUCE_ONLY", "HALTED"}, what="the gateway is back")
     bot = Bot(stack.gateway)
     states = set()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while "HALTED" not in states and time.monotonic() < deadline:
         bot.get("/v5/market/time")  # rows of another history
         states.add(stack.state_name())
         time.sleep(0.1)
     bot.close()
-    assert states <= {"REDUCE_ONLY", "HALTED"}
+    assert not states & {"ACTIVE", "TRIMMED"}
     assert "HALTED" in states
     # The witness finds it in the next checkpoint, or the audit in a row that it reads again: who comes first.
     reason = stack.state()["holders"]["operator_latch"]["reason"]

@@ -13,7 +13,7 @@ from integration.bot import Bot, resting_order
 from integration.security_keys import enrol, release, sign
 from integration.stack import Stack, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def setting(stack: Stack, name: str) -> str:
@@ -42,10 +42,10 @@ def test_journal_that_is_lost_goes_on_behind_the_watchdogs_copy(own_stack: Stack
     enrol(stack)
     stack.wait_for_state("ACTIVE")
     order = resting_order(stack)
-    placed = bot.post("/v5/order/create", order)
+    placed = bot.create(order)
     assert placed["retCode"] == 0
     size = stack.state()["journal"]["size"]
-    wait_until(lambda: stack.state()["journal"]["witnessed_size"] >= size, within_s=20, what="every row is witnessed")
+    wait_until(lambda: stack.state()["journal"]["witnessed_size"] >= size, what="every row is witnessed")
     before = stack.rows()
     for name in ("gateway", "journal-writer"):
         stack.kill(name)
@@ -71,7 +71,6 @@ def test_journal_that_is_lost_goes_on_behind_the_watchdogs_copy(own_stack: Stack
     assert "the journal was lost" in stack.state()["holders"]["operator_latch"]["reason"]
     wait_until(
         lambda: stack.state()["journal"]["witnessed_size"] > size,
-        within_s=30,
         what="the watchdog bears out the new log",
     )
     kept = stack.rows()[: len(before)]
@@ -82,13 +81,11 @@ def test_journal_that_is_lost_goes_on_behind_the_watchdogs_copy(own_stack: Stack
     assert bot.post("/v5/order/create", resting_order(stack))["retMsg"].startswith("STATE_HALTED")
 
     assert release(stack, reason="looked at the account").returncode == 0
-    stack.wait_for_state("ACTIVE", within_s=90)
-    answer = bot.post("/v5/order/create", resting_order(stack, symbol="ETHUSDT", usdt=64))
+    stack.wait_for_state("ACTIVE")
+    answer = bot.create(resting_order(stack, symbol="ETHUSDT", usdt=64))
     assert answer["retCode"] == 0
     size = stack.state()["journal"]["size"]
-    wait_until(
-        lambda: stack.state()["journal"]["witnessed_size"] >= size, within_s=20, what="what followed is witnessed"
-    )
+    wait_until(lambda: stack.state()["journal"]["witnessed_size"] >= size, what="what followed is witnessed")
     verdict = verified(stack, str(journal))
     assert (verdict["is_good"], verdict["origin"].endswith("/gateway/2")) == (True, True)
     assert verdict["witnessed_rows"] >= size
@@ -98,8 +95,6 @@ def test_journal_that_is_lost_goes_on_behind_the_watchdogs_copy(own_stack: Stack
     assert verified(stack, str(copy))["witnessed_rows"] >= size
     stack.restart("watchdog")
     generation = stack.state()["lease"]["generation"]
-    wait_until(
-        lambda: stack.state()["lease"]["generation"] > generation, within_s=60, what="a lease of the new watchdog"
-    )
+    wait_until(lambda: stack.state()["lease"]["generation"] > generation, what="a lease of the new watchdog")
     stack.wait_for_state("ACTIVE")
     bot.close()

@@ -25,7 +25,7 @@ from trade_journal.trades.shim_settings import ShimSettings
 from trade_journal.writer.client import JournalClient
 from trade_journal.writer.peers import Peer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 HAS_CONSOLE = True
 
 SHORTEST_SECRET = 16
@@ -74,7 +74,7 @@ def answers(stack: Stack, secrets: dict[str, str]) -> list[str]:
     said: list[str] = []
     bot = Bot(stack.gateway)
     order = resting_order(stack)
-    placed = bot.post("/v5/order/create", order)
+    placed = bot.create(order)
     said += [json.dumps(placed), json.dumps(bot.post("/v5/order/create", order))]
     cancel = {"category": order["category"], "symbol": order["symbol"], "orderId": placed["result"]["orderId"]}
     said.append(json.dumps(bot.post("/v5/order/cancel", cancel)))
@@ -103,7 +103,7 @@ def answers(stack: Stack, secrets: dict[str, str]) -> list[str]:
     for role in ("gateway", "watchdog"):
         admin = stack.description[role]
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {admin['admin_token']}"}):
-            with httpx.Client(base_url=admin["admin"], headers=headers, timeout=5) as client:
+            with httpx.Client(base_url=admin["admin"], headers=headers, timeout=30) as client:
                 said += [client.get(path).text for path in ("/state", "/metrics", "/healthz", "/readyz", "/nowhere")]
                 said += [client.post(path, content=b"{}").text for path in ("/lease", "/release", "/halt")]
     said += executors_answers(stack)
@@ -111,7 +111,7 @@ def answers(stack: Stack, secrets: dict[str, str]) -> list[str]:
     said.append(json.dumps(bot.post("/v5/asset/withdraw/create", {"coin": "USDT", "address": stack.gateway["secret"]})))
     assert "PATH_FORBIDDEN" in said[-1]
     said.append(stack.admin.post("/halt", json={"reason": "the canary's last trouble"}).text)
-    wait_until(lambda: stack.state_name() == "HALTED", within_s=10, what="halted")
+    wait_until(lambda: stack.state_name() == "HALTED", what="halted")
     said.append(stack.admin.get("/state").text)
     bot.close()
     return said
@@ -134,7 +134,7 @@ def watchdogs_trouble(stack: Stack) -> None:
     for fault in ({"mode": "error", "ret_code": 10003}, {"mode": "status", "status": 401}):
         words = {"path": "/v5/account/wallet-balance", "count": 2, "message": repeated(stack, "watchdog"), **fault}
         stack.control.post("/faults", json=words).raise_for_status()
-        wait_until(lambda: not stack.control.get("/faults").json(), within_s=30, what="the wallet was asked for")
+        wait_until(lambda: not stack.control.get("/faults").json(), what="the wallet was asked for")
 
 
 def write_lesson(stack: Stack) -> None:
@@ -165,12 +165,12 @@ def write_lesson(stack: Stack) -> None:
 def executors_answers(stack: Stack) -> list[str]:
     """Have the executor sweep against a failing exchange, and return all that it says."""
     transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
-    with httpx.Client(transport=transport, base_url="http://executor", trust_env=False, timeout=10) as client:
+    with httpx.Client(transport=transport, base_url="http://executor", trust_env=False, timeout=30) as client:
         fault = {"path": "/v5/order/realtime", "count": 4, "mode": "error", "ret_code": 10003}
         fault["message"] = repeated(stack, "executor")
         stack.control.post("/faults", json=fault).raise_for_status()
         said = [client.post("/sweep", json={"reason": "the canary"}).text, client.post("/kill", content=b"{}").text]
-        wait_until(lambda: client.get("/status").json()["sweep"]["last"], within_s=30, what="the sweep is proved")
+        wait_until(lambda: client.get("/status").json()["sweep"]["last"], what="the sweep is proved")
         stack.control.delete("/faults")
         paths = ("/status", "/metrics", "/journal/rows", "/journal/entries", "/journal/checkpoint", "/nowhere")
         return said + [client.get(path).text for path in paths]
@@ -196,7 +196,7 @@ def test_no_row_holds_a_secret(stack: Stack, secrets: dict[str, str], answers: l
         "incident:opened",
         "swing_trade:lesson",
     }
-    wait_until(lambda: expected <= {row["kind"] for row in stack.rows()}, within_s=10, what=f"rows of {expected}")
+    wait_until(lambda: expected <= {row["kind"] for row in stack.rows()}, what=f"rows of {expected}")
     rows = stack.rows()
     assert found_in(secrets, json.dumps(rows)) == []
 

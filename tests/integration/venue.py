@@ -14,7 +14,6 @@ from integration.stack import ROOT, Stack, wait_until
 from ports import free_ports
 
 COMMAND = ROOT / ".venv/simulator/bin/trade-simulator"
-READY_WITHIN_S = 60
 
 
 class Venue:
@@ -36,7 +35,7 @@ class Venue:
         with (folder / "venue.log").open("wb") as log:
             self.process = subprocess.Popen([COMMAND, "--config", config], stdout=log, stderr=log)
         try:
-            wait_until((folder / "credentials.json").exists, within_s=READY_WITHIN_S, what="venue ready")
+            wait_until((folder / "credentials.json").exists, what="venue ready")
             opened: dict[str, Any] = json.loads((folder / "credentials.json").read_text())
         except BaseException:
             self.stop()
@@ -45,7 +44,7 @@ class Venue:
         self.control = httpx.Client(
             base_url=str(opened["control"]),
             headers={"Authorization": f"Bearer {opened['control_token']}"},
-            timeout=5,
+            timeout=30,
         )
 
     def set_price(self, symbol: str, price: float) -> None:
@@ -73,7 +72,7 @@ def point_watchdog(stack: Stack, venue: Venue | None) -> None:
     config.write_text("\n".join(kept) + "\n")
     stack.kill("watchdog", signal.SIGTERM)
     pid = stack.description["processes"]["watchdog"]["pid"]
-    wait_until(lambda: not Path(f"/proc/{pid}/fd").exists() or _is_dead(pid), within_s=20, what="watchdog ended")
+    wait_until(lambda: not Path(f"/proc/{pid}/fd").exists() or _is_dead(pid), what="watchdog ended")
     stack.restart("watchdog")
 
 

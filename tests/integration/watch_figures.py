@@ -33,7 +33,7 @@ class Scene:
         self.stack.wait_for_state("ACTIVE")
         described = self.stack.description["watchdog"]
         headers = {"Authorization": f"Bearer {described['admin_token']}"}
-        self.watchdog = httpx.Client(base_url=described["admin"], headers=headers, timeout=5)
+        self.watchdog = httpx.Client(base_url=described["admin"], headers=headers, timeout=30)
         self.act("/flow", {"coin": "BTC", "amount": "100"})
         time.sleep(5)
         self.stack.wait_for_state("ACTIVE")
@@ -58,9 +58,9 @@ class Scene:
         if self.seen()["rungs"]["daily"]["stage"] == "fired":
             self.watchdog.post("/ack", json={"subject": "rung:daily"})
         self.move_to(CALM)
-        wait_until(lambda: self.seen()["rungs"]["daily"]["stage"] == "armed", within_s=30, what="armed")
+        wait_until(lambda: self.seen()["rungs"]["daily"]["stage"] == "armed", what="armed")
         time.sleep(1.3)  # three samples must agree
-        self.stack.wait_for_state("ACTIVE", within_s=40)
+        self.stack.wait_for_state("ACTIVE")
         seen = self.seen()
         wanted = FALLEN * float(seen["rungs"]["daily"]["peak"]) / float(seen["equity"]["unit_price"])
         now = float(self.stack.control.get("/state").json()["prices"]["linear"][SYMBOL]["index"])
@@ -94,7 +94,7 @@ class Scene:
         self.stack.reap("watchdog")
         self.stack.restart("watchdog")
         time.sleep(10)
-        self.stack.wait_for_state("ACTIVE", within_s=60)
+        self.stack.wait_for_state("ACTIVE")
 
     def asked(self) -> dict[str, float]:
         """Say how much of what one address may ask the watchdog's keys have asked: at most, and on the whole."""

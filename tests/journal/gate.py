@@ -40,6 +40,6 @@ class Gate:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Poll until a condition holds; the test's failure when it never does."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110 - the other side is a thread without an event
             await asyncio.sleep(0.005)

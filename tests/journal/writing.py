@@ -125,7 +125,7 @@ class BarePeer:
 
     async def hear(self, kind: type[_A]) -> _A:
         """Wait for the next answer of a kind; the others are passed over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 while self._heard:
                     answer = self._heard.pop(0)

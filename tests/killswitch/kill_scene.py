@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import httpx
 from http_double import HttpDouble, http_double, reply
-from killswitch.scene import Scene, scene, until
+from killswitch.scene import PATIENCE_S, TIMEOUT_S, Scene, scene, until
 
 from trade_core.administration import admin_address
 from trade_core.alerts.model import Sender
@@ -154,13 +154,13 @@ class KillScene:
     def begin(self, order: KillOrder | None = None) -> None:
         self.killer.begin(order or ordered(), authorisation={}, by="a test")
 
-    async def over(self, *, within_s: float = 60) -> dict[str, Any]:
+    async def over(self, *, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """Wait until nothing more is tried; returns the report."""
         await until(lambda: not self.killer.is_running, within_s=within_s)
         report: dict[str, Any] = self.killer.status()["last"]
         return report
 
-    async def killed(self, order: KillOrder | None = None, *, within_s: float = 60) -> dict[str, Any]:
+    async def killed(self, order: KillOrder | None = None, *, within_s: float = PATIENCE_S) -> dict[str, Any]:
         self.begin(order)
         return await self.over(within_s=within_s)
 
@@ -248,7 +248,7 @@ async def revive(credentials: dict[str, Any]) -> None:
     finally:
         await master.aclose()
     headers = {"authorization": f"Bearer {credentials['control_token']}"}
-    async with httpx.AsyncClient(headers=headers, trust_env=False) as control:
+    async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=TIMEOUT_S) as control:
         (await control.delete(credentials["control"] + "/faults")).raise_for_status()
         for role, is_read_only in (("order", False), ("watch", True), ("exit", False)):
             asked = {"uid": account, "permissions": TRADE, "readOnly": is_read_only, "ips": ["127.0.0.1"]}

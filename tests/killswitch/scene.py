@@ -26,7 +26,10 @@ from trade_core.trust.ring import ring_bytes
 from trade_killswitch.identity import initialise
 from trade_killswitch.settings import ExecutorSettings
 
-START_S = 60
+START_S = 300
+PATIENCE_S = 120
+"""How long is waited for what must come about; how soon it does is for the tests on a clock of their own."""
+TIMEOUT_S = 60
 
 
 @contextlib.asynccontextmanager
@@ -42,7 +45,7 @@ async def process(log: Path, *arguments: str) -> AsyncIterator[asyncio.subproces
             await started.wait()
 
 
-async def until(condition: Callable[[], Any], *, within_s: float = 30) -> None:
+async def until(condition: Callable[[], Any], *, within_s: float = PATIENCE_S) -> None:
     """Wait for a condition over facts or an awaitable answer."""
     async with asyncio.timeout(within_s):
         while True:
@@ -124,7 +127,7 @@ class Scene:
     async def ask(self, method: str, path: str, content: Any = None) -> Any:
         """Ask the executor over its socket."""
         transport = httpx.AsyncHTTPTransport(uds=str(self.socket))
-        async with httpx.AsyncClient(transport=transport, base_url="http://executor", timeout=10) as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://executor", timeout=TIMEOUT_S) as client:
             answer = await client.request(method, path, json=content)
             assert answer.is_success, answer.text
             return answer.json()
@@ -132,7 +135,7 @@ class Scene:
     async def ask_raw(self, path: str, content: bytes) -> Any:
         """Hand the executor bytes as they are."""
         transport = httpx.AsyncHTTPTransport(uds=str(self.socket))
-        async with httpx.AsyncClient(transport=transport, base_url="http://executor", timeout=10) as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://executor", timeout=TIMEOUT_S) as client:
             answer = await client.post(path, content=content, headers={"content-type": "application/json"})
             assert answer.is_success, answer.text
             return answer.json()
@@ -140,7 +143,7 @@ class Scene:
     async def sweep(self) -> None:
         await self.ask("POST", "/sweep", {"reason": "a test"})
 
-    async def swept(self, *, within_s: float = 30) -> dict[str, Any]:
+    async def swept(self, *, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """Wait for the proof of a sweep and return its report."""
 
         async def is_over() -> bool:
@@ -238,7 +241,7 @@ async def scene(folder: Path, credentials: dict[str, Any], *, has_limits: bool =
         secret=Secret(pair["secret"]),
     )
     async with httpx.AsyncClient(
-        base_url=credentials["control"].removesuffix("/__sim"), headers=headers, trust_env=False
+        base_url=credentials["control"].removesuffix("/__sim"), headers=headers, trust_env=False, timeout=TIMEOUT_S
     ) as control:
         made = Scene(folder=folder, credentials=credentials, control=control, client=client)
         await made.clear()

@@ -381,7 +381,7 @@ async def test_sampling_goes_on_through_an_outage(world: World, monkeypatch: pyt
         sampling = asyncio.create_task(automatic.keep_sampling())
         await asyncio.sleep(0.05)
         world.is_up, world.equity = True, "900"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while automatic.status()["own_drawdown"] != "0.100000":  # noqa: ASYNC110 - the loop's own turn
                 await asyncio.sleep(0.01)
         sampling.cancel()

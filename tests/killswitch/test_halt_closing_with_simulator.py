@@ -106,15 +106,15 @@ async def test_position_is_closed_after_faults_and_sigkill_and_its_stop_stays_un
             await world.scene.fault("/v5/order/create", "error", ret_code=10016, count=1000)
             assert (await world.ask())[1] == {"flatten": "begun"}
             assert await world.answers("going_on")
-            await until(lambda: world.answers("not_flat"), within_s=60)
+            await until(lambda: world.answers("not_flat"))
             assert [order["orderId"] for order in await world.scene.working()] == [stop]
             assert await world.position() == 100
             executor.send_signal(signal.SIGKILL)
             await executor.wait()
         await world.scene.no_faults()
         async with world.scene.executor():
-            await until(lambda: world.answers("begun"), within_s=60)
-            await until(lambda: world.answers("flat"), within_s=60)
+            await until(lambda: world.answers("begun"))
+            await until(lambda: world.answers("flat"))
             assert await world.position() == 0
             assert await world.scene.working() == []
             ended = await world.scene.rows("flatten:ended")

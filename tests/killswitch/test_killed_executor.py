@@ -110,7 +110,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not fact():  # noqa: ASYNC110 - it is what a client would do
             await asyncio.sleep(0.005)
 
@@ -132,7 +132,7 @@ async def test_kill_goes_on_from_its_journal_wherever_its_executor_died(world: W
         async def written() -> int:
             return sum(row.kind is RowKind.KILL_STEP for row in await journal.read(0, 500))
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await written() < len(others):  # noqa: ASYNC110 - the rows follow
                 await asyncio.sleep(0.005)
     world.hanging.clear()

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from killswitch.scene import Scene, process, scene, simulator, until
+from killswitch.scene import PATIENCE_S, Scene, process, scene, simulator, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 Credentials = dict[str, Any]
 NOBODY = 65534
 TCP_LISTEN = "0A"  # in /proc/net/tcp
 ASK = (
-    "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1]);"
+    "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.connect(sys.argv[1]);"
     "s.sendall(b'GET /status HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n'); print(s.recv(64))"
 )
 
@@ -116,7 +116,7 @@ async def test_six_hundred_orders_are_swept_proved_and_protective_stops_stay(
             (proof,) = await made.rows("sweep:proved")
             assert proof["stops_by_symbol"] == {"linear/USDT:XRPUSDT": 1}
             executor.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(executor.wait(), 15) == 0
+            assert await asyncio.wait_for(executor.wait(), PATIENCE_S) == 0
         assert " ERROR " not in made.log.read_text()
 
 
@@ -125,7 +125,7 @@ async def test_key_with_more_or_less_power_is_refused(tmp_path: Path, exchange: 
     async with scene(tmp_path, exchange) as made:
         made.write_settings(key=name)
         async with process(made.log, "-m", "trade_killswitch.cli", "--config", str(made.config)) as executor:
-            assert await asyncio.wait_for(executor.wait(), 60) == 2
+            assert await asyncio.wait_for(executor.wait(), PATIENCE_S) == 2
         assert "the exit key is refused" in made.log.read_text()
         assert made.credentials["keys"][name]["secret"] not in made.log.read_text()
 
@@ -186,11 +186,15 @@ async def test_exchange_that_hangs_and_comes_back_is_swept_then(tmp_path: Path, 
             async def is_empty() -> bool:
                 return not await made.working()
 
-            await until(is_empty, within_s=30)
-            status = await made.ask("GET", "/status")
-            assert status["sweep"]["running"]["unread_lists"] == 12
+            await until(is_empty)
+
+            async def is_all_unread() -> bool:
+                running = (await made.ask("GET", "/status"))["sweep"]["running"]
+                return bool(running["unread_lists"] == 12)
+
+            await until(is_all_unread)
             await made.no_faults()
-            report = await made.swept(within_s=60)
+            report = await made.swept()
             assert report["acknowledged"] == 5
 
 
@@ -245,13 +249,13 @@ async def test_journal_of_the_executor_verifies_with_its_public_keys(tmp_path: P
         arguments = ("verify", "--journal", f"sqlite:///{tmp_path / 'executor.db'}")
         keys = ("--keys", str(tmp_path / "executor" / "public-keys.txt"))
         async with process(tmp_path / "verify.log", "-m", "trade_journal.cli", *arguments, *keys) as verify:
-            assert await asyncio.wait_for(verify.wait(), 60) == 0, (tmp_path / "verify.log").read_text()
+            assert await asyncio.wait_for(verify.wait(), PATIENCE_S) == 0, (tmp_path / "verify.log").read_text()
 
 
 async def test_second_executor_on_one_journal_is_refused(tmp_path: Path, exchange: Credentials) -> None:
     async with scene(tmp_path, exchange) as made, made.executor():
         async with process(tmp_path / "second.log", "-m", "trade_killswitch.cli", "--config", str(made.config)) as two:
-            assert await asyncio.wait_for(two.wait(), 60) == 2
+            assert await asyncio.wait_for(two.wait(), PATIENCE_S) == 2
         assert (await made.ask("GET", "/status"))["account"] == made.account
 
 

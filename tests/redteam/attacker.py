@@ -27,7 +27,6 @@ from trade_journal.log.rows import REQUEST_KINDS
 CREATE = "/v5/order/create"
 CANCEL = "/v5/order/cancel"
 _KINDS = frozenset(kind.value for kind in REQUEST_KINDS)
-_RECORDED_WITHIN_S = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ class Attacker:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.bot = Bot(stack.gateway)
-        self._exchange = httpx.Client(base_url=stack.simulator["url"], timeout=5)
+        self._exchange = httpx.Client(base_url=stack.simulator["url"], timeout=30)
 
     def close(self) -> None:
         """Close the connections."""
@@ -68,7 +67,7 @@ class Attacker:
 
     def facts(self) -> Facts:
         """Count what is on record, once everything seen so far is."""
-        wait_until(lambda: is_settled(self.stack), within_s=_RECORDED_WITHIN_S, what="rows and counts written")
+        wait_until(lambda: is_settled(self.stack), what="rows and counts written")
         samples = metric_samples(self.stack)
         return Facts(
             seen=sum(value for (name, _), value in samples.items() if name == "trade_gateway_requests_total"),
@@ -80,6 +79,15 @@ class Attacker:
             },
             received=last_received(self.stack),
         )
+
+    def facts_after(self, before: Facts) -> Facts:
+        """Count again, once something more has come: not every answer is one that a client can wait for."""
+
+        def later() -> Facts | None:
+            return found if (found := self.facts()).seen > before.seen else None
+
+        found: Facts = wait_until(later, what="one more request seen")
+        return found
 
     @contextmanager
     def denied(
@@ -103,10 +111,11 @@ class Attacker:
         ]
         assert left == []
         # A busy machine may let a lease or price lapse for a moment, which clears by itself; a latch never does.
-        self.stack.wait_for_state(state, within_s=10)
+        self.stack.wait_for_state(state)
 
     def denied_order(self, code: str, body: Mapping[str, Any] | str, *, state: str = "ACTIVE") -> dict[str, Any]:
         """Send an order that must be denied with this code; return the answer."""
+        self.stack.wait_for_state(state)
         with self.denied(code, state=state):
             answer = self.bot.post(CREATE, body if isinstance(body, str) else dict(body))
         assert answer["retCode"] != 0
@@ -128,7 +137,7 @@ class Attacker:
     def place(self, **changes: Any) -> dict[str, Any]:
         """Place an order that must pass; return it with its order id."""
         order = self.order(**changes)
-        answer = self.bot.post(CREATE, order)
+        answer = self.bot.create(order)
         assert answer["retCode"] == 0, answer
         return order | {"orderId": answer["result"]["orderId"]}
 
@@ -142,7 +151,7 @@ class Attacker:
         head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}{extra}Content-Length: {len(body)}\r\n\r\n"
         return (head + body).encode("latin-1")
 
-    def raw(self, data: bytes, *, timeout_s: float = 8) -> bytes:
+    def raw(self, data: bytes, *, timeout_s: float = 30) -> bytes:
         """Send bytes on a connection of their own and return what comes back until an answer is whole."""
         with socket.create_connection(self.address, timeout=timeout_s) as connection:
             connection.sendall(data)

@@ -107,7 +107,7 @@ def test_r32_bots_credential_opens_no_admin_path(attacker: Attacker) -> None:
         for path in ("/halt", "/release"):
             answer = httpx.post(admin + path, headers=headers, json={"reason": "x"})
             assert answer.status_code == 401
-    attacker.stack.wait_for_state("ACTIVE", within_s=10)
+    attacker.stack.wait_for_state("ACTIVE")
 
 
 def test_r33_virtual_key_is_worth_nothing_at_the_exchange(attacker: Attacker) -> None:
@@ -131,8 +131,8 @@ def test_r46_order_with_a_spare_key_behind_the_gateway_is_not_taken_for_the_bots
     for name in ({"orderId": placed["orderId"]}, {"orderLinkId": forged["orderLinkId"]}):
         assert own_attacker.bot.post(CANCEL, {"category": "spot", "symbol": "XRPUSDT"} | name)["retCode"] == 170213
     assert [item for item in received_since(stack, before) if item["path"] == CANCEL] == []
-    stack.wait_for_state("HALTED", within_s=20)
-    wait_until(lambda: placed["orderId"] not in working_ids(stack), within_s=20, what="the stranger's order swept")
+    stack.wait_for_state("HALTED")
+    wait_until(lambda: placed["orderId"] not in working_ids(stack), what="the stranger's order swept")
     assert forged["orderLinkId"] not in {row["fields"].get("tag") for row in stack.rows()}
 
 
@@ -241,7 +241,7 @@ def test_r38_silent_watchdog_ends_new_risk_when_its_lease_does(lonely: Attacker)
     stack.kill("watchdog")
     left_s = float(stack.state()["lease"]["expires_in_s"])
     assert left_s <= 30
-    wait_until(lambda: stack.state_name() == "REDUCE_ONLY", within_s=left_s + 2, what="REDUCE_ONLY")
+    wait_until(lambda: stack.state_name() == "REDUCE_ONLY", what="REDUCE_ONLY")
     lonely.denied_order("STATE_REDUCE_ONLY", lonely.order(), state="REDUCE_ONLY")
 
 

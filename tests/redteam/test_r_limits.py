@@ -37,7 +37,7 @@ def cancel_all(stack: Stack, attacker: Attacker) -> None:
     for order in stack.control.get("/state").json()["orders"]:
         if str(order["orderLinkId"]).startswith("T1"):
             attacker.cancel(order)
-    wait_until(lambda: stack.state()["working_orders"] == 0, within_s=10, what="nothing works")
+    wait_until(lambda: stack.state()["working_orders"] == 0, what="nothing works")
 
 
 def flood(attacker: Attacker, orders: list[dict[str, Any]]) -> tuple[Decimal, set[str]]:
@@ -147,8 +147,8 @@ def test_r29_retry_after_a_timeout_is_denied_while_the_first_is_unresolved(attac
     sent = [item for item in received_since(stack, before) if item["path"] == CREATE]
     assert len(sent) == 1
     stack.control.delete("/faults").raise_for_status()
-    wait_until(lambda: not stack.state()["unknown_outcomes"], within_s=20, what="the outcome known")
-    wait_until(lambda: stack.state()["working_orders"] == 0, within_s=20, what="the order nobody knew of cancelled")
+    wait_until(lambda: not stack.state()["unknown_outcomes"], what="the outcome known")
+    wait_until(lambda: stack.state()["working_orders"] == 0, what="the order nobody knew of cancelled")
 
 
 def test_r22_churn_is_throttled_then_ended_and_cancels_still_pass(own_attacker: Attacker) -> None:
@@ -169,7 +169,7 @@ def test_r22_churn_is_throttled_then_ended_and_cancels_still_pass(own_attacker: 
     assert sent <= 300 / 5 * max(1.0, time.monotonic() - began)
     assert codes & {"LIMIT_MESSAGES", "LIMIT_MESSAGES_TERMINATED", "LIMIT_REQUEST_RATE"} or sent < 60
     assert own_attacker.cancel(resting)["retCode"] in (0, 170213)
-    wait_until(lambda: stack.state()["working_orders"] == 0, within_s=10, what="nothing works")
+    wait_until(lambda: stack.state()["working_orders"] == 0, what="nothing works")
 
 
 @pytest.fixture
@@ -198,12 +198,12 @@ def test_r17_fills_in_quick_succession_end_entries_and_churn_ends_them_all_until
     stack = tight.stack
     for _ in range(3):
         buy = sized(tight, category="linear", symbol="XRPUSDT", usdt=30, factor=0.998)
-        answer = wait_until(lambda buy=buy: decided(tight, buy), within_s=10, what="prices that agree")
+        answer = wait_until(lambda buy=buy: decided(tight, buy), what="prices that agree")
         if answer["retCode"] != 0:
             break
         before, price = position(stack), float(buy["price"])
         move(stack, "XRPUSDT", price * 0.995)
-        wait_until(lambda before=before: position(stack) > before, within_s=10, what="the buy filled")
+        wait_until(lambda before=before: position(stack) > before, what="the buy filled")
         move(stack, "XRPUSDT", price * 1.002)
         time.sleep(0.5)
     assert answer["retMsg"].startswith("LIMIT_REPEATED_EXECUTION"), answer
@@ -212,11 +212,10 @@ def test_r17_fills_in_quick_succession_end_entries_and_churn_ends_them_all_until
     stack.restart("gateway")
     stack.wait_for_state("ACTIVE")
     again = sized(tight, category="linear", symbol="XRPUSDT", usdt=31, factor=0.998)
-    answer = wait_until(lambda: decided(tight, again), within_s=10, what="prices that agree")
+    answer = wait_until(lambda: decided(tight, again), what="prices that agree")
     assert answer["retMsg"].startswith("LIMIT_REPEATED_EXECUTION"), answer
     resting = wait_until(
         lambda: placed if (placed := decided(tight, tight.order(qty="25"))) and not placed["retCode"] else None,
-        within_s=10,
         what="an order on another market",
     )
 
@@ -251,9 +250,9 @@ def test_r62_acknowledged_order_that_the_exchange_ends_by_itself_is_released(att
         # A gap that an attack before left may be found only now; the view of the account is whole again soon.
         return None if sent["retMsg"].startswith("ACCOUNT_VIEW_UNTRUSTED") else sent
 
-    answer = wait_until(taking, within_s=30, what="the account view is trusted")
+    answer = wait_until(taking, what="the account view is trusted")
     assert answer["retCode"] == 0, answer
-    wait_until(lambda: stack.state()["working_orders"] == 0, within_s=10, what="the ended order released")
+    wait_until(lambda: stack.state()["working_orders"] == 0, what="the ended order released")
     assert (
         attacker.bot.get("/v5/execution/list", "category=spot&orderId=" + answer["result"]["orderId"])["result"]["list"]
         == []
@@ -275,17 +274,17 @@ def test_r21_buying_and_selling_to_an_accomplice_ends_at_the_turnover_budget(tmp
         bought = Decimal(0)
         for _ in range(6):
             buy = sized(attacker, category="linear", symbol="XRPUSDT", usdt=190, factor=0.998)
-            answer = wait_until(lambda buy=buy: decided(attacker, buy), within_s=10, what="prices that agree")
+            answer = wait_until(lambda buy=buy: decided(attacker, buy), what="prices that agree")
             if answer["retCode"] != 0:
                 break
             price = float(buy["price"])
             move(stack, "XRPUSDT", price * 0.995)
-            wait_until(lambda: position(stack) > 0, within_s=10, what="the buy filled")
+            wait_until(lambda: position(stack) > 0, what="the buy filled")
             bought += Decimal(buy["qty"]) * Decimal(buy["price"])
             sell = buy | {"side": "Sell", "reduceOnly": True, "price": f"{price:.3f}"}
-            wait_until(lambda sell=sell: attacker.bot.post(CREATE, sell)["retCode"] == 0, within_s=10, what="exit")
+            wait_until(lambda sell=sell: attacker.bot.post(CREATE, sell)["retCode"] == 0, what="exit")
             move(stack, "XRPUSDT", price * 1.005)
-            wait_until(lambda: position(stack) == 0, within_s=10, what="the sell filled")
+            wait_until(lambda: position(stack) == 0, what="the sell filled")
         assert answer["retMsg"].startswith("LIMIT_TURNOVER"), answer
         assert 0 < bought <= 600
     finally:

@@ -56,9 +56,7 @@ def writing(stack: Stack, copy: Path) -> Iterator[None]:
     command = [stack.description["processes"]["journal-writer"]["command"][0], "--config"]
     with subprocess.Popen([*command, str(folder / "journal-writer.toml")], stderr=subprocess.DEVNULL) as writer:
         try:
-            wait_until(
-                lambda: (folder / "gateway.sock").exists() or writer.poll() is not None, within_s=30, what="a writer"
-            )
+            wait_until(lambda: (folder / "gateway.sock").exists() or writer.poll() is not None, what="a writer")
             yield
         finally:
             writer.terminate()
@@ -131,7 +129,7 @@ def running_copy(stack: Stack, *, name: str, policy: str) -> Iterator[tuple[Path
             return found
 
         try:
-            wait_until(state, within_s=30, what="the copy answers")
+            wait_until(state, what="the copy answers")
             yield file, state
         finally:
             process.terminate()
@@ -169,7 +167,6 @@ def test_r45_policy_that_becomes_absurd_adds_no_risk_and_is_named(attacker: Atta
             file.write_text(spoiled(whole, key))
             wait_until(
                 lambda key=key: (found := state()["policy"]["file"])["status"] == "unusable" and key in found["reason"],
-                within_s=10,
                 what=f"{key} is named",
             )
             assert "policy file" in state()["holders"]["own_faults"]["reason"]
@@ -180,7 +177,7 @@ def test_r45_policy_that_is_in_bounds_and_not_the_approved_one_changes_nothing(a
     whole = Path(attacker.stack.gateway["policy"]).read_text()
     loose = re.sub(r"^(max_open_orders = )\d+", r"\g<1>40", whole, count=1, flags=re.M)
     with running_copy(attacker.stack, name="loosened", policy=loose) as (_, state):
-        wait_until(lambda: state()["policy"]["file"]["status"] == "needs_warrant", within_s=10, what="it is seen")
+        wait_until(lambda: state()["policy"]["file"]["status"] == "needs_warrant", what="it is seen")
         assert state()["policy_hash"] == attacker.stack.state()["policy_hash"]
         assert state()["limits"]["max_open_orders"]["value"] == "20"
 
@@ -234,11 +231,11 @@ def test_r54_full_disk_no_order_leaves_and_cancels_pass(breaker: Attacker) -> No
         assert codes <= {"JOURNAL_NOT_WRITABLE", "STATE_REDUCE_ONLY"}
         assert [item for item in received_since(stack, before) if item["path"] == CREATE] == []
         assert breaker.cancel(resting)["retCode"] in (0, 170213)
-        wait_until(lambda: not working_ids(stack), within_s=5, what="no working order")
-        stack.wait_for_state("REDUCE_ONLY", within_s=5)
+        wait_until(lambda: not working_ids(stack), what="no working order")
+        stack.wait_for_state("REDUCE_ONLY")
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
-    stack.wait_for_state("ACTIVE", within_s=40)
+    stack.wait_for_state("ACTIVE")
     sequence = [row["seq"] for row in stack.rows()]
     assert sequence == list(range(len(sequence)))
 
@@ -246,9 +243,9 @@ def test_r54_full_disk_no_order_leaves_and_cancels_pass(breaker: Attacker) -> No
 def test_r56_exchange_clock_that_leaps_freezes_new_risk_and_recovers(breaker: Attacker) -> None:
     stack = breaker.stack
     stack.control.post("/clock", json={"offset_ms": 600_000}).raise_for_status()
-    stack.wait_for_state("REDUCE_ONLY", within_s=30)
+    stack.wait_for_state("REDUCE_ONLY")
     stack.control.post("/clock", json={"offset_ms": 0}).raise_for_status()
-    stack.wait_for_state("ACTIVE", within_s=40)
+    stack.wait_for_state("ACTIVE")
     times = [int(row["at_ns"]) for row in stack.rows()]
     assert [row["seq"] for row in stack.rows()] == list(range(len(times)))
 
@@ -267,14 +264,13 @@ def test_r55_death_between_send_and_answer_leaves_no_order_nobody_knows_of(break
         client.stdin.close()
         wait_until(
             lambda: [item for item in received_since(stack, before) if item["path"] == CREATE],
-            within_s=5,
             what="the order at the exchange",
         )
         stack.kill("gateway")
         client.kill()
     stack.restart("gateway")
-    stack.wait_for_state("ACTIVE", within_s=40)
-    wait_until(lambda: not working_ids(stack), within_s=10, what="no order that nobody was told of")
+    stack.wait_for_state("ACTIVE")
+    wait_until(lambda: not working_ids(stack), what="no order that nobody was told of")
     tags = {row["fields"]["tag"] for row in stack.rows() if row["kind"] == "order:intent"}
     assert {o["orderLinkId"] for o in orders_at_exchange(stack) if o["orderLinkId"].startswith("T1")} <= tags
 
@@ -285,14 +281,13 @@ def test_r35_halted_denies_an_increase_lets_a_cancel_and_a_held_coin_s_sale_pass
     resting = breaker.place(qty="25")
     stack.admin.post("/halt", json={"reason": "a test"}).raise_for_status()
     assert breaker.cancel(resting)["retCode"] in (0, 170213)
-    wait_until(lambda: not working_ids(stack), within_s=5, what="no working order")
-    wait_until(lambda: stack.state()["working_orders"] == 0, within_s=5, what="nothing left to withdraw")
+    wait_until(lambda: not working_ids(stack), what="no working order")
+    wait_until(lambda: stack.state()["working_orders"] == 0, what="nothing left to withdraw")
     breaker.denied_order("STATE_HALTED", breaker.order(qty="26"), state="HALTED")
     exit_order = breaker.order(side="Sell", qty="10")
     exit_order["price"] = f"{float(exit_order['price']) * 1.04:.3f}"
     answer = wait_until(
         lambda: (found := breaker.bot.post(CREATE, exit_order))["retCode"] == 0 and found,
-        within_s=10,
         what="the exit placed",
     )
     breaker.denied_order("ORDER_SELL_EXCEEDS_HOLDINGS", exit_order | {"qty": "9999"}, state="HALTED")
@@ -315,7 +310,7 @@ def test_r53_order_key_is_bound_to_its_address_and_to_trading(breaker: Attacker)
     wide = {"uid": keys["order"]["uid"], "permissions": {"Spot": ["SpotTrade"]}, "ips": []}
     unbound = stack.control.post("/key", json=wide).raise_for_status().json()
     stack.kill("gateway", signal.SIGTERM)
-    wait_until(lambda: stack.state_name() == "unreachable", within_s=10, what="the gateway ended")
+    wait_until(lambda: stack.state_name() == "unreachable", what="the gateway ended")
     secrets = folder_of(stack) / "secrets.json"
     own = secrets.read_text()
     secrets.write_text(json.dumps({"exchange_key": unbound["key"], "exchange_secret": unbound["secret"]}))
@@ -340,7 +335,7 @@ def test_r44_neither_a_restart_nor_an_older_journal_lifts_a_halt(own_attacker: A
     stack.wait_for_state("ACTIVE")
     assert stack.admin.post("/halt", json={"reason": "for good"}).json()["trading_state"] == "HALTED"
     halted = len(stack.rows())
-    wait_until(lambda: stack.state()["journal"]["witnessed_size"] >= halted, within_s=30, what="the halt is witnessed")
+    wait_until(lambda: stack.state()["journal"]["witnessed_size"] >= halted, what="the halt is witnessed")
     begin_again(lambda: None)
     stack.wait_for_state("HALTED")
     begin_again(lambda: shutil.copytree(older, journal, dirs_exist_ok=True))

@@ -5,10 +5,11 @@ The tests share a stack and stand in order: the first finds it ACTIVE.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
-from integration.stack import Stack, wait_until
+from integration.stack import Stack, most_rows, wait_until
 from redteam.attacker import Attacker
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ def assert_halts(attacker: Attacker, path: str, body: str = "{}") -> None:
     def incidents() -> list[dict[str, str]]:
         return [row["fields"] for row in stack.rows() if row["kind"] == "incident:opened"]
 
-    found = wait_until(lambda: [one for one in incidents() if one.get("path") == path], within_s=3, what="an incident")
+    found = wait_until(lambda: [one for one in incidents() if one.get("path") == path], what="an incident")
     assert found[-1]["severity"] == "critical"
     assert stack.state()["holders"]["operator_latch"]["ceiling"] == "HALTED"
     attacker.denied_order("STATE_HALTED", attacker.order(), state="HALTED")
@@ -77,11 +78,12 @@ def test_r26_server_side_algorithm_is_denied_and_halts(attacker: Attacker) -> No
 
 
 def test_flood_of_forbidden_calls_does_not_fill_the_journal(attacker: Attacker) -> None:
-    before = len(attacker.stack.rows())
+    before, began = len(attacker.stack.rows()), time.monotonic()
     for _ in range(200):
         attacker.bot.post("/v5/asset/withdraw/create", "{}")
+    flood_s = time.monotonic() - began
     attacker.facts()
-    assert len(attacker.stack.rows()) - before < 150
+    assert len(attacker.stack.rows()) - before < most_rows(flood_s)
 
 
 def test_name_that_a_thief_chose_is_harmless_and_its_halt_outlives_a_restart(attacker: Attacker) -> None:

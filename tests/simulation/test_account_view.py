@@ -46,8 +46,8 @@ from trade_journal.writer.writer import JournalWriter
 
 EVENTS = int(os.environ.get("TRADE_VIEW_EVENTS", "1000"))
 EVENTS_A_ROUND = 250
-QUIET_WITHIN_S = 120  # the last rounds have hundreds of working orders, and a busy machine reads them slowly
-RECORDED_WITHIN_S = 10
+QUIET_WITHIN_S = 300  # the last rounds have hundreds of working orders, and a busy machine reads them slowly
+RECORDED_WITHIN_S = 120
 SYMBOLS = {"BTCUSDT": ("0.001", "0.01"), "ETHUSDT": ("0.01", "0.2"), "XRPUSDT": ("10", "200")}
 TICKS = {"BTCUSDT": "0.1", "ETHUSDT": "0.01", "XRPUSDT": "0.0001"}
 FAULTS: list[dict[str, Any]] = [
@@ -275,7 +275,7 @@ async def rig(simulation: Simulation, folder: Path, seed: int) -> AsyncIterator[
         keeper=keeper,
     )
     http = httpx.AsyncClient(
-        base_url=simulation.control_url, headers={"Authorization": f"Bearer {simulation.token}"}, timeout=10
+        base_url=simulation.control_url, headers={"Authorization": f"Bearer {simulation.token}"}, timeout=60
     )
     made = Rig(
         simulation=simulation,
@@ -310,14 +310,14 @@ async def rig(simulation: Simulation, folder: Path, seed: int) -> AsyncIterator[
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await conductor.drain(within_s=2)
+        await conductor.drain(within_s=60)
         await client.aclose()
         await http.aclose()
         await journal.close()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 async def test_view_equals_the_exchanges_truth_at_every_quiet_moment(simulation: Simulation, tmp_path: Path) -> None:
     seed = int(os.environ.get("TRADE_VIEW_SEED", "11"))
     async with rig(simulation, tmp_path, seed) as it:
@@ -343,7 +343,7 @@ async def test_view_equals_the_exchanges_truth_at_every_quiet_moment(simulation:
 
 async def rows_agree(it: Rig) -> None:
     """Wait until rows and truth agree: the market goes on, and rows that nobody waits for come a moment later."""
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + RECORDED_WITHIN_S
     while True:
         rows = [row for start in range(0, it.journal.size, 512) for row in await it.journal.read(start, 512)]
         try:

@@ -16,7 +16,7 @@ STEPS_A_YEAR = 365 * 24 * 6
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(720)
 def test_days_with_trouble_miss_no_breach_and_kill_nobody() -> None:
     figures = account_days(DAYS, SEED)
     said = "\n".join(lines(figures))
@@ -27,7 +27,7 @@ def test_days_with_trouble_miss_no_breach_and_kill_nobody() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(720)
 def test_second_half_of_a_year_needs_no_more_memory_than_the_first() -> None:
     ladder, at_ms = Ladder(THRESHOLDS), 1_700_000_000_000
     sizes: list[int] = []

@@ -24,7 +24,8 @@ from trade_core.clock import Clock
 from trade_simulator.assembly import Simulator, assemble
 from trade_simulator.settings import SimulatorSettings
 
-START_S = 30
+START_S = 300
+PATIENCE_S = 120
 TOKEN = "control-token-of-the-tests"
 
 
@@ -129,7 +130,7 @@ class Simulation:
             f"{self.control_url}/{path}",
             json=body,
             headers={"Authorization": f"Bearer {self.token}"},
-            timeout=10,
+            timeout=PATIENCE_S,
         )
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -177,7 +178,7 @@ def running(folder: Path, **changed: object) -> Iterator[Simulation]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -195,7 +196,7 @@ def _await_file(path: Path, process: subprocess.Popen[bytes], log: Path) -> byte
     raise AssertionError(f"not ready within {START_S} s: {log.read_text()}")
 
 
-def eventually(ask: Any, *, within_s: float = 10, what: str = "condition") -> Any:
+def eventually(ask: Any, *, within_s: float = PATIENCE_S, what: str = "condition") -> Any:
     """Ask until the answer is true, up to a deadline."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -491,7 +491,7 @@ def deployment(tmp_path: Path, exchange: ExchangeDouble, gateway: GatewayDouble)
     )
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 30) -> None:
+async def until(condition: Callable[[], bool], *, within_s: float = 120) -> None:
     """Poll until a condition holds; the test's failure when it never does."""
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - the condition is the other server's state

@@ -121,7 +121,7 @@ async def test_executor_that_hangs_delays_no_halt(world: World, monkeypatch: pyt
 
     monkeypatch.setattr(world, "request_kill", hang)
     task = asyncio.create_task(world.auditor.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for number in (1, 2):
             world.orders = [listed_order(number)]
             world.auditor.look_soon()
@@ -564,7 +564,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _looked(world: World, times: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while world.looks < times:  # noqa: ASYNC110 - a loop of its own counts
             await asyncio.sleep(0.005)
 

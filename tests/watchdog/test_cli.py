@@ -151,7 +151,7 @@ class Process:
         """Wait for the end, after a signal if one is given; answers the exit code."""
         if number is not None:
             self._process.send_signal(number)
-        return await asyncio.wait_for(self._process.wait(), 30)
+        return await asyncio.wait_for(self._process.wait(), 120)
 
 
 @contextlib.asynccontextmanager
@@ -174,12 +174,12 @@ def admin(deployment: Any) -> httpx.AsyncClient:
     """Talk to the watchdog as its operator."""
     handover = read_secret_file(deployment.state_dir / "handover" / "operator.json")
     headers = {"authorization": f"Bearer {handover['admin_token']}"}
-    return httpx.AsyncClient(base_url=str(handover["admin_url"]), headers=headers, trust_env=False, timeout=10)
+    return httpx.AsyncClient(base_url=str(handover["admin_url"]), headers=headers, trust_env=False, timeout=60)
 
 
 async def ready_state(client: httpx.AsyncClient) -> dict[str, Any]:
     """Ask until the watchdog is ready, then for its state."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not (await client.get("/readyz")).is_success:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.05)
     document: dict[str, Any] = (await client.get("/state")).json()
@@ -258,13 +258,13 @@ async def test_process_killed_while_a_rung_has_fired_still_knows_it_and_takes_th
         assert state["rungs"]["weekly"]["peak"] == "1"
         command = ("-m", "trade_watchdog.cli", "ack", "--config", str(deployment.config))
         said = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
-        output, _ = await asyncio.wait_for(said.communicate(), 30)
+        output, _ = await asyncio.wait_for(said.communicate(), 120)
         assert output == b"acknowledged: rung:daily\n"
         assert (await client.get("/state")).json()["rungs"]["daily"]["stage"] == "acknowledged"
         assert (await client.post("/ack", json={"subject": "rung:yearly"})).status_code == 409
         command = ("-m", "trade_watchdog.cli", "announce", "100", "USDT", "--config", str(deployment.config))
         said = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
-        output, _ = await asyncio.wait_for(said.communicate(), 30)
+        output, _ = await asyncio.wait_for(said.communicate(), 120)
         assert output.startswith(b"announced: at most 100 USDT within 24 hours, movement ")
         exchange.equity = "3400"  # 15.01 % down
         await until(lambda: gateway.leases[-1].ceiling == "HALTED")

@@ -193,7 +193,7 @@ async def test_move_is_durable_and_signed_at_once(tmp_path: Path) -> None:
         rebased = ladder.rebase(Rung.DAILY)
         assert rebased is not None
         history.moved(rebased, observed_ms=1, by="release")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while history.journal.size == 0:  # noqa: ASYNC110 - another thread writes
                 await asyncio.sleep(0.005)
         signing.cancel()
@@ -220,7 +220,7 @@ async def test_first_rows_of_a_run_are_signed_soon(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("trade_watchdog.history.FIRST_SIGNED_S", 0.01)
     journal = JournalList()
     signing = asyncio.create_task(keeper_of(journal=journal).history.keep_signed(every_s=3600))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while journal.checkpoints < 2:  # noqa: ASYNC110 - it runs by itself
             await asyncio.sleep(0.005)
     await asyncio.sleep(0.05)
@@ -232,7 +232,7 @@ async def test_journal_that_cannot_be_signed_is_said_and_tried_again(caplog: pyt
     journal = JournalList(is_writable=False)
     history = keeper_of(journal=journal).history
     signing = asyncio.create_task(history.keep_signed(every_s=0.01))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while journal.checkpoints < 3:  # noqa: ASYNC110 - it runs by itself
             await asyncio.sleep(0.005)
     signing.cancel()

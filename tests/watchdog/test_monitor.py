@@ -226,7 +226,7 @@ async def test_harmful_key_ends_the_watchdog_before_any_lease(
 ) -> None:
     deployment.exchange.key_changes = change
     with pytest.raises(ConfigurationError, match="exchange key is refused"):
-        await asyncio.wait_for(monitor.run(), 20)
+        await asyncio.wait_for(monitor.run(), 60)
     assert deployment.gateway.requests == []
 
 
@@ -237,13 +237,13 @@ async def test_unknown_key_ends_the_watchdog(monitor: Monitor, deployment: Any) 
         b'{"retCode":10003,"retMsg":"API key is invalid.","result":{},"time":1}',
     )
     with pytest.raises(KeyRefusedByExchange):
-        await asyncio.wait_for(monitor.run(), 20)
+        await asyncio.wait_for(monitor.run(), 60)
 
 
 async def test_exchange_not_simulated_gets_no_key_and_ends_the_watchdog(monitor: Monitor, deployment: Any) -> None:
     deployment.exchange.mark = {}
     with pytest.raises(OtherEnvironment):
-        await asyncio.wait_for(monitor.run(), 20)
+        await asyncio.wait_for(monitor.run(), 60)
     assert [path for _method, path, _headers, _body in deployment.exchange.requests] == ["/v5/market/time"]
 
 

@@ -57,7 +57,7 @@ async def test_hanging_gateway_is_swept_and_told_with_the_journal_s_head(
         assert "journal 3 rows, root " in text
         deployment.gateway.is_hanging = False
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 60)
     server.close()
 
 
@@ -86,4 +86,4 @@ async def test_gateway_is_not_silent_while_the_exchange_is_what_fails(
     assert not task.done()
     assert "gateway:silent" not in caplog.text
     os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(task, 20)
+    await asyncio.wait_for(task, 60)

@@ -217,7 +217,7 @@ async def running(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(streams_module, "ALONE_S", 0.01)
 
     async def until(is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not is_so():  # noqa: ASYNC110 - loops of their own
                 await asyncio.sleep(0.005)
 

@@ -81,7 +81,7 @@ async def scene(folder: Path, gateway: Any, ports: Callable[[], int]) -> AsyncIt
     (folder / "simulator.toml").write_text(toml(simulator))
     arguments = ("-m", "trade_simulator.cli", "--config", str(folder / "simulator.toml"))
     async with process(folder / "simulator.log", *arguments):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while not (folder / "credentials.json").exists():  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.05)
         yield await initialised(folder, gateway, ports())
@@ -109,7 +109,7 @@ async def initialised(folder: Path, gateway: Any, admin_port: int) -> Scene:
     config = folder / "watchdog.toml"
     config.write_text(toml(watchdog))
     async with process(folder / "init.log", "-m", "trade_watchdog.cli", "init", "--config", str(config)) as init:
-        assert await asyncio.wait_for(init.wait(), 60) == 0
+        assert await asyncio.wait_for(init.wait(), 120) == 0
     public = json.loads((folder / "watchdog" / "public.json").read_bytes())
     gateway.log_key = load_private_key(new_private_key())
     gateway.ring = ring_of(
@@ -134,7 +134,7 @@ async def test_balance_of_the_simulator_is_read_and_vouched_for(
     async with scene(tmp_path, gateway, free_port) as made:
         made.hold_key("watch")
         async with process(made.log, "-m", "trade_watchdog.cli", "--config", str(made.config)) as watchdog:
-            await until(lambda: any(lease.ceiling == "ACTIVE" for lease in gateway.leases), within_s=60)
+            await until(lambda: any(lease.ceiling == "ACTIVE" for lease in gateway.leases))
             headers = {"authorization": f"Bearer {made.operator['admin_token']}"}
             async with httpx.AsyncClient(
                 base_url=made.operator["admin_url"], headers=headers, trust_env=False
@@ -143,7 +143,7 @@ async def test_balance_of_the_simulator_is_read_and_vouched_for(
             # The sub-account starts with 4000 USDT in whatever coins; its price moves while we look.
             assert abs(Decimal(state["equity"]["equity_usdt"]) - 4000) < 400
             watchdog.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(watchdog.wait(), 30) == 0
+            assert await asyncio.wait_for(watchdog.wait(), 120) == 0
         assert " ERROR " not in made.log.read_text()
 
 
@@ -154,6 +154,6 @@ async def test_key_with_power_or_of_another_account_is_refused(
     async with scene(tmp_path, gateway, free_port) as made:
         made.hold_key(name)
         async with process(made.log, "-m", "trade_watchdog.cli", "--config", str(made.config)) as watchdog:
-            assert await asyncio.wait_for(watchdog.wait(), 60) == 2
+            assert await asyncio.wait_for(watchdog.wait(), 120) == 2
         assert "exchange key is refused" in made.log.read_text()
     assert gateway.requests == []

@@ -232,7 +232,7 @@ async def test_keeper_messages_are_counted_and_their_latch_is_a_row(it: Kept, jo
 
 
 async def until(is_true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not is_true():  # noqa: ASYNC110 - the stream's doing
             await asyncio.sleep(0.005)
 

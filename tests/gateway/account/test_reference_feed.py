@@ -391,7 +391,7 @@ async def test_feed_goes_on_reading_through_trouble(clock: ManualClock, monkeypa
     async with feeding(clock) as it:
         it.instead = [reply(b"", status=503)]
         task = asyncio.create_task(it.feed.keep_reading())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(it.asked) < 3:  # noqa: ASYNC110 - the loop's doing
                 await asyncio.sleep(0.005)
             it.instead.clear()
@@ -414,7 +414,7 @@ async def test_feed_stream_asks_for_the_tickers_of_contracts_that_exist(clock: M
             {"topic": "tickers.BTCUSDT", "type": "snapshot", "data": ticker("BTCUSDT", "30500", "30500")},
             path=PUBLIC_LINEAR_PATH,
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while it.judged() != Usable(price=Decimal(30500)):  # noqa: ASYNC110 - the stream's doing
                 await asyncio.sleep(0.005)
         task.cancel()

@@ -35,7 +35,7 @@ class Memory:
 
     async def rows(self, at_least: int) -> list[Any]:
         """Return the rows once there are so many, and nothing is left to be written."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(found := await rows_of(self.journal)) < at_least:  # noqa: ASYNC110 - the loop's doing
                 await asyncio.sleep(0.001)
         await asyncio.sleep(0.02)

@@ -40,7 +40,7 @@ class Listener:
         self.said.append(text)
 
     async def until(self, is_true: Callable[[list[str]], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not is_true(self.said):  # noqa: ASYNC110 - the stream's doing
                 await asyncio.sleep(0.005)
 
@@ -132,7 +132,7 @@ async def test_stream_without_the_mark_of_the_simulated_environment_is_not_heard
     async with ws_double() as double:
         double.mark = mark
         async with streaming(double) as listener:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while double.connected < 3:  # noqa: ASYNC110 - the stream's doing
                     await asyncio.sleep(0.005)
             assert double.heard == []
@@ -148,7 +148,7 @@ async def test_stream_of_a_real_exchange_needs_no_mark() -> None:
 
 async def test_stream_of_a_real_exchange_refuses_a_simulated_one() -> None:
     async with ws_double() as double, streaming(double, is_simulated=False) as listener:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while double.connected < 2:  # noqa: ASYNC110 - the stream's doing
                 await asyncio.sleep(0.005)
         assert double.heard == []
@@ -179,7 +179,7 @@ async def test_stream_pings_in_the_midst_of_data(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(stream_module, "PING_EVERY_S", 0.05)
     async with ws_double() as double, streaming(double) as listener:
         await listener.until(is_up)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while "ping" not in double.ops():
                 await double.say({"topic": "order", "data": []})
                 await asyncio.sleep(0.005)

@@ -246,7 +246,7 @@ async def test_server_that_comes_back_without_an_acknowledged_row_is_not_written
     await writer.close()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(720)
 async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_under_load(
     mortal: PostgresServer, entry: Make
 ) -> None:

@@ -23,6 +23,7 @@ from trade_journal.store.store import JournalReader
 
 SEED = 25
 TRADES = 40
+PATIENCE_S = 120
 
 
 def shim_settings(folder: Path, **changed: str) -> Path:
@@ -63,7 +64,7 @@ def rows_of(folder: Path) -> list[Row]:
 
 def wait_for(folder: Path, count: int) -> list[tuple[str, object]]:
     """Wait for so many rows of the shim, and give kind and trade of each."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while len(rows := rows_of(folder)) < count:
         assert time.monotonic() < deadline, (folder / "shim.log").read_text()
         time.sleep(0.05)
@@ -72,7 +73,7 @@ def wait_for(folder: Path, count: int) -> list[tuple[str, object]]:
 
 def wait_for_journal(folder: Path) -> None:
     """Wait until the writer has made its journal."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_S
     while not (folder / "shim.sock").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -111,7 +112,7 @@ def test_shim_killed_at_any_moment_leaves_each_row_once(tmp_path: Path) -> None:
             bot.trade(TRADES + 1)  # so that this one has a row to write, and is up when it is told to end
             found = wait_for(tmp_path, TRADES * 3 // 2 + 1)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=10) == 0
+            assert process.wait(timeout=PATIENCE_S) == 0
     assert set(Counter(found).values()) == {1}
     assert len(found) == TRADES * 3 // 2 + 1
 

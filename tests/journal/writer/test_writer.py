@@ -337,7 +337,7 @@ async def main(url):
         print("acknowledged", number, flush=True)
     assert not writer.is_writable
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not writer.is_writable:
             await asyncio.sleep(0.02)
     await writer.append(entry(9999))

@@ -117,7 +117,7 @@ async def test_checkpoint_that_cannot_be_kept_is_not_given(
         patched.setattr(JournalStore, "append_checkpoint", failing)
         with pytest.raises(JournalUnavailable, match="injected"):
             await signing.checkpoint()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await recovered(signing)
     assert size_and_root(await signing.checkpoint()) == tree_of(journal_url)
 

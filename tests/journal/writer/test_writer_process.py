@@ -64,7 +64,7 @@ def running(config: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 async def client_of(folder: Path) -> JournalClient:
-    return await JournalClient.open(folder / "gateway.sock", origin=ORIGIN, clock=SystemClock(), within_s=30)
+    return await JournalClient.open(folder / "gateway.sock", origin=ORIGIN, clock=SystemClock(), within_s=120)
 
 
 async def writable(journal: JournalClient) -> None:
@@ -168,7 +168,7 @@ async def test_process_writes_signs_and_ends_in_order(tmp_path: Path) -> None:
         journal.append_later(row(5))
         await asyncio.sleep(0)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 10) == 0
+        assert await asyncio.to_thread(process.wait, 120) == 0
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
         await until(lambda: not journal.is_writable)
@@ -184,7 +184,7 @@ async def test_second_process_on_one_journal_is_refused_and_told_which_has_it(tm
     with running(config) as first:
         journal = await client_of(tmp_path)
         with running(config) as second:
-            assert await asyncio.to_thread(second.wait, 30) == 2
+            assert await asyncio.to_thread(second.wait, 120) == 2
             assert second.stderr is not None
             assert f"another writer has this journal open (pid {first.pid})" in second.stderr.read()
         assert await journal.append(row(0)) == 0

@@ -55,7 +55,7 @@ async def test_process_goes_on_when_its_server_is_back_and_tells_nobody_the_pass
         seen = [*visible(process.pid), *(str(one.fields) for one in rows)]
         await journal.close()
         process.terminate()
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 0
     assert not [text for text in [*seen, said] if postgres.password in text]
 

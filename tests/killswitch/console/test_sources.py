@@ -64,7 +64,7 @@ async def test_service_that_hangs_or_drips_is_given_up(
 ) -> None:
     monkeypatch.setattr(sources, "REQUEST_TIMEOUT_S", 0.1)
     double.answer = lambda _: HANG
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         with pytest.raises(Unreadable, match="does not answer"):
             await service.ask("GET", "/state")
 

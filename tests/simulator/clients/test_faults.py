@@ -33,7 +33,7 @@ def fault(simulation: Simulation, **fields: object) -> None:
     simulation.control("POST", "faults", fields)
 
 
-def place(simulation: Simulation, link_id: str, *, timeout_s: float = 10) -> httpx.Response:
+def place(simulation: Simulation, link_id: str, *, timeout_s: float = 60) -> httpx.Response:
     body = json.dumps(ORDER | {"orderLinkId": link_id}).encode()
     headers = signed_headers(simulation.keys["client"], body, now_ms=time.time_ns() // 1_000_000)
     return httpx.post(simulation.url + CREATE, content=body, headers=headers, timeout=timeout_s)
@@ -43,14 +43,12 @@ def order_exists(simulation: Simulation, link_id: str) -> bool:
     return link_id in {row["orderLinkId"] for row in simulation.control("GET", "state")["orders"]}
 
 
-def test_delay_holds_the_request_back_but_not_for_ever(simulation: Simulation) -> None:
+def test_delay_holds_the_request_back_and_no_other(simulation: Simulation) -> None:
     fault(simulation, path=TIME, mode="delay", ms=300, count=1)
     started = time.monotonic()
     assert httpx.get(simulation.url + TIME).status_code == 200
     assert time.monotonic() - started >= 0.3
-    started = time.monotonic()
-    assert httpx.get(simulation.url + TIME).status_code == 200
-    assert time.monotonic() - started < 0.3
+    assert simulation.control("GET", "faults") == []
 
 
 def test_delay_beyond_the_recv_window_makes_the_request_too_old(simulation: Simulation) -> None:
@@ -90,12 +88,12 @@ def test_lost_response_with_ms_closes_the_connection_after_them(simulation: Simu
 
 
 def open_stream(simulation: Simulation, kind: str) -> ClientConnection:
-    return connect(f"{simulation.ws}/v5/{kind}", open_timeout=10)
+    return connect(f"{simulation.ws}/v5/{kind}", open_timeout=60)
 
 
 def ask(stream: ClientConnection, **message: object) -> dict[str, Any]:
     stream.send(json.dumps(message))
-    answer: dict[str, Any] = json.loads(stream.recv(timeout=10))
+    answer: dict[str, Any] = json.loads(stream.recv(timeout=60))
     return answer
 
 
@@ -103,7 +101,7 @@ def books(stream: ClientConnection, number: int) -> list[int]:
     """Read the update numbers of so many book messages."""
     seen: list[int] = []
     while len(seen) < number:
-        message = json.loads(stream.recv(timeout=10))
+        message = json.loads(stream.recv(timeout=60))
         if "topic" in message:
             seen.append(message["data"]["u"])
     return seen
@@ -137,7 +135,7 @@ def test_close_cuts_streams_that_are_open(simulation: Simulation) -> None:
         assert ask(stream, op="ping")["ret_msg"] == "pong"
         fault(simulation, path="ws:public", mode="close", count=1)
         with pytest.raises(ConnectionClosed):
-            stream.recv(timeout=10)
+            stream.recv(timeout=60)
     with open_stream(simulation, "public/spot") as stream:
         assert ask(stream, op="ping")["ret_msg"] == "pong"
 
@@ -170,7 +168,7 @@ def test_lost_response_on_the_order_stream_swallows_the_answer_only(simulation: 
 )
 def test_request_that_is_no_http_is_refused_and_logged(simulation: Simulation, raw: bytes) -> None:
     before = simulation.control("GET", "requests")[-1]["n"]
-    with socket.create_connection(("127.0.0.1", int(simulation.url.rsplit(":", 1)[1])), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", int(simulation.url.rsplit(":", 1)[1])), timeout=60) as client:
         client.sendall(raw)
         assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
     logged = eventually(lambda: simulation.control("GET", f"requests?since={before}"))
@@ -178,6 +176,6 @@ def test_request_that_is_no_http_is_refused_and_logged(simulation: Simulation, r
 
 
 def test_dotted_path_is_not_resolved(simulation: Simulation) -> None:
-    with socket.create_connection(("127.0.0.1", int(simulation.url.rsplit(":", 1)[1])), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", int(simulation.url.rsplit(":", 1)[1])), timeout=60) as client:
         client.sendall(b"GET /v5/user/../market/time HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 404 ")

@@ -243,7 +243,7 @@ def test_public_stream_keeps_a_book(streams: Callable[..., Any], category: str, 
     stream = streams(category)
     messages: queue.Queue[Any] = queue.Queue()
     stream.orderbook_stream(depth, "BTCUSDT", messages.put)
-    updates = [messages.get(timeout=10) for _ in range(5)]
+    updates = [messages.get(timeout=60) for _ in range(5)]
     for update in updates:
         best_bid_price, best_ask_price = update["data"]["b"][0][0], update["data"]["a"][0][0]
         assert Decimal(best_bid_price) < Decimal(best_ask_price)
@@ -261,9 +261,9 @@ def test_public_stream_sends_tickers_candles_and_trades(streams: Callable[..., A
     stream.ticker_stream("BTCUSDT", tickers.put)
     stream.kline_stream(1, "BTCUSDT", candles.put)
     stream.trade_stream("BTCUSDT", trades.put)
-    assert Decimal(tickers.get(timeout=10)["data"]["lastPrice"]) > 0
-    assert candles.get(timeout=30)["data"][0]["interval"] == "1"
-    trade = trades.get(timeout=30)["data"][0]
+    assert Decimal(tickers.get(timeout=60)["data"]["lastPrice"]) > 0
+    assert candles.get(timeout=60)["data"][0]["interval"] == "1"
+    trade = trades.get(timeout=60)["data"][0]
     assert (trade["s"], trade["S"] in {"Buy", "Sell"}) == ("BTCUSDT", True)
 
 
@@ -290,14 +290,14 @@ def test_private_stream_tells_of_orders_executions_positions_and_wallets(
     order_id = client.place_order(category="linear", symbol="XRPUSDT", side="Buy", orderType="Market", qty="10")[
         "result"
     ]["orderId"]
-    execution = heard["execution"].get(timeout=10)["data"][0]
+    execution = heard["execution"].get(timeout=60)["data"][0]
     assert (execution["orderId"], execution["category"]) == (order_id, "linear")
-    assert heard["execution.fast"].get(timeout=10)["data"][0]["orderId"] == order_id
+    assert heard["execution.fast"].get(timeout=60)["data"][0]["orderId"] == order_id
     statuses = []
     while "Filled" not in statuses:
-        statuses.append(heard["order"].get(timeout=10)["data"][0]["orderStatus"])
-    assert heard["position"].get(timeout=10)["data"][0]["symbol"] == "XRPUSDT"
-    assert heard["wallet"].get(timeout=10)["data"][0]["accountType"] == "UNIFIED"
+        statuses.append(heard["order"].get(timeout=60)["data"][0]["orderStatus"])
+    assert heard["position"].get(timeout=60)["data"][0]["symbol"] == "XRPUSDT"
+    assert heard["wallet"].get(timeout=60)["data"][0]["accountType"] == "UNIFIED"
     client.place_order(category="linear", symbol="XRPUSDT", side="Sell", orderType="Market", qty="10", reduceOnly=True)
 
 
@@ -311,13 +311,13 @@ def test_order_stream_creates_amends_and_cancels(
     stream.place_order(
         answers.put, category="spot", symbol="BTCUSDT", side="Buy", orderType="Limit", qty="0.001", price=price
     )
-    created = answers.get(timeout=10)
+    created = answers.get(timeout=60)
     assert (created["retCode"], created["op"]) == (0, "order.create")
     assert created["header"]["X-Bapi-Limit"] == "20"
     order_id = created["data"]["orderId"]
     stream.amend_order(answers.put, category="spot", symbol="BTCUSDT", orderId=order_id, qty="0.002")
-    assert answers.get(timeout=10)["data"]["orderId"] == order_id
+    assert answers.get(timeout=60)["data"]["orderId"] == order_id
     stream.cancel_order(answers.put, category="spot", symbol="BTCUSDT", orderId=order_id)
-    assert answers.get(timeout=10)["retCode"] == 0
+    assert answers.get(timeout=60)["retCode"] == 0
     order = client.get_order_history(category="spot", orderId=order_id)["result"]["list"][0]
     assert (order["qty"], order["orderStatus"]) == ("0.002", "Cancelled")

@@ -25,11 +25,11 @@ def now_ms() -> int:
 
 
 def open_stream(simulation: Simulation, path: str) -> ClientConnection:
-    return connect(f"{simulation.ws}/v5/{path}", open_timeout=10)
+    return connect(f"{simulation.ws}/v5/{path}", open_timeout=60)
 
 
 def read(stream: ClientConnection) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(stream.recv(timeout=10))
+    message: dict[str, Any] = json.loads(stream.recv(timeout=60))
     return message
 
 

@@ -183,4 +183,4 @@ TestTrading.settings = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-TestTrading.pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+TestTrading.pytestmark = pytest.mark.slow
