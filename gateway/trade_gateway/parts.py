@@ -18,7 +18,7 @@ from trade_gateway.account.private_stream import private_stream
 from trade_gateway.account.reference_feed import ReferenceFeed
 from trade_gateway.account.reference_memory import ReferenceMemory
 from trade_gateway.account.resync import AccountSync
-from trade_gateway.announcer import announcing
+from trade_gateway.announcer import Told, announcing
 from trade_gateway.baseline import Strangers
 from trade_gateway.conductor import Conductor
 from trade_gateway.disaster_keeper import DisasterKeeper
@@ -75,6 +75,7 @@ class Parts:
         journal: Journal,
         clock: Clock,
         tell: Callable[[Alert], None] = lambda _: None,
+        told: Told = lambda _: {},
     ) -> None:
         self.settings = settings
         # Until `start` has learned from the journal which policy is in force, nothing is permitted.
@@ -238,13 +239,14 @@ class Parts:
             is_clock_trusted=self.states.is_clock_trusted,
             on_ring=self.adopt_new_ring,
         )
-        self._announce_over(tell)
+        self._announce_over(tell, told)
         self.states.check_counters = self.policies.check_counters = self.rings.check_counters
         self.states.on_latched = lambda reason, by: self.policies.void(reason=reason, by=by)
 
-    def _announce_over(self, tell: Callable[[Alert], None]) -> None:
+    def _announce_over(self, tell: Callable[[Alert], None], told: Told) -> None:
         """Have what loosens told outside; with real money nothing is loosened that nobody there can read."""
-        self.states.announce = self.policies.announce = self.announce = announcing(tell)
+        announce = announcing(tell, told=told, needs_channel=not self.settings.is_simulated)
+        self.states.announce = self.policies.announce = self.announce = announce
         has_channel = self.settings.is_simulated or self.settings.alerts_file is not None
         self.states.has_channel = self.policies.has_channel = has_channel
 

@@ -3,7 +3,8 @@
 Guarantees
 - A file that only tightens is in force within two looks: its row is durable first, then every part has it in one step.
 - A file that loosens anything changes nothing. A warrant of a person for exactly this step, announced in words,
-  puts it in force after RELEASE_DELAY_S; a halt or another change of the file in between voids it.
+  puts it in force RELEASE_DELAY_S after a channel of alerts took that; a halt or another change of the file in
+  between voids it.
 - A file that is missing, unreadable, contradictory or beyond the rungs raises a fault until it is good again; the
   policy in force stays, and no risk is added.
 - Each of these is a row when it is first seen, and stands in /state with its reason.
@@ -22,13 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
-from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
+from trade_core.clock import NS_PER_MS, Clock
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import PolicyStep, open_policy_warrant
 from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import SignedWarrant
 from trade_core.trust.warrant import check_in_time
-from trade_gateway.announcer import Announce, check_announceable
+from trade_gateway.announcer import Announce, check_announceable, to_nobody
+from trade_gateway.countdown import UNHEARD, Countdown
 from trade_gateway.limits_view import losses, shown_loss
 from trade_gateway.policy.content import policy_text
 from trade_gateway.policy.field_changes import changes_within, field_changes
@@ -50,11 +52,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingPolicy:
-    """A looser policy that was announced and is not in force. `due_at_ns` is monotonic."""
+    """A looser policy that was announced and is not in force."""
 
     step: PolicyStep
     raw: bytes
-    due_at_ns: int
+    countdown: Countdown
 
 
 class PolicyKeeper:
@@ -81,7 +83,7 @@ class PolicyKeeper:
         self._on_fault = on_fault
         self._on_change = on_change
         self.check_counters: Callable[[SignedWarrant], object] = lambda _: None  # refuses what a copied key signed
-        self.announce: Announce = lambda *_: None  # tells people outside
+        self.announce: Announce = to_nobody  # tells people outside
         self.has_channel = True  # to tell them over
         self._settling = Settling()
         self._settled = NOT_READ
@@ -223,9 +225,11 @@ class PolicyKeeper:
             raise NotTrusted("policy warrant: it cannot be announced while the journal cannot be written")
         if self._voids != voids:
             raise NotTrusted("policy warrant: a halt came while it was announced")
-        due_at_ns = self._clock.monotonic_ns() + RELEASE_DELAY_S * NS_PER_S
-        self._pending = PendingPolicy(step=step, raw=raw, due_at_ns=due_at_ns)
-        self.announce("policy", raw, f"in {RELEASE_DELAY_S} s, unless it is halted: {step.warrant.words}")
+        has_reached = self.announce("policy", raw, f"in {RELEASE_DELAY_S} s, unless it is halted: {step.warrant.words}")
+        now_ns = self._clock.monotonic_ns()
+        countdown = Countdown(announced_at_ns=now_ns, delay_s=RELEASE_DELAY_S, has_reached=has_reached)
+        countdown.look(now_ns)
+        self._pending = PendingPolicy(step=step, raw=raw, countdown=countdown)
         log.warning("looser policy announced, in force in %d s unless halted: %s", RELEASE_DELAY_S, step.warrant.words)
         return {"policy_hash": self.in_force.policy_hash, "takes_effect_in_s": RELEASE_DELAY_S}
 
@@ -268,8 +272,13 @@ class PolicyKeeper:
             log.warning("the announced policy is void: %s", reason)
 
     async def _finish_pending(self, verdict: FileVerdict) -> None:
-        pending = self._pending
-        if pending is None or self._clock.monotonic_ns() < pending.due_at_ns:
+        pending, now_ns = self._pending, self._clock.monotonic_ns()
+        if pending is None:
+            return
+        pending.countdown.look(now_ns)
+        if pending.countdown.is_unheard(now_ns):
+            self.void(reason=UNHEARD, by="gateway")
+        if not pending.countdown.is_due(now_ns):
             return
         step = pending.step
         is_as_announced = (self.in_force.policy_hash, verdict.policy_hash) == (step.old_hash, step.new_hash)
@@ -327,7 +336,7 @@ class PolicyKeeper:
             else {
                 "words": pending.step.warrant.words,
                 "policy_hash": pending.step.new_hash,
-                "in_s": max(0, pending.due_at_ns - self._clock.monotonic_ns()) / NS_PER_S,
+                **pending.countdown.describe(self._clock.monotonic_ns()),
             },
         }
 

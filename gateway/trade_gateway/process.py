@@ -63,6 +63,7 @@ async def run(settings: GatewaySettings) -> None:
         journal=journal,
         clock=clock,
         tell=outbox.alert,
+        told=outbox.told,
     )
     stop, beside = asyncio.Event(), [asyncio.create_task(outbox.run())]
     try:

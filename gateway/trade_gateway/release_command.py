@@ -128,7 +128,10 @@ def hand_over(settings: GatewaySettings, path: Path) -> str:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     with _admin(settings) as http:
         answer = _ask(http, "POST", "/release", raw)
-    return f"announced; it takes effect in {answer['takes_effect_in_s']} s unless the gateway halts before"
+    delay_s = answer["takes_effect_in_s"]
+    return (
+        f"announced; it takes effect in {delay_s} s from when a channel of alerts took that, unless the gateway halts"
+    )
 
 
 def _write(path: Path, warrant: Warrant) -> None:

@@ -16,6 +16,7 @@ from trade_core.clock import Clock
 from trade_core.secrets import Secret
 from trade_core.settings import shown_settings
 from trade_core.trust.ring import KeyRing
+from trade_gateway.announcer import Told
 from trade_gateway.baseline import baseline_rows
 from trade_gateway.identity import Identity, Role
 from trade_gateway.limits_view import (
@@ -53,6 +54,7 @@ class Gateway:
         journal: Journal,
         clock: Clock,
         tell: Callable[[Alert], None] = lambda _: None,
+        told: Told = lambda _: {},
     ) -> None:
         self.parts = Parts(
             settings=settings,
@@ -62,6 +64,7 @@ class Gateway:
             journal=journal,
             clock=clock,
             tell=tell,
+            told=told,
         )
         self.loops = Loops(self.parts)
         self.admin_tokens: dict[Role, Secret] = dict(identity.admin_tokens)

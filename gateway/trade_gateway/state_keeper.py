@@ -3,8 +3,8 @@
 Guarantees
 - A latch counts from the moment it is set; its row follows and is tried again until it is durable.
 - Nothing but a warrant lifts the operator latch: touched by a security key of the ring, naming the latch row that it
-  lifts, in time, by a trusted clock. It takes effect only RELEASE_DELAY_S after it was announced, and any halt in
-  between voids it.
+  lifts, in time, by a trusted clock. It takes effect only RELEASE_DELAY_S after a channel of alerts took its
+  announcement (`countdown`), and any halt in between voids it.
 - KILLED is set by a kill warrant alone, or by the executor's notice of a kill that a standing warrant allowed, and
   lifted by two different security keys alone. Its row names the order key
   in use, and nothing lifts it while that key is used on, or before the exchange was asked about the one that is.
@@ -33,7 +33,8 @@ from trade_core.trust.ring import SIMULATED, KeyRing
 from trade_core.trust.signed_warrant import SignedWarrant, check_order, open_warrant, require_two_keys
 from trade_core.trust.succession import MIN_CREDENTIALS
 from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time
-from trade_gateway.announcer import Announce, check_announceable
+from trade_gateway.announcer import Announce, check_announceable, to_nobody
+from trade_gateway.countdown import UNHEARD, Countdown
 from trade_gateway.lease_keeper import LeaseKeeper
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
@@ -54,11 +55,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingRelease:
-    """A release that was announced and has not taken effect. `due_at_ns` is monotonic."""
+    """A release that was announced and has not taken effect."""
 
     warrant: Warrant
     raw: bytes
-    due_at_ns: int
+    countdown: Countdown
 
 
 class StateKeeper:
@@ -100,7 +101,7 @@ class StateKeeper:
         self._was_lease_fresh = False
         self._lease_lapsed_at_ns = clock.wall_ns()
         self.check_counters: Callable[[SignedWarrant], object] = lambda _: None  # refuses what a copied key signed
-        self.announce: Announce = lambda *_: None  # tells people outside
+        self.announce: Announce = to_nobody  # tells people outside
         self.has_channel = True  # to tell them over
         self.on_released: Callable[[], None] = lambda: None  # for what a person re-arms with the release
         self.on_latched: Callable[[str, str], None] = lambda *_: None  # for what any halt voids
@@ -244,9 +245,11 @@ class StateKeeper:
             reason = "a halt, a release or another key ring came while it was being announced"
             self._recorder.append_later(RowKind.RELEASE_VOIDED, {"reason": reason, "by": "gateway"})
             raise NotTrusted(f"release: {reason}")
-        due_at_ns = self._clock.monotonic_ns() + RELEASE_DELAY_S * NS_PER_S
-        self._pending = PendingRelease(warrant=warrant, raw=raw, due_at_ns=due_at_ns)
-        self.announce("release", raw, f"in {RELEASE_DELAY_S} s, unless it is halted: {warrant.words}")
+        has_reached = self.announce("release", raw, f"in {RELEASE_DELAY_S} s, unless it is halted: {warrant.words}")
+        now_ns = self._clock.monotonic_ns()
+        countdown = Countdown(announced_at_ns=now_ns, delay_s=RELEASE_DELAY_S, has_reached=has_reached)
+        countdown.look(now_ns)
+        self._pending = PendingRelease(warrant=warrant, raw=raw, countdown=countdown)
         log.warning("release announced, in effect in %d s unless halted again: %s", RELEASE_DELAY_S, warrant.words)
         return {"trading_state": self.trading_state().name, "takes_effect_in_s": RELEASE_DELAY_S}
 
@@ -352,10 +355,21 @@ class StateKeeper:
         self.set_fault(Fault.SECURITY_KEYS_FEW, is_there=has_too_few)
         if is_journal_writable:
             await self._record_latch()
-        pending = self._pending
-        if pending is not None and self._clock.monotonic_ns() >= pending.due_at_ns:
-            await self._release(pending)
+        await self._count_down()
         self.note()
+
+    async def _count_down(self) -> None:
+        """Release what was announced once its time is over, or void it when nobody outside got to read it."""
+        pending, now_ns = self._pending, self._clock.monotonic_ns()
+        if pending is None:
+            return
+        pending.countdown.look(now_ns)
+        if pending.countdown.is_due(now_ns):
+            await self._release(pending)
+        elif pending.countdown.is_unheard(now_ns):
+            self._pending = None
+            self._recorder.append_later(RowKind.RELEASE_VOIDED, {"reason": UNHEARD, "by": "gateway"})
+            log.error("the announced release is void: %s", UNHEARD)
 
     async def _release(self, pending: PendingRelease) -> None:
         fields: Fields = {
@@ -451,7 +465,7 @@ class StateKeeper:
             "killed_keys": sorted(self._killed_keys),
             "release_pending": None
             if pending is None
-            else {"words": pending.warrant.words, "in_s": max(0, pending.due_at_ns - now_ns) / NS_PER_S},
+            else {"words": pending.warrant.words, **pending.countdown.describe(now_ns)},
             "lease": {
                 "generation": self.lease.generation,
                 "age_s": self.lease.age_s(),

@@ -19,6 +19,7 @@ from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANT_BYTES, open_policy_warrant, policy_subject
 from trade_gateway import policy_keeper
+from trade_gateway.countdown import UNHEARD, UNHEARD_S, WAITS
 from trade_gateway.metrics import Metrics
 from trade_gateway.policy.limits import policy_hash
 from trade_gateway.policy.model import Policy
@@ -233,6 +234,33 @@ async def test_keeper_that_cannot_look_raises_the_fault(desk: Desk, monkeypatch:
     with pytest.raises(ZeroDivisionError):
         await desk.keeper.work()
     assert desk.faults == [True]
+
+
+async def test_keeper_looser_policy_waits_for_a_channel_that_hangs(desk: Desk) -> None:
+    taken: list[bool] = []
+    desk.keeper.announce = lambda *_: lambda: bool(taken)
+    desk.write(LOOSER)
+    await desk.settle()
+    await desk.keeper.accept(desk.warrant(LOOSER))
+    await desk.wait(RELEASE_DELAY_S * 2)
+    assert (desk.changes, desk.keeper.describe()["release_pending"]["waits_for"]) == ([], WAITS)
+    taken.append(True)
+    await desk.wait(1)
+    await desk.wait(RELEASE_DELAY_S - 1)
+    assert desk.changes == []
+    await desk.wait(1)
+    assert [change.policy_hash for change in desk.changes] == [policy_hash(LOOSER)]
+
+
+async def test_keeper_looser_policy_that_no_channel_takes_is_void_and_says_why(desk: Desk) -> None:
+    desk.keeper.announce = lambda *_: lambda: False
+    desk.write(LOOSER)
+    await desk.settle()
+    await desk.keeper.accept(desk.warrant(LOOSER))
+    await desk.wait(UNHEARD_S)
+    (voided,) = await desk.rows(RowKind.RELEASE_VOIDED)
+    assert (voided.fields["reason"], desk.changes) == (UNHEARD, [])
+    assert desk.keeper.describe()["release_pending"] is None
 
 
 async def test_keeper_warrant_puts_a_looser_policy_in_force_after_the_announced_minute(desk: Desk) -> None:

@@ -20,6 +20,8 @@ from trade_core.trust.sign_counters import SignCounters
 from trade_core.trust.signed_warrant import SignedWarrant
 from trade_core.trust.warrant import Warrant
 from trade_gateway.account.activity import Activity
+from trade_gateway.announcer import Announce, HasReached
+from trade_gateway.countdown import UNHEARD, UNHEARD_S, WAITS
 from trade_gateway.ledger import OrderLedger
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
@@ -90,6 +92,16 @@ async def work_after(keeper: StateKeeper, clock: ManualClock, seconds: float) ->
         await keeper.work(is_journal_writable=True)
 
 
+def to_list(told: list[tuple[str, str]]) -> Announce:
+    """Announce to somebody who reads at once."""
+
+    def announce(matter: str, _raw: bytes, words: str) -> HasReached:
+        told.append((matter, words))
+        return lambda: True
+
+    return announce
+
+
 async def kinds(journal: JournalWriter, recorder: Recorder) -> list[RowKind]:
     assert await recorder.append_durable(RowKind.CONFIG_LOADED, {})
     return [row.kind for row in await journal.read(0, 500)]
@@ -106,6 +118,42 @@ async def test_keeper_release_takes_effect_only_after_the_announced_delay(
     assert (keeper.latched(), released) == (TradingState.HALTED, [])
     await work_after(keeper, clock, 1)
     assert (keeper.latched(), released) == (TradingState.ACTIVE, [True])
+
+
+async def test_keeper_release_waits_for_a_channel_that_hangs_and_counts_from_when_it_took_it(
+    keeper: StateKeeper, clock: ManualClock
+) -> None:
+    taken: list[bool] = []
+    keeper.announce = lambda *_: lambda: bool(taken)
+    await keeper.latch(TradingState.HALTED, reason="x", by="operator")
+    await keeper.accept_release(warrant(keeper, clock))
+    await work_after(keeper, clock, RELEASE_DELAY_S * 2)
+    pending = keeper.describe()["release_pending"]
+    assert (keeper.latched(), pending["in_s"], pending["waits_for"]) == (TradingState.HALTED, None, WAITS)
+    taken.append(True)
+    await keeper.work(is_journal_writable=True)
+    assert keeper.describe()["release_pending"]["in_s"] == RELEASE_DELAY_S
+    await work_after(keeper, clock, RELEASE_DELAY_S - 1)
+    assert keeper.latched() is TradingState.HALTED
+    await work_after(keeper, clock, 1)
+    assert keeper.latched() is TradingState.ACTIVE
+
+
+async def test_keeper_release_that_no_channel_takes_is_void_and_says_why(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder
+) -> None:
+    taken: list[bool] = []
+    keeper.announce = lambda *_: lambda: bool(taken)
+    await keeper.latch(TradingState.HALTED, reason="x", by="operator")
+    await keeper.accept_release(warrant(keeper, clock))
+    await work_after(keeper, clock, UNHEARD_S + 1)
+    assert keeper.describe()["release_pending"] is None
+    assert RowKind.RELEASE_VOIDED in await kinds(journal, recorder)
+    (voided,) = [row for row in await journal.read(0, 500) if row.kind is RowKind.RELEASE_VOIDED]
+    assert voided.fields["reason"] == UNHEARD
+    taken.append(True)
+    await work_after(keeper, clock, RELEASE_DELAY_S + 1)
+    assert keeper.latched() is TradingState.HALTED
 
 
 async def test_keeper_halt_while_a_release_is_pending_voids_it_and_its_warrant(
@@ -357,7 +405,7 @@ async def test_keeper_release_that_rebases_the_high_water_mark_takes_two_differe
     with pytest.raises(NotTrusted, match="two different security keys"):
         await keeper.accept_release(warrant(keeper, clock, subject=subject))
     told: list[tuple[str, str]] = []
-    keeper.announce = lambda matter, _raw, words: told.append((matter, words))
+    keeper.announce = to_list(told)
     answer = await keeper.accept_release(warrant(keeper, clock, subject=subject, by=KEYS))
     assert told == [("release", "in 60 s, unless it is halted: release HALTED; cause: found")]
     assert answer["takes_effect_in_s"] == RELEASE_DELAY_S
@@ -418,7 +466,7 @@ async def test_keeper_automatic_kill_is_a_kill_that_two_new_keys_release(
     keeper: StateKeeper, clock: ManualClock
 ) -> None:
     told: list[tuple[str, str]] = []
-    keeper.announce = lambda matter, _raw, words: told.append((matter, words))
+    keeper.announce = to_list(told)
     assert await keeper.accept_kill(noticed(clock)) == {"trading_state": "KILLED"}
     assert (keeper.latched(), keeper.describe()["killed_keys"]) == (TradingState.KILLED, ["order1"])
     assert told == [("killed", "killed automatically, as armed: ARM an automatic KILL")]

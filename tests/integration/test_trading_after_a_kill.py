@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from docs.walk import DRILL, KEY, KILL, RELEASE, RELEASE_AFTER_A_KILL, STATUS, VIRTUAL_KEY
 from integration.bot import Bot, resting_order
+from integration.pager import Pager, pager
 from integration.shell import in_shell, is_ready_to_kill
-from integration.stack import Stack, wait_until
+from integration.stack import PATIENCE_S, Stack, wait_until
 
+from trade_gateway.countdown import WAITS
 from trade_gateway.states import Fault
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -132,7 +135,20 @@ def bot_of(stack: Stack) -> Bot:
     return Bot(json.loads(handed.read_text()))
 
 
-def test_killed_account_trades_again_with_new_keys_by_the_runbook(own_stack: Stack) -> None:
+def set_up_alerts(stack: Stack, person: Pager) -> None:
+    """Let the gateway tell somebody, from its next start on."""
+    settings = setting_file(stack, "gateway")
+    alerts = person.write_alerts_file(settings.with_name("alerts.json"))
+    settings.write_text(f'{settings.read_text()}alerts_file = "{alerts}"\n')
+
+
+@pytest.fixture
+def person() -> Iterator[Pager]:
+    with pager() as made:
+        yield made
+
+
+def test_killed_account_trades_again_with_new_keys_by_the_runbook(own_stack: Stack, person: Pager) -> None:
     stack = own_stack
     said(stack, ENROL)
     stack.wait_for_state("ACTIVE")
@@ -145,6 +161,7 @@ def test_killed_account_trades_again_with_new_keys_by_the_runbook(own_stack: Sta
     make_new(stack)
     assert stack.state_name() == "KILLED"
     drill = ordered(stack, DRILL)
+    set_up_alerts(stack, person)
     order_key, exit_key = make_new(stack)
     state = stack.state()
     assert (state["trading_state"], state["order_key"], state["killed_keys"]) == ("KILLED", order_key, [old])
@@ -158,8 +175,16 @@ def test_killed_account_trades_again_with_new_keys_by_the_runbook(own_stack: Sta
     assert "two different security keys" in said(stack, f"{RELEASE} --warrant signed", code=1)
     said(stack, f"{KEY} draft --file blue.key --file green.key --ring ring.json > signed")
     assert "announced; it takes effect in 60 s" in said(stack, f"{RELEASE} --warrant signed")
+    assert person.was_called.wait(timeout=PATIENCE_S)
+    pending = stack.state()["release_pending"]
+    assert (pending["in_s"], pending["waits_for"]) == (None, WAITS)
+    person.is_on.set()
+    wait_until(lambda: stack.state()["release_pending"]["in_s"], what="the announcement is taken")
     assert stack.state_name() == "KILLED"
     stack.wait_for_state("ACTIVE")
+    assert "cause: what was wrong and why it is safe again" in next(
+        one["text"] for one in person.told if one["subject"].startswith("release:")
+    )
 
     bot = bot_of(stack)
     placed: dict[str, Any] = bot.create(resting_order(stack))

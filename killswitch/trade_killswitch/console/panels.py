@@ -23,6 +23,7 @@ from trade_killswitch.console.facts import (
     GatewayFacts,
     KillFacts,
     LimitUse,
+    PendingRelease,
     RungFacts,
     WatchdogFacts,
     executor_facts,
@@ -163,6 +164,14 @@ class Page:
     waits_ring: str
 
 
+def _pending_text(found: PendingRelease) -> str:
+    if found.in_s is None:
+        when = "takes effect a minute after a channel of alerts has taken it, which none has,"
+    else:
+        when = f"takes effect in {duration(found.in_s)}"
+    return f"Announced, {when} unless something halts: {found.words}"
+
+
 def page_of(readings: Readings) -> Page:
     """Say everything."""
     now_ns = readings.now_ns
@@ -175,10 +184,7 @@ def page_of(readings: Readings) -> Page:
         environment=gateway.environment if gateway else "",
         account=gateway.account if gateway else "",
         clock=moment(now_ns, now_ns=now_ns),
-        pending=tuple(
-            f"Announced, takes effect in {duration(found.in_s)} unless something halts: {found.words}"
-            for found in (gateway.pending if gateway else ())
-        ),
+        pending=tuple(_pending_text(found) for found in (gateway.pending if gateway else ())),
         vitals=_vitals(readings, gateway, watchdog, executor),
         equity=Panel(notice=notice_of(readings.watchdog, now_ns=now_ns), lines=_equity_lines(watchdog)),
         drawing=drawing,

@@ -353,3 +353,12 @@ async def test_what_is_announced_stands_on_top(world: World) -> None:
     shown = await page(world)
     assert "Announced, takes effect in 41 s unless something halts: release HALTED" in shown
     assert "a looser policy" in shown
+
+
+async def test_what_no_channel_has_taken_yet_says_so(world: World) -> None:
+    pending = {"words": "release HALTED", "in_s": None, "waits_for": "no channel"}
+    world.gateway.answers["/state"] = gateway_state(release_pending=pending)
+    await world.watch.look()
+    await world.sign_in()
+    shown = await page(world)
+    assert "takes effect a minute after a channel of alerts has taken it, which none has, unless" in shown
