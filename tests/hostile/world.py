@@ -394,9 +394,9 @@ async def world(setting: Setting, clock: ManualClock) -> AsyncIterator[World]:
         assert await made.ready(), made.gateway.state() if made.gateway else "no gateway"
         yield made
     finally:
-        for task in [*loops, *made.loops.tasks]:
+        for task in [*loops, *made._tasks]:
             task.cancel()
-        await asyncio.gather(*loops, *made.loops.tasks, return_exceptions=True)
+        await asyncio.gather(*loops, *made._tasks, return_exceptions=True)
         if made.gateway is not None:
             await made.crash_gateway()
 
