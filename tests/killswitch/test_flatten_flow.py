@@ -29,6 +29,7 @@ from trade_killswitch.sweep_plan import CancelOne
 from trade_killswitch.working_orders import SPOT, Category, WorkingOrder
 
 Fills = Callable[[ExitOrder, float], bool]
+BEGAN_NS = 1_000 * NS_PER_S
 
 
 class Talk:
@@ -41,9 +42,10 @@ class Talk:
         fills: Fills = lambda _, __: False,
         endings: Any = FLATTEN,
         is_read: Callable[[int], bool] = lambda _: True,
+        read_takes_s: float = 0.0,
     ) -> None:
         self.facts = first
-        self.fills, self.is_read = fills, is_read
+        self.fills, self.is_read, self.read_takes_s = fills, is_read, read_takes_s
         self.now_s = 0.0
         self.looks = 0
         self.placed: list[tuple[float, ExitOrder]] = []
@@ -67,18 +69,21 @@ class Talk:
     def _answer(self, command: Any) -> Any:
         match command:
             case AskTime():
-                return round(self.now_s * NS_PER_S)
+                return BEGAN_NS + round(self.now_s * NS_PER_S)
             case Wait():
                 self.now_s += command.seconds
             case ReadOpen():
                 self.looks += 1
+                self.now_s += self.read_takes_s
                 return self.facts if self.is_read(self.looks) else None
             case SendCancels():
+                assert command.calls
                 ids = [call.order.order_id for call in command.calls if isinstance(call, CancelOne)]
                 self.cancelled += [(self.now_s, order_id) for order_id in ids]
                 left = tuple(one for one in self.facts.orders if one.order_id not in ids)
                 self.facts = replace(self.facts, orders=left)
             case PlaceExits():
+                assert command.orders
                 for one in command.orders:
                     self.placed.append((self.now_s, one))
                     self._take(one)
@@ -113,6 +118,7 @@ def test_position_that_fills_at_once_is_closed_post_only() -> None:
     assert talk.styles() == ["post_only", "post_only"]
     assert {(one.category, one.is_sale) for _, one in talk.placed} == {(Category.LINEAR, True), (Category.SPOT, True)}
     assert talk.settled.took_s == LOOK_EVERY_S
+    assert Talk(facts(long()), fills=lambda _, __: True, read_takes_s=0.12345).settled.took_s == 0.747
 
 
 def test_order_rests_while_its_price_is_right_and_gives_way_after_its_time() -> None:
@@ -150,6 +156,8 @@ def test_position_that_nobody_takes_is_named_and_gets_a_stop_at_the_end() -> Non
     assert set(talk.styles()[1:-1]) == {"take"}
     assert talk.styles()[-1] == "stop"
     assert CLOSE_WITHIN_S <= talk.settled.took_s <= CLOSE_WITHIN_S + 2
+    last_s = max(at_s for at_s, one in talk.placed if one.style is Style.TAKE)
+    assert last_s == CLOSE_WITHIN_S - LOOK_EVERY_S
     # The orders of the last seconds are immediate: nothing but the stop is left working.
     assert [one.is_conditional for one in talk.facts.orders] == [True]
 
@@ -250,10 +258,59 @@ def test_last_looks_at_stops_are_bounded() -> None:
             return super()._answer(command)
 
     talk = Stubborn(facts(orders=(order(is_stop=True),)))
-    assert len(talk.cancelled) == STOP_LOOKS
+    assert len(talk.cancelled) == STOP_LOOKS == 3
     assert talk.settled.stops == ("linear/USDT XRPUSDT",)
     assert talk.settled.is_flat
     assert talk.now_s == LOOK_EVERY_S * sum(range(STOP_LOOKS))
+
+
+def test_exit_that_comes_again_is_for_the_same_side_and_position() -> None:
+    short = long(is_long=False, position_idx=2)
+    talk = Talk(facts(short, orders=(order(order_id="mine"),)), fills=lambda _, __: True)
+    assert talk.cancelled == [(0, "mine")]
+    assert [(one.is_sale, one.position_idx, one.quantity) for _, one in talk.placed] == [(False, 2, 3)]
+
+
+def test_exit_that_did_not_stay_is_asked_for_again_at_the_same_price() -> None:
+    class Gone(Talk):
+        def _take(self, one: ExitOrder) -> None:
+            """As an exchange that refuses what would take."""
+
+    talk = Gone(facts(long()))
+    assert talk.styles().count("post_only") == POST_ONLY_S / LOOK_EVERY_S
+    assert len({one.price for _, one in talk.placed if one.style is Style.POST_ONLY}) == 1
+
+
+def test_exit_that_cannot_be_taken_back_keeps_no_other_from_taking_and_is_no_stop() -> None:
+    class Deaf(Talk):
+        def _answer(self, command: Any) -> Any:
+            return None if isinstance(command, SendCancels) else super()._answer(command)
+
+    talk = Deaf(facts(long()))
+    assert talk.styles().count("take") == (CLOSE_WITHIN_S - POST_ONLY_S) / LOOK_EVERY_S
+    assert talk.settled.stops == ("linear/USDT XRPUSDT",)
+    assert [one.is_conditional for one in talk.facts.orders] == [False, True]
+
+
+def test_position_without_a_price_keeps_no_other_from_being_closed() -> None:
+    seen = facts(long(), long("2", "ETHUSDT"))
+    priced = {key: found for key, found in seen.markets.items() if key[1] == "ETHUSDT"}
+    talk = Talk(replace(seen, markets=priced), fills=lambda _, __: True)
+    assert [(one.symbol, one.style) for _, one in talk.placed] == [("ETHUSDT", Style.POST_ONLY)]
+    assert [one.symbol for one in talk.settled.open] == ["XRPUSDT"]
+
+
+@pytest.mark.parametrize(("step", "styles"), [("0.01", ["stop"]), ("10", [])])
+def test_small_position_gets_a_stop_if_it_is_a_step_of_the_market(step: str, styles: list[str]) -> None:
+    class Closed(Talk):
+        def _take(self, one: ExitOrder) -> None:
+            if one.style is Style.STOP:
+                super()._take(one)
+
+    key = (Category.LINEAR, "XRPUSDT")
+    talk = Closed(replace(facts(long("0.5")), markets={key: market(step=Decimal(step))}))
+    assert [style for style in talk.styles() if style == "stop"] == styles
+    assert talk.settled.open == (thing("0.5"),)
 
 
 def test_many_things_are_ordered_in_bounded_rounds() -> None:
