@@ -14,6 +14,7 @@ ARM = "trade-kill --arm 30 --config executor.toml"
 DISARM = "trade-kill --disarm --config executor.toml"
 DRILL = "trade-kill --drill --config executor.toml"
 VIRTUAL_KEY = "trade-gateway virtual-key --config gateway.toml"
+WATCHDOG_DOCTOR = "trade-watchdog doctor --config watchdog.toml"
 STATUS = "trade-kill --status --config executor.toml"
 RELEASE = "trade-gateway release --config gateway.toml"
 RELEASE_AFTER_A_KILL = (
@@ -53,6 +54,7 @@ WALK = (
         line="trade-gateway doctor --config gateway.toml --executor-socket executor.sock",
         says=("2 enrolled: blue, green", "order key: may trade, and nothing else", " 0 wrong"),
     ),
+    Step(line=WATCHDOG_DOCTOR, says=("watch key: reads, and nothing else", "each another", " 0 wrong")),
     Step(
         line="trade-gateway doctor --config gateway.toml --bot-user freqtrade --alerts alerts.json "
         "--executor-socket executor.sock",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docs.walk import DRILL, KEY, KILL, RELEASE, RELEASE_AFTER_A_KILL, STATUS, VIRTUAL_KEY
+from docs.walk import DRILL, KEY, KILL, RELEASE, RELEASE_AFTER_A_KILL, STATUS, VIRTUAL_KEY, WATCHDOG_DOCTOR
 from integration.bot import Bot, resting_order
 from integration.pager import Pager, pager
 from integration.shell import in_shell, is_ready_to_kill
@@ -157,6 +157,7 @@ def test_killed_account_trades_again_with_new_keys_by_the_runbook(own_stack: Sta
     ordered(stack, KILL)
     stack.wait_for_state("KILLED")
     said(stack, DOCTOR, code=1)
+    assert "watch key: the exchange refuses the key" in said(stack, WATCHDOG_DOCTOR, code=1)
 
     make_new(stack)
     assert stack.state_name() == "KILLED"
@@ -165,6 +166,7 @@ def test_killed_account_trades_again_with_new_keys_by_the_runbook(own_stack: Sta
     order_key, exit_key = make_new(stack)
     state = stack.state()
     assert (state["trading_state"], state["order_key"], state["killed_keys"]) == ("KILLED", order_key, [old])
+    assert " 0 wrong" in said(stack, WATCHDOG_DOCTOR)
     doctor = said(stack, DOCTOR)
     assert "order key: may trade, and nothing else" in doctor
 

@@ -1,6 +1,7 @@
-"""`trade-watchdog`: init makes its keys, run (the default) watches; ack and announce tell it what a person says.
+"""`trade-watchdog`: init makes its keys, run (the default) watches; ack and announce tell it what a person says, and
+doctor looks at its keys.
 
-Exit codes: 0 clean, 1 failure, 2 refused.
+Exit codes: 0 clean, 1 failure or something wrong, 2 refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from trade_core.errors import ConfigurationError
+from trade_core.findings import all_is_well, rendered
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
@@ -35,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging("watchdog")
     try:
         settings = load_settings(options.config, WatchdogSettings)
+        if options.command == "doctor" and not options.details:
+            return _doctor(settings, as_json=options.json)
         return _carry_out(options.command, options.details, settings)
     except (ConfigurationError, NotTrusted) as error:
         _log.error("refused: %s", error)
@@ -48,21 +52,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trade-watchdog",
         description="Watch the account with a read-only key and vouch for the gateway with short signed leases.",
-        epilog="Exit codes: 0 ended cleanly, 1 failed, 2 refused to start (settings, keys, ring).",
+        epilog="Exit codes: 0 ended cleanly, 1 failed, or of doctor that something is wrong, 2 refused to start "
+        "(settings, keys, ring).",
     )
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("run", "init", "ack", "announce"),
+        choices=("run", "init", "ack", "announce", "doctor"),
         default="run",
         help="init makes the keys and public.json; run (default) watches; ack acknowledges an alert; "
-        "announce says that money will leave the account",
+        "announce says that money will leave the account; doctor looks at the keys and says what to do",
     )
     parser.add_argument(
         "details",
         nargs="*",
         help=f"of ack: the subject of an alert ({REVIEW} unless named); of announce: AMOUNT COIN",
     )
+    parser.add_argument("--json", action="store_true", help="of doctor: for machines")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (TOML)")
     return parser
 
@@ -88,6 +94,14 @@ def _carry_out(command: str, details: Sequence[str], settings: WatchdogSettings)
         case _:
             raise ConfigurationError(f"{command} does not take: {' '.join(details) or 'nothing'}")
     return EXIT_CLEAN
+
+
+def _doctor(settings: WatchdogSettings, *, as_json: bool) -> int:
+    from trade_watchdog.doctor import examine  # noqa: PLC0415 - it asks through the exchange library, as below
+
+    findings = asyncio.run(examine(settings))
+    sys.stdout.write(rendered(findings, as_json=as_json) + "\n")
+    return EXIT_CLEAN if all_is_well(findings) else EXIT_FAILURE
 
 
 def _run(settings: WatchdogSettings) -> int:

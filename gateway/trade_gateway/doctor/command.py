@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from trade_core.findings import Finding, all_is_well, rendered
 from trade_gateway.doctor.exchange_checks import check_exchange
 from trade_gateway.doctor.file_checks import check_files
-from trade_gateway.doctor.finding import Finding, all_is_well, rendered
 from trade_gateway.doctor.process_checks import check_alerts, check_executor, check_gateway, check_journal_writer
 from trade_gateway.settings import GatewaySettings
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import NS_PER_MS, SystemClock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
-from trade_gateway.doctor.finding import Finding, Level, finding
+from trade_core.findings import Finding, Level, finding
 from trade_gateway.identity import load_order_key
 from trade_gateway.key_check import excess_power
 from trade_gateway.settings import GatewaySettings

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trade_core.errors import TradeError
+from trade_core.findings import Finding, Level, finding
 from trade_core.ring_keeper import current_ring
 from trade_core.trust.ring import ring_hash
-from trade_gateway.doctor.finding import Finding, Level, finding
 from trade_gateway.genesis import GENESIS_FILE
 from trade_gateway.identity import HANDOVER_FOLDER, identity_path, load_identity
 from trade_gateway.limits_view import losses

@@ -15,10 +15,10 @@ from trade_core.alerts.model import Alert, Message, Sender, Severity
 from trade_core.alerts.setup import read_channels
 from trade_core.clock import SystemClock
 from trade_core.errors import TradeError
+from trade_core.findings import Finding, Level, finding
 from trade_core.secrets import read_secret_file
 from trade_core.tls import tls_context
 from trade_core.unix_sockets import short_path
-from trade_gateway.doctor.finding import Finding, Level, finding
 from trade_gateway.identity import HANDOVER_FOLDER
 from trade_gateway.settings import GatewaySettings
 

@@ -1,4 +1,4 @@
-"""What the doctor finds: one line a check, with what to do where something is to be done."""
+"""What a doctor finds: one line a check, with what to do where something is to be done."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from trade_gateway.doctor.finding import Level, all_is_well, finding, rendered
+from trade_core.findings import Level, all_is_well, finding, rendered
 
 FINDINGS = [
     finding("clock", Level.GOOD, "the exchange's is 3 ms ahead"),
