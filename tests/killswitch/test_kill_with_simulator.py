@@ -236,6 +236,87 @@ async def test_parts_that_fail_three_times_in_ten_are_got_done(
         assert report["verdict"] == "complete", report
 
 
+FAULTED = (
+    "/v5/order/realtime",
+    "/v5/order/cancel-all",
+    "/v5/order/cancel",
+    "/v5/order/create",
+    "/v5/position/list",
+    "/v5/account/wallet-balance",
+    "/v5/strategy/list",
+    "/v5/user/sub-apikeys",
+    "/v5/user/delete-sub-api",
+    "/v5/user/frozen-sub-member",
+    "/v5/user/query-api",
+)
+"""What a kill asks of the exchange."""
+RATE_LIMITED: dict[str, Any] = {"mode": "error", "ret_code": 10006, "message": "Too many visits!"}
+BROKEN: dict[str, Any] = {"mode": "status", "status": 502}
+UNHEARD: dict[str, Any] = {"mode": "drop", "ms": 1500}
+DONE_AND_UNTOLD: dict[str, Any] = {"mode": "lose_response", "ms": 1500}
+CLOSED: dict[str, Any] = {"mode": "close"}
+
+
+async def furnished(made: Scene) -> None:
+    """Open a position with its stop, and place orders of several kinds."""
+    await protected_position(made)
+    await conditional_orders(made)
+    await asyncio.gather(*(made.order("linear", "XRPUSDT", "Buy") for _ in range(3)))
+
+
+async def killed_among_faults(killing: KillScene) -> None:
+    """Kill, and see that steps were tried again and that all is gone."""
+    made = killing.scene
+    report = await killing.killed(ordered(linear="flatten"), within_s=180)
+    assert report["verdict"] == "complete", report
+    assert sum(step["tries"] for step in report["steps"]) > len(report["steps"])
+    await made.no_faults()
+    assert await made.working() == []
+    assert await open_positions(made) == []
+    for role in ("order", "watch", "exit"):
+        assert await is_refused(made.credentials, role)
+
+
+@pytest.mark.parametrize("fault", [RATE_LIMITED, DONE_AND_UNTOLD], ids=lambda one: one["mode"])
+async def test_exchange_that_fails_each_call_twice_is_got_to_do_all_of_it(
+    tmp_path: Path, exchange: Credentials, fault: dict[str, Any]
+) -> None:
+    async with killable(tmp_path, exchange) as killing:
+        await furnished(killing.scene)
+        for path in FAULTED:
+            await killing.scene.fault(path, count=2, **fault)
+        await killed_among_faults(killing)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+async def test_exchange_that_fails_at_random_is_got_to_do_all_of_it(
+    tmp_path: Path, exchange: Credentials, seed: int
+) -> None:
+    chance = random.Random(seed)
+    async with killable(tmp_path, exchange) as killing:
+        await furnished(killing.scene)
+        for path in FAULTED:
+            for fault in (RATE_LIMITED, BROKEN, UNHEARD, DONE_AND_UNTOLD, CLOSED):
+                if chance.random() < 0.3:
+                    await killing.scene.fault(path, count=chance.randint(1, 3), **fault)
+        await killed_among_faults(killing)
+
+
+async def test_cancels_that_the_exchange_acknowledges_and_does_not_carry_out_are_sent_again(
+    tmp_path: Path, exchange: Credentials
+) -> None:
+    async with killable(tmp_path, exchange) as killing:
+        made = killing.scene
+        await conditional_orders(made)
+        for category in ("spot", "linear"):
+            await asyncio.gather(*(made.order(category, "XRPUSDT", "Buy") for _ in range(3)))
+        for path in ("/v5/order/cancel-all", "/v5/order/cancel"):
+            await made.fault(path, "error", ret_code=0, message="OK", count=1)
+        report = await killing.killed(within_s=120)
+        assert report["verdict"] == "complete", report
+        assert await made.working() == []
+
+
 async def test_exchange_that_is_down_leaves_named_steps_pending_and_is_killed_when_it_is_back(
     tmp_path: Path, exchange: Credentials
 ) -> None:

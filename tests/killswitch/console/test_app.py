@@ -362,3 +362,19 @@ async def test_what_no_channel_has_taken_yet_says_so(world: World) -> None:
     await world.sign_in()
     shown = await page(world)
     assert "takes effect a minute after a channel of alerts has taken it, which none has, unless" in shown
+
+
+@pytest.mark.parametrize(
+    ("is_drill", "is_running", "is_told"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+async def test_drill_that_is_over_says_how_trading_goes_on(
+    world: World, is_drill: bool, is_running: bool, is_told: bool
+) -> None:
+    one = {"kill_id": "1" * 16, "is_drill": is_drill, "verdict": "complete", "in_words": "proved", "steps": []}
+    kill = {"running": one, "last": None} if is_running else {"running": None, "last": one}
+    world.executor.answers["/status"] = executor_status(kill=kill)
+    await world.watch.look()
+    await world.sign_in()
+    shown = await page(world)
+    assert "1" * 16 in shown
+    assert ("leaves the gateway HALTED, not KILLED: new keys and a release by one key" in shown) is is_told
