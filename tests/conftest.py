@@ -6,6 +6,8 @@ server of somebody's own (marker `outside`) are left out unless that marker is a
 A file that names nothing slow is not even imported when only the slow tests are asked for: each worker would otherwise
 collect 11,000 tests to run 1,100 of them. Whoever asks for others sees to it that no slow test is in such a file.
 
+A random test is judged by what it finds, not by how long an example of it takes: that is the machine's.
+
 A process of the tests reads the certificates of all authorities once: httpx reads them anew for each client that is not
 told otherwise, which takes 60 ms of computing, and a test that polls a loopback address makes a client a poll.
 """
@@ -21,6 +23,7 @@ from typing import Any
 import pytest
 from httpx import create_ssl_context
 from httpx._transports import default as httpx_transports
+from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
 NAMES_OF_SLOW_TESTS = ("mark.slow", "journal_url")
@@ -37,6 +40,9 @@ def _tls_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -
 
 
 httpx_transports.create_ssl_context = _tls_context
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
