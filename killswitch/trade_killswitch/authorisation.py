@@ -63,6 +63,11 @@ class Authorisation:
         self.is_known = is_known
         self._counters = self._kept()
 
+    @property
+    def ring(self) -> KeyRing:
+        """The pinned key ring of this moment."""
+        return self._ring()
+
     def kill(self, raw: bytes) -> AuthorisedKill:
         """Verify a warrant that orders a kill or a drill. Raises NotTrusted, KillRefused."""
         signed = open_warrant(raw, ring=self._ring())

@@ -25,8 +25,14 @@ from trade_core.clock import NS_PER_MS, Clock
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.secrets import read_secret_file, write_secret_file
 from trade_core.trust.keys import NotTrusted
+from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import SignedWarrant
 from trade_core.trust.warrant import WarrantPurpose
+from trade_journal.errors import NoteRefused
+from trade_journal.log.checkpoint import log_number
+from trade_journal.log.fork_proof import proof_in, proves_fork
+from trade_journal.log.note import Verifier
+from trade_journal.log.ring_keys import gateway_journal_name, gateway_log_keys
 from trade_journal.log.rows import Fields, RowKind
 from trade_killswitch.authorisation import Authorisation, kill_id_of, warrant_fields
 from trade_killswitch.authorised import AuthorisedKill
@@ -212,6 +218,8 @@ class Automatic:
                         return OwnView(keys=[one.key for one in await self.revoker.keys()])
                     case Condition.ROGUE_ORDER:
                         return OwnView(has_order=await self._has_order(evidence))
+                    case Condition.FORKED_JOURNAL:
+                        return OwnView(has_forked=forked_by(self.authorisation.ring, evidence))
                     case _:
                         return OwnView()
         return OwnView()
@@ -266,3 +274,19 @@ class Automatic:
         }
         write_secret_file(self.state_dir / STANDING_FILE, content)
         self._raw, self._terms = raw, terms
+
+
+def forked_by(ring: KeyRing, evidence: dict[str, str]) -> bool | None:
+    """Tell whether a proof in the evidence shows that the gateway's log has signed two histories; None without one."""
+    proof = proof_in(evidence)
+    if not proof:
+        return None
+    try:
+        return proves_fork(proof, log_of=lambda name: _gateway_log(ring, name))
+    except NoteRefused:
+        return False
+
+
+def _gateway_log(ring: KeyRing, name: str) -> Verifier:
+    """Give the key of one of the gateway's logs. Raises NoteRefused for another log."""
+    return gateway_log_keys(ring, number=log_number(gateway_journal_name(ring), name)).log

@@ -6,8 +6,8 @@ Guarantees
 - A request by itself is never enough. The executor's own figures must agree, or it must see the key or the order
   itself; what it cannot read, or reads otherwise, is no kill.
 
-It does not judge a forked journal: that takes the gateway's rows, which the executor does not hold. Such a request is
-answered by the fallback, and a person is called.
+Of a forked journal it judges what the gateway's log signed itself: two roots that contradict each other need no other
+witness.
 """
 
 from __future__ import annotations
@@ -77,11 +77,15 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnView:
-    """What the executor saw itself: its drawdown, the account's keys, whether it found the order. None: unreadable."""
+    """What the executor saw itself: its drawdown, the account's keys, whether it found the order. None: unreadable.
+
+    `has_forked` says whether a proof that came with the request shows a fork; None when none came.
+    """
 
     drawdown: Decimal | None = None
     keys: Sequence[str] | None = None
     has_order: bool | None = None
+    has_forked: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +117,9 @@ def judge(terms: Terms, condition: Condition, own: OwnView) -> Judgement:
             words = "the exchange shows the order" if own.has_order else "the exchange shows no such order"
             return Judgement(holds=own.has_order, why=words)
         case Condition.FORKED_JOURNAL:
-            return Judgement(holds=False, why="a fork cannot be confirmed here")
+            if own.has_forked is None:
+                return Judgement(holds=False, why="nothing that proves a fork came with the request")
+            words = "two roots" if own.has_forked else "no two roots"
+            return Judgement(holds=own.has_forked, why=f"the gateway's log signed {words} that contradict each other")
         case _:
             assert_never(condition)

@@ -5,6 +5,7 @@ A key that nobody expects, and a row that root edits, are found in the demo's sc
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,46 @@ def test_market_order_behind_the_gateway_is_found_by_its_execution_and_kills_as_
     assert state["killed_keys"] == [state["order_key"]]
     exchange = stack.control.get("/state").raise_for_status().json()
     assert [one for one in exchange["orders"] if one["uid"] == state["account"]] == []
+
+
+def stop_gateway(stack: Stack) -> None:
+    """Kill the gateway and its journal's writer."""
+    for name in ("gateway", "journal-writer"):
+        stack.kill(name)
+        stack.reap(name)
+
+
+def start_gateway(stack: Stack) -> None:
+    for name in ("journal-writer", "gateway"):
+        stack.restart(name)
+
+
+def test_forked_journal_is_proved_to_the_executor_and_kills_as_it_was_armed(stack: Stack, tmp_path: Path) -> None:
+    enrol(stack)
+    arm(stack)
+    folder = Path(stack.description["journals"]["gateway"].removeprefix("sqlite:///")).parent
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    stop_gateway(stack)
+    for file in folder.iterdir():
+        if file.is_file():
+            shutil.copy2(file, kept)
+    start_gateway(stack)
+    stack.wait_for_state("ACTIVE", within_s=60)
+    stop_gateway(stack)
+    for file in folder.iterdir():
+        if file.is_file():
+            file.unlink()
+    for file in kept.iterdir():
+        shutil.copy2(file, folder)
+    start_gateway(stack)  # whose log signs another history from here on
+    killed = wait_until(lambda: last_kill(stack), within_s=120, what="the kill is over")
+    assert (killed["verdict"], killed["authority"]) == ("complete", "standing_warrant")
+    transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
+    with httpx.Client(transport=transport, base_url="http://executor") as executor:
+        rows = executor.get("/journal/rows?from=0&limit=512").raise_for_status().json()["rows"]
+    judged = [row["fields"] for row in rows if row["kind"] == "kill:judged"]
+    assert [(row["condition"], row["holds"]) for row in judged] == [("forked_journal", True)]
 
 
 def test_person_who_reduces_by_hand_halts_and_is_not_called_rogue(stack: Stack) -> None:

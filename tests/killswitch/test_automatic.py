@@ -13,15 +13,18 @@ from typing import Any
 import pytest
 from http_double import Asked, envelope, http_double
 from killswitch.kill_scene import Rows, client_of
-from killswitch.test_authorisation import RING, START_MS, releasing, warrant
+from killswitch.test_authorisation import PRIVATE, RING, START_MS, releasing, warrant
 from killswitch.test_standing import ENDINGS
 from trust_parts import KEYS, touch
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock, SystemClock
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import Secret
-from trade_core.trust.keys import NotTrusted
-from trade_journal.log.rows import RowKind
+from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
+from trade_journal.log.checkpoint import LogSigner
+from trade_journal.log.fork_proof import fork_proof, proof_evidence
+from trade_journal.log.rows import RowKind, leaf_hash
+from trade_journal.log.tree import Frontier
 from trade_killswitch.authorisation import Authorisation
 from trade_killswitch.automatic import DAY_MS, STANDING_FILE, Automatic
 from trade_killswitch.exchange import ExitExchange
@@ -435,3 +438,27 @@ async def test_rogue_order_is_looked_for_in_every_category_as_the_exchange_takes
         await automatic.arm(arming(automatic))
         found = await automatic.judged(Condition.ROGUE_ORDER, {**ORDER, "category": category}, reason="x")
         assert found.order.authority is Authority.STANDING_WARRANT
+
+
+def forked(private_key: Any, *, origin: str = "trade/simulated/1002/gateway") -> dict[str, str]:
+    """Make the evidence of a log that signed two histories of three rows."""
+    log = LogSigner(origin=origin, private_key=private_key, ring_hash="a" * 64)
+    histories = [[leaf_hash(f"{which}{number}".encode()) for number in range(3)] for which in "ab"]
+    smaller, larger = (log.sign(Frontier().extended(leaves)).rendered().encode() for leaves in histories)
+    return proof_evidence(fork_proof(smaller=smaller, larger=larger, leaves=histories[1], log=log.verifier()))
+
+
+async def test_fork_is_confirmed_by_what_the_gateway_s_log_signed_and_nothing_else(world: World) -> None:
+    async with world.automatic() as automatic:
+        await automatic.arm(arming(automatic))
+        for evidence, why in (
+            ({"detail": "it forked"}, "nothing that proves a fork"),
+            (forked(load_private_key(new_private_key())), "no two roots"),
+            (forked(PRIVATE, origin="trade/simulated/1002/executor"), "no two roots"),
+        ):
+            with pytest.raises(NotTrusted, match=f"not confirmed: .*{why}"):
+                await automatic.judged(Condition.FORKED_JOURNAL, evidence, reason="x")
+        for origin in ("trade/simulated/1002/gateway", "trade/simulated/1002/gateway/2"):
+            killed = await automatic.judged(Condition.FORKED_JOURNAL, forked(PRIVATE, origin=origin), reason="x")
+            assert killed.order.authority is Authority.STANDING_WARRANT
+            assert "two roots" in killed.order.reason

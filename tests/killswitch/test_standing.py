@@ -12,6 +12,7 @@ from trade_killswitch.kill_words import arm_words
 from trade_killswitch.standing import (
     TOLERANCE,
     Condition,
+    Judgement,
     OwnView,
     Terms,
     judge,
@@ -91,6 +92,14 @@ def test_order_is_confirmed_when_the_exchange_shows_it() -> None:
     assert (unseen.holds, unseen.why) == (False, "the exchange shows no such order")
 
 
-def test_fork_cannot_be_confirmed_here() -> None:
-    own = OwnView(drawdown=Decimal(1), keys=["x"], has_order=True)
-    assert judge(terms(), Condition.FORKED_JOURNAL, own).holds is False
+@pytest.mark.parametrize(
+    ("has_forked", "holds", "why"),
+    [
+        (None, False, "nothing that proves a fork came with the request"),
+        (False, False, "the gateway's log signed no two roots that contradict each other"),
+        (True, True, "the gateway's log signed two roots that contradict each other"),
+    ],
+)
+def test_fork_is_confirmed_by_its_proof_alone(has_forked: bool | None, holds: bool, why: str) -> None:
+    own = OwnView(drawdown=Decimal(1), keys=["x"], has_order=True, has_forked=has_forked)
+    assert judge(terms(), Condition.FORKED_JOURNAL, own) == Judgement(holds=holds, why=why)

@@ -603,18 +603,28 @@ async def test_streams_are_told_the_positions_and_which_order_is_strange(world: 
     assert world.auditor.is_strange(seen_order(listed_order(orderLinkId=tag()), category="linear"))
 
 
-async def test_fork_of_the_gateway_s_journal_halts_and_asks_for_a_kill_once(world: World) -> None:
+async def test_fork_of_the_gateway_s_journal_halts_and_is_asked_a_kill_for_once_with_its_proof(world: World) -> None:
     words = "the gateway's journal forked: the log signed a root over 3 rows that its own rows contradict"
     for _ in range(3):
         world.auditor.found_fork_of_gateway(words)
         await do_duties(world)
+    assert (world.done, world.kills) == (["halt"], [])
+    for _ in range(3):
+        world.auditor.judged_fork_of_gateway(words, b"proof")
+        await do_duties(world)
     assert world.done == ["halt", "kill"]
     assert world.kills[0].condition is KillCondition.FORKED_JOURNAL
-    assert world.kills[0].evidence == {"detail": words}
+    assert world.kills[0].evidence == {"detail": words, "proof_00": "cHJvb2Y="}
     assert world.incidents == [("journal:forked", Severity.CRITICAL, {"detail": words})]
     assert (world.alerts[0].subject, world.alerts[0].needs_acknowledgement) == ("journal:forked", True)
     world.auditor.found_fork_of_gateway("another")
     assert len(world.incidents) == 2
+    world.auditor.judged_fork_of_gateway("another", b"")
+    await do_duties(world)
+    world.auditor.judged_fork_of_gateway("another", b"proof")  # which came later
+    await do_duties(world)
+    assert [list(kill.evidence) for kill in world.kills[1:]] == [["detail"], ["detail", "proof_00"]]
+    assert len({kill.request_id for kill in world.kills}) == 3
 
 
 async def test_account_is_flat_by_looks_that_began_later_and_show_nothing(world: World) -> None:

@@ -14,6 +14,7 @@ from trade_core.clock import NS_PER_S, ManualClock, SystemClock
 from trade_core.errors import ConfigurationError
 from trade_journal.errors import ForkProven, JournalRefused, JournalUnavailable, Withheld
 from trade_journal.log.checkpoint import open_cosigned
+from trade_journal.log.fork_proof import proves_fork
 from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.log.verify import verify_journal
 from trade_journal.store.store import JournalReader
@@ -97,6 +98,46 @@ async def test_journal_that_went_back_is_not_cosigned_and_a_fork_once_it_goes_an
     deployment.gateway.rows += [row_numbered(2, path="/v5/other"), row_numbered(3)]
     with pytest.raises(ForkProven):
         await witness.cosigned(SystemClock())
+
+
+def proves(proof: bytes, deployment: Any) -> bool:
+    return proves_fork(proof, log_of=lambda _: gateway_log_keys(deployment.ring).log)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 2 * ROWS_MAX])
+async def test_fork_is_proved_to_strangers_whatever_the_log_says_now(
+    witness: LogWitness, deployment: Any, size: int
+) -> None:
+    await witness.cosigned(SystemClock())
+    deployment.gateway.rows = [row_numbered(0, path="/v5/other"), *(row_numbered(seq) for seq in range(1, size))]
+    with pytest.raises(ForkProven):
+        await witness.cosigned(SystemClock())
+    assert proves(await witness.fork_proof(), deployment)
+
+
+async def test_rows_that_are_not_under_the_root_give_no_proof(
+    witness: LogWitness, deployment: Any, gateway: Any
+) -> None:
+    await witness.cosigned(SystemClock())
+    signed = gateway.checkpoint([row_numbered(seq, path="/v5/other") for seq in range(4)])
+    gateway.rows = [row_numbered(seq) for seq in range(4)]
+    gateway.path_overrides["/journal/checkpoint"] = (200, {}, signed)
+    with pytest.raises(ForkProven):
+        await witness.cosigned(SystemClock())
+    assert await witness.fork_proof() == b""
+    gateway.rows = []
+    assert await witness.fork_proof() == b""
+
+
+async def test_without_a_cosigned_checkpoint_there_is_no_proof(
+    witness: LogWitness, deployment: Any, gateway: Any
+) -> None:
+    assert await witness.fork_proof() == b""
+    signed = gateway.checkpoint([row_numbered(0), row_numbered(1), row_numbered(2, path="/v5/other")])
+    gateway.path_overrides["/journal/checkpoint"] = (200, {}, signed)
+    with pytest.raises(ForkProven):
+        await witness.cosigned(SystemClock())
+    assert await witness.fork_proof() == b""
 
 
 async def test_long_log_is_caught_up_with_in_steps(

@@ -20,6 +20,7 @@ from watchdog.warrants import policy_warrant
 from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
 from trade_journal.log.checkpoint import open_cosigned
+from trade_journal.log.fork_proof import proof_in, proves_fork
 from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.log.rows import RowKind
 from trade_watchdog import ceiling as ceiling_module
@@ -34,12 +35,12 @@ from trade_watchdog.auditor_service import make_auditor
 from trade_watchdog.ceiling import Ceiling, Finding
 from trade_watchdog.effects import KillCondition
 from trade_watchdog.exchange import KeyRefusedByExchange, OtherEnvironment, WatchedExchange
-from trade_watchdog.gateway_link import GatewayLink
+from trade_watchdog.gateway_link import GatewayLink, GatewayUnavailable
 from trade_watchdog.history import History
 from trade_watchdog.identity import GenerationStore, load_exchange_key, load_gateway_address
 from trade_watchdog.ladder import Ladder
 from trade_watchdog.ladder_keeper import LadderKeeper
-from trade_watchdog.lease_sender import LIFETIME_S, LeaseSender
+from trade_watchdog.lease_sender import LIFETIME_S, PROOFS_TRIED, LeaseSender
 from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.metrics import WatchdogMetrics
 from trade_watchdog.monitor import Monitor
@@ -503,9 +504,30 @@ async def test_forked_journal_halts_the_gateway_and_gets_no_lease(
     assert gateway.halts[0].startswith("journal forked: the log signed a root over 3 rows that its own rows contradict")
     assert monitor.status.lease_result is LeaseResult.FORKED
     assert isinstance(monitor.keeper.effects, EffectsList)
-    assert [kill.condition for kill in monitor.keeper.effects.kills] == [KillCondition.FORKED_JOURNAL]
+    (kill,) = monitor.keeper.effects.kills
+    assert kill.condition is KillCondition.FORKED_JOURNAL
+    assert proves_fork(proof_in(kill.evidence), log_of=lambda _: gateway_log_keys(deployment.ring).log)
     assert subjects(monitor).count("journal:forked") == 1
     assert any(record.levelno == logging.ERROR and "forked" in record.message for record in caplog.records)
+
+
+async def test_fork_that_signatures_do_not_prove_is_asked_a_kill_for_without_a_proof(
+    monitor: Monitor, deployment: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, tried = deployment.gateway, []
+
+    async def no_proof() -> bytes:
+        tried.append("proof")
+        raise GatewayUnavailable("it hangs")
+
+    monkeypatch.setattr(monitor.sender.witness, "fork_proof", no_proof)
+    async with running(monitor):
+        await until(lambda: bool(gateway.leases))
+        gateway.rows = [row_numbered(0, path="/v5/other"), *gateway.rows[1:]]
+        await until(lambda: len(gateway.halts) > PROOFS_TRIED + 1)
+    assert isinstance(monitor.keeper.effects, EffectsList)
+    assert [list(kill.evidence) for kill in monitor.keeper.effects.kills] == [["detail"]]
+    assert len(tried) == PROOFS_TRIED
 
 
 async def test_leases_tell_the_peaks_once_the_gateway_s_journal_is_read(

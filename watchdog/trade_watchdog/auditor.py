@@ -30,6 +30,7 @@ from typing import Final, Protocol
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_journal.errors import ForkProven
+from trade_journal.log.fork_proof import proof_evidence
 from trade_watchdog.audit.key_inventory import (
     ExpectedKey,
     KeyAlarm,
@@ -170,6 +171,7 @@ class Auditor:
     _told_keys: set[KeyFinding] = field(default_factory=set)
     _told_edits: set[str] = field(default_factory=set)
     _told_forks: set[str] = field(default_factory=set)
+    _judged_forks: set[tuple[str, bool]] = field(default_factory=set)
     _told_posture: set[tuple[PostureAlarm, str]] = field(default_factory=set)
     _exceeded: Counter[tuple[LimitAlarm, str]] = field(default_factory=Counter)
     _working: tuple[SeenOrder, ...] = ()
@@ -419,7 +421,7 @@ class Auditor:
         self.state.journal_detail = detail
 
     def found_fork_of_gateway(self, words: str) -> None:
-        """Halt for a fork of the gateway's journal, which signed roots or its rows prove, and ask for a kill."""
+        """Halt for a fork of the gateway's journal, which signed roots or its rows prove."""
         if words in self._told_forks:
             return
         if len(self._told_forks) < EDITS_TOLD_MAX:
@@ -431,8 +433,26 @@ class Auditor:
             words=words,
             fields={"detail": words[:FORK_CHARACTERS_MAX]},
             halts=True,
-            condition=KillCondition.FORKED_JOURNAL,
+            condition=None,
         )
+
+    def judged_fork_of_gateway(self, words: str, proof: bytes) -> None:
+        """Ask for a kill for such a fork, with what proves it to the executor; without a proof that calls a person."""
+        judged = (words, bool(proof))
+        if judged in self._judged_forks or len(self._judged_forks) >= EDITS_TOLD_MAX:
+            return
+        self._judged_forks.add(judged)
+        condition = KillCondition.FORKED_JOURNAL
+        kill = KillRequest(
+            request_id=f"{condition.value}:{len(self._judged_forks)}",
+            condition=condition,
+            reason=words,
+            at_ns=self.clock.wall_ns(),
+            evidence={"detail": words[:FORK_CHARACTERS_MAX], **proof_evidence(proof)},
+        )
+        name = f"journal:forked:{kill.request_id}"
+        self._duties.setdefault(name, Duty(subject="journal:forked", reason=words, kill=kill))
+        self._kill_due.set()
 
     def found_fork(self, words: str) -> None:
         """Halt for a fork of the executor's journal. No kill is asked of the one who forked."""

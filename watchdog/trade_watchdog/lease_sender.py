@@ -8,12 +8,15 @@ Guarantees
   leads once that lease has expired.
 - It lives LIFETIME_S, so that a dead watchdog means REDUCE_ONLY within that time.
 - It carries a checkpoint of the gateway's journal that this watchdog has just borne out and cosigned; see
-  `log_witness`. A proven fork is told and halts the gateway instead, each time anew while it lasts.
+  `log_witness`. A proven fork is told and halts the gateway instead, each time anew while it lasts;
+  then it is proved to who has not seen the rows, as far as signatures can.
 - It carries the second venue's prices as they stand; nothing here waits for them.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -37,6 +40,9 @@ from trade_watchdog.releases import Releases
 from trade_watchdog.second_prices import SecondPrices
 
 LIFETIME_S: Final = 20
+PROOF_WITHIN_S: Final = 30.0
+PROOFS_TRIED: Final = 3
+_log = logging.getLogger(__name__)
 
 
 class GatewayForked(TradeError):
@@ -78,6 +84,9 @@ class LeaseSender:
     on_high_water: Callable[[bytes], None] = lambda _: None
     """Told of the release that re-bases the high-water mark, for who hands it to others; never raises."""
     on_fork: Callable[[str], None] = lambda _words: None
+    on_fork_judged: Callable[[str, bytes], None] = lambda _words, _proof: None
+    """Told after the halt, with a proof for who has not seen the rows; empty when there is none."""
+    _proofs_left: int = PROOFS_TRIED
 
     async def send(self, verdict: Callable[[], Verdict]) -> Lease:
         """Read the gateway's state, sign a lease for it and have it counted; answers the lease.
@@ -113,6 +122,7 @@ class LeaseSender:
     async def _cosigned(self) -> str:
         try:
             cosigned = await self.witness.cosigned(self.clock)
+            self._proofs_left = PROOFS_TRIED
             rungs = await self.releases.read_on()
             if self.releases.is_at_end:
                 self.keeper.recall(self.releases.told)
@@ -123,11 +133,32 @@ class LeaseSender:
                 self.releases.high_water = b""
             return cosigned.decode()
         except ForkProven as error:
-            self.on_fork(f"the gateway's journal forked: {error}")
-            await self.link.halt(f"journal forked: {error}")
+            words = f"the gateway's journal forked: {error}"
+            self.on_fork(words)
+            try:
+                await self.link.halt(f"journal forked: {error}")
+            finally:
+                await self._prove(words)
             raise GatewayForked(str(error)) from error
         except JournalError as error:
             raise Unwitnessed(str(error)) from error
+
+    async def _prove(self, words: str) -> None:
+        """Prove a fork to others, once: while it lasts it is found at each lease, and a proof reads the whole log."""
+        if not self._proofs_left:
+            return
+        proof = await self._fork_proof()
+        self._proofs_left = 0 if proof else self._proofs_left - 1
+        self.on_fork_judged(words, proof)
+
+    async def _fork_proof(self) -> bytes:
+        """Prove the fork to others; empty when that cannot be done in time, since a halt is all that it takes here."""
+        try:
+            async with asyncio.timeout(PROOF_WITHIN_S):
+                return await self.witness.fork_proof()
+        except (TradeError, TimeoutError) as error:
+            _log.warning("the fork cannot be proved to others: %s", error or type(error).__name__)
+            return b""
 
     def _lease(self, state: GatewayState, verdict: Verdict, *, checkpoint: str) -> Lease:
         now_ms = self.clock.wall_ns() // NS_PER_MS

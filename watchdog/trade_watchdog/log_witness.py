@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +24,12 @@ from trade_core.errors import ConfigurationError
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.log_warrant import FIRST_LOG
 from trade_core.trust.ring import KeyRing
-from trade_journal.errors import JournalDamaged, JournalError, JournalRefused, JournalUnavailable, Withheld
-from trade_journal.log.checkpoint import log_name, said_name
+from trade_journal.errors import ForkProven, JournalDamaged, JournalError, JournalRefused, JournalUnavailable, Withheld
+from trade_journal.log.checkpoint import log_name, said_name, said_size
+from trade_journal.log.fork_proof import fork_proof
 from trade_journal.log.log_succession import check_succession
 from trade_journal.log.ring_keys import gateway_journal_name, gateway_log_keys
-from trade_journal.log.rows import parse_row
+from trade_journal.log.rows import leaf_hash, parse_row
 from trade_journal.log.verify import PublicKeys, StoredRow
 from trade_journal.store.database import is_yet_to_be_made
 from trade_journal.store.sealing import seal_all_rows
@@ -41,6 +42,7 @@ from trade_watchdog.intent_feed import CopyReading, IntentFeed
 
 COPY_FILE: Final = "witnessed-gateway.db"
 _log = logging.getLogger(__name__)
+PROOF_ROWS_MAX: Final = 200_000
 CATCH_UP_S: Final = 5.0
 """A checkpoint that is older when it is cosigned helps nobody: the gateway takes none of more than 15 s."""
 
@@ -69,6 +71,7 @@ class LogWitness:
         self._least = 0  # rows that the copy cannot have less of any more
         self._feed = IntentFeed()
         self._read_through_ns: int | None = None
+        self._contradiction = b""
 
     def adopt_ring(self, ring: KeyRing) -> None:
         """Believe a new log that is ordered under another ring from now on."""
@@ -153,9 +156,37 @@ class LogWitness:
             return cosigned
         except Withheld:
             raise
-        except JournalError:
+        except JournalError as error:
+            self._contradiction = raw if isinstance(error, ForkProven) else b""
             self.close()  # after a failed write only a new opening knows what is there
             raise
+
+    async def fork_proof(self) -> bytes:
+        """Prove to who has not seen the rows the fork that `cosigned` found last; empty when signatures cannot.
+
+        Raises JournalError, NoteRefused, GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid.
+        """
+        with contextlib.closing(JournalReader(self._url())) as copy:
+            kept = copy.last_note()
+            if not kept or said_name(kept) != said_name(self._contradiction):
+                return b""
+            smaller, larger = sorted((kept, self._contradiction), key=said_size)
+            if larger == kept:
+                leaves = await self._leaves(said_size(larger), lambda start, most: _kept_rows(copy, start, most))
+            else:
+                # What the log signed last begins otherwise than what we cosigned: only its own rows show how.
+                leaves = await self._leaves(said_size(larger), self._link.rows)
+        return fork_proof(smaller=smaller, larger=larger, leaves=leaves, log=self._keys.log)
+
+    async def _leaves(self, size: int, rows: Callable[[int, int], Awaitable[list[StoredRow]]]) -> list[bytes]:
+        """Hash the rows below a size; fewer when there are fewer, or more than PROOF_ROWS_MAX."""
+        leaves: list[bytes] = []
+        while len(leaves) < min(size, PROOF_ROWS_MAX):
+            read = await rows(len(leaves), min(ROWS_MAX, size - len(leaves)))
+            if not read:
+                break
+            leaves += [leaf_hash(row.body) for row in read]
+        return leaves
 
     def close(self) -> None:
         """Close the copy; the next `cosigned` opens it again."""
@@ -226,3 +257,7 @@ class LogWitness:
             opened.close()
             raise JournalRefused(f"{self._path}: {size} rows, but this watchdog has vouched for {self._least}")
         return opened
+
+
+async def _kept_rows(copy: JournalReader, from_seq: int, limit: int) -> list[StoredRow]:
+    return await asyncio.to_thread(copy.stored_rows, from_seq, limit)

@@ -90,6 +90,7 @@ class Monitor:
         self.keeper.on_moved = self._update_verdict
         self.auditor.on_change = self._update_verdict
         self.sender.on_fork = self.auditor.found_fork_of_gateway
+        self.sender.on_fork_judged = self.auditor.judged_fork_of_gateway
         async with asyncio.TaskGroup() as tasks:
             if self.streams is not None:
                 self.streams.on_change = self._update_verdict
