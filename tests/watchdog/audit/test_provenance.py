@@ -142,9 +142,77 @@ def test_order_of_the_moment_of_the_baseline_is_judged() -> None:
     assert judge_order(replace(OURS, created_at_ms=BEGAN_MS), evidence()).provenance is Provenance.ROGUE
 
 
-def test_order_that_the_baseline_names_is_not_judged_whatever_its_time() -> None:
-    order = replace(OURS, order_id="old-1")
+def old(**changes: Any) -> SeenOrder:
+    """An order that the baseline names, as it was then but for what is changed."""
+    as_it_was = replace(
+        OURS,
+        order_id="old-2",
+        category="spot",
+        side="Buy",
+        quantity=Decimal(1),
+        price=Decimal(50),
+        is_reduce_only=False,
+    )
+    return replace(as_it_was, **changes)
+
+
+@pytest.mark.parametrize("created_at_ms", [BEGAN_MS - 1, BEGAN_MS + 1])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"quantity": Decimal("0.5")},
+        {"price": Decimal("49.9")},
+        {"filled": Decimal("0.4"), "status": "PartiallyFilled"},
+        {"side": "Sell"},
+        {"side": "Sell", "price": Decimal("50.1")},
+    ],
+)
+def test_order_of_the_baseline_that_is_no_more_than_it_was_is_not_judged(
+    changes: dict[str, Any], created_at_ms: int
+) -> None:
+    order = old(created_at_ms=created_at_ms, **changes)
     assert judge_order(order, evidence()).provenance is Provenance.BASELINE
+
+
+@pytest.mark.parametrize(
+    ("changes", "provenance"),
+    [
+        ({"quantity": Decimal("1.1")}, Provenance.ROGUE),
+        ({"price": Decimal("50.1")}, Provenance.ROGUE),
+        ({"quantity": Decimal(2), "price": Decimal("49.9")}, Provenance.ROGUE),
+        ({"side": "Sell", "price": Decimal("49.9")}, Provenance.REDUCES),
+        ({"quantity": Decimal(2), "is_reduce_only": True}, Provenance.REDUCES),
+    ],
+)
+def test_order_of_the_baseline_that_was_amended_to_be_more_is_a_strangers(
+    changes: dict[str, Any], provenance: Provenance
+) -> None:
+    order = old(created_at_ms=BEGAN_MS - 1, **changes)
+    answer = judge_order(order, evidence())
+    assert answer.provenance is provenance
+    assert answer.reason == "it was there before the deployment began, and was amended since"
+
+
+def test_stop_of_the_baseline_that_shows_a_price_once_it_triggers_is_not_judged() -> None:
+    stop = BaselineOrder(
+        category="spot", symbol="BTCUSDT", order_id="old-2", side="Buy", quantity=Decimal(1), price=Decimal(0),
+        is_reducing=False,
+    )  # fmt: skip
+    known = evidence(baseline=baseline_of(taken_at_ms=BEGAN_MS, orders=[stop]))
+    assert judge_order(old(price=Decimal(70)), known).provenance is Provenance.BASELINE
+    assert judge_order(old(price=Decimal(70), quantity=Decimal(2)), known).provenance is Provenance.ROGUE
+
+
+@pytest.mark.parametrize(("price", "provenance"), [("50", Provenance.BASELINE), ("50.1", Provenance.ROGUE)])
+def test_execution_of_the_baseline_s_order_is_judged_by_what_the_order_is_now(
+    price: str, provenance: Provenance
+) -> None:
+    seen = replace(
+        EXECUTION, order_id="old-1", category="spot", side="Buy", order_quantity=Decimal(1), order_price=Decimal(price),
+        executed_at_ms=BEGAN_MS + 5,
+    )  # fmt: skip
+    assert judge_execution(seen, evidence()).provenance is provenance
 
 
 @pytest.mark.parametrize("create_type", sorted(EXCHANGES_CREATE_TYPES))

@@ -11,7 +11,8 @@ Guarantees
 - What reduces risk and is not ours may be a person's own hand, what the exchange makes by itself is the exchange's:
   both halt and are named, neither kills.
 
-It does not look behind the baseline: what was there before the deployment began is not judged.
+It does not look behind the baseline: what was there before the deployment began is not judged, unless it was amended to
+be more than it was then.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from decimal import Decimal
 from enum import Enum, unique
 from typing import Final
 
-from trade_core.trust.baseline import Baseline
+from trade_core.trust.baseline import Baseline, BaselineOrder
 from trade_core.trust.tag import TaggedOrder, is_valid_tag
 from trade_watchdog.audit.journaled import BORDER_MS, JournaledOrder, JournaledOrders
 from trade_watchdog.audit.sightings import SeenExecution, SeenOrder
@@ -90,7 +91,10 @@ def judge_order(order: SeenOrder, evidence: Evidence) -> Answer:
 
 
 def _judged(order: SeenOrder, evidence: Evidence, *, made_at_ms: int | None) -> Answer:
-    if _is_of_baseline(order.order_id, order.created_at_ms, evidence.baseline):
+    before = next((known for known in evidence.baseline.orders if known.order_id == order.order_id), None)
+    if before is not None and _is_more(order, before):
+        return _stranger(order, "it was there before the deployment began, and was amended since")
+    if before is not None or order.created_at_ms < evidence.baseline.taken_at_ms:
         return Answer(provenance=Provenance.BASELINE, reason="it was there before the deployment began")
     if order.create_type in EXCHANGES_CREATE_TYPES:
         return Answer(provenance=Provenance.EXCHANGES, reason="the exchange's own engine made it")
@@ -144,8 +148,13 @@ def _order_of(execution: SeenExecution, *, is_reduce_only: bool) -> SeenOrder:
     )
 
 
-def _is_of_baseline(order_id: str, created_at_ms: int, baseline: Baseline) -> bool:
-    return created_at_ms < baseline.taken_at_ms or any(known.order_id == order_id for known in baseline.orders)
+def _is_more(order: SeenOrder, before: BaselineOrder) -> bool:
+    """Say whether an order of the baseline has become larger, or gives away more. One without a price had a trigger."""
+    if order.quantity > before.quantity:
+        return True
+    if not before.price:
+        return False
+    return order.price > before.price if order.side == "Buy" else order.price < before.price
 
 
 def is_tagged(order: SeenOrder, *, tag_key: bytes, deployment: str, account: str) -> bool:
