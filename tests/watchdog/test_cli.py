@@ -16,7 +16,10 @@ import httpx
 import pytest
 
 from trade_core.secrets import read_secret_file, write_secret_file
+from trade_journal.log.rows import RowKind
+from trade_journal.store.store import JournalReader
 from trade_watchdog.cli import main
+from trade_watchdog.history import JOURNAL_FILE
 
 Until = Callable[..., Awaitable[None]]
 SETTINGS = """
@@ -177,6 +180,12 @@ def admin(deployment: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=str(handover["admin_url"]), headers=headers, trust_env=False, timeout=60)
 
 
+def fired(deployment: Any) -> set[str]:
+    """Read which rungs have fired by the journal of the watchdog."""
+    with contextlib.closing(JournalReader(f"sqlite:///{deployment.state_dir / JOURNAL_FILE}")) as reader:
+        return {str(row.fields["rung"]) for row in reader.read(0, 500) if row.kind is RowKind.RUNG_FIRED}
+
+
 async def ready_state(client: httpx.AsyncClient) -> dict[str, Any]:
     """Ask until the watchdog is ready, then for its state."""
     async with asyncio.timeout(120):
@@ -247,7 +256,7 @@ async def test_process_killed_while_a_rung_has_fired_still_knows_it_and_takes_th
         await until(lambda: gateway.leases[-1].ceiling == "TRIMMED")
         assert gateway.leases[-1].scale == "0.5"
         await ready_state(client)
-        await asyncio.sleep(0.3)  # the row is on its way to the disk
+        await until(lambda: fired(deployment) == {"daily", "weekly"})  # on the disk, and not on its way there
         assert await process.ended(signal.SIGKILL) == -signal.SIGKILL
     seen = len(gateway.leases)
     async with started(deployment), admin(deployment) as client:
