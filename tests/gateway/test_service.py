@@ -434,7 +434,7 @@ async def test_gateway_that_is_shown_more_rows_than_it_has_halts_and_stays_halte
 async def test_gateway_lease_that_lapses_is_reduce_only_and_a_row(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
         await it.until(lambda: it.state["holders"]["own_faults"]["ceiling"] == "ACTIVE")
-        await it.gateway.accept_lease(await it.lease(lives_ms=150))
+        await it.gateway.accept_lease(await it.lease(lives_ms=3_000))
         assert it.state["trading_state"] == "ACTIVE"
         await it.until_state("REDUCE_ONLY")
         assert it.state["lease"]["expires_in_s"] == 0

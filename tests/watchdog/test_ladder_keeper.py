@@ -241,8 +241,7 @@ async def test_release_of_a_rung_does_not_halt_again_for_an_outflow_that_was_hal
         await until(lambda: sorted(scene.effects.done) == ["flatten", "halt", "scale_bot"])
         scene.keeper.release((Rung.DAILY, Rung.WEEKLY, Rung.MONTHLY))
         scene.take("0.85", "0.85")
-        await asyncio.sleep(0.05)
-        assert sorted(scene.effects.done) == ["flatten", "halt", "scale_bot", "spare_bot"]
+        await until(lambda: sorted(scene.effects.done) == ["flatten", "halt", "scale_bot", "spare_bot"])
         scene.take("0.7", "0.7", "0.7")
         await until(lambda: scene.effects.done.count("halt") == 2)
 
