@@ -7,7 +7,8 @@ Guarantees
   other, and the one that stands by leads once the other's lease has expired.
 - It lives until its own expiry or 30 s after receipt on the monotonic clock, whichever is sooner.
 - A restart forgets the lease: the boot nonce is new, so an old one cannot be replayed.
-- Its checkpoint must be one that this gateway's journal signed just now; see `witnessed_log`.
+- Its checkpoint must be one that this gateway's journal signed just now; see `witnessed_log`. What it says of its
+  watchdog's own journal must not contradict what was said before; see `watchdog_log`.
 - Second prices count only when the lease that brought them does; see `second_prices`.
 """
 
@@ -23,7 +24,9 @@ from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LIFETIME_S, Lease, open_lease
 from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway.second_prices import SecondPrices
+from trade_gateway.watchdog_log import WatchdogLog
 from trade_gateway.witnessed_log import WitnessedLog
+from trade_journal.log.ring_keys import watchdog_log_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +53,13 @@ class LeaseKeeper:
         self.witnessed = witnessed
         self.held: HeldLease | None = None
         self.second = SecondPrices()
+        self.watchdog_log = WatchdogLog(origin=watchdog_log_name(ring))
 
     def accept(self, raw: bytes) -> Lease:
-        """Verify a signed lease and hold it. Raises NotTrusted, LogForked among it; the lease held before stays."""
+        """Verify a signed lease and hold it.
+
+        Raises NotTrusted, LogForked and WatchdogForked among it; the lease held before stays.
+        """
         lease = open_lease(raw, lease_key=self._ring.lease_key)
         self._check_names(lease)
         if lease.generation <= self.generation:
@@ -64,6 +71,7 @@ class LeaseKeeper:
         if left_ns <= 0:
             raise NotTrusted(f"lease: expired {-left_ns // NS_PER_MS} ms ago")
         checkpoint = self.witnessed.judge(lease.checkpoint)
+        self.watchdog_log.judge(lease)
         now_ns = self._clock.monotonic_ns()
         dies_at_ns = now_ns + min(left_ns, MAX_LIFETIME_S * NS_PER_S)
         self.held = HeldLease(lease=lease, rows=checkpoint.size, received_at_ns=now_ns, dies_at_ns=dies_at_ns)

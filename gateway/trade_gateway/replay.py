@@ -1,4 +1,4 @@
-"""What the journal's rows tell a gateway at its start beside its orders: log, key rings and the policy in force."""
+"""What the journal's rows tell a gateway at its start beside its orders: log, watchdog, key rings and policy."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Replay:
             except NotTrusted as error:
                 raise ConfigurationError(f"the journal goes on in a new log that nobody has ordered: {error}") from None
             parts.witnessed.follow(gateway_log_keys(parts.ring, number=self._log_number).log)
+        if row.kind is RowKind.WATCHDOG_REMEMBERED:
+            parts.states.lease.watchdog_log.replay(row.fields)
         if row.kind is RowKind.RING_CHANGED:
             ring = ring_named(parts.rings.book, str(row.fields.get("new_hash"))) or parts.rings.recover(row.fields)
             if ring is not None:

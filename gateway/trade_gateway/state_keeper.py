@@ -40,6 +40,7 @@ from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import LATCH_HOLDER, Recovered
 from trade_gateway.states import Fault, HaltBell, Hold, Holder, StateBoard
+from trade_gateway.watchdog_log import WatchdogForked
 from trade_gateway.witnessed_log import CheckpointForgotten, LogForked, WitnessedLog
 from trade_journal.errors import JournalError
 from trade_journal.log.checkpoint import Checkpoint
@@ -178,7 +179,9 @@ class StateKeeper:
             if isinstance(error, LogForked) or (
                 isinstance(error, CheckpointForgotten) and not await self._is_own(error.checkpoint)
             ):
-                await self._halt_for_fork(str(error))
+                await self._halt_for_fork("journal forked", str(error))
+            if isinstance(error, WatchdogForked):
+                await self._halt_for_fork("watchdog journal forked", str(error))
             self._recorder.append_later(RowKind.LEASE_REFUSED, {"reason": str(error)[:200]})
             log.warning("lease refused: %s", error)
             raise
@@ -193,15 +196,27 @@ class StateKeeper:
         return {"generation": lease.generation, "trading_state": self.trading_state().name}
 
     def _keep_memory(self, lease: Lease) -> None:
-        """Write what the watchdog remembers, once a minute at most, for when its own journal is put back."""
+        """Write what the watchdog remembers, once a minute at most, for when its own journal is put back.
+
+        The checkpoint stands there as it was signed, for whoever holds both journals.
+        """
+        shorter = self.lease.watchdog_log.take(lease)
+        if shorter:
+            log.error("%s", shorter)
+            self._open_incident("watchdog journal shorter", shorter)
         if not lease.peaks:
             return
         now_ns = self._clock.monotonic_ns()
         if self._memory_kept_at_ns is not None and now_ns - self._memory_kept_at_ns < MEMORY_EVERY_S * NS_PER_S:
             return
         self._memory_kept_at_ns = now_ns
-        peaks = {peak.rung: peak.price for peak in lease.peaks}
-        self._recorder.append_later(RowKind.WATCHDOG_REMEMBERED, {"rows": lease.memory_rows, "peaks": peaks})
+        remembered: Fields = {
+            "rows": lease.memory_rows,
+            "peaks": {peak.rung: peak.price for peak in lease.peaks},
+            "holder": lease.holder,
+            "memory_checkpoint": lease.memory_checkpoint,
+        }
+        self._recorder.append_later(RowKind.WATCHDOG_REMEMBERED, remembered)
 
     def _knows_of_release(self) -> bool:
         """Tell whether the watchdog had seen the last release when it signed the held lease.
@@ -219,10 +234,13 @@ class StateKeeper:
             log.warning("an old checkpoint cannot be looked up: %s", error)
             return True
 
-    async def _halt_for_fork(self, detail: str) -> None:
-        fields: Fields = {"type": "journal forked", "severity": "critical", "detail": detail[:400]}
-        self._recorder.append_later(RowKind.INCIDENT_OPENED, fields)
+    async def _halt_for_fork(self, kind: str, detail: str) -> None:
+        self._open_incident(kind, detail)
         await self.latch(TradingState.HALTED, reason=detail, by="gateway")
+
+    def _open_incident(self, kind: str, detail: str) -> None:
+        fields: Fields = {"type": kind, "severity": "critical", "detail": detail[:400]}
+        self._recorder.append_later(RowKind.INCIDENT_OPENED, fields)
 
     async def accept_release(self, raw: bytes) -> dict[str, Any]:
         """Verify a release warrant and announce it. Raises NotTrusted, after a row that says why."""

@@ -74,7 +74,7 @@ class WitnessedLog:
     def judge(self, text: str) -> Checkpoint:
         """Verify a lease's checkpoint; it counts when `take` is told. Raises NotTrusted, LogForked among it."""
         try:
-            checkpoint = open_cosigned(text.encode(), log=self._log, witness=self._witness).checkpoint
+            checkpoint = open_cosigned(text.encode("utf-8", "replace"), log=self._log, witness=self._witness).checkpoint
         except NoteRefused as error:
             raise NotTrusted(f"lease: its checkpoint: {error}") from None
         size = checkpoint.size

@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from trust_parts import cosigned, ring_of, signed_checkpoint
+from trust_parts import cosigned, ring_of, signed_checkpoint, watchdogs_checkpoint
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.trust.keys import NotTrusted, load_private_key, public_text
@@ -40,6 +40,7 @@ def lease(clock: ManualClock, *, generation: int = 1, lives_ms: int = 15_000, **
         ceiling="ACTIVE",
         scale="1",
         checkpoint=cosigned(SIGNED, RING, KEY),
+        memory_checkpoint=watchdogs_checkpoint(RING),
         policy_hash="a" * 64,
         ring_hash=ring_hash(RING),
         second_venue="okx" if prices_aged_ms else "none",
@@ -353,3 +354,12 @@ def test_ring_that_is_adopted_ends_the_lease_given_under_the_one_before() -> Non
     made.adopt_ring(RING)
     assert not made.is_fresh()
     assert made.generation == 1
+
+
+@pytest.mark.parametrize("note", ["", watchdogs_checkpoint(RING, size=1)])
+def test_keeper_lease_that_names_no_checkpoint_of_its_watchdog_s_journal_is_refused(note: str) -> None:
+    clock = ManualClock()
+    made = keeper(clock)
+    with pytest.raises(NotTrusted, match="its watchdog's journal"):
+        made.accept(sign_lease(replace(lease(clock), memory_checkpoint=note), KEY))
+    assert made.held is None

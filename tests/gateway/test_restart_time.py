@@ -25,7 +25,7 @@ from gateway.parts import tracked
 from gateway.test_service import Exchange
 from http_double import http_double
 from ports import free_ports
-from trust_parts import cosigned
+from trust_parts import cosigned, watchdogs_checkpoint
 from ws_double import ws_double
 
 from trade_core.clock import NS_PER_MS, SystemClock
@@ -171,6 +171,7 @@ class Watchdog:
             second_venue="none",
             second_prices=(),
             checkpoint=cosigned(checkpoint.content, ring, WITNESS_PRIVATE),
+            memory_checkpoint=watchdogs_checkpoint(ring),
             policy_hash=ring.policy_hash,
             ring_hash=ring_hash(ring),
             signed_at_ms=now_ms,

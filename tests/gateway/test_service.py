@@ -15,7 +15,7 @@ import pytest
 from gateway.deployment import LEASE_KEY, LEASE_PRIVATE, LOG_KEY, LOG_PRIVATE, WITNESS_KEY, WITNESS_PRIVATE, deployment
 from gateway.parts import order_intent, tracked
 from http_double import Asked, HttpDouble, envelope, http_double, reply
-from trust_parts import cosigned, keep_enrolled, signed_checkpoint
+from trust_parts import cosigned, keep_enrolled, signed_checkpoint, watchdogs_checkpoint
 from ws_double import WsDouble, ws_double
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, SystemClock
@@ -23,7 +23,7 @@ from trade_core.ring_keeper import current_ring
 from trade_core.secrets import Secret
 from trade_core.trust.baseline import Baseline, BaselineHolding, BaselineOrder, baseline_of
 from trade_core.trust.keys import NotTrusted
-from trade_core.trust.lease import Lease, SecondPrice, sign_lease
+from trade_core.trust.lease import Lease, Peak, SecondPrice, sign_lease
 from trade_core.trust.printed_key import new_code
 from trade_core.trust.ring import ring_hash
 from trade_gateway import exchange_proof, loops, loss_guard
@@ -173,6 +173,7 @@ class Running:
             second_venue="none",
             second_prices=(),
             checkpoint=checkpoint,
+            memory_checkpoint=watchdogs_checkpoint(ring),
             policy_hash=ring.policy_hash,
             ring_hash=ring_hash(ring),
             signed_at_ms=now_ms,
@@ -428,6 +429,20 @@ async def test_gateway_that_is_shown_more_rows_than_it_has_halts_and_stays_halte
             await it.gateway.accept_lease(await it.lease(checkpoint=foreign))
         assert it.state["trading_state"] == "HALTED"
     async with running(tmp_path) as again:
+        assert again.state["trading_state"] == "HALTED"
+
+
+async def test_gateway_remembers_over_a_restart_what_the_watchdog_said_of_its_own_journal(tmp_path: Path) -> None:
+    async def lease(it: Running, root: bytes) -> bytes:
+        _, ring = load_identity(it.settings)
+        note = watchdogs_checkpoint(ring, size=5, root=root)
+        return await it.lease(memory_rows=5, memory_checkpoint=note, peaks=(Peak(rung="daily", price="1"),))
+
+    async with running(tmp_path) as it:
+        await it.gateway.accept_lease(await lease(it, b"w" * 32))
+    async with running(tmp_path) as again:
+        with pytest.raises(NotTrusted, match="another root over 5 rows"):
+            await again.gateway.accept_lease(await lease(again, b"x" * 32))
         assert again.state["trading_state"] == "HALTED"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gateway.house import LIMITS
-from trust_parts import KEYS, FastKey, cosigned, ring_of, signed_checkpoint, touch
+from trust_parts import KEYS, FastKey, cosigned, ring_of, signed_checkpoint, touch, watchdogs_checkpoint
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key
@@ -603,6 +603,7 @@ def lease_of(
         second_venue="none",
         second_prices=(),
         checkpoint=checkpoint,
+        memory_checkpoint=watchdogs_checkpoint(RING),
         policy_hash="a" * 64,
         ring_hash=ring_hash(RING),
         signed_at_ms=now_ms,
@@ -730,10 +731,45 @@ async def test_keeper_writes_once_a_minute_what_the_watchdog_remembers(
     await lease(4, peak)
     await kinds(journal, recorder)
     rows = [row for row in await journal.read(0, 500) if row.kind is RowKind.WATCHDOG_REMEMBERED]
+    note = watchdogs_checkpoint(RING)
     assert [row.fields for row in rows] == [
-        {"rows": 2, "peaks": {"daily": "1.5"}},
-        {"rows": 4, "peaks": {"daily": "1.5"}},
+        {"rows": count, "peaks": {"daily": "1.5"}, "holder": "0" * 16, "memory_checkpoint": note} for count in (2, 4)
     ]
+
+
+def brought_with(keeper: StateKeeper, clock: ManualClock, *, generation: int, memory: int, root: bytes) -> bytes:
+    """Make a lease whose watchdog says so much of its own journal."""
+    signed = signed_checkpoint(RING, OPERATOR)
+    keeper.lease.witnessed.remember(signed, began_ns=clock.monotonic_ns())
+    raw = lease_of(keeper, clock, cosigned(signed, RING, OPERATOR), generation=generation)
+    note = watchdogs_checkpoint(RING, size=memory, root=root)
+    made = replace(open_lease(raw, lease_key=RING.lease_key), memory_rows=memory, memory_checkpoint=note)
+    return sign_lease(made, OPERATOR)
+
+
+async def test_keeper_halts_when_the_watchdog_shows_two_histories_of_its_own_journal(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder
+) -> None:
+    await keeper.accept_lease(brought_with(keeper, clock, generation=1, memory=5, root=b"w" * 32))
+    with pytest.raises(NotTrusted, match="another root over 5 rows"):
+        await keeper.accept_lease(brought_with(keeper, clock, generation=2, memory=5, root=b"x" * 32))
+    assert (keeper.latched(), keeper.lease.generation) == (TradingState.HALTED, 1)
+    await kinds(journal, recorder)
+    rows = [row for row in await journal.read(0, 500) if row.kind is RowKind.INCIDENT_OPENED]
+    assert [(row.fields["type"], row.fields["severity"]) for row in rows] == [("watchdog journal forked", "critical")]
+
+
+async def test_keeper_opens_an_incident_when_the_watchdog_s_journal_became_shorter_and_goes_on(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder
+) -> None:
+    for generation, memory in ((1, 5), (2, 4), (3, 4)):
+        await keeper.accept_lease(
+            brought_with(keeper, clock, generation=generation, memory=memory, root=bytes([memory]) * 32)
+        )
+    assert (keeper.latched(), keeper.lease.generation) == (TradingState.ACTIVE, 3)
+    await kinds(journal, recorder)
+    rows = [row for row in await journal.read(0, 500) if row.kind is RowKind.INCIDENT_OPENED]
+    assert [row.fields["type"] for row in rows] == ["watchdog journal shorter"]
 
 
 async def test_latch_counts_at_once_and_is_unrecorded_until_its_row_is_durable(

@@ -75,6 +75,7 @@ def test_checkpoint_of_the_same_size_counts_again(log: WitnessedLog) -> None:
     [
         ("", "a note is"),
         ("nonsense", "a note is"),
+        ("\ud800", "a note is"),
         (signed(8).decode(), "watchdog"),
         (cosigned(signed(8), RING, STRANGER), "watchdog"),
         (cosigned(signed_checkpoint(RING, STRANGER, size=8), RING, KEY), "gateway"),

@@ -25,7 +25,7 @@ import pytest
 from hostile.memory_journal import Disk, MemoryJournal
 from hostile.oracle import Oracle, Window
 from hostile.venue import COINS, Key, LocalClient, Venue
-from trust_parts import cosigned, ring_of
+from trust_parts import cosigned, ring_of, watchdogs_checkpoint
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from trade_core.secrets import Secret
@@ -212,6 +212,7 @@ class World:
             second_venue=NO_VENUE,
             second_prices=(),
             checkpoint="",
+            memory_checkpoint=watchdogs_checkpoint(self._ring),
             policy_hash=self._ring.policy_hash,
             ring_hash=ring_hash(self._ring),
             signed_at_ms=self.clock.wall_ns() // NS_PER_MS,

@@ -49,6 +49,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_POLICY}/trading_state.py": _tests("gateway/policy", "trading_state"),
     f"{_GATEWAY}/policy_history.py": _tests("gateway", "policy_history"),
     f"{_GATEWAY}/witnessed_log.py": _tests("gateway", "witnessed_log"),
+    f"{_GATEWAY}/watchdog_log.py": _tests("gateway", "watchdog_log"),
     f"{_GATEWAY}/states.py": _tests("gateway", "states"),
     f"{_GATEWAY}/order_flow.py": _tests("gateway", "order_flow"),
     f"{_WIRE}/authentication.py": _tests("gateway/wire", "authentication"),

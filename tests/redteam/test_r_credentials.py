@@ -15,7 +15,7 @@ import pytest
 from integration.bot import Bot
 from integration.stack import ROOT, Stack, wait_until
 from redteam.attacker import CANCEL, Attacker, received_since, working_ids
-from trust_parts import cosigned
+from trust_parts import cosigned, watchdogs_checkpoint
 
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.lease import Lease, SecondPrice, sign_lease
@@ -35,6 +35,10 @@ def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacker]:
     finally:
         someone.close()
         stack.stop()
+
+
+MORE_ROWS_THAN_ANY = 1_000_000
+"""Of a watchdog's own journal: what an owned watchdog says of it may only grow."""
 
 
 def service_folder(attacker: Attacker, name: str) -> Path:
@@ -66,6 +70,10 @@ def signed_lease(attacker: Attacker, *, key: str | None = None, **changes: Any) 
         "second_venue": "none",
         "second_prices": (),
         "checkpoint": cosigned_checkpoint(attacker, identity["witness_key"]),
+        "memory_checkpoint": watchdogs_checkpoint(
+            read_ring(Path(attacker.stack.description["ring"])), size=MORE_ROWS_THAN_ANY
+        ),
+        "memory_rows": MORE_ROWS_THAN_ANY,
         "policy_hash": state["policy_hash"],
         "ring_hash": state["ring_hash"],
         "signed_at_ms": time.time_ns() // 1_000_000,

@@ -321,6 +321,14 @@ def test_journal_that_was_put_back_takes_the_peaks_back_once(scene: Scene) -> No
     assert len(scene.effects.alerts) == 1
 
 
+def test_journal_that_is_not_the_one_of_before_takes_the_peaks_back_however_long_it_is(scene: Scene) -> None:
+    scene.keeper.began_with_rows = 60
+    scene.keeper.recall(told(50), is_ours=False)
+    assert scene.keeper.ladder.peaks()[Rung.MONTHLY] == Decimal("1.3")
+    (opened,) = scene.journal.fields_of("incident:opened")
+    assert opened["detail"] == ("the watchdog's journal of 60 rows is not the one that once had 50: it was put back")
+
+
 def test_peaks_are_told_rounded_up(scene: Scene) -> None:
     high = "1.000000000000000001"
     scene.take(high, high, high)

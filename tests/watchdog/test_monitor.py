@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
+from trust_parts import watchdogs_checkpoint
 from watchdog.conftest import row_numbered
 from watchdog.keepers import EffectsList
 from watchdog.warrants import policy_warrant
 
 from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
-from trade_journal.log.checkpoint import open_cosigned
+from trade_journal.log.checkpoint import open_cosigned, read_checkpoint
 from trade_journal.log.fork_proof import proof_in, proves_fork
+from trade_journal.log.note import parse_note
 from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.log.rows import RowKind
 from trade_watchdog import ceiling as ceiling_module
@@ -541,6 +543,28 @@ async def test_leases_tell_the_peaks_once_the_gateway_s_journal_is_read(
         ("daily", "weekly", "monthly", "high_water"), "1"
     )
     assert told.memory_rows <= monitor.keeper.history.journal.size
+    own = read_checkpoint(parse_note(told.memory_checkpoint.encode()))
+    assert own.origin == "trade/simulated/1002/watchdog"
+    assert own.size <= told.memory_rows
+    assert await monitor.keeper.history.journal.has_signed(own)
+
+
+@pytest.mark.parametrize(("is_own_holder", "is_put_back"), [(True, True), (False, False)])
+async def test_watchdog_whose_journal_never_signed_what_it_once_told_takes_its_peaks_back(
+    monitor: Monitor, deployment: Any, until: Until, *, is_own_holder: bool, is_put_back: bool
+) -> None:
+    monitor.keeper.began_with_rows = 7
+    fields = {
+        "rows": 5,
+        "peaks": {"monthly": "1.2"},
+        "holder": monitor.sender.holder if is_own_holder else "f" * 16,
+        "memory_checkpoint": watchdogs_checkpoint(monitor.sender.ring, size=5),
+    }
+    deployment.gateway.rows.append(replace(row_numbered(3), kind=RowKind.WATCHDOG_REMEMBERED, fields=fields))
+    async with running(monitor):
+        await until(lambda: bool(deployment.gateway.leases) and monitor.keeper.began_with_rows is None)
+    alerts = [alert.text for alert in monitor.keeper.effects.alerts if alert.subject == "watchdog_journal"]
+    assert [("is not the one that once had 5" in text) for text in alerts] == ([True] if is_put_back else [])
 
 
 async def test_watchdog_that_was_put_back_finds_its_peaks_in_the_gateway_s_journal(

@@ -9,12 +9,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from trust_parts import KEYS, FastKey, ring_of, touch
+from trust_parts import KEYS, FastKey, ring_of, touch, watchdogs_checkpoint
 
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.release_subject import RELEASABLE_RUNGS
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.warrant import Warrant
+from trade_journal.log.checkpoint import read_checkpoint
+from trade_journal.log.note import parse_note
 from trade_journal.log.rows import Row, RowKind, leaf_hash, row_bytes
 from trade_journal.log.verify import StoredRow
 from trade_watchdog import releases as module
@@ -247,10 +249,19 @@ async def test_last_word_of_what_was_told_counts() -> None:
     assert it.is_at_end
 
 
+async def test_checkpoint_that_was_told_is_read_with_its_holder() -> None:
+    note = watchdogs_checkpoint(RING, size=8)
+    it = reading([remembered(rows=9, peaks={}, holder="0" * 16, memory_checkpoint=note)])
+    await it.read_on()
+    assert it.told is not None
+    assert (it.told.holder, it.told.checkpoint) == ("0" * 16, read_checkpoint(parse_note(note.encode())))
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {},
+        {"rows": 9, "peaks": {}, "memory_checkpoint": "nonsense"},
         {"rows": "9", "peaks": {}},
         {"rows": 9, "peaks": None},
         {"rows": 9, "peaks": {"yearly": "1"}},

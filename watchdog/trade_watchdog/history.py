@@ -90,6 +90,7 @@ class History:
         self.is_urgent = asyncio.Event()
         self._clock = clock
         self._is_begun = False
+        self._signed = b""
 
     @classmethod
     async def open(
@@ -272,13 +273,19 @@ class History:
         while True:
             self.is_urgent.clear()
             try:
-                await self.journal.checkpoint()
+                self._signed = await self.journal.checkpoint()
             except JournalError as error:
                 _log.warning("the watchdog's journal could not be signed: %s", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self.is_urgent.wait()
             wait_s = every_s
+
+    async def last_signed(self) -> str:
+        """Give the last checkpoint of this run, signed now when there is none yet. Raises JournalError."""
+        if not self._signed:
+            self._signed = await self.journal.checkpoint()
+        return self._signed.decode()
 
     async def restore(self, ladder: Ladder) -> Remembered | None:
         """Read back what was remembered, the peaks straight into the ladder; None when nothing ever was.

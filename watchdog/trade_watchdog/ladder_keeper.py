@@ -187,16 +187,20 @@ class LadderKeeper:
             for rung, peak in self.ladder.peaks().items()
         )
 
-    def recall(self, told: Told | None) -> None:
+    def recall(self, told: Told | None, *, is_ours: bool = True) -> None:
         """Take back peaks that leases told the gateway, if our own journal began shorter than it was then.
 
-        That happens when it was put back to an older state; else what it holds is as new, and more exact. To be told
-        once, when all of the gateway's journal has been read, and before a lease tells the gateway anything new.
+        That happens when it was put back to an older state; else what it holds is as new, and more exact. Not
+        `is_ours` says that our own journal never signed the checkpoint that we once told: it went on in another way
+        since. To be told once, when all of the gateway's journal has been read, and before a lease tells the gateway
+        anything new.
         """
         began, self.began_with_rows = self.began_with_rows, None
-        if told is None or began is None or told.rows <= began:
+        if told is None or began is None or (is_ours and told.rows <= began):
             return
         text = f"the watchdog's journal began with {began} rows and once had {told.rows}: it was put back"
+        if told.rows <= began:
+            text = f"the watchdog's journal of {began} rows is not the one that once had {told.rows}: it was put back"
         _log.error("%s; its peaks are those that the gateway was told", text)
         self.ladder.raise_peaks(told.peaks)
         self.on_moved()

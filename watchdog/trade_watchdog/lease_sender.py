@@ -10,6 +10,8 @@ Guarantees
 - It carries a checkpoint of the gateway's journal that this watchdog has just borne out and cosigned; see
   `log_witness`. A proven fork is told and halts the gateway instead, each time anew while it lasts;
   then it is proved to who has not seen the rows, as far as signatures can.
+- It carries the last checkpoint of this watchdog's own journal. A journal that never signed what it once told is not
+  gone on with unsaid: see `LadderKeeper.recall`.
 - It carries the second venue's prices as they stand; nothing here waits for them.
 """
 
@@ -36,7 +38,7 @@ from trade_watchdog.identity import GenerationStore, GenerationUnavailable
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.policy_chain import PolicyChain
-from trade_watchdog.releases import Releases
+from trade_watchdog.releases import Releases, Told
 from trade_watchdog.second_prices import SecondPrices
 
 LIFETIME_S: Final = 20
@@ -101,8 +103,9 @@ class LeaseSender:
         self._check_policy(state)
         self.second.want(state.coins)
         checkpoint = await self._cosigned()
+        own = await self._own_checkpoint()
         self._check_turn(state)
-        lease = self._lease(state, self._caught_up(verdict()), checkpoint=checkpoint)
+        lease = self._lease(state, self._caught_up(verdict()), checkpoint=checkpoint, own_checkpoint=own)
         await self.link.send_lease(sign_lease(lease, self.private_key))
         return lease
 
@@ -124,8 +127,9 @@ class LeaseSender:
             cosigned = await self.witness.cosigned(self.clock)
             self._proofs_left = PROOFS_TRIED
             rungs = await self.releases.read_on()
-            if self.releases.is_at_end:
-                self.keeper.recall(self.releases.told)
+            if self.releases.is_at_end and self.keeper.began_with_rows is not None:
+                told = self.releases.told
+                self.keeper.recall(told, is_ours=told is None or await self._has_signed(told))
             if rungs:
                 self.keeper.release(rungs)
             if self.releases.high_water:
@@ -160,7 +164,19 @@ class LeaseSender:
             _log.warning("the fork cannot be proved to others: %s", error or type(error).__name__)
             return b""
 
-    def _lease(self, state: GatewayState, verdict: Verdict, *, checkpoint: str) -> Lease:
+    async def _has_signed(self, told: Told) -> bool:
+        """Tell whether our own journal holds what we told the gateway last; of another watchdog's nothing is known."""
+        if told.checkpoint is None or told.holder != self.holder:
+            return True
+        return await self.keeper.history.journal.has_signed(told.checkpoint)
+
+    async def _own_checkpoint(self) -> str:
+        try:
+            return await self.keeper.history.last_signed()
+        except JournalError as error:
+            raise Unwitnessed(f"the watchdog's own journal cannot be signed: {error}") from error
+
+    def _lease(self, state: GatewayState, verdict: Verdict, *, checkpoint: str, own_checkpoint: str) -> Lease:
         now_ms = self.clock.wall_ns() // NS_PER_MS
         return Lease(
             deployment=self.ring.deployment,
@@ -179,6 +195,7 @@ class LeaseSender:
             expires_at_ms=now_ms + LIFETIME_S * 1000,
             holder=self.holder,
             memory_rows=self.keeper.history.journal.size,
+            memory_checkpoint=own_checkpoint,
             # Not before we know what was told before: the gateway keeps what it hears last.
             peaks=self.keeper.told_peaks() if self.releases.is_at_end else (),
         )

@@ -32,6 +32,9 @@ from trade_core.trust.release_terms import KILLED, check_release_terms, killed_k
 from trade_core.trust.ring import KeyRing
 from trade_core.trust.signed_warrant import check_order, open_warrant, require_two_keys
 from trade_core.trust.warrant import WarrantPurpose
+from trade_journal.errors import NoteRefused
+from trade_journal.log.checkpoint import Checkpoint, read_checkpoint
+from trade_journal.log.note import parse_note
 from trade_journal.log.rows import Row, RowKind, parse_row
 from trade_journal.log.verify import StoredRow
 from trade_watchdog.intent_feed import CopyReading
@@ -55,10 +58,15 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a lease of ours once told the gateway: how many rows our own journal had, and the peaks."""
+    """What a lease once told the gateway: how many rows the journal of its holder had, its checkpoint, and the peaks.
+
+    `checkpoint` is None in rows of before leases named one.
+    """
 
     rows: int
     peaks: Mapping[Rung, Decimal]
+    holder: str = ""
+    checkpoint: Checkpoint | None = None
 
 
 class Releases:
@@ -153,11 +161,16 @@ def _warrant_in(row: Row) -> bytes:
 
 def _told(row: Row) -> Told | None:
     """Read what was told; None, and an error in the log, for a row that does not say what it must."""
-    rows, peaks = row.fields.get("rows"), row.fields.get("peaks")
+    rows, peaks, note = row.fields.get("rows"), row.fields.get("peaks"), row.fields.get("memory_checkpoint")
     try:
         if type(rows) is not int or not isinstance(peaks, Mapping):
             raise TypeError
-        return Told(rows=rows, peaks={Rung(name): parse_decimal(str(price)) for name, price in peaks.items()})
-    except (ValueError, TypeError, InvalidNumber):
+        return Told(
+            rows=rows,
+            peaks={Rung(name): parse_decimal(str(price)) for name, price in peaks.items()},
+            holder=str(row.fields.get("holder", "")),
+            checkpoint=None if note is None else read_checkpoint(parse_note(str(note).encode())),
+        )
+    except (ValueError, TypeError, InvalidNumber, NoteRefused):
         _log.error("row %d of the gateway's journal does not say what the watchdog remembered", row.seq)
         return None

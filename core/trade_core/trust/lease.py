@@ -3,9 +3,9 @@
 Second prices ride in it: what another venue says that a coin is worth, and when it said so. They can only make the
 gateway deny; the checks here bound their number and form, the gateway judges their age and value.
 
-So does what the watchdog remembers: how long its own journal is, and the peaks that its ladder measures from. The
-gateway keeps them in its journal, which the watchdog reads again: a watchdog that was put back to an older memory finds
-there what it has forgotten.
+So does what the watchdog remembers: how long its own journal is, the last checkpoint of it, and the peaks that its
+ladder measures from. The gateway keeps them in its journal, which the watchdog reads again: a watchdog that was put
+back to an older memory finds there what it has forgotten, and whoever holds both journals finds whether they agree.
 
 So does the name of its holder, the watchdog that signed it: where two watchdogs share their keys, one leads.
 
@@ -32,11 +32,13 @@ from trade_core.trust.statement import (
     sign_statement,
 )
 
-PURPOSE = "lease/v5"
-OLD_PURPOSES = ("lease/v1", "lease/v2", "lease/v3", "lease/v4")
+PURPOSE = "lease/v6"
+OLD_PURPOSES = ("lease/v1", "lease/v2", "lease/v3", "lease/v4", "lease/v5")
 MAX_LEASE_BYTES = MAX_STATEMENT_BYTES
 MAX_CHECKPOINT_CHARACTERS = 1024
 """A checkpoint with two signatures has about 600; with the longest names that a note may have, 900."""
+MAX_MEMORY_CHECKPOINT_CHARACTERS = 512
+"""What one text of a row takes; with its one signature and our names it has about 350."""
 MAX_LIFETIME_S = 30
 MAX_SECOND_PRICES = 50
 """As many as a policy has symbols; with the longest names and numbers they fill less than half of MAX_LEASE_BYTES."""
@@ -77,7 +79,8 @@ class Lease:
 
     `second_venue` names the venue that second prices are read from, NO_VENUE when the watchdog was told to read none.
     `checkpoint` is a cosigned checkpoint of the gateway's journal, a note as C2SP writes it. `memory_rows` counts the
-    rows of the watchdog's own journal. `holder` names the watchdog among those with its keys.
+    rows of the watchdog's own journal, `memory_checkpoint` is the last that its log signed, cosigned by nobody; it
+    is the gateway that reads it. `holder` names the watchdog among those with its keys.
     """
 
     deployment: str
@@ -95,6 +98,7 @@ class Lease:
     signed_at_ms: int
     expires_at_ms: int
     memory_rows: int = 0
+    memory_checkpoint: str = ""
     peaks: tuple[Peak, ...] = ()
     holder: str = ONLY_HOLDER
 
@@ -197,9 +201,12 @@ def _check_values(lease: Lease) -> None:
         raise NotTrusted("lease: second_venue is not the name of one")
     if lease.second_venue == NO_VENUE and lease.second_prices:
         raise NotTrusted("lease: second prices of no venue")
-    if len(lease.checkpoint) > MAX_CHECKPOINT_CHARACTERS:
-        raise NotTrusted(
-            f"lease: a checkpoint of {len(lease.checkpoint)} characters, at most {MAX_CHECKPOINT_CHARACTERS}"
-        )
+    _check_length(lease.checkpoint, MAX_CHECKPOINT_CHARACTERS)
+    _check_length(lease.memory_checkpoint, MAX_MEMORY_CHECKPOINT_CHARACTERS)
     if any(price.seen_at_ms > lease.signed_at_ms for price in lease.second_prices):
         raise NotTrusted("lease: a second price was seen after the lease was signed")
+
+
+def _check_length(checkpoint: str, most: int) -> None:
+    if len(checkpoint) > most:
+        raise NotTrusted(f"lease: a checkpoint of {len(checkpoint)} characters, at most {most}")

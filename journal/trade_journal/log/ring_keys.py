@@ -51,9 +51,14 @@ def gateway_log_signer(ring: KeyRing, private_key: Ed25519PrivateKey, *, number:
     return LogSigner(origin=name, private_key=private_key, ring_hash=ring_hash(ring))
 
 
+def watchdog_log_name(ring: KeyRing) -> str:
+    """Name the watchdog's own log."""
+    return _name(ring, "watchdog")
+
+
 def watchdog_log_keys(ring: KeyRing, *, watchdog_key: str) -> PublicKeys:
     """Return the key of the watchdog's own log, which nobody witnesses. Raises NotTrusted for what is no key."""
-    log = Verifier(name=_name(ring, "watchdog"), kind=ED25519, public=load_public_key(watchdog_key))
+    log = Verifier(name=watchdog_log_name(ring), kind=ED25519, public=load_public_key(watchdog_key))
     return PublicKeys(log=log, witness=None)
 
 

@@ -44,6 +44,7 @@ LEASE = Lease(
     signed_at_ms=1_700_000_010_000,
     expires_at_ms=1_700_000_030_000,
     memory_rows=41,
+    memory_checkpoint="origin\n40\nroot\n\n\u2014 name signature\n",
     peaks=(Peak(rung="daily", price="1.000000000001"), Peak(rung="high_water", price="2")),
     holder="0123456789abcdef",
 )
@@ -91,7 +92,7 @@ def test_lease_by_another_key_is_not_trusted() -> None:
         open_lease(sign_lease(LEASE, load_private_key(new_private_key())), lease_key=PUBLIC)
 
 
-@pytest.mark.parametrize("purpose", ["lease/v6", "warrant/v1", "lease"])
+@pytest.mark.parametrize("purpose", ["lease/v7", "warrant/v1", "lease"])
 def test_lease_signed_for_another_purpose_is_not_trusted(purpose: str) -> None:
     with pytest.raises(NotTrusted, match="not by key"):
         open_lease(signed_content(LEASE.content(), purpose=purpose), lease_key=PUBLIC)
@@ -215,9 +216,18 @@ def test_lease_of_an_older_version_is_refused_with_the_reason(purpose: str) -> N
     old = {
         name: value
         for name, value in LEASE.content().items()
-        if name not in {"second_venue", "second_prices", "checkpoint", "signed_at_ms", "memory_rows", "peaks"}
+        if name
+        not in {
+            "second_venue",
+            "second_prices",
+            "checkpoint",
+            "signed_at_ms",
+            "memory_rows",
+            "memory_checkpoint",
+            "peaks",
+        }
     }
-    with pytest.raises(NotTrusted, match=f"it is a {purpose}, only lease/v5 counts; run the watchdog of the gateway's"):
+    with pytest.raises(NotTrusted, match=f"it is a {purpose}, only lease/v6 counts; run the watchdog of the gateway's"):
         open_lease(signed_content(old, purpose=purpose), lease_key=PUBLIC)
 
 
@@ -236,13 +246,20 @@ def prices(count: int) -> tuple[SecondPrice, ...]:
     )
 
 
-@pytest.mark.parametrize("characters", [0, MAX_CHECKPOINT_CHARACTERS, MAX_CHECKPOINT_CHARACTERS + 1])
-def test_lease_bounds_the_length_of_its_checkpoint(characters: int) -> None:
-    lease = replace(LEASE, checkpoint="c" * characters)
-    if characters <= MAX_CHECKPOINT_CHARACTERS:
+@pytest.mark.parametrize(
+    ("name", "most", "characters"),
+    [
+        (name, most, characters)
+        for name, most in (("checkpoint", 1024), ("memory_checkpoint", 512))
+        for characters in (0, most, most + 1)
+    ],
+)
+def test_lease_bounds_the_length_of_its_checkpoints(name: str, most: int, characters: int) -> None:
+    lease = replace(LEASE, **{name: "c" * characters})  # type: ignore[arg-type]
+    if characters <= most:
         assert open_lease(sign_lease(lease, KEY), lease_key=PUBLIC) == lease
     else:
-        with pytest.raises(NotTrusted, match=f"a checkpoint of {characters} characters, at most 1024"):
+        with pytest.raises(NotTrusted, match=f"a checkpoint of {characters} characters, at most {most}"):
             open_lease(sign_lease(lease, KEY), lease_key=PUBLIC)
 
 
@@ -365,9 +382,9 @@ PEAK = {"rung": "daily", "price": "1.5"}
 
 
 def test_lease_tells_nothing_of_the_memory_unless_told_so() -> None:
-    content = {name: getattr(LEASE, name) for name in LEASE.content() if name not in {"memory_rows", "peaks", "holder"}}
-    made = Lease(**content)
-    assert (made.memory_rows, made.peaks, made.holder) == (0, (), "0" * 16)
+    of_memory = {"memory_rows", "memory_checkpoint", "peaks", "holder"}
+    made = Lease(**{name: getattr(LEASE, name) for name in LEASE.content() if name not in of_memory})
+    assert (made.memory_rows, made.memory_checkpoint, made.peaks, made.holder) == (0, "", (), "0" * 16)
 
 
 def test_lease_may_tell_no_peaks_and_eight_at_most() -> None:
