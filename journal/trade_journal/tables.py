@@ -203,8 +203,14 @@ def incidents(rows: Iterable[Row]) -> list[Record]:
         named = row.fields.get("incident")
         record = records.get(named) if isinstance(named, int) else None
         if record is not None and record["mitigated_at"] is None:
-            record |= {"mitigated_at": time_text(row.at_ns), "mitigation": _text(row.fields, "mitigation")}
+            record |= {"mitigated_at": time_text(row.at_ns), "mitigation": _mitigation(row.fields)}
     return list(records.values())
+
+
+def _mitigation(fields: Fields) -> str | None:
+    """Say what was done, and who did it where the row says so."""
+    done, by = _text(fields, "mitigation"), _text(fields, "by")
+    return done if done is None or by is None else f"{done} (by {by})"
 
 
 def _incident(row: Row) -> Record:

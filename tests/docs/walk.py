@@ -91,6 +91,11 @@ WALK = (
     Step(line=f"{RELEASE} --warrant signed", says=("announced; it takes effect in 60 s",)),
     Step(line="trade-watchdog ack --config watchdog.toml", code=1, says=("rung:daily waits for no acknowledgement",)),
     Step(
+        line='trade-watchdog mitigated 311 "the withdrawal was mine; announced too late" --config watchdog.toml',
+        code=1,
+        says=("not taken: ", "311"),
+    ),
+    Step(
         line="trade-watchdog announce 500 USDT --config watchdog.toml",
         says=("announced: at most 500 USDT within 24 hours",),
     ),
@@ -171,6 +176,7 @@ NOT_WALKED = {
     f"{JOURNAL} check-proof row.tlog-proof --keys public-keys.txt": "goes with it",
     f"{JOURNAL} verify --journal watchdog.db --keys public-keys.txt": "tests/integration/test_journal_verify.py does",
     f"{JOURNAL} verify --journal executor.db --keys public-keys.txt": "the same",
+    f"{JOURNAL} table incidents --journal watchdog.db": "is walked as that of gateway.db",
     f"{JOURNAL} export {SITE} --out days.zip --from 4000 --to 9000": "the journal of the walk is shorter",
     "trade-gateway init --config gateway.toml --watchdog-public watchdog/public.json "
     "--journal-public journal-writer/public.json --capital 4000 --symbols spot:BTCUSDT,spot:ETHUSDT --limits calm "

@@ -186,11 +186,17 @@ def test_incident_has_what_is_known_of_it() -> None:
 
 def test_incident_is_mitigated_by_the_first_row_that_names_its_row() -> None:
     opened = (RowKind.INCIDENT_OPENED, {"type": "x"})
-    told = [{"incident": 1, "mitigation": "looked"}, {"incident": 1, "mitigation": "again"}, {"incident": "0"}]
+    told = [
+        {"incident": 1, "mitigation": "looked", "by": "kim"},
+        {"incident": 1, "mitigation": "again"},
+        {"incident": "0"},
+    ]
     made = rows(opened, opened, *((RowKind.INCIDENT_MITIGATED, fields) for fields in told))
     other, found = incidents(made)
     assert (other["mitigated_at"], other["mitigation"]) == (None, None)
-    assert (found["mitigated_at"], found["mitigation"]) == (time_text(made[2].at_ns), "looked")
+    assert (found["mitigated_at"], found["mitigation"]) == (time_text(made[2].at_ns), "looked (by kim)")
+    (found,) = incidents(rows(opened, (RowKind.INCIDENT_MITIGATED, {"incident": 0, "mitigation": "looked"})))
+    assert found["mitigation"] == "looked"
     assert incidents(rows((RowKind.INCIDENT_MITIGATED, {"incident": 7}), (RowKind.INCIDENT_MITIGATED, {}))) == []
 
 

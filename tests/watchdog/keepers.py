@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from trade_core.clock import Clock, ManualClock
 from trade_journal.errors import JournalUnavailable
-from trade_journal.log.rows import Entry, draft
+from trade_journal.log.rows import Entry, Row, draft, leaf_hash, numbered, parse_row
+from trade_journal.log.verify import StoredRow
 from trade_journal.writer.writer import JournalWriter
 from trade_watchdog.effects import Alert, EffectFailed, KillRequest
 from trade_watchdog.history import History
@@ -34,6 +35,20 @@ class JournalList:
     is_writable: bool = True
     last_failure: str = ""
     checkpoints: int = 0
+
+    async def append(self, entry: Entry) -> int:
+        self.append_later(entry)
+        return len(self.entries) - 1
+
+    async def read(self, from_seq: int, limit: int) -> list[Row]:
+        return [parse_row(stored.body) for stored in await self.stored(from_seq, limit)]
+
+    async def stored(self, from_seq: int, limit: int) -> list[StoredRow]:
+        bodies = [
+            numbered(draft(entry).head, seq)
+            for seq, entry in enumerate(self.entries[from_seq : from_seq + limit], from_seq)
+        ]
+        return [StoredRow(seq=seq, body=body, leaf_hash=leaf_hash(body)) for seq, body in enumerate(bodies, from_seq)]
 
     async def checkpoint(self) -> bytes:
         self.checkpoints += 1

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -14,7 +14,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry
 from trust_parts import ring_of
 from watchdog.audit_world import AuditWorld
-from watchdog.keepers import keeper_of
+from watchdog.keepers import JournalList, keeper_of
 
 from trade_core.clock import ManualClock
 from trade_core.guarded_protocol import RECOGNISE_KEY
@@ -25,6 +25,7 @@ from trade_core.trust.lease import Lease
 from trade_watchdog.account_watch import Look
 from trade_watchdog.admin import admin_app
 from trade_watchdog.ceiling import Ceiling, EquitySample, Finding, Verdict
+from trade_watchdog.effects import Severity
 from trade_watchdog.equity import LogMark, open_book
 from trade_watchdog.ladder import Stage
 from trade_watchdog.ladder_keeper import LadderKeeper
@@ -312,6 +313,57 @@ async def test_fired_rung_is_shown_and_acknowledged(
     document = (await client.get("/state", headers=BEARER)).json()
     assert document["rungs"]["daily"]["stage"] == "acknowledged"
     assert (await client.post("/ack", headers=BEARER, json={"subject": "rung:weekly_"})).status_code == 409
+
+
+async def test_incident_is_listed_until_a_person_says_what_was_done(
+    client: httpx.AsyncClient, keeper: LadderKeeper
+) -> None:
+    assert (await client.get("/state", headers=BEARER)).json()["incidents"] == {"open": 0, "newest": []}
+    for number in range(14):
+        keeper.history.open_incident(kind=f"kind {number}", severity=Severity.CRITICAL, fields={"order": "7"})
+    body = {"incident": 13, "mitigation": "cancelled by hand", "by": "kim"}
+    answer = await client.post("/mitigated", headers=BEARER, json=body)
+    assert (answer.status_code, answer.json()["row"], answer.json()["is_new"]) == (200, 14, True)
+    listed = (await client.get("/state", headers=BEARER)).json()["incidents"]
+    assert (listed["open"], len(listed["newest"])) == (13, 12)
+    newest = {name: listed["newest"][0][name] for name in ("row", "kind", "severity", "detail")}
+    assert newest == {"row": 12, "kind": "kind 12", "severity": "critical", "detail": "order=7"}
+    again = (await client.post("/mitigated", headers=BEARER, json={**body, "by": "lee"})).json()
+    assert again == {"row": 14, "by": "kim", "mitigation": "cancelled by hand", "is_new": False}
+
+
+@pytest.mark.parametrize(
+    ("body", "status_code", "sentence"),
+    [
+        ({"incident": 0, "mitigation": "x"}, 404, "no row 0 in the watchdog's journal, which has 0"),
+        ({"incident": 0, "mitigation": " "}, 422, "what was done is empty"),
+        ({"incident": "0", "mitigation": "x"}, 422, ""),
+        ({"incident": -1, "mitigation": "x"}, 422, ""),
+        ({"incident": 2**53, "mitigation": "x"}, 422, ""),
+        ({"incident": 0}, 422, ""),
+        ({"incident": 0, "mitigation": "x", "by": "<b>"}, 422, ""),
+        ({"incident": 0, "mitigation": "x", "more": 1}, 422, ""),
+        ({"incident": 0, "mitigation": "x" * 8192}, 413, ""),
+    ],
+)
+async def test_mitigation_of_nonsense_is_refused(
+    client: httpx.AsyncClient, keeper: LadderKeeper, body: dict[str, Any], status_code: int, sentence: str
+) -> None:
+    answer = await client.post("/mitigated", headers=BEARER, json=body)
+    assert answer.status_code == status_code
+    assert sentence in answer.text
+    assert keeper.history.journal.size == 0
+
+
+async def test_mitigation_that_cannot_be_written_is_said(client: httpx.AsyncClient, keeper: LadderKeeper) -> None:
+    keeper.history.open_incident(kind="x", severity=Severity.CRITICAL, fields={})
+    cast(JournalList, keeper.history.journal).is_writable = False
+    answer = await client.post("/mitigated", headers=BEARER, json={"incident": 0, "mitigation": "x"})
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the watchdog's journal: the disk is gone")
+
+
+async def test_mitigation_takes_a_token(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/mitigated", json={"incident": 0, "mitigation": "x"})).status_code == 401
 
 
 async def test_outflow_is_announced_until_too_many_wait(client: httpx.AsyncClient, keeper: LadderKeeper) -> None:

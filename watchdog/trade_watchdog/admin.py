@@ -1,7 +1,8 @@
 """The watchdog's admin listener: health for anyone on the machine, state and metrics for a bearer of the token.
 
-Nothing here permits an order: `POST /ack` says that a person has reviewed, `POST /announce` that money will leave. The
-latter makes an outflow one that was meant, so it takes a token of its own, which whoever only reads does not hold.
+Nothing here permits an order: `POST /ack` says that a person has reviewed, `POST /mitigated` what a person did about an
+incident, which releases nothing, `POST /announce` that money will leave. The last makes an outflow one that was meant,
+so it takes a token of its own, which whoever only reads does not hold.
 Requests with a Host that is not this machine's, or with an Origin, are refused, so that no web page reads or does
 anything.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -28,15 +30,22 @@ from trade_core.secrets import Secret
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.ring import ring_hash
 from trade_core.trust.succession import MAX_OFFER_BYTES
+from trade_journal.log.rows import INTEGER_MAX
+from trade_journal.trades.remark import RemarkRefused
 from trade_watchdog.auditor import Auditor
 from trade_watchdog.ceiling import CLOCK_DIFFERENCE_MAX_S
 from trade_watchdog.ladder import EFFECTS, WINDOW_MS, RungReading
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import LIFETIME_S
+from trade_watchdog.own_incidents import NoIncident, NotSettled, OwnIncidents
 from trade_watchdog.status import LeaseResult, Phase, Status, StreamState
 
 ALLOWED_HOSTS: Final = ("127.0.0.1", "localhost")
 BODY_BYTES_MAX: Final = 1024
+MITIGATION_BYTES_MAX: Final = 8192
+"""A remark of the longest, each character of it escaped."""
+INCIDENTS_SHOWN: Final = 12
+_BODY_BYTES_MAX: Final = {"/ring": MAX_OFFER_BYTES, "/mitigated": MITIGATION_BYTES_MAX}
 
 
 class Acknowledgement(BaseModel):
@@ -44,6 +53,15 @@ class Acknowledgement(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     subject: Annotated[str, Field(pattern=r"^[a-z0-9_:.@-]{1,80}$")]
+    by: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "operator"
+
+
+class Mitigation(BaseModel):
+    """What a person did about the incident that a row of the watchdog's journal opened, and who."""
+
+    model_config = ConfigDict(extra="forbid")
+    incident: Annotated[int, Field(strict=True, ge=0, le=INTEGER_MAX)]
+    mitigation: str
     by: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = "operator"
 
 
@@ -84,7 +102,8 @@ def admin_app(
 
     @app.get("/state", dependencies=may_read)
     async def state() -> dict[str, Any]:
-        return state_document(status, keeper=keeper, auditor=auditor, rings=rings, clock=clock)
+        document = state_document(status, keeper=keeper, auditor=auditor, rings=rings, clock=clock)
+        return {**document, "incidents": _incidents_document(keeper.history.incidents)}
 
     @app.post("/ring", dependencies=may_read)
     async def ring(request: Request) -> dict[str, Any]:
@@ -98,6 +117,18 @@ def admin_app(
         if not keeper.acknowledge(body.subject, by=body.by):
             raise HTTPException(409, f"{body.subject} waits for no acknowledgement")
         return {"acknowledged": body.subject}
+
+    @app.post("/mitigated", dependencies=may_read)
+    async def mitigated(body: Mitigation) -> dict[str, Any]:
+        try:
+            settled = await keeper.history.incidents.settle(body.incident, text=body.mitigation, by=body.by)
+        except RemarkRefused as error:
+            raise HTTPException(422, str(error)) from error
+        except NoIncident as error:
+            raise HTTPException(404, str(error)) from error
+        except NotSettled as error:
+            raise HTTPException(503, str(error)) from error
+        return asdict(settled)
 
     @app.get("/metrics", dependencies=may_read)
     async def metrics() -> Response:
@@ -123,7 +154,7 @@ def admin_app(
         if "origin" in request.headers:
             return Response("this listener is not for browsers\n", status_code=403)
         length = request.headers.get("content-length", "0")
-        most = MAX_OFFER_BYTES if request.url.path == "/ring" else BODY_BYTES_MAX
+        most = _BODY_BYTES_MAX.get(request.url.path, BODY_BYTES_MAX)
         if "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > most:
             return Response(f"a body needs its length, at most {most} bytes\n", status_code=413)
         return await call_next(request)
@@ -184,6 +215,11 @@ def state_document(
             for name, state in (("account", status.account_stream), ("prices", status.price_stream))
         },
     }
+
+
+def _incidents_document(incidents: OwnIncidents) -> dict[str, Any]:
+    opened = incidents.open_ones()
+    return {"open": len(opened), "newest": [asdict(incident) for incident in opened[:INCIDENTS_SHOWN]]}
 
 
 def _stream_document(state: StreamState, clock: Clock) -> dict[str, Any]:

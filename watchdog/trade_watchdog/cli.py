@@ -1,5 +1,5 @@
-"""`trade-watchdog`: init makes its keys, run (the default) watches; ack and announce tell it what a person says, and
-doctor looks at its keys.
+"""`trade-watchdog`: init makes its keys, run (the default) watches; ack, mitigated and announce tell it what a person
+says, and doctor looks at its keys.
 
 Exit codes: 0 clean, 1 failure or something wrong, 2 refused.
 """
@@ -21,7 +21,7 @@ from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
 from trade_watchdog.identity import initialise
 from trade_watchdog.settings import WatchdogSettings
-from trade_watchdog.tell import NotTaken, acknowledge, announce
+from trade_watchdog.tell import NotTaken, acknowledge, announce, mitigate
 
 EXIT_CLEAN: Final = 0
 EXIT_FAILURE: Final = 1
@@ -58,15 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("run", "init", "ack", "announce", "doctor"),
+        choices=("run", "init", "ack", "mitigated", "announce", "doctor"),
         default="run",
         help="init makes the keys and public.json; run (default) watches; ack acknowledges an alert; "
-        "announce says that money will leave the account; doctor looks at the keys and says what to do",
+        "mitigated says what was done about an incident of the watchdog's journal; announce says that money "
+        "will leave the account; doctor looks at the keys and says what to do",
     )
     parser.add_argument(
         "details",
         nargs="*",
-        help=f"of ack: the subject of an alert ({REVIEW} unless named); of announce: AMOUNT COIN",
+        help=f"of ack: the subject of an alert ({REVIEW} unless named); of mitigated: ROW TEXT; "
+        "of announce: AMOUNT COIN",
     )
     parser.add_argument("--json", action="store_true", help="of doctor: for machines")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (TOML)")
@@ -89,6 +91,8 @@ def _carry_out(command: str, details: Sequence[str], settings: WatchdogSettings)
             sys.stdout.write(acknowledge(settings, subject=REVIEW) + "\n")
         case "ack", [subject]:
             sys.stdout.write(acknowledge(settings, subject=subject) + "\n")
+        case "mitigated", [incident, text]:
+            sys.stdout.write(mitigate(settings, incident=incident, text=text) + "\n")
         case "announce", [amount, coin]:
             sys.stdout.write(announce(settings, amount=amount, coin=coin) + "\n")
         case _:

@@ -40,6 +40,7 @@ from trade_watchdog.effects import Severity
 from trade_watchdog.equity import Book, Flow, LogMark
 from trade_watchdog.ladder import WINDOW_MS, Change, Ladder, LadderMemory, Move, Rung, Stage, Thresholds
 from trade_watchdog.movements import Announcement
+from trade_watchdog.own_incidents import OwnIncidents
 from trade_watchdog.releases import Position
 
 JOURNAL_FILE: Final = "watchdog.db"
@@ -91,6 +92,7 @@ class History:
         self._clock = clock
         self._is_begun = False
         self._signed = b""
+        self.incidents = OwnIncidents(journal=journal, clock=clock)
 
     @classmethod
     async def open(

@@ -115,6 +115,17 @@ class ExchangeKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenIncident:
+    """An incident of the watchdog's journal that nobody has dealt with, by the number of its row."""
+
+    row: int
+    at_ns: int | None
+    kind: str
+    severity: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchdogFacts:
     """What the watchdog sees and does."""
 
@@ -131,6 +142,7 @@ class WatchdogFacts:
     failures: tuple[str, ...]
     lease_result: str
     lease_detail: str
+    incidents: tuple[OpenIncident, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +283,20 @@ def watchdog_facts(document: Document) -> WatchdogFacts:
         ),
         lease_result=_text(lease, "result"),
         lease_detail=_text(lease, "detail"),
+        incidents=tuple(_open_incidents(_part(document, "incidents"))),
     )
+
+
+def _open_incidents(document: Document) -> Iterator[OpenIncident]:
+    for incident in _list(document, "newest")[:ITEMS_MAX]:
+        if isinstance(incident, Mapping) and (row := _whole(incident, "row")) is not None:
+            yield OpenIncident(
+                row=row,
+                at_ns=_whole(incident, "at_ns"),
+                kind=_text(incident, "kind"),
+                severity=_text(incident, "severity"),
+                detail=_text(incident, "detail"),
+            )
 
 
 def _alarms(audit: Document) -> Iterator[str]:

@@ -341,6 +341,15 @@ def _duties(readings: Readings, watchdog: WatchdogFacts | None, executor: Execut
         Item(at=moment(note.at_ns, now_ns=now_ns), title=f"Incident: {note.subject}", detail=note.detail)
         for note in readings.digest.incidents
     ]
+    of_watchdog = [
+        Item(
+            at="" if incident.at_ns is None else moment(incident.at_ns, now_ns=now_ns),
+            title=f"Incident: {incident.kind} ({incident.severity})",
+            detail=incident.detail,
+            remedy=f'trade-watchdog mitigated {incident.row} "what was done" --config watchdog.toml',
+        )
+        for incident in (watchdog.incidents if watchdog else ())
+    ]
     lessons = [
         Item(
             at=moment(note.at_ns, now_ns=now_ns),
@@ -353,7 +362,7 @@ def _duties(readings: Readings, watchdog: WatchdogFacts | None, executor: Execut
     notices = [notice_of(reading, now_ns=now_ns) for reading in (readings.watchdog, readings.executor)]
     return Panel(
         notice=" ".join(notice for notice in notices if notice),
-        items=(*reviews, *calls, *alarms, *failed, *incidents, *lessons),
+        items=(*reviews, *calls, *alarms, *failed, *incidents, *of_watchdog, *lessons),
         remark=_extent(readings),
     )
 

@@ -189,7 +189,11 @@ async def test_page_shows_everything_that_a_tired_person_needs(world: World) -> 
     ]
     world.gateway.answers["/state"] = held("HALTED", "the monthly rung fired")
     world.watchdog.answers["/state"] = watchdog_state(
-        rungs={**watchdog_state()["rungs"], "daily": {**watchdog_state()["rungs"]["daily"], "stage": "fired"}}
+        rungs={**watchdog_state()["rungs"], "daily": {**watchdog_state()["rungs"]["daily"], "stage": "fired"}},
+        incidents={
+            "open": 1,
+            "newest": [{"row": 41, "at_ns": 1, "kind": "rogue", "severity": "critical", "detail": "order=<b>"}],
+        },
     )
     world.executor.answers["/status"] = executor_status(unacknowledged=["kill:drawdown"])
     await world.watch.look()
@@ -204,6 +208,9 @@ async def test_page_shows_everything_that_a_tired_person_needs(world: World) -> 
         "LIMIT_TURNOVER",
         "It could exceed the budget.",
         "Incident: stop_denied (high)",
+        "Incident: rogue (critical)",
+        "order=&lt;b&gt;",
+        "trade-watchdog mitigated 41",
         "Lesson owed: trade 7",
         "Review: the fall over 24 hours passed 5.00 %",
         "The kill executor calls: kill:drawdown",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from killswitch.console.world import executor_status, gateway_state, watchdog_state
 
-from trade_killswitch.console.facts import executor_facts, gateway_facts, watchdog_facts
+from trade_killswitch.console.facts import OpenIncident, executor_facts, gateway_facts, watchdog_facts
 
 NONSENSE: list[Any] = [None, True, 7, -1, 1.5, float("inf"), "", "x", [], [1], {}, {"a": 1}, {"a": {"b": []}}, "9" * 99]
 
@@ -36,6 +36,15 @@ def test_document_of_another_form_is_unknown_and_never_a_failure(value: Any) -> 
             if isinstance(part, dict):
                 for inner in part:
                     read({**whole, name: {**part, inner: value}})
+
+
+def test_open_incidents_of_the_watchdog_are_read_and_nonsense_among_them_is_left_out() -> None:
+    incident = {"row": 7, "at_ns": 3, "kind": "outflow", "severity": "critical", "detail": "detail=5 USDT"}
+    newest = [incident, 5, {"kind": "no row"}, {"row": 8}]
+    assert watchdog_facts(watchdog_state(incidents={"open": 4, "newest": newest})).incidents == (
+        OpenIncident(row=7, at_ns=3, kind="outflow", severity="critical", detail="detail=5 USDT"),
+        OpenIncident(row=8, at_ns=None, kind="", severity="", detail=""),
+    )
 
 
 def test_alarms_of_the_audit_are_told_in_its_words() -> None:

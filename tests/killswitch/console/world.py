@@ -129,6 +129,7 @@ def watchdog_state(**changed: Any) -> dict[str, Any]:
             "limit_alarms": [],
         },
         "lease": {"result": "accepted", "detail": ""},
+        "incidents": {"open": 0, "newest": []},
         **changed,
     }
 
