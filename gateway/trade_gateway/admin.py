@@ -33,10 +33,11 @@ _HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 class HaltRequest(BaseModel):
-    """Why somebody halts."""
+    """Why somebody halts, and the figure that it is for where there is one: a drawdown, an amount."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     reason: Annotated[str, Field(min_length=1, max_length=200)]
+    trigger_value: Annotated[str, Field(pattern=r"^[ -~]{1,64}$")] | None = None
 
 
 class Controlled(Protocol):
@@ -50,8 +51,8 @@ class Controlled(Protocol):
         """Everything a person or the watchdog wants to know."""
         ...
 
-    async def halt(self, reason: str, *, by: str) -> dict[str, Any]:
-        """Latch HALTED."""
+    async def halt(self, reason: str, *, by: str, trigger_value: str | None = None) -> dict[str, Any]:
+        """Latch HALTED. `trigger_value` is the figure that it is for, None where there is none."""
         ...
 
     async def accept_lease(self, raw: bytes) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def admin_app(gateway: Controlled, *, tokens: Mapping[Role, Secret], registry: C
 
     @app.post("/halt")
     async def halt(body: HaltRequest, role: Role = who) -> dict[str, Any]:
-        return await gateway.halt(body.reason, by=role.value)
+        return await gateway.halt(body.reason, by=role.value, trigger_value=body.trigger_value)
 
     @app.post("/lease", dependencies=[Depends(allow(frozenset({Role.WATCHDOG})))])
     async def lease(request: Request) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class Running(Protocol):
     def state(self) -> dict[str, Any]: ...
     def cosigned(self) -> bytes: ...
     def ring_halt(self) -> None: ...
-    def hear_halt(self, reason: str, *, by: str) -> None: ...
-    async def halt(self, reason: str, *, by: str) -> dict[str, Any]: ...
+    def hear_halt(self, reason: str, *, by: str, trigger_value: str | None = None) -> None: ...
+    async def halt(self, reason: str, *, by: str, trigger_value: str | None = None) -> dict[str, Any]: ...
     async def accept_lease(self, raw: bytes) -> dict[str, Any]: ...
     async def accept_release(self, raw: bytes) -> dict[str, Any]: ...
     async def accept_kill(self, raw: bytes) -> dict[str, Any]: ...
@@ -56,10 +56,12 @@ class FromAnotherThread:
         self._gateway = gateway
         self._loop = asyncio.get_running_loop()
 
-    def stop_orders(self, reason: str, *, by: str) -> None:
+    def stop_orders(self, asked: HaltRequest, *, by: str) -> None:
         """Make a halt count at once; the gateway latches it as soon as its event loop comes to it."""
         self._gateway.ring_halt()
-        self._loop.call_soon_threadsafe(lambda: self._gateway.hear_halt(reason, by=by))
+        self._loop.call_soon_threadsafe(
+            lambda: self._gateway.hear_halt(asked.reason, by=by, trigger_value=asked.trigger_value)
+        )
 
     async def is_ready(self) -> bool:
         """Ask whether it is ready."""
@@ -73,9 +75,9 @@ class FromAnotherThread:
         """Ask for the last cosigned checkpoint."""
         return await self._given(self._gateway.cosigned)
 
-    async def halt(self, reason: str, *, by: str) -> dict[str, Any]:
+    async def halt(self, reason: str, *, by: str, trigger_value: str | None = None) -> dict[str, Any]:
         """Have it latch HALTED."""
-        return await self._done(self._gateway.halt(reason, by=by))
+        return await self._done(self._gateway.halt(reason, by=by, trigger_value=trigger_value))
 
     async def accept_lease(self, raw: bytes) -> dict[str, Any]:
         """Hand a lease over."""
@@ -118,7 +120,9 @@ class FromAnotherThread:
 class HaltFirst:
     """An ASGI application before the admin listener's: of a proper halt it tells at once, and hands all on as it is."""
 
-    def __init__(self, app: App, *, tokens: Mapping[Role, Secret], stop_orders: Callable[[str, Role], None]) -> None:
+    def __init__(
+        self, app: App, *, tokens: Mapping[Role, Secret], stop_orders: Callable[[HaltRequest, Role], None]
+    ) -> None:
         self._app = app
         self._tokens = tokens
         self._stop_orders = stop_orders
@@ -147,7 +151,7 @@ class HaltFirst:
             if not messages[-1].get("more_body", False):
                 break
         with suppress(ValidationError):  # the listener says what is wrong with it
-            self._stop_orders(HaltRequest.model_validate_json(body).reason, role)
+            self._stop_orders(HaltRequest.model_validate_json(body), role)
 
         async def again() -> Message:
             return messages.pop(0) if messages else await receive()

@@ -98,7 +98,7 @@ def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener | U
         app=HaltFirst(
             admin_app(asked, tokens=gateway.admin_tokens, registry=gateway.metrics.registry),
             tokens=gateway.admin_tokens,
-            stop_orders=lambda reason, role: asked.stop_orders(reason, by=role.value),
+            stop_orders=lambda request, role: asked.stop_orders(request, by=role.value),
         ),
         has_own_thread=True,
         on_refusal=RefusalLog("admin listener").note,

@@ -138,14 +138,14 @@ class Gateway:
         """Halt at once, before `hear_halt` latches it. The one thing here that another thread may call."""
         self.parts.states.bell.ring()
 
-    def hear_halt(self, reason: str, *, by: str) -> None:
+    def hear_halt(self, reason: str, *, by: str, trigger_value: str | None = None) -> None:
         """Latch the halt that was rung for."""
-        self.parts.states.hear_bell(reason=reason, by=by)
+        self.parts.states.hear_bell(reason=reason, by=by, trigger_value=trigger_value)
 
-    async def halt(self, reason: str, *, by: str) -> dict[str, Any]:
+    async def halt(self, reason: str, *, by: str, trigger_value: str | None = None) -> dict[str, Any]:
         """Latch HALTED at once; name what is still on the wire, and say whether a restart would know of the halt."""
         parts = self.parts
-        await parts.states.latch(TradingState.HALTED, reason=reason, by=by)
+        await parts.states.latch(TradingState.HALTED, reason=reason, by=by, trigger_value=trigger_value)
         in_flight = [o.tag for o in parts.ledger.open_orders() if o.is_in_flow]
         return {
             "trading_state": parts.states.trading_state().name,

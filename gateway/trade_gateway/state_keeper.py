@@ -140,17 +140,20 @@ class StateKeeper:
             self._latch_sequence = recovered.latch_sequence
             self._killed_keys = recovered.killed_keys
 
-    async def latch(self, ceiling: TradingState, *, reason: str, by: str) -> None:
-        """Tighten the latch at once; the row follows. A halt while a release is pending voids that release."""
-        self._tighten(ceiling, reason=reason, by=by)
+    async def latch(self, ceiling: TradingState, *, reason: str, by: str, trigger_value: str | None = None) -> None:
+        """Tighten the latch at once; the row follows. A halt while a release is pending voids that release.
+
+        `trigger_value` is the figure that it is for, as the row says it; None where there is none.
+        """
+        self._tighten(ceiling, reason=reason, by=by, trigger_value=trigger_value)
         await self._record_latch()
 
-    def hear_bell(self, *, reason: str, by: str) -> None:
+    def hear_bell(self, *, reason: str, by: str, trigger_value: str | None = None) -> None:
         """Latch the halt that was rung for. Its row is written by who halts, and by `work` in any case."""
-        self._tighten(TradingState.HALTED, reason=reason, by=by)
+        self._tighten(TradingState.HALTED, reason=reason, by=by, trigger_value=trigger_value)
         self.bell.hear()
 
-    def _tighten(self, ceiling: TradingState, *, reason: str, by: str) -> None:
+    def _tighten(self, ceiling: TradingState, *, reason: str, by: str, trigger_value: str | None) -> None:
         self._turn += 1
         self.on_latched(reason, by)
         now_ns = self._clock.wall_ns()
@@ -163,7 +166,13 @@ class StateKeeper:
             return
         log.warning("latched %s by %s: %s", self.latched().name, by, reason)
         # A new row makes a warrant for the old one worthless.
-        self._unrecorded = {"holder": LATCH_HOLDER, "ceiling": self.latched().name, "reason": reason, "by": by}
+        self._unrecorded = {
+            "holder": LATCH_HOLDER,
+            "ceiling": self.latched().name,
+            "reason": reason,
+            "by": by,
+            "trigger_value": trigger_value,
+        }
         if self._killed_keys:
             self._unrecorded["killed_keys"] = sorted(self._killed_keys)
         self._latch_sequence = None
@@ -188,7 +197,7 @@ class StateKeeper:
         ceiling = TradingState[lease.ceiling]
         reason = "" if ceiling is TradingState.ACTIVE else f"the watchdog's lease says {lease.ceiling}"
         if ceiling is TradingState.HALTED and self.latched() < TradingState.HALTED and self._knows_of_release():
-            await self.latch(ceiling, reason=reason, by="watchdog")
+            await self.latch(ceiling, reason=reason, by="watchdog", trigger_value=lease.trigger_value or None)
         self.on_witnessed(lease.checkpoint.encode())
         self._board.set_watchdog_ceiling(ceiling, reason=reason, at_ns=self._clock.wall_ns())
         self._keep_memory(lease)

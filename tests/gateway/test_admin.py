@@ -26,7 +26,7 @@ class Gateway:
 
     def __init__(self) -> None:
         self.ready = True
-        self.halts: list[tuple[str, str]] = []
+        self.halts: list[tuple[str, ...]] = []
         self.leases: list[bytes] = []
         self.lease_error: NotTrusted | None = None
         self.rows_error: JournalUnavailable | None = None
@@ -38,8 +38,8 @@ class Gateway:
     async def state(self) -> dict[str, Any]:
         return {"trading_state": "ACTIVE"}
 
-    async def halt(self, reason: str, *, by: str) -> dict[str, Any]:
-        self.halts.append((reason, by))
+    async def halt(self, reason: str, *, by: str, trigger_value: str | None = None) -> dict[str, Any]:
+        self.halts.append((reason, by) if trigger_value is None else (reason, by, trigger_value))
         return {"trading_state": "HALTED", "in_flight": []}
 
     async def entries(self, from_seq: int, limit: int) -> bytes:
@@ -191,6 +191,10 @@ async def test_admin_request_of_a_browser_is_refused(origin: str) -> None:
         {"reason": 1},
         {"reason": None},
         {"reason": "r", "state": "ACTIVE"},
+        {"reason": "r", "trigger_value": ""},
+        {"reason": "r", "trigger_value": "x" * 65},
+        {"reason": "r", "trigger_value": "5\n"},
+        {"reason": "r", "trigger_value": 5},
         [],
         "r",
     ],
@@ -199,6 +203,14 @@ async def test_admin_halt_without_a_proper_reason_is_refused(content: object) ->
     async with admin() as (client, gateway):
         assert (await client.post("/halt", json=content)).status_code == 422
         assert gateway.halts == []
+
+
+@pytest.mark.parametrize("value", [None, "0.1502", "x" * 64])
+async def test_admin_halt_has_the_figure_that_it_is_for(value: str | None) -> None:
+    async with admin() as (client, gateway):
+        assert (await client.post("/halt", json={"reason": "r", "trigger_value": value})).status_code == 200
+        (halt,) = gateway.halts
+        assert halt[2:] == (() if value is None else (value,))
 
 
 @pytest.mark.parametrize("length", [1, 200])

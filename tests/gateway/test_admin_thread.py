@@ -12,6 +12,7 @@ import pytest
 from trade_core.secrets import Secret
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LEASE_BYTES
+from trade_gateway.admin import HaltRequest
 from trade_gateway.admin_thread import FromAnotherThread, HaltFirst
 from trade_gateway.identity import Role
 
@@ -45,11 +46,11 @@ class Gateway:
     def ring_halt(self) -> None:
         self.said.append(("ring", None))
 
-    def hear_halt(self, reason: str, *, by: str) -> None:
-        self.note("hear", (reason, by))
+    def hear_halt(self, reason: str, *, by: str, trigger_value: str | None = None) -> None:
+        self.note("hear", (reason, by, trigger_value))
 
-    async def halt(self, reason: str, *, by: str) -> dict[str, Any]:
-        self.note("halt", (reason, by))
+    async def halt(self, reason: str, *, by: str, trigger_value: str | None = None) -> dict[str, Any]:
+        self.note("halt", (reason, by, trigger_value))
         return {"trading_state": "HALTED"}
 
     async def accept_lease(self, raw: bytes) -> dict[str, Any]:
@@ -90,7 +91,7 @@ async def test_every_call_is_made_in_the_gateways_own_thread() -> None:
             await asked.is_ready(),
             await asked.state(),
             await asked.cosigned(),
-            await asked.halt("r", by="operator"),
+            await asked.halt("r", by="operator", trigger_value="0.15"),
             await asked.accept_release(b"w"),
             await asked.accept_kill(b"k"),
             await asked.accept_ring(b"g"),
@@ -103,6 +104,7 @@ async def test_every_call_is_made_in_the_gateways_own_thread() -> None:
     halted = {"trading_state": "HALTED"}
     assert given == [True, {"trading_state": "ACTIVE"}, b"cosigned", halted, {}, {}, {}, [], b"", b"note"]
     assert gateway.threads == {threading.get_ident()}
+    assert dict(gateway.said)["halt"] == ("r", "operator", "0.15")
     assert dict(gateway.said)["rows"] == (1, 2)
     assert dict(gateway.said)["entries"] == (3, 4)
 
@@ -116,13 +118,14 @@ async def test_refusal_of_the_gateway_arrives_in_the_other_thread() -> None:
 async def test_halt_counts_while_the_gateways_loop_is_busy_and_is_heard_afterwards() -> None:
     gateway = Gateway()
     asked = FromAnotherThread(gateway)
-    other = threading.Thread(target=asked.stop_orders, args=("enough",), kwargs={"by": "operator"})
+    halt = HaltRequest(reason="enough", trigger_value="5 BTC")
+    other = threading.Thread(target=asked.stop_orders, args=(halt,), kwargs={"by": "operator"})
     other.start()
     other.join()  # the loop does nothing meanwhile
     assert gateway.said == [("ring", None)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert gateway.said == [("ring", None), ("hear", ("enough", "operator"))]
+    assert gateway.said == [("ring", None), ("hear", ("enough", "operator", "5 BTC"))]
 
 
 async def halted(
@@ -146,7 +149,7 @@ async def halted(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    first = HaltFirst(app, tokens=TOKENS, stop_orders=lambda reason, by: told.append((reason, by)))
+    first = HaltFirst(app, tokens=TOKENS, stop_orders=lambda request, by: told.append((request.reason, by)))
     authorization = {} if role is None else {"authorization": f"Bearer {TOKENS[role].reveal()}"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=first), base_url="http://127.0.0.1:9") as client:
         await client.request(

@@ -580,6 +580,47 @@ def test_warrant_parts_fit_a_row_and_join_again(keeper: StateKeeper, clock: Manu
     assert all(0 < len(part) <= 512 for part in parts)
 
 
+@pytest.mark.parametrize("value", [None, "0.1502"])
+async def test_row_of_a_halt_has_the_figure_that_it_is_for(
+    keeper: StateKeeper, journal: JournalWriter, value: str | None
+) -> None:
+    await keeper.latch(TradingState.HALTED, reason="x", by="watchdog", trigger_value=value)
+    (row,) = [row for row in await journal.read(0, 500) if row.fields.get("holder") == LATCH_HOLDER]
+    assert row.kind is RowKind.STATE_CHANGED
+    assert row.fields == {
+        "holder": LATCH_HOLDER,
+        "ceiling": "HALTED",
+        "reason": "x",
+        "by": "watchdog",
+        "trigger_value": value,
+    }
+
+
+async def test_row_of_a_halt_that_was_rung_for_has_its_figure(
+    keeper: StateKeeper, journal: JournalWriter, recorder: Recorder
+) -> None:
+    keeper.bell.ring()
+    keeper.hear_bell(reason="x", by="watchdog", trigger_value="5 BTC")
+    await keeper.work(is_journal_writable=True)
+    await kinds(journal, recorder)
+    values = [row.fields["trigger_value"] for row in await journal.read(0, 500) if "trigger_value" in row.fields]
+    assert values == ["5 BTC"]
+
+
+@pytest.mark.parametrize(("said", "value"), [("", None), ("0.15", "0.15")])
+async def test_row_of_a_halt_by_the_lease_has_the_figure_that_the_lease_says(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, said: str, value: str | None
+) -> None:
+    signed = signed_checkpoint(RING, OPERATOR)
+    keeper.lease.witnessed.remember(signed, began_ns=clock.monotonic_ns())
+    raw = lease_of(keeper, clock, cosigned(signed, RING, OPERATOR), ceiling="HALTED")
+    await keeper.accept_lease(
+        sign_lease(replace(open_lease(raw, lease_key=RING.lease_key), trigger_value=said), OPERATOR)
+    )
+    values = [row.fields["trigger_value"] for row in await journal.read(0, 500) if "trigger_value" in row.fields]
+    assert values == [value]
+
+
 async def test_keeper_tells_of_every_halt_also_of_one_that_changes_nothing(keeper: StateKeeper) -> None:
     told: list[tuple[str, str]] = []
     keeper.on_latched = lambda reason, by: told.append((reason, by))

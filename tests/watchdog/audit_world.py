@@ -198,7 +198,7 @@ class AuditWorld:
     def open_incident(self, *, kind: str, severity: Severity, fields: Mapping[str, str]) -> None:
         self.incidents.append((kind, severity, fields))
 
-    async def halt(self, reason: str) -> None:
+    async def halt(self, reason: str, *, trigger_value: str = "") -> None:
         self._try("halt")
 
     async def scale_bot(self, reason: str) -> None:

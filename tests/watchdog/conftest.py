@@ -285,6 +285,7 @@ class GatewayDouble(Double):
     log_number: int = 1
     rows: list[Row] = field(default_factory=lambda: [row_numbered(0), row_numbered(1), policy_row(2)])
     halts: list[str] = field(default_factory=list)
+    halt_values: list[str | None] = field(default_factory=list)
     halt_answer: bytes = b'{"is_recorded":true}'
     path_overrides: dict[str, Answer] = field(default_factory=dict)
 
@@ -305,7 +306,9 @@ class GatewayDouble(Double):
             page = self.rows[asked["from"] :][: asked["limit"]]
             return 200, {}, b"".join(row_bytes(row) + b"\n" for row in page)
         if path == "/halt":
-            self.halts.append(json.loads(body)["reason"])
+            content = json.loads(body)
+            self.halts.append(content["reason"])
+            self.halt_values.append(content.get("trigger_value"))
             return 200, {}, self.halt_answer
         lease = open_lease(body, lease_key=self.ring.lease_key)
         if lease.boot_nonce != self.boot_nonce or lease.generation <= self.generation:

@@ -80,6 +80,7 @@ class EffectsList:
     acknowledged: list[str] = field(default_factory=list)
     kills: list[KillRequest] = field(default_factory=list)
     flattened: list[str] = field(default_factory=list)
+    trigger_values: list[str] = field(default_factory=list)
     failing: dict[str, str] = field(default_factory=dict)
 
     def _do(self, action: str) -> None:
@@ -87,8 +88,9 @@ class EffectsList:
             raise EffectFailed(self.failing[action])
         self.done.append(action)
 
-    async def halt(self, reason: str) -> None:
+    async def halt(self, reason: str, *, trigger_value: str = "") -> None:
         self._do("halt")
+        self.trigger_values.append(trigger_value)
 
     async def scale_bot(self, reason: str) -> None:
         self._do("scale_bot")

@@ -117,11 +117,12 @@ async def test_gateway_that_hangs_or_is_gone_is_unavailable(
 
 
 async def test_halt_that_a_restart_would_forget_is_not_done(link: GatewayLink, deployment: Any) -> None:
-    await link.halt("a rung has fired")
+    await link.halt("a rung has fired", trigger_value="0.15")
     deployment.gateway.halt_answer = b'{"trading_state":"HALTED","is_recorded":false}'
     with pytest.raises(GatewayRefused, match="not on its disk yet"):
         await link.halt("a rung has fired")
     assert deployment.gateway.halts == ["a rung has fired"] * 2
+    assert deployment.gateway.halt_values == ["0.15", None]
 
 
 async def test_halt_with_an_answer_that_is_no_json_is_not_done(link: GatewayLink, deployment: Any) -> None:

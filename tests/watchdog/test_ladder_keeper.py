@@ -329,6 +329,32 @@ def test_journal_that_is_not_the_one_of_before_takes_the_peaks_back_however_long
     assert opened["detail"] == ("the watchdog's journal of 60 rows is not the one that once had 50: it was put back")
 
 
+@pytest.mark.parametrize(
+    ("fall", "outflow", "value"),
+    [
+        ("1", "", ""),
+        ("0.9", "", ""),
+        ("0.8499", "", "0.1501"),
+        ("1", "5.5 BTC left", "5.5 BTC"),
+        ("0.81", "5.5 BTC left", "0.19"),
+        ("0.9", "5.5 BTC left", "5.5 BTC"),
+        ("1", "9" * 61 + " BTC left", ""),
+        ("1", "5 ₿ left", ""),
+    ],
+)
+def test_figure_of_a_halt_is_the_fall_or_what_left(scene: Scene, fall: str, outflow: str, value: str) -> None:
+    scene.take("1", "1", "1", fall, fall, fall)
+    scene.keeper.rogue_outflow = outflow
+    assert scene.keeper.trigger_value() == value
+
+
+async def test_halt_is_told_with_its_figure(scene: Scene, until: Until) -> None:
+    async with pursuing(scene.keeper):
+        scene.take("0.85", "0.85", "0.85")
+        await until(lambda: bool(scene.effects.trigger_values))
+    assert scene.effects.trigger_values == ["0.15"]
+
+
 def test_peaks_are_told_rounded_up(scene: Scene) -> None:
     high = "1.000000000000000001"
     scene.take(high, high, high)
@@ -394,7 +420,7 @@ async def test_action_that_hangs_is_given_up_and_tried_again(
     monkeypatch.setattr(module, "ACTION_WITHIN_S", 0.05)
     hanging = asyncio.Event()
 
-    async def hang(_reason: str) -> None:
+    async def hang(_reason: str, **_: object) -> None:
         await hanging.wait()
 
     monkeypatch.setattr(scene.effects, "halt", hang)

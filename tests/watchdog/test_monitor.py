@@ -576,6 +576,9 @@ async def test_watchdog_that_was_put_back_finds_its_peaks_in_the_gateway_s_journ
     async with running(monitor):
         await until(lambda: any(lease.ceiling == "HALTED" for lease in deployment.gateway.leases))
     assert not any(lease.ceiling in {"ACTIVE", "TRIMMED"} for lease in deployment.gateway.leases)
+    halted = next(lease for lease in deployment.gateway.leases if lease.ceiling == "HALTED")
+    assert Decimal(halted.trigger_value) >= Decimal("0.15")
+    assert all(not lease.trigger_value for lease in deployment.gateway.leases if lease.ceiling != "HALTED")
     (alert,) = [alert for alert in monitor.keeper.effects.alerts if alert.subject == "watchdog_journal"]
     assert "began with 7 rows and once had 99" in alert.text
 

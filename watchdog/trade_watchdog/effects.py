@@ -51,8 +51,11 @@ class KillRequest:
 class Effects(Protocol):
     """The hands of the watchdog. Each method may be called again with the same words."""
 
-    async def halt(self, reason: str) -> None:
-        """Latch the gateway HALTED; returns when it says so. Raises EffectFailed."""
+    async def halt(self, reason: str, *, trigger_value: str = "") -> None:
+        """Latch the gateway HALTED; returns when it says so. Raises EffectFailed.
+
+        `trigger_value` is the figure that it is for; empty where there is none.
+        """
         ...
 
     async def scale_bot(self, reason: str) -> None:

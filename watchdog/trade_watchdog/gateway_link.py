@@ -90,9 +90,15 @@ class GatewayLink:
             raise GatewayAnswerInvalid(f"/journal/entries: not at most {limit} whole lines after row {from_seq}")
         return [StoredRow(seq=seq, body=line, leaf_hash=leaf_hash(line)) for seq, line in enumerate(lines, from_seq)]
 
-    async def halt(self, reason: str) -> None:
-        """POST /halt; returns once the gateway is halted and a restart of it would know. Raises as `state`."""
-        body = await self._request("POST", "/halt", json.dumps({"reason": reason[:HALT_REASON_CHARACTERS]}).encode())
+    async def halt(self, reason: str, *, trigger_value: str = "") -> None:
+        """POST /halt; returns once the gateway is halted and a restart of it would know. Raises as `state`.
+
+        `trigger_value` is the figure that it is for; empty where there is none.
+        """
+        content = {"reason": reason[:HALT_REASON_CHARACTERS]}
+        if trigger_value:
+            content["trigger_value"] = trigger_value
+        body = await self._request("POST", "/halt", json.dumps(content).encode())
         if _is_unrecorded(body):
             raise GatewayRefused("POST /halt: halted, but not on its disk yet; a restart would forget it")
 

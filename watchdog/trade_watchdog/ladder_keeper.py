@@ -31,7 +31,7 @@ from typing import Final
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
 from trade_core.money import format_decimal
-from trade_core.trust.lease import Peak
+from trade_core.trust.lease import TRIGGER_VALUE, Peak
 from trade_watchdog.account_watch import Look
 from trade_watchdog.ceiling import Ceiling, Verdict, tightest
 from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
@@ -55,6 +55,7 @@ _SEVERITIES: Final = {
     Effect.HALT: Severity.CRITICAL,
     Effect.KILL: Severity.CRITICAL,
 }
+_HALTING: Final = frozenset({Effect.HALT, Effect.KILL})
 _WORDS: Final = {
     Effect.REVIEW: "review the positions and acknowledge",
     Effect.TRIM: "limits are scaled down until it recovers",
@@ -76,11 +77,10 @@ class Pursuit:
 
 
 def _pursuits() -> dict[str, Pursuit]:
-    both = frozenset({Effect.HALT, Effect.KILL})
     demanding = {
-        HALT: both,
+        HALT: _HALTING,
         "kill": frozenset({Effect.KILL}),
-        SCALE_BOT: both,
+        SCALE_BOT: _HALTING,
         FLATTEN: frozenset({Effect.HALT}),  # what becomes of positions in a kill is the kill's
     }
     return {action: Pursuit(action=action, demanding=effects) for action, effects in demanding.items()}
@@ -114,6 +114,20 @@ class LadderKeeper:
         if not self.rogue_outflow or self.rogue_outflow in self.pursuits[HALT].done_for:
             return demanded
         return tightest(demanded, Verdict(ceiling=Ceiling.HALTED, reason=self.rogue_outflow))
+
+    def trigger_value(self) -> str:
+        """Give the figure that the ladder halts for, empty while it does not: the deepest drawdown, or what left."""
+        if self.demand().ceiling is not Ceiling.HALTED:
+            return ""
+        drawdowns = [
+            reading.drawdown
+            for reading in self.ladder.readings()
+            if reading.stage is Stage.FIRED and EFFECTS[reading.rung] in _HALTING and reading.drawdown is not None
+        ]
+        if drawdowns:
+            return format_decimal(max(drawdowns))
+        outflow = " ".join(self.rogue_outflow.split()[:2])  # amount and coin
+        return outflow if TRIGGER_VALUE.fullmatch(outflow) else ""  # a figure of another form must not cost the halt
 
     def take(self, look: Look) -> None:
         """Take in a look that was good: decide, have the verdict renewed, then remember and tell."""
@@ -243,7 +257,7 @@ class LadderKeeper:
     async def pursue(self) -> None:
         """Carry out what the rungs demand until cancelled; each action by itself."""
         carried_out: dict[str, Callable[[str], Awaitable[None]]] = {
-            HALT: self.effects.halt,
+            HALT: self._halt,
             "kill": self._ask_for_kill,
             SCALE_BOT: self.effects.scale_bot,
             FLATTEN: self._flatten,
@@ -281,6 +295,9 @@ class LadderKeeper:
         if self.rogue_outflow and pursuit.action == HALT:
             demands[self.rogue_outflow] = self.rogue_outflow
         return demands
+
+    async def _halt(self, reason: str) -> None:
+        await self.effects.halt(reason, trigger_value=self.trigger_value())
 
     async def _ask_for_kill(self, reason: str) -> None:
         reading = next(one for one in self.ladder.readings() if one.rung is Rung.HIGH_WATER)

@@ -197,6 +197,7 @@ class LeaseSender:
             memory_rows=self.keeper.history.journal.size,
             memory_checkpoint=own_checkpoint,
             # Not before we know what was told before: the gateway keeps what it hears last.
+            trigger_value=self.keeper.trigger_value() if verdict.ceiling is Ceiling.HALTED else "",
             peaks=self.keeper.told_peaks() if self.releases.is_at_end else (),
         )
 

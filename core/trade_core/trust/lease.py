@@ -49,6 +49,7 @@ COIN = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
 HOLDER = re.compile(r"[0-9a-f]{16}", re.ASCII)
 ONLY_HOLDER = "0" * 16
 """The holder where nobody says which of several watchdogs it is."""
+TRIGGER_VALUE = re.compile(r"[ -~]{0,64}", re.ASCII)
 _VENUE = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
 MAX_PEAKS = 8
 _RUNG = re.compile(r"[a-z_]{1,20}", re.ASCII)
@@ -81,6 +82,7 @@ class Lease:
     `checkpoint` is a cosigned checkpoint of the gateway's journal, a note as C2SP writes it. `memory_rows` counts the
     rows of the watchdog's own journal, `memory_checkpoint` is the last that its log signed, cosigned by nobody; it
     is the gateway that reads it. `holder` names the watchdog among those with its keys.
+    `trigger_value` is the figure that a HALTED ceiling is for, in words for people; empty where there is none.
     """
 
     deployment: str
@@ -101,6 +103,7 @@ class Lease:
     memory_checkpoint: str = ""
     peaks: tuple[Peak, ...] = ()
     holder: str = ONLY_HOLDER
+    trigger_value: str = ""
 
     def content(self) -> dict[str, Any]:
         """Return the fields as plain values."""
@@ -197,6 +200,8 @@ def _check_values(lease: Lease) -> None:
         raise NotTrusted("lease: ceiling is not a trading state")
     if HOLDER.fullmatch(lease.holder) is None:
         raise NotTrusted("lease: holder is not the name of one")
+    if TRIGGER_VALUE.fullmatch(lease.trigger_value) is None:
+        raise NotTrusted("lease: trigger_value is not at most 64 printable characters")
     if _VENUE.fullmatch(lease.second_venue) is None:
         raise NotTrusted("lease: second_venue is not the name of one")
     if lease.second_venue == NO_VENUE and lease.second_prices:

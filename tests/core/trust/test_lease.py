@@ -365,6 +365,19 @@ def test_second_venue_without_a_name_is_refused(venue: str) -> None:
         open_lease(sign_lease(replace(LEASE, second_venue=venue), KEY), lease_key=PUBLIC)
 
 
+@pytest.mark.parametrize(
+    ("value", "is_trusted"),
+    [("", True), ("0.1502", True), ("~" * 64, True), ("~" * 65, False), ("5\n", False), ("\x7f", False), ("é", False)],
+)
+def test_trigger_value_is_short_and_printable(value: str, *, is_trusted: bool) -> None:
+    signed = sign_lease(replace(LEASE, trigger_value=value), KEY)
+    if is_trusted:
+        assert open_lease(signed, lease_key=PUBLIC).trigger_value == value
+    else:
+        with pytest.raises(NotTrusted, match="trigger_value is not at most 64 printable characters"):
+            open_lease(signed, lease_key=PUBLIC)
+
+
 @pytest.mark.parametrize("holder", ["", "0" * 15, "0" * 17, "A" * 16, "g" * 16, "0" * 16 + "\n"])
 def test_holder_without_a_name_is_refused(holder: str) -> None:
     with pytest.raises(NotTrusted, match="holder is not the name of one"):
@@ -382,9 +395,10 @@ PEAK = {"rung": "daily", "price": "1.5"}
 
 
 def test_lease_tells_nothing_of_the_memory_unless_told_so() -> None:
-    of_memory = {"memory_rows", "memory_checkpoint", "peaks", "holder"}
+    of_memory = {"memory_rows", "memory_checkpoint", "peaks", "holder", "trigger_value"}
     made = Lease(**{name: getattr(LEASE, name) for name in LEASE.content() if name not in of_memory})
     assert (made.memory_rows, made.memory_checkpoint, made.peaks, made.holder) == (0, "", (), "0" * 16)
+    assert made.trigger_value == ""
 
 
 def test_lease_may_tell_no_peaks_and_eight_at_most() -> None:

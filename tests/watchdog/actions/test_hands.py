@@ -34,7 +34,7 @@ class World:
 
         class Part:
             def __getattr__(self, verb: str) -> Callable[..., Any]:
-                async def act(*_: object) -> Any:
+                async def act(*_: object, **_named: object) -> Any:
                     if verb == "look":
                         if "host.look" in world.failing:
                             raise BotHostFailed("host cannot tell")
@@ -87,11 +87,22 @@ async def test_halt_sweep_and_kill_reach_whom_they_are_for(world: World) -> None
 
 async def test_gateway_that_refuses_a_halt_is_a_failure(world: World) -> None:
     class Refusing:
-        async def halt(self, reason: str) -> None:
+        async def halt(self, reason: str, *, trigger_value: str = "") -> None:
             raise GatewayRefused("HTTP 503")
 
     with pytest.raises(EffectFailed, match="503"):
         await world.hands(gateway=Refusing()).halt("x")
+
+
+async def test_halt_is_handed_on_with_its_figure(world: World) -> None:
+    told: list[tuple[str, str]] = []
+
+    class Listening:
+        async def halt(self, reason: str, *, trigger_value: str = "") -> None:
+            told.append((reason, trigger_value))
+
+    await world.hands(gateway=Listening()).halt("x", trigger_value="0.15")
+    assert told == [("x", "0.15")]
 
 
 @pytest.mark.parametrize("effect", ["sweep", "request_kill"])

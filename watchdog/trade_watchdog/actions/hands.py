@@ -47,7 +47,7 @@ class Recording(Protocol):
 class Halting(Protocol):
     """What halts the gateway."""
 
-    async def halt(self, reason: str) -> None:
+    async def halt(self, reason: str, *, trigger_value: str = "") -> None:
         """Latch HALTED. Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid."""
         ...
 
@@ -80,10 +80,10 @@ class Hands:
     _stopping: asyncio.Task[None] | None = None
     _noted: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    async def halt(self, reason: str) -> None:
+    async def halt(self, reason: str, *, trigger_value: str = "") -> None:
         """Latch the gateway HALTED. Raises EffectFailed."""
         try:
-            await self.gateway.halt(reason)
+            await self.gateway.halt(reason, trigger_value=trigger_value)
         except (GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid) as error:
             raise EffectFailed(str(error)) from error
 
