@@ -26,6 +26,7 @@ from trade_gateway.limits_interview import add_flags, write_missing_policy
 from trade_gateway.policy.explain import explain_request
 from trade_gateway.policy.model import ProtectiveStops
 from trade_gateway.policy_file import read_policy
+from trade_gateway.public_keys import complete_public_keys
 from trade_gateway.release_command import AfterKill, draft_policy, draft_release, halt, hand_over, state_text
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.wire.intents import Category
@@ -55,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _freqtrade_config(settings, Mode(options.mode), options.api_port)
             case "virtual-key":
                 print(f"wrote {renew_virtual_key(settings)}; the gateway knows this key alone from its next start on")
+                return EXIT_CLEAN
+            case "public-keys":
+                print(
+                    complete_public_keys(
+                        settings, watchdog_public=options.watchdog_public, executor_public=options.executor_public
+                    )
+                )
                 return EXIT_CLEAN
             case "explain":
                 return _explain(settings, options.request)
@@ -112,6 +120,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     renewing = commands.add_parser("virtual-key", help="make the bot a new virtual key in the place of the old one")
     renewing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
+    completing = commands.add_parser(
+        "public-keys",
+        help="add the lines that public-keys.txt lacks, of a deployment that was begun before it had them",
+    )
+    completing.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
+    completing.add_argument("--watchdog-public", type=Path, metavar="FILE", help="public.json of the watchdog")
+    completing.add_argument("--executor-public", type=Path, metavar="FILE", help="public.json of the kill executor")
     add_doctor(commands)
     explaining = commands.add_parser("explain", help="say what the policy would answer to an order, check by check")
     explaining.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")

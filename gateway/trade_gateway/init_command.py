@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import SystemClock
 from trade_core.errors import (
-    ConfigurationError,
     ExchangeAnswerInvalid,
     ExchangeUnavailable,
     InvalidNumber,
@@ -23,6 +21,7 @@ from trade_gateway.codes import new_codes, said
 from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_order_key, require_uninitialised
 from trade_gateway.policy.limits import Policy, policy_hash
 from trade_gateway.policy_file import read_policy
+from trade_gateway.public_keys import read_public
 from trade_gateway.settings import GatewaySettings
 
 BASELINE_WITHIN_S = 20
@@ -45,9 +44,9 @@ def initialise_deployment(
     Raises ConfigurationError, NotTrusted, BaselineUnavailable; nothing has been written then.
     """
     watchdog_names = ("lease_key", "witness_key", "log_key")
-    lease_key, witness_key, watchdog_log_key = _public_keys(watchdog_public, *watchdog_names, of="a watchdog")
-    (log_key,) = _public_keys(journal_public, "log_key", of="a journal writer")
-    executor_key = "" if executor_public is None else _public_keys(executor_public, "executor_key", of="an executor")[0]
+    lease_key, witness_key, watchdog_log_key = read_public(watchdog_public, *watchdog_names, of="a watchdog")
+    (log_key,) = read_public(journal_public, "log_key", of="a journal writer")
+    executor_key = "" if executor_public is None else read_public(executor_public, "executor_key", of="an executor")[0]
     require_uninitialised(settings)
     codes = new_codes(settings, codes_file=codes_file)
     for key in (log_key, lease_key, witness_key, watchdog_log_key):
@@ -77,14 +76,6 @@ def initialise_deployment(
             *(said(codes, codes_file=codes_file)),
         ]
     )
-
-
-def _public_keys(path: Path, *names: str, of: str) -> list[str]:
-    try:
-        public = json.loads(path.read_bytes())
-        return [str(public[name]) for name in names]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{path}: is not {of}'s public.json ({type(error).__name__})") from None
 
 
 async def _take_baseline(settings: GatewaySettings, policy: Policy) -> Baseline:

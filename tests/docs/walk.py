@@ -181,6 +181,8 @@ NOT_WALKED = {
     "trade-gateway init --config gateway.toml --watchdog-public watchdog/public.json "
     "--journal-public journal-writer/public.json --capital 4000 --symbols spot:BTCUSDT,spot:ETHUSDT --limits calm "
     "--protective-stops deny --yes": "begins a deployment; the demo did, and tests/gateway/test_cli.py does",
+    "trade-gateway public-keys --config gateway.toml --watchdog-public watchdog/public.json "
+    "--executor-public executor/public.json": "for an older deployment; tests/gateway/test_public_keys.py makes one",
     "ls -1 gateway.db.segments": "takes a journal of millions of rows; tests/journal/store seals segments",
 }
 """Printed lines that the walk leaves out, and why."""

@@ -10,12 +10,14 @@ from pathlib import Path
 from trade_core.errors import TradeError
 from trade_core.findings import Finding, Level, finding
 from trade_core.ring_keeper import current_ring
-from trade_core.trust.ring import ring_hash
+from trade_core.trust.ring import KeyRing, ring_hash
 from trade_gateway.genesis import GENESIS_FILE
 from trade_gateway.identity import HANDOVER_FOLDER, identity_path, load_identity
 from trade_gateway.limits_view import losses
 from trade_gateway.policy_file import read_policy
+from trade_gateway.public_keys import has_watchdog_log, missing_keys, public_keys_path, read_text, ring_keys
 from trade_gateway.settings import GatewaySettings
+from trade_journal.log.ring_keys import watchdog_log_name
 
 CREDENTIALS_NEEDED = 2
 BOT_HANDOVER = "freqtrade.json"
@@ -91,6 +93,22 @@ def _policy(settings: GatewaySettings) -> Finding:
     return finding("policy", Level.GOOD, found)
 
 
+def _public_keys(settings: GatewaySettings, ring: KeyRing) -> Finding:
+    """Look whether a stranger could verify the journals with the file of public keys."""
+    path = public_keys_path(settings)
+    try:
+        text = read_text(path)
+        missing = [key.name for key in missing_keys(text, ring_keys(ring), path=path)]
+        if not has_watchdog_log(text, ring, path=path):
+            missing.append(watchdog_log_name(ring))
+    except TradeError as error:
+        return finding("public keys", Level.WRONG, str(error), "see docs/journal.md, public keys")
+    if missing:
+        advice = "trade-gateway public-keys --config FILE --watchdog-public FILE adds them"
+        return finding("public keys", Level.WARNING, f"{path} has no key of {', '.join(missing)}", advice)
+    return finding("public keys", Level.GOOD, f"{path} names the logs of this deployment and their witness")
+
+
 def _ring(settings: GatewaySettings) -> Iterator[Finding]:
     if not (settings.state_dir / GENESIS_FILE).exists() and not settings.ring_file.exists():
         advice = (
@@ -107,6 +125,7 @@ def _ring(settings: GatewaySettings) -> Iterator[Finding]:
     yield finding(
         "key ring", Level.GOOD, f"version {ring.version}, {ring_hash(ring)[:16]}, follows from the one pinned here"
     )
+    yield _public_keys(settings, ring)
     labels = ", ".join(credential.label for credential in ring.credentials)
     if len(ring.credentials) < CREDENTIALS_NEEDED:
         advice = "enrol two, and keep them apart: a lost one must not be the only one"

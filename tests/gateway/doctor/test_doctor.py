@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from trust_parts import keep_enrolled
 
 from trade_core.secrets import Secret, write_secret_file
 from trade_core.trust.baseline import baseline_of
+from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.printed_key import new_code
 from trade_gateway.cli import main
 from trade_gateway.codes import Codes
 from trade_gateway.identity import initialise, load_identity
 from trade_gateway.policy.limits import policy_hash
 from trade_gateway.policy_file import read_policy
+from trade_journal.log.ring_keys import public_keys_text
 
 KEY = {
     "userID": 1002,
@@ -32,6 +35,7 @@ KEY = {
     "permissions": {"Spot": ["SpotTrade"]},
 }
 NOBODY = "nobody"
+WATCHDOG_LOG_KEY = public_text(load_private_key(new_private_key()))
 CODE = new_code()
 
 
@@ -97,6 +101,25 @@ def test_whole_deployment_has_nothing_wrong(case: Case) -> None:
     assert found["security keys"][0][:2] == ("warning", "0 enrolled")
     assert (found["gateway"][0][0], found["journal writer"][0][0]) == ("warning", "warning")
     assert (found["kill"][0][0], found["alerts"][0][0]) == ("unknown", "unknown")
+
+
+def test_file_of_public_keys_that_lacks_a_journal_is_named(case: Case) -> None:
+    _, found = case.examine()
+    level, words, advice = found["public keys"][0]
+    assert level == "warning"
+    assert words.endswith("public-keys.txt has no key of trade/simulated/1002/watchdog")
+    assert "trade-gateway public-keys" in advice
+    path = case.settings.ring_file.with_name("public-keys.txt")
+    ring = load_identity(case.settings)[1]
+    path.write_text(public_keys_text(ring, watchdog_key=WATCHDOG_LOG_KEY))
+    assert case.examine()[1]["public keys"][0][0] == "good"
+    path.write_text(public_keys_text(replace(ring, gateway_key=WATCHDOG_LOG_KEY)))
+    code, found = case.examine()
+    assert (code, found["public keys"][0][0]) == (1, "wrong")
+    assert "that of this deployment is" in found["public keys"][0][1]
+    path.unlink()
+    level, words, _ = case.examine()[1]["public keys"][0]
+    assert (level, words.count("trade/simulated/1002/")) == ("warning", 3)
 
 
 def test_security_keys_that_were_enrolled_are_counted(case: Case) -> None:
