@@ -11,7 +11,8 @@ Guarantees
 - Rows under our name that we did not write end the connection for good where a peer is one process (the gateway): two
   of them on one journal know nothing of each other's orders.
 
-What is handed over in one turn of the event loop is one write. The writer checks rows: a row of a bad shape that nobody
+What is handed over in one turn of the event loop is one write, and rows that nobody waits for and that no other row
+comes between are one message. The writer checks rows: a row of a bad shape that nobody
 waits for is told in the log, since it is a defect of ours.
 """
 
@@ -43,13 +44,13 @@ from trade_journal.writer.emergency import serves
 from trade_journal.writer.frames import (
     ANSWER_BYTES_MAX,
     PROTOCOL_VERSION,
-    REQUEST_BYTES_MAX,
+    ROW_FRAME_BYTES_MAX,
     ROWS_MAX,
     Answer,
-    Append,
     AskCheckpoint,
     AskRows,
     AskSigned,
+    EncodedRow,
     Failed,
     Fate,
     FoundRows,
@@ -63,9 +64,10 @@ from trade_journal.writer.frames import (
     TurnedAway,
     WasSigned,
     Welcome,
-    WireRow,
     Written,
+    encoded_row,
     framed,
+    framed_rows,
     parse_answer,
 )
 from trade_journal.writer.peers import CONNECTIONS_BY_PEER, PENDING_ROWS_BY_PEER, Peer
@@ -126,6 +128,7 @@ class JournalClient:
         self._status = _NOT_STARTED
         self._why = "not connected yet"
         self._silent_looks = 0
+        self._later: list[tuple[Entry, EncodedRow]] = []  # of this turn of the loop, counted as pending
         self._out: list[bytes] = []
         self._is_flush_due = False
         self._cosigned = b""
@@ -210,9 +213,12 @@ class JournalClient:
         """Hand over a row that is committed soon, and kept through failures. Raises JournalFull, JournalUnavailable."""
         if self._is_closing:
             raise JournalUnavailable("the journal is closing", cause="closing")
-        item = self._taken((entry,), waiter=None)
-        self._unsent[item.number] = item
-        self._send_what_was_kept()
+        row = self._wire_row(entry)
+        self._make_room(1)
+        self._later.append((entry, row))
+        if len(self._later) == ROWS_MAX:
+            self._hand_over_later()
+        self._flush_soon()
 
     async def checkpoint(self) -> bytes:
         """Sign and keep a checkpoint over every row handed over so far. Raises JournalUnavailable."""
@@ -263,7 +269,10 @@ class JournalClient:
 
     async def _durable(self, entries: Sequence[Entry]) -> int:
         self._refuse_when_unwritable(entries)
-        item = self._taken(entries, waiter=self._loop.create_future())
+        rows = [self._wire_row(entry) for entry in entries]
+        self._make_room(len(entries))
+        self._hand_over_later()  # they came before
+        item = self._item(entries, rows, waiter=self._loop.create_future())
         self._send(item.frame)
         assert item.waiter is not None
         return await item.waiter
@@ -275,37 +284,52 @@ class JournalClient:
             return
         raise JournalUnavailable(f"not writable: {self.last_failure}")
 
-    def _taken(self, entries: Sequence[Entry], *, waiter: asyncio.Future[int] | None) -> _Item:
+    def _make_room(self, rows: int) -> None:
+        """Count rows as pending from now on. Raises JournalFull."""
         bound = PENDING_ROWS_BY_PEER[self._peer]
-        if self._pending_rows + len(entries) > bound:
+        if self._pending_rows + rows > bound:
             raise JournalFull(f"{self._pending_rows} rows pending; at most {bound}", cause="full")
+        self._pending_rows += rows
+
+    def _wire_row(self, entry: Entry) -> EncodedRow:
+        """Write one row as it stands in a frame. Raises RowRefused."""
+        if entry.actor != self._peer._value_:
+            raise RowRefused(f"{entry.kind.value}: the actor of this journal's rows is {self._peer.value}")
+        try:
+            row = encoded_row(
+                at_ns=entry.at_ns, kind=entry.kind._value_, fields=entry.fields, policy_hash=entry.policy_hash
+            )
+        except FrameRefused as error:
+            raise RowRefused(f"{entry.kind.value}: {error}") from error
+        if len(row) > ROW_FRAME_BYTES_MAX:
+            raise RowRefused(f"{entry.kind.value}: {len(row)} bytes; at most {ROW_FRAME_BYTES_MAX}")
+        return row
+
+    def _item(
+        self, entries: Sequence[Entry], rows: Sequence[EncodedRow], *, waiter: asyncio.Future[int] | None
+    ) -> _Item:
         self._number += 1
         item = _Item(
             number=self._number,
             entries=entries,
-            frame=self._frame_of(entries, is_urgent=waiter is not None),
+            frame=framed_rows(rows, number=self._number, is_urgent=waiter is not None),
             waiter=waiter,
             due_ns=self._clock.monotonic_ns() + int(WRITTEN_WITHIN_S * NS_PER_S),
         )
         self._items[item.number] = item
-        self._pending_rows += len(entries)
         return item
 
-    def _frame_of(self, entries: Sequence[Entry], *, is_urgent: bool) -> bytes:
-        for entry in entries:
-            if entry.actor != self._peer._value_:
-                raise RowRefused(f"{entry.kind.value}: the actor of this journal's rows is {self._peer.value}")
-        rows = [
-            WireRow(at_ns=one.at_ns, kind=one.kind._value_, fields=dict(one.fields), policy_hash=one.policy_hash)
-            for one in entries
-        ]
-        try:
-            frame = framed(Append(number=self._number, is_urgent=is_urgent, rows=rows))
-        except FrameRefused as error:
-            raise RowRefused(f"{entries[0].kind.value}: {error}") from error
-        if len(frame) > REQUEST_BYTES_MAX:
-            raise RowRefused(f"{entries[0].kind.value}: {len(frame)} bytes; at most {REQUEST_BYTES_MAX}")
-        return frame
+    def _hand_over_later(self) -> None:
+        """Make one item of the rows of this turn that nobody waits for."""
+        if self._later:
+            entries, rows = zip(*self._later, strict=True)
+            self._later.clear()
+            self._keep_for_later(entries, rows)
+
+    def _keep_for_later(self, entries: Sequence[Entry], rows: Sequence[EncodedRow]) -> None:
+        item = self._item(entries, rows, waiter=None)
+        self._unsent[item.number] = item
+        self._send_what_was_kept()
 
     def _send_what_was_kept(self) -> None:
         """Hand over, in order, what nobody waits for, once it is known that none of it is in the journal."""
@@ -319,12 +343,16 @@ class JournalClient:
 
     def _send(self, frame: bytes) -> None:
         self._out.append(frame)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if not self._is_flush_due:
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._is_flush_due = False
+        self._hand_over_later()
         frames, self._out = self._out, []
         if self._connection is not None:
             self._connection.write(b"".join(frames))
@@ -401,12 +429,22 @@ class JournalClient:
             _tell(item, is_written=False)
 
     def _refuse_row(self, item: _Item, said: str) -> None:
+        if item.waiter is None and len(item.entries) > 1:
+            self._hand_over_one_by_one(item)
+            return
         self._done(item)
         _tell(item, is_written=False)
         if item.waiter is None:
             log.error("a row was refused, which is a defect: %s", said)
         elif not item.waiter.done():
             item.waiter.set_exception(RowRefused(said))
+
+    def _hand_over_one_by_one(self, item: _Item) -> None:
+        """Find the row that makes the writer refuse all that came in one turn; the others are written."""
+        self._done(item)
+        self._pending_rows += len(item.entries)
+        for entry in item.entries:
+            self._keep_for_later((entry,), (self._wire_row(entry),))
 
     def _decided(self, answer: Fate) -> None:
         item = self._owed_fates.pop(answer.number, None)
@@ -439,6 +477,7 @@ class JournalClient:
         return rows
 
     async def _asked(self, question: Callable[[int], Request], *, within_s: float, kind: type[_G]) -> _G:
+        self._hand_over_later()  # a checkpoint is over them too
         self._number += 1
         number = self._number
         answer = self._questions[number] = self._loop.create_future()

@@ -15,7 +15,7 @@ Rules
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
@@ -28,6 +28,7 @@ REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
 # The largest page of rows, 1000 of 8 KiB, and their hashes.
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 ROWS_MAX: Final = 256
+ROW_FRAME_BYTES_MAX: Final = REQUEST_BYTES_MAX // ROWS_MAX - 64  # twice the row itself, so that ROWS_MAX are one frame
 NOTE_BYTES_MAX: Final = 16 * 1024
 _LENGTH: Final = struct.Struct(">I")
 
@@ -169,6 +170,8 @@ class FoundRows(_Frame, frozen=True, tag="found"):
 
 Answer: TypeAlias = Status | Welcome | TurnedAway | Written | Failed | Fate | SignedNote | WasSigned | FoundRows
 
+EncodedRow: TypeAlias = msgspec.Raw
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _requests: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _answers: Final[msgspec.msgpack.Decoder[Answer]] = msgspec.msgpack.Decoder(Answer)
@@ -176,10 +179,18 @@ _answers: Final[msgspec.msgpack.Decoder[Answer]] = msgspec.msgpack.Decoder(Answe
 
 def framed(message: Request | Answer) -> bytes:
     """Give a message as bytes to send. Raises FrameRefused for what no frame can say."""
-    try:
-        body = _encoder.encode(message)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise FrameRefused(f"cannot be said: {type(error).__name__}") from error
+    body = _encoded(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+def encoded_row(*, at_ns: int, kind: str, fields: Mapping[str, Any], policy_hash: str | None) -> EncodedRow:
+    """Give a row as it stands in an Append. Raises FrameRefused for what no frame can say."""
+    return EncodedRow(_encoded(WireRow(at_ns=at_ns, kind=kind, fields=dict(fields), policy_hash=policy_hash)))
+
+
+def framed_rows(rows: Sequence[EncodedRow], *, number: int, is_urgent: bool) -> bytes:
+    """Give an Append of encoded rows as bytes to send."""
+    body = _encoder.encode(("append", number, is_urgent, rows))
     return _LENGTH.pack(len(body)) + body
 
 
@@ -197,6 +208,13 @@ def parse_answer(body: bytes) -> Answer:
         return _answers.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise FrameRefused(f"no answer: {type(error).__name__}") from error
+
+
+def _encoded(message: Request | Answer | WireRow) -> bytes:
+    try:
+        return _encoder.encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise FrameRefused(f"cannot be said: {type(error).__name__}") from error
 
 
 class FrameReader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,13 @@ from trade_journal.errors import (
 )
 from trade_journal.log.checkpoint import Checkpoint, read_checkpoint
 from trade_journal.log.note import parse_note
-from trade_journal.log.rows import Entry, Row, RowKind
+from trade_journal.log.rows import Draft, Entry, Row, RowKind
 from trade_journal.store.store import JournalReader
 from trade_journal.writer import client as client_module
 from trade_journal.writer.client import JournalClient
+from trade_journal.writer.frames import REQUEST_BYTES_MAX, Append, AskCheckpoint, FrameReader, parse_request
 from trade_journal.writer.peers import PENDING_ROWS_BY_PEER, Peer
+from trade_journal.writer.writer import HandedOver
 
 Make = Callable[..., Entry]
 
@@ -105,6 +107,72 @@ async def test_append_later_is_durable_soon_without_anyone_waiting(
     await until(lambda: journal.pending == 0)
     assert numbers(there) == list(range(5))
     assert journal.commits_total == 1
+
+
+async def test_deferred_rows_of_one_turn_are_one_message_and_keep_their_place(
+    journal: JournalClient, there: Writing, entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[bool, int]] = []
+    hand_over = there.writer.hand_over
+
+    def noting(drafts: Sequence[Draft], *, is_urgent: bool) -> HandedOver:
+        heard.append((is_urgent, len(drafts)))
+        return hand_over(drafts, is_urgent=is_urgent)
+
+    monkeypatch.setattr(there.writer, "hand_over", noting)
+    journal.append_later(entry(fields={"number": 0}))
+    journal.append_later(entry(fields={"number": 1}))
+    asyncio.get_running_loop().call_soon(journal.append_later, entry(fields={"number": 3}))
+    assert await journal.append(entry(fields={"number": 2})) == 2
+    await until(lambda: journal.pending == 0)
+    assert numbers(there) == [0, 1, 2, 3]
+    assert heard == [(False, 2), (True, 1), (False, 1)]
+
+
+async def test_deferred_rows_of_one_turn_are_messages_that_the_writer_takes(
+    journal: JournalClient, there: Writing, entry: Make
+) -> None:
+    for number in range(600):
+        journal.append_later(entry(fields={"number": number}))
+    assert journal.pending == 600
+    await until(lambda: journal.pending == 0)
+    assert numbers(there) == list(range(600))
+
+
+async def test_bad_row_among_deferred_ones_of_one_turn_is_told_alone(
+    journal: JournalClient, there: Writing, entry: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal.append_later(entry(fields={"number": 0}))
+    journal.append_later(entry(fields={"price": 1.5}))
+    journal.append_later(entry(fields={"number": 1}))
+    await until(lambda: journal.pending == 0)
+    assert numbers(there) == [0, 1]
+    assert caplog.text.count("price: a float has no place in a row") == 1
+
+
+async def test_row_that_cannot_be_said_is_refused_at_once_and_takes_no_room(
+    journal: JournalClient, there: Writing, entry: Make
+) -> None:
+    journal.append_later(entry(fields={"number": 0}))
+    for fields in ({"a": 2**70}, {"a": ["x" * 500] * 40}):
+        with pytest.raises(RowRefused):
+            journal.append_later(entry(fields=fields))
+    assert journal.pending == 1
+    await until(lambda: journal.pending == 0)
+    assert numbers(there) == [0]
+
+
+async def test_checkpoint_is_asked_for_behind_the_rows_that_were_deferred_just_before(
+    journal: JournalClient, entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[bytes] = []
+    connection = journal._connection
+    assert connection is not None
+    monkeypatch.setattr(connection, "write", lambda data, write=connection.write: (said.append(data), write(data)))
+    journal.append_later(entry())
+    assert read_checkpoint(parse_note(await journal.checkpoint())).size == 1
+    heard = [type(parse_request(body)) for body in FrameReader(bytes_max=REQUEST_BYTES_MAX).feed(b"".join(said))]
+    assert heard == [Append, AskCheckpoint]
 
 
 @pytest.mark.parametrize("fields", [{"price": 1.5}, {"Name": 1}, {"a": "x" * 600}, {"a": "\ud800"}, {"a": 2**64}])
@@ -240,7 +308,8 @@ async def test_rows_in_flight_when_the_writer_ends_are_told_once_it_is_back(
     await asyncio.to_thread(gate.entered.acquire)
     await asyncio.to_thread(gate.entered.acquire)
     journal.append_later(entry(fields={"number": 2}))
-    await until(lambda: there.writer.pending == 2)
+    journal.append_later(entry(fields={"number": 3}))
+    await until(lambda: there.writer.pending == 3)
     for room in there.server._rooms:  # the connection dies with the answers in it
         for connection in list(room.connections):
             connection._transport.abort()  # type: ignore[union-attr]
@@ -249,11 +318,11 @@ async def test_rows_in_flight_when_the_writer_ends_are_told_once_it_is_back(
     assert not journal.is_writable
     with pytest.raises(JournalUnavailable, match="not writable"):
         await journal.append(entry())
-    journal.append_later(entry(fields={"number": 3}))
+    journal.append_later(entry(fields={"number": 4}))
     gate.is_open.set()
     assert await doubt.value.is_written
     await until(lambda: journal.is_writable and journal.pending == 0)
-    assert numbers(there) == [0, 1, 2, 3]
+    assert numbers(there) == [0, 1, 2, 3, 4]
 
 
 async def test_rows_that_never_reached_the_writer_are_told_as_not_written_and_deferred_ones_come(
@@ -265,6 +334,7 @@ async def test_rows_that_never_reached_the_writer_are_told_as_not_written_and_de
             connection._transport.pause_reading()  # type: ignore[union-attr]
     lost = asyncio.create_task(journal.append(entry(fields={"number": 1})))
     journal.append_later(entry(fields={"number": 2}))
+    journal.append_later(entry(fields={"number": 3}))
     await asyncio.sleep(0.05)
     await there.stop()
     with pytest.raises(JournalDoubtful) as doubt:
@@ -273,8 +343,8 @@ async def test_rows_that_never_reached_the_writer_are_told_as_not_written_and_de
     await there.start()
     assert not await doubt.value.is_written
     await until(lambda: journal.is_writable and journal.pending == 0)
-    assert numbers(there) == [0, 2]
-    assert await journal.append(entry(fields={"number": 3})) == 2
+    assert numbers(there) == [0, 2, 3]
+    assert await journal.append(entry(fields={"number": 4})) == 3
 
 
 async def test_writer_that_is_gone_refuses_at_once_and_heals_by_itself(

@@ -9,16 +9,20 @@ import pytest
 
 from trade_journal.writer.frames import (
     REQUEST_BYTES_MAX,
+    ROW_FRAME_BYTES_MAX,
     ROWS_MAX,
     Append,
     AskRows,
+    EncodedRow,
     FrameReader,
     FrameRefused,
     Hello,
     KeepCosigned,
     Status,
     WireRow,
+    encoded_row,
     framed,
+    framed_rows,
     parse_answer,
     parse_request,
 )
@@ -37,6 +41,21 @@ def test_frames_are_whole_however_they_arrive(pieces: int) -> None:
     reader = FrameReader(bytes_max=REQUEST_BYTES_MAX)
     heard = [body for start in range(0, len(data), pieces) for body in reader.feed(data[start : start + pieces])]
     assert [parse_request(body) for body in heard] == said
+
+
+def test_rows_encoded_one_by_one_are_the_same_message() -> None:
+    row = encoded_row(at_ns=1, kind="order:intent", fields={"a": 1}, policy_hash=None)
+    assert framed_rows([row, row], number=7, is_urgent=False) == framed(
+        Append(number=7, is_urgent=False, rows=[ROW, ROW])
+    )
+    with pytest.raises(FrameRefused, match="cannot be said"):
+        encoded_row(at_ns=1, kind="order:intent", fields={"a": object()}, policy_hash=None)
+
+
+def test_as_many_rows_as_one_message_holds_fit_its_bound() -> None:
+    rows = [EncodedRow(encoded("x" * (ROW_FRAME_BYTES_MAX - 3)))] * ROWS_MAX
+    assert len(rows[0]) == ROW_FRAME_BYTES_MAX
+    assert len(framed_rows(rows, number=2**53, is_urgent=True)) <= REQUEST_BYTES_MAX
 
 
 def test_frames_before_a_length_out_of_bounds_are_given() -> None:
