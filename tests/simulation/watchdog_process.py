@@ -23,10 +23,11 @@ from trade_core.alerts.channels import ChannelKind, Outcome, Sent
 from trade_core.alerts.model import Message
 from trade_core.secrets import write_atomically, write_secret_file
 from trade_core.trust.lease import ONLY_HOLDER
-from trade_core.trust.ring import KeyRing, ring_bytes
+from trade_core.trust.ring import KeyRing, ring_bytes, ring_hash
 from trade_journal.errors import JournalUnavailable
 from trade_journal.log.checkpoint import LogSigner
 from trade_journal.log.note import Verifier
+from trade_journal.log.ring_keys import watchdog_log_name
 from trade_journal.log.verify import StoredRow
 from trade_journal.writer.witness import Witness
 from trade_watchdog import audit_mark, identity, key_memory, log_witness, policy_chain, reconciler, service
@@ -376,8 +377,9 @@ def _history(process: WatchdogProcess) -> type[History]:
         @classmethod
         async def open(cls, state_dir: Path, **parts: Any) -> History:
             ring: KeyRing = parts["ring"]
-            signer = LogSigner(origin="watchdog", private_key=parts["log_key"], ring_hash="w" * 64)
-            del ring, state_dir
+            origin = watchdog_log_name(ring)
+            signer = LogSigner(origin=origin, private_key=parts["log_key"], ring_hash=ring_hash(ring))
+            del state_dir
             return cls(process.opened_journal(signer), clock=parts["clock"])  # type: ignore[arg-type]
 
     return SimulatedHistory
