@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -148,3 +150,47 @@ def test_release_lets_the_account_go_on_and_money_that_leaves_unannounced_halts_
         stack.wait_for_state(state)
     assert abs(Decimal(watchdog.state()["equity"]["unit_price"]) - Decimal(price)) < Decimal("0.005")
     assert "nobody had announced it" in stack.state()["holders"]["operator_latch"]["reason"]
+
+
+def executor_status(stack: Stack) -> dict[str, Any]:
+    """What the executor says of itself; empty while nobody listens on its socket."""
+    path = stack.description["killswitch"]["socket"]
+    with socket.socket(socket.AF_UNIX) as door:
+        if door.connect_ex(path):
+            return {}
+    with httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://executor", timeout=5) as executor:
+        status: dict[str, Any] = executor.get("/status").raise_for_status().json()
+    return status
+
+
+def bitcoin(stack: Stack) -> Decimal:
+    """The BTC of the account, as the exchange itself counts it."""
+    wallet = stack.control.get("/state").raise_for_status().json()["wallets"][stack.state()["account"]]
+    return sum((Decimal(held["walletBalance"]) for held in wallet["coin"] if held["coin"] == "BTC"), Decimal(0))
+
+
+def test_halt_closes_what_the_settings_say_and_leaves_what_was_there_before(still_stack: Stack) -> None:
+    stack, watchdog = still_stack, Watched(still_stack)
+    before = bitcoin(stack)
+    deposit(stack, watchdog)
+    stack.kill("executor", signal.SIGTERM)
+    stack.reap("executor")
+    how = stack.description["processes"]["executor"]["command"]
+    settings = Path(how[how.index("--config") + 1])
+    settings.write_text(settings.read_text() + 'on_halt_spot = "flatten"\n')
+    stack.restart("executor")
+    wait_until(
+        lambda: executor_status(stack).get("ready", {}).get("parts", {}).get("own_samples") == "ready",
+        within_s=60,
+        what="own samples",
+    )
+    Market(stack).fall("0.17")
+    watchdog.wait_for("monthly", "fired")
+    stack.wait_for_state("HALTED", within_s=20)
+    wait_until(
+        lambda: watchdog.state()["actions"]["flatten"]["done_for"],
+        within_s=120,
+        what=f"{executor_status(stack)['on_halt']} {watchdog.state()['actions']}",
+    )
+    assert before <= bitcoin(stack) < before + Decimal("0.001")
+    assert stack.state_name() == "HALTED"
