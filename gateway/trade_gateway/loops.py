@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from trade_core.errors import ExchangeUnavailable
 from trade_gateway.baseline import stranger_fields
+from trade_gateway.journal_guard import JournalGuard
 from trade_gateway.loss_guard import LossGuard
 from trade_gateway.parts import Parts
 from trade_gateway.policy_keeper import LOOK_EVERY_S
@@ -131,9 +132,12 @@ class Loops:
         parts.states.set_fault(Fault.REFERENCES_STALE, is_there=parts.references.is_stale())
 
     async def _watch_state(self) -> None:
+        parts = self._parts
+        guard = JournalGuard(journal=parts.journal, recorder=parts.recorder, latch=parts.states.latch)
         while not self._stop.is_set():
             self._note_account()
-            await self._parts.states.work(is_journal_writable=self._parts.journal.is_writable)
+            await guard.look()
+            await parts.states.work(is_journal_writable=parts.journal.is_writable)
             await asyncio.sleep(_WATCH_STATE_EVERY_S)
 
     async def _keep_checkpoints(self) -> None:

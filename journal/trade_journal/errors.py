@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,6 +16,10 @@ class JournalError(TradeError):
 
 class RowRefused(JournalError):
     """The caller's row breaks the rules of rows (kind, names, types, sizes): a defect of the caller, never stored."""
+
+
+FOREIGN_WRITE: Final = "foreign_write"
+"""The cause of a JournalUnavailable when somebody beside the one writer has changed the journal's file."""
 
 
 class JournalUnavailable(JournalError):

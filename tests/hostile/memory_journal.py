@@ -33,6 +33,7 @@ class MemoryJournal:
 
     witnessed_size = 0  # of earlier runs; the witness is as young as the world
     emergency_rows = 0  # its disk is never full
+    foreign_writes = 0
 
     def __init__(self, disk: Disk, *, signer: LogSigner, commit_s: float = 0.0) -> None:
         self._disk = disk

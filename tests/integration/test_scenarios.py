@@ -52,7 +52,7 @@ def test_row_that_root_edits_is_found_and_named(tmp_path: Path) -> None:
     edited = re.search(r"root changes what row (\d+) of the gateway's journal says", shown)
     assert edited, shown
     evidence = "\n".join(line for line in shown.splitlines() if line.startswith("  - "))
-    assert f"the witness read row {edited[1]} again, and the gateway was HALTED" in evidence
+    assert "the journal's writer saw another hand, and the gateway was HALTED" in evidence
     assert f"row {edited[1]} of the gateway's journal is not what it was when it was witnessed" in evidence
     assert "trade-journal verify ends with 1" in evidence
 

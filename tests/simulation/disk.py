@@ -98,6 +98,7 @@ class SimulatedJournal(MemoryJournal):
     """The writer's promises over such a disk: while it is full, only what cancels, halts or reduces is taken."""
 
     failures_total = 0
+    foreign_writes = 0
     commits_total = 0
     last_failure = ""
     _disk: SimulatedDisk

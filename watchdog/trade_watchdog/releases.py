@@ -41,7 +41,7 @@ from trade_watchdog.intent_feed import CopyReading
 from trade_watchdog.ladder import Rung
 
 PAGE_ROWS: Final = 500
-PAGES_AT_ONCE: Final = 20
+PAGES_AT_ONCE: Final = 200  # of a lease: a gateway that writes 20,000 rows a second is kept up with
 LATCH_HOLDER: Final = "operator_latch"
 _MARKS: Final = (b'"kind":"state:changed"', b'"kind":"watchdog:remembered"')
 _HALTED: Final = "HALTED"

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import sqlite3
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,17 +25,32 @@ async def play(stage: Stage) -> None:
     seq = await asyncio.to_thread(edit_a_row, journal)
     stage.say(f"root changes what row {seq} of the gateway's journal says, and its hash along with it")
     took_s = await stage.until_state("HALTED", within_s=NOTICED_WITHIN_S)
-    stage.prove(f"the witness read row {seq} again, and the gateway was HALTED after {took_s:.1f} s")
-    halts = await stage.rows(frozenset({"state:changed"}))
-    stage.prove(f"row {halts[-1]['seq']} of the gateway's journal keeps the halt: {halts[-1]['fields'].get('reason')}")
+    stage.prove(f"the journal's writer saw another hand, and the gateway was HALTED after {took_s:.1f} s")
+    took_s = await stage.until(f"the witness names row {seq}", _is_named(stage, seq), within_s=NOTICED_WITHIN_S)
+    stage.prove(f"the witness read the rows again, {took_s:.1f} s more: {await _witnessed(stage)}")
+    for halt in await stage.rows(frozenset({"state:changed"})):
+        if halt["fields"].get("holder") == "operator_latch":
+            stage.prove(f"row {halt['seq']} of the gateway's journal keeps the halt: {halt['fields'].get('reason')}")
     code, said = await verify(journal, keys=stage.files.public_keys, home=stage.files.root / "scenario")
     if code != TAMPERED:
         raise ScenarioFailed(f"trade-journal verify ended with {code}: {said}")
     stage.prove(f"trade-journal verify ends with {code}: {said}")
 
 
+def _is_named(stage: Stage, seq: int) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return f"row {seq} " in await _witnessed(stage)
+
+    return holds
+
+
+async def _witnessed(stage: Stage) -> str:
+    """Say what the watchdog says of the gateway's journal."""
+    return str((await stage.watchdog_state())["audit"]["journal_detail"])
+
+
 def edit_a_row(journal: Path) -> int:
-    """Turn a Buy into a Sell in the newest intent, or the actor of an old row into another one while there is none.
+    """Turn a Buy into a Sell in the newest intent that the witness has; without one, change the actor of an old row.
 
     The hash fits again. Answers the row's number. Raises ScenarioFailed for a journal without rows.
     """
@@ -53,14 +69,15 @@ def edit_a_row(journal: Path) -> int:
 
 def _row_to_edit(connection: sqlite3.Connection) -> tuple[tuple[int, bytes], bytes, bytes]:
     """Choose a row, and what in it becomes what. Raises ScenarioFailed."""
+    (witnessed,) = connection.execute("SELECT coalesce(max(size), 0) FROM cosignatures").fetchone()
     order = connection.execute(
-        "SELECT seq, body FROM rows WHERE instr(body, ?) AND instr(body, ?) ORDER BY seq DESC LIMIT 1",
-        (b'"kind":"order:intent"', b'"side":"Buy"'),
+        "SELECT seq, body FROM rows WHERE seq < ? AND instr(body, ?) AND instr(body, ?) ORDER BY seq DESC LIMIT 1",
+        (witnessed, b'"kind":"order:intent"', b'"side":"Buy"'),
     ).fetchone()
     if order is not None:
         return order, b'"side":"Buy"', b'"side":"Sell"'
     old = b'"actor":"gateway"'
-    # An old one: it has been witnessed, so that nothing but reading it again can tell.
+    # An old one: it has been witnessed, so that nothing but reading it again can tell which it is.
     first = connection.execute(
         "SELECT seq, body FROM rows WHERE instr(body, ?) ORDER BY seq LIMIT 1", (old,)
     ).fetchone()

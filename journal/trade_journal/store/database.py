@@ -47,6 +47,9 @@ class WritingDatabase(Protocol):
     def transaction(self) -> AbstractContextManager[Connection]:
         """Give the connection for one statement; what it keeps is durable at the end. Raises JournalUnavailable."""
 
+    def look(self) -> None:
+        """See whether somebody else has written to it, where that can be known. Raises JournalUnavailable."""
+
     def insert_rows(self, values: Sequence[RowValues]) -> None:
         """Keep rows, all or none, durable on return. Raises JournalUnavailable."""
 

@@ -118,6 +118,9 @@ class PostgresWriting:
         if self._warnings:
             raise JournalUnavailable(f"{self.place}: {self._warnings[0]}", cause="postgres_warning")
 
+    def look(self) -> None:
+        """See nothing: no role but the database's owner can change a row, and the server does not tell of it."""
+
     def insert_rows(self, values: Sequence[RowValues]) -> None:
         """Keep rows by one statement, durable on return. Raises JournalUnavailable."""
         columns: tuple[Any, ...] = tuple(list(column) for column in zip(*values, strict=True))

@@ -2,7 +2,8 @@
 
 Guarantees
 - A committed row survives the death of the process and of the machine (WAL, synchronous=FULL).
-- One writer: a lock beside the file, held by the kernel for the life of the process, refuses a second one.
+- One writer: a lock beside the file, held by the kernel for the life of the process, refuses a second one. Whoever
+  writes all the same, by SQLite and without the lock, is noticed at our next commit or look, however old the row.
 - Nothing is written to a database that holds anything, before it is known to be ours.
 """
 
@@ -21,7 +22,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, in
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
+from trade_journal.errors import FOREIGN_WRITE, JournalDamaged, JournalRefused, JournalUnavailable
 from trade_journal.store.beginning import Beginning
 from trade_journal.store.evidence import evidence_uri, is_still
 from trade_journal.store.schema import ROWS, RowValues
@@ -35,11 +36,14 @@ _OPTIONS: Final[dict[str, Any]] = {"timeout": BUSY_TIMEOUT_S, "isolation_level":
 class SqliteWriting:
     """The file, held by its one writer. Used by one thread at a time."""
 
-    __slots__ = ("_connection", "_engine", "_insert", "_lock", "_path")
+    __slots__ = ("_connection", "_engine", "_insert", "_lock", "_path", "_version")
 
     def __init__(self, path: Path) -> None:
         """Take the lock and open the file, or make it. Raises JournalRefused, JournalDamaged, JournalUnavailable."""
         self._path = path
+        self._version: int | None = (
+            None  # of the file's content, but for what we write: SQLite counts the others' commits
+        )
         self._lock = hold(path)
         engine: Engine | None = None
         try:
@@ -81,13 +85,20 @@ class SqliteWriting:
                     bring_from(connection, older)
                     check_format(connection, self._path, origin=origin)
                 yield connection
+                self._version = _version(connection)
             sync_folder(self._path)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Give the connection for what is kept together or not at all, durable at the end."""
         with _failures_named(self._path), self._connection.begin():
+            self._require_alone()
             yield self._connection
+
+    def look(self) -> None:
+        """See whether somebody else has written to the file. Raises JournalUnavailable with cause FOREIGN_WRITE."""
+        with _failures_named(self._path):
+            self._require_alone()
 
     def insert_rows(self, values: Sequence[RowValues]) -> None:
         """Keep rows together, durable on return. Raises JournalUnavailable.
@@ -98,12 +109,18 @@ class SqliteWriting:
             driver = _driver(self._connection)
             driver.execute("BEGIN IMMEDIATE")
             try:
+                self._require_alone()
                 driver.executemany(self._insert, values)
                 driver.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # what went wrong is told; the store is good for closing only
                     driver.rollback()
                 raise
+
+    def _require_alone(self) -> None:
+        """Compare; inside a transaction nobody can write between this and our commit."""
+        if self._version is not None and _version(self._connection) != self._version:
+            raise JournalUnavailable(f"{self._path}: somebody else has written to it", cause=FOREIGN_WRITE)
 
     def leave_write_ahead_log(self) -> None:
         """Bring everything into the one file, which then needs no other beside it. The next opening logs ahead again.
@@ -296,6 +313,11 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver
+
+
+def _version(connection: Connection) -> int:
+    """Return a number that changes when another connection has changed the file, and never by what this one does."""
+    return int(_driver(connection).execute("PRAGMA data_version").fetchone()[0])
 
 
 def sync_folder(path: Path) -> None:

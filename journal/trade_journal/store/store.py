@@ -101,6 +101,10 @@ class JournalStore:
         self._database.insert_rows(values)
         self._tree = self._tree.extended(row.leaf_hash for row in rows)
 
+    def look(self) -> None:
+        """See whether somebody else has written to the journal. Raises JournalUnavailable, as `append` does."""
+        self._database.look()
+
     def append_checkpoint(self, note: bytes) -> None:
         """Keep a checkpoint over all rows committed so far, durable on return. Raises JournalUnavailable, ValueError.
 

@@ -21,7 +21,9 @@ from typing import Final
 from trade_core.records import record
 from trade_journal.errors import JournalFull, JournalUnavailable
 from trade_journal.log.rows import Draft
+from trade_journal.log.tree import Frontier
 
+LOOK_EVERY_S: Final = 1.0  # how often a writer without work looks whether it is alone
 LATER_MAX_S: Final = 0.25  # how long a row that nobody waits for may stay in memory
 PENDING_ROWS_MAX: Final = 8192  # about a second of the disk's speed; beyond it, waiting only hides the trouble
 GROUP_ROWS_MAX: Final = 512  # rows in one commit, so that a doubtful one can be read back in one page
@@ -48,12 +50,14 @@ class Failure:
     """A commit that failed, until the disk has told what became of it and has taken a row again.
 
     ``first_seq`` is where the journal ends as far as is known, and ``drafts`` may stand there. ``saved`` are the rows
-    of the segment, which follow what is there. ``begun`` were in the failed commit and may go to the segment, if they
+    of the segment, which follow what is there. ``tree`` is over the rows before ``first_seq`` as they
+    were written; None when that is not known. ``begun`` were in the failed commit and may go to the segment, if they
     are not in the journal. ``torn`` are those that the segment took half-way.
     """
 
     first_seq: int
     drafts: Sequence[Draft] = ()
+    tree: Frontier | None = None
     later: Sequence[Item] = ()
     doubts: Sequence[asyncio.Future[bool]] = ()
     at_ns: int
@@ -149,9 +153,10 @@ class Backlog:
     # The writer's thread.
 
     def take(self) -> Taken:
-        """Wait for rows or checkpoints that are due."""
+        """Wait for rows or checkpoints that are due; after LOOK_EVERY_S without any there is nothing to take."""
         with self._wake:
-            self._wake.wait_for(lambda: self._queue or self._points or self._cosigned or self.is_closing)
+            if not self._wake.wait_for(self._is_anything_there, LOOK_EVERY_S):
+                return Taken(group=[], points=[], cosigned=None)
             self._wake.wait_for(self._is_due, LATER_MAX_S)
             group: list[Item] = []
             rows = 0
@@ -164,6 +169,9 @@ class Backlog:
             points, self._points = (self._points, []) if not self._queue else ([], self._points)
             cosigned, self._cosigned = self._cosigned, None
             return Taken(group=group, points=points, cosigned=cosigned)
+
+    def _is_anything_there(self) -> bool:
+        return bool(self._queue or self._points or self._cosigned or self.is_closing)
 
     def take_emergency(self, within_s: float) -> list[Item]:
         """Wait for rows for the segment, or for the end of the time or of the writer."""

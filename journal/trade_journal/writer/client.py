@@ -82,7 +82,14 @@ _RETRY_FIRST_S: Final = 0.05
 _RETRY_LAST_S: Final = 1.0
 _PAGE: Final = 512
 _NOT_STARTED: Final = Status(
-    size=0, witnessed_size=0, is_writable=False, emergency_rows=0, commits_total=0, failures_total=0, last_failure=""
+    size=0,
+    witnessed_size=0,
+    is_writable=False,
+    emergency_rows=0,
+    commits_total=0,
+    failures_total=0,
+    foreign_writes=0,
+    last_failure="",
 )
 _G = TypeVar("_G")
 log = logging.getLogger(__name__)
@@ -182,6 +189,11 @@ class JournalClient:
     def failures_total(self) -> int:
         """Count the failed commits of the writer's run."""
         return self._status.failures_total
+
+    @property
+    def foreign_writes(self) -> int:
+        """Count how often the writer's run found that somebody else had written to the journal."""
+        return self._status.foreign_writes
 
     @property
     def last_failure(self) -> str:

@@ -107,6 +107,7 @@ class Status(_Frame, frozen=True, tag="status"):
     emergency_rows: int
     commits_total: int
     failures_total: int
+    foreign_writes: int
     last_failure: str
 
 

@@ -42,6 +42,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def foreign_writes(self) -> int:
+        """Count how often the writer's run found that somebody else had written to the journal."""
+        ...
+
+    @property
     def last_failure(self) -> str:
         """Say what the last failure was; empty without one."""
         ...

@@ -21,6 +21,7 @@ from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import TradeError
 from trade_journal.errors import JournalDamaged, JournalUnavailable
 from trade_journal.log.rows import Draft, Entry, RowKind, draft, leaf_hash, numbered, parse_row, row_bytes
+from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import StoredRow
 from trade_journal.store.held import HeldJournal, JournalEnd
 from trade_journal.store.store import READ_ROWS_MAX, JournalStore
@@ -114,6 +115,7 @@ class Recovery:
             self._look(failure, str(error))
             return None
         try:
+            _require_own(store, failure)
             self._reconcile(store, failure)
         except TradeError as error:
             self.go_dark(failure, str(error))
@@ -147,18 +149,14 @@ class Recovery:
 
     def _reconcile(self, store: JournalEnd, failure: Failure) -> None:
         """Learn whether the failed commit is there. Raises JournalDamaged when the journal holds anything else."""
-        is_written = store.size() != failure.first_seq
-        if is_written:
-            expected = [numbered(one.head, failure.first_seq + index) for index, one in enumerate(failure.drafts)]
-            found = [row_bytes(row) for row in store.read(failure.first_seq, READ_ROWS_MAX)]
-            if not expected or found != expected:
-                raise JournalDamaged(f"{store.place}: rows from {failure.first_seq} on are not this writer's")
+        is_written = _is_written(store, failure)
         self._answers.tell(failure.doubts, is_written=is_written)
         if is_written:
             self._answers.doubt(failure.begun, "the commit failed, and the row survived it", cause=failure.cause)
             self._answers.tell(fates(failure.begun), is_written=True)
             self._backlog.done(rows_in([*failure.later, *failure.begun]))
             failure.rows_survived += len(failure.drafts)
+            failure.tree = _tree_with(failure)
             self._let_go_of_segment(failure)
         else:
             self._backlog.put_back(later=failure.later, emergency=failure.begun)
@@ -254,6 +252,35 @@ class Recovery:
             StoredRow(seq=failure.first_seq + index, body=body, leaf_hash=leaf_hash(body))
             for index, body in enumerate(bodies)
         )
+
+
+def _is_written(store: JournalEnd, failure: Failure) -> bool:
+    """Tell whether the failed commit is there. Raises JournalDamaged when the journal holds anything else."""
+    if store.size() == failure.first_seq:
+        return False
+    expected = [numbered(one.head, failure.first_seq + index) for index, one in enumerate(failure.drafts)]
+    found = [row_bytes(row) for row in store.read(failure.first_seq, READ_ROWS_MAX)]
+    if not expected or found != expected:
+        raise JournalDamaged(f"{store.place}: rows from {failure.first_seq} on are not this writer's")
+    return True
+
+
+def _require_own(store: JournalStore, failure: Failure) -> None:
+    """Hold all rows against those that this writer wrote: an edit of one that no checkpoint covers yet is seen.
+
+    Raises JournalDamaged.
+    """
+    _is_written(store, failure)
+    if failure.tree is not None and store.tree() not in (failure.tree, _tree_with(failure)):
+        raise JournalDamaged(f"{store.place}: rows before {failure.first_seq} are not this writer's")
+
+
+def _tree_with(failure: Failure) -> Frontier | None:
+    """Add the rows of the failed commit to the tree."""
+    if failure.tree is None:
+        return None
+    rows = [numbered(one.head, failure.first_seq + index) for index, one in enumerate(failure.drafts)]
+    return failure.tree.extended(leaf_hash(row) for row in rows)
 
 
 def left_in(segment: EmergencySegment | None, store: JournalStore, *, at_ns: int) -> Failure | None:

@@ -145,6 +145,7 @@ class JournalServer:
             emergency_rows=writer.emergency_rows,
             commits_total=writer.commits_total,
             failures_total=writer.failures_total,
+            foreign_writes=writer.foreign_writes,
             last_failure=writer.last_failure[:_SAID_CHARACTERS],
         )
 

@@ -31,10 +31,11 @@ from typing import Final, TypeVar
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import TradeError
 from trade_core.records import record
-from trade_journal.errors import JournalDoubtful, JournalUnavailable
+from trade_journal.errors import FOREIGN_WRITE, JournalDoubtful, JournalUnavailable
 from trade_journal.log.checkpoint import Checkpoint, LogSigner, read_checkpoint
 from trade_journal.log.note import Verifier, parse_note
 from trade_journal.log.rows import Draft, Entry, Row, draft, parse_row
+from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import StoredRow
 from trade_journal.store.held import HeldJournal
 from trade_journal.store.store import JournalReader, JournalStore
@@ -107,6 +108,7 @@ class JournalWriter:
         self.commits_total = 0
         self.rows_total = 0
         self.failures_total = 0
+        self.foreign_writes = 0
         self.last_commit_ns: int | None = None
         self.last_commit_duration_ns = 0
         self._commit_began_ns: int | None = None
@@ -289,11 +291,13 @@ class JournalWriter:
         opened = store if self._backlog.failure is None else self._recovery.run(store)
         while opened is not None:
             taken = self._backlog.take()
-            if not taken.group and not taken.points and taken.cosigned is None:
+            is_idle = not taken.group and not taken.points and taken.cosigned is None
+            if is_idle and self._backlog.is_closing:
                 opened.close()
                 return
             if not (
-                self._is_committed(opened, taken.group, taken.points)
+                (not is_idle or self._is_alone(opened))
+                and self._is_committed(opened, taken.group, taken.points)
                 and self._is_point_kept(opened, taken.points)
                 and self._is_cosigned_kept(opened, taken.cosigned)
             ):
@@ -305,18 +309,27 @@ class JournalWriter:
     ) -> bool:
         if not group:
             return True
-        first_seq = store.size()
+        first_seq, tree = store.size(), store.tree()
         began_ns = self._commit_began_ns = self._clock.monotonic_ns()
         try:
             store.append([one for item in group for one in item.drafts])
         except TradeError as error:
-            self._fail(first_seq=first_seq, group=group, points=points, error=error)
+            self._fail(first_seq=first_seq, tree=tree, group=group, points=points, error=error)
             return False
         finally:
             self._commit_began_ns = None
         self.last_commit_duration_ns = self._clock.monotonic_ns() - began_ns
         self._count_commit(store)
         self._settle(group, first_seq)
+        return True
+
+    def _is_alone(self, store: JournalStore) -> bool:
+        """Look whether somebody else has written to the journal; every commit looks too."""
+        try:
+            store.look()
+        except TradeError as error:
+            self._fail(first_seq=store.size(), tree=store.tree(), group=[], error=error)
+            return False
         return True
 
     def _is_point_kept(self, store: JournalStore, points: Sequence[asyncio.Future[bytes]]) -> bool:
@@ -328,7 +341,7 @@ class JournalWriter:
             try:
                 store.append_checkpoint(note)
             except TradeError as error:
-                self._fail(first_seq=store.size(), group=[], points=points, error=error)
+                self._fail(first_seq=store.size(), tree=store.tree(), group=[], points=points, error=error)
                 return False
             finally:
                 self._commit_began_ns = None
@@ -343,7 +356,7 @@ class JournalWriter:
         try:
             store.append_cosigned(note)
         except TradeError as error:
-            self._fail(first_seq=store.size(), group=[], error=error)
+            self._fail(first_seq=store.size(), tree=store.tree(), group=[], error=error)
             return False
         self.witnessed_size = store.witnessed_size()
         return True
@@ -371,6 +384,7 @@ class JournalWriter:
         first_seq: int,
         group: Sequence[Item],
         error: TradeError,
+        tree: Frontier | None = None,
         points: Sequence[asyncio.Future[bytes]] = (),
     ) -> Failure:
         """Fail everybody who waits, keep what nobody waits for, refuse what comes until the disk is read again."""
@@ -378,6 +392,7 @@ class JournalWriter:
         waiting = [item for item in group if item.waiter is not None and not item.is_emergency]
         failure = Failure(
             first_seq=first_seq,
+            tree=tree,
             drafts=[one for item in group for one in item.drafts],
             later=[item for item in group if item.waiter is None],
             doubts=fates([item for item in group if not item.is_emergency]),
@@ -387,6 +402,7 @@ class JournalWriter:
             rows_failed=rows_in(waiting),
         )
         self.failures_total += 1
+        self.foreign_writes += cause == FOREIGN_WRITE
         self._backlog.last_failure = str(error)
         queued, more_points = self._backlog.fail(failure)
         failed = JournalUnavailable(f"the commit failed: {error}", cause=cause)

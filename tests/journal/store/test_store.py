@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -14,7 +15,7 @@ import pytest
 from journal.outsider import Outsider
 from sqlalchemy import Executable, delete, insert, literal, select, update
 
-from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
+from trade_journal.errors import FOREIGN_WRITE, JournalDamaged, JournalRefused, JournalUnavailable
 from trade_journal.log.rows import Entry, draft
 from trade_journal.store.schema import ROWS
 from trade_journal.store.store import READ_ROWS_MAX, JournalReader, JournalStore
@@ -239,13 +240,37 @@ def test_append_after_somebody_else_wrote_is_unavailable_and_changes_nothing(
     store.close()
 
 
-def test_group_with_one_bad_row_leaves_none(sqlite_url: str, entry: Make, path: Path) -> None:
+def test_edit_of_an_old_row_is_noticed_while_the_journal_is_open(sqlite_url: str, path: Path, entry: Make) -> None:
     store = JournalStore.open(sqlite_url, origin=ORIGIN)
-    with sqlite3.connect(path) as connection:
-        connection.execute(
+    store.append([draft(entry(fields={"number": number})) for number in range(5)])
+    store.look()
+    Outsider(sqlite_url, lambda: sqlite3.connect(path)).edit_body(1, b"number", b"nombre")
+    for touch in (store.look, lambda: store.append([draft(entry())]), lambda: store.read(0, 1)):
+        with pytest.raises(JournalUnavailable, match="somebody else has written") as refusal:
+            touch()
+        assert refusal.value.cause == FOREIGN_WRITE
+    store.close()
+
+
+def test_whoever_only_reads_is_nobody_who_wrote(sqlite_url: str, path: Path, entry: Make) -> None:
+    store = JournalStore.open(sqlite_url, origin=ORIGIN)
+    for number in range(300):  # beyond the point at which SQLite empties its log by itself
+        store.append([draft(entry(fields={"text": "x" * 500, "number": number})) for _ in range(20)])
+    for _ in range(3):
+        with contextlib.closing(sqlite3.connect(path)) as reader:
+            reader.execute("SELECT count(*) FROM rows").fetchone()
+            reader.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        store.look()
+        store.append([draft(entry())])
+    store.close()
+
+
+def test_group_with_one_bad_row_leaves_none(sqlite_url: str, entry: Make) -> None:
+    store = JournalStore.open(sqlite_url, origin=ORIGIN)
+    with store._database.transaction() as connection:  # another connection would be another hand
+        connection.exec_driver_sql(
             "CREATE TRIGGER third BEFORE INSERT ON rows WHEN NEW.seq = 2 BEGIN SELECT RAISE(ABORT, 'x'); END"
         )
-    connection.close()
     with pytest.raises(JournalUnavailable) as caught:
         store.append([draft(entry()) for _ in range(4)])
     assert caught.value.cause == "sqlite_constraint_trigger"

@@ -122,7 +122,14 @@ def test_answer_that_is_none_is_refused() -> None:
     with pytest.raises(FrameRefused, match="no answer"):
         parse_answer(encoded(["hello", 1, "x"]))
     status = Status(
-        size=1, witnessed_size=0, is_writable=True, emergency_rows=0, commits_total=1, failures_total=0, last_failure=""
+        size=1,
+        witnessed_size=0,
+        is_writable=True,
+        emergency_rows=0,
+        commits_total=1,
+        failures_total=0,
+        foreign_writes=0,
+        last_failure="",
     )
     assert parse_answer(framed(status)[4:]) == status
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -14,7 +15,13 @@ from journal.outsider import Outsider, reading
 from sqlalchemy import insert
 
 from trade_core.clock import ManualClock, SystemClock
-from trade_journal.errors import JournalDoubtful, JournalFull, JournalRefused, JournalUnavailable, RowRefused
+from trade_journal.errors import (
+    JournalDoubtful,
+    JournalFull,
+    JournalRefused,
+    JournalUnavailable,
+    RowRefused,
+)
 from trade_journal.log.rows import Draft, Entry, RowKind
 from trade_journal.store.schema import ROWS
 from trade_journal.store.store import JournalStore
@@ -25,6 +32,7 @@ from trade_journal.writer.writer import GROUP_ROWS_MAX, JournalWriter
 ORIGIN = "gateway/simulated/test"
 Make = Callable[..., Entry]
 NS_PER_S = 1_000_000_000
+PATIENCE_S = 120
 
 
 def numbers(url: str) -> list[int]:
@@ -386,6 +394,18 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
+def reopened(url: str) -> JournalStore:
+    """Open a journal whose writer was killed; a server lets go of its lock once it has noticed that."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return JournalStore.open(url, origin=ORIGIN)
+        except JournalRefused as error:
+            if "another writer" not in str(error) or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.05)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("acknowledged_rows", [1, 37, 500, 2000])
 def test_acknowledged_rows_survive_sigkill(journal_url: str, acknowledged_rows: int) -> None:
@@ -396,7 +416,7 @@ def test_acknowledged_rows_survive_sigkill(journal_url: str, acknowledged_rows: 
         lines += process.stdout.read().splitlines(keepends=True)
     acknowledged = [tuple(map(int, line.split())) for line in lines if line.endswith("\n")]
     assert len(acknowledged) >= acknowledged_rows
-    store = JournalStore.open(journal_url, origin=ORIGIN)
+    store = reopened(journal_url)
     rows = [row for first in range(0, store.size(), 1000) for row in store.read(first, 1000)]
     store.close()
     for seq, client, number in acknowledged:

@@ -11,19 +11,21 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from journal.gate import until
 from journal.outsider import Outsider, reading
 from sqlalchemy import Executable, Table, delete, insert, literal, select, update
 
 from trade_core.clock import SystemClock
-from trade_journal.errors import JournalDamaged, JournalRefused, JournalUnavailable
+from trade_journal.errors import FOREIGN_WRITE, JournalDamaged, JournalRefused, JournalUnavailable
 from trade_journal.log.checkpoint import LogSigner, cosign, open_checkpoint
 from trade_journal.log.note import COSIGNATURE_V1, Verifier, parse_note
-from trade_journal.log.rows import Entry, draft
+from trade_journal.log.rows import Entry, RowKind, draft, leaf_hash
 from trade_journal.log.tree import root_of
 from trade_journal.log.verify import PublicKeys, verify_journal
 from trade_journal.store import opening, schema
 from trade_journal.store.schema import CHECKPOINTS, COSIGNATURES, ROWS
 from trade_journal.store.store import JournalStore
+from trade_journal.writer import backlog
 from trade_journal.writer.writer import JournalWriter
 
 ORIGIN = "trade/simulated/1002/gateway"
@@ -52,6 +54,13 @@ def size_and_root(note: bytes) -> tuple[int, bytes]:
 async def recovered(writer: JournalWriter) -> None:
     while not writer.is_writable:  # noqa: ASYNC110 - the writer's own thread has no event to wait for
         await asyncio.sleep(0.01)
+
+
+def edit_with_hash(outsider: Outsider, seq: int) -> None:
+    """Change what a row says, so that its hash fits again."""
+    ((body,),) = outsider.execute(select(ROWS.c.body).where(ROWS.c.seq == seq))
+    edited = body.replace(b"number", b"nombre")
+    outsider.tamper(update(ROWS).where(ROWS.c.seq == seq).values(body=edited, leaf_hash=leaf_hash(edited)))
 
 
 def tree_of(url: str) -> tuple[int, bytes]:
@@ -354,3 +363,35 @@ async def test_replacing_a_record_is_refused_by_the_file(
         for number in (0, 1):
             outsider.execute(f"INSERT INTO cosignatures SELECT {number}, size, note FROM checkpoints WHERE number = 1")
     assert outsider.is_refused(f"INSERT OR REPLACE INTO {table} SELECT 0, {columns} FROM {table} WHERE number = 1")
+
+
+async def test_idle_writer_notices_another_hand_at_a_row_that_is_signed_says_so_and_goes_on(
+    sqlite_url: str, tmp_path: Path, entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "LOOK_EVERY_S", 0.02)
+    writer = await JournalWriter.open(sqlite_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+    await writer.append_many([entry(fields={"number": number}) for number in range(50)])
+    await writer.checkpoint()
+    assert writer.foreign_writes == 0
+    edit_with_hash(Outsider(sqlite_url, lambda: sqlite3.connect(tmp_path / "journal.db")), 0)
+    await until(lambda: writer.foreign_writes > 0 and writer.is_writable)
+    await writer.append(entry(fields={"number": 2}))
+    with reading(sqlite_url) as reader:
+        recovered = [row.fields["cause"] for row in reader.read(50, 100) if row.kind is RowKind.JOURNAL_RECOVERED]
+    assert recovered
+    assert set(recovered) == {FOREIGN_WRITE}
+    await writer.close()
+
+
+async def test_row_that_is_not_signed_yet_and_edited_with_its_hash_is_not_taken_for_the_writers_own(
+    sqlite_url: str, tmp_path: Path, entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "LOOK_EVERY_S", 0.02)
+    writer = await JournalWriter.open(sqlite_url, origin=ORIGIN, clock=SystemClock(), signer=SIGNER)
+    await writer.append_many([entry(fields={"number": number}) for number in range(3)])
+    edit_with_hash(Outsider(sqlite_url, lambda: sqlite3.connect(tmp_path / "journal.db")), 1)
+    await until(lambda: writer.foreign_writes > 0 and "rows before 3 are not this writer's" in writer.last_failure)
+    with pytest.raises(JournalUnavailable):
+        await writer.append(entry())
+    assert not writer.is_writable
+    await writer.close()
