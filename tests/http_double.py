@@ -52,6 +52,8 @@ class HttpDouble:
     url: str = ""
     port: int = 0
     asked: list[Asked] = field(default_factory=list)
+    connections: int = 0
+    """How many are open."""
 
     def paths(self) -> list[str]:
         return [one.path for one in self.asked]
@@ -65,6 +67,7 @@ async def http_double(answer: Callable[[Asked], bytes | None] | None = None) -> 
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.add(asyncio.current_task())  # type: ignore[arg-type]
+        double.connections += 1
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
                 asked = await _read(reader)
@@ -76,6 +79,7 @@ async def http_double(answer: Callable[[Asked], bytes | None] | None = None) -> 
                     await asyncio.Event().wait()
                 writer.write(raw)
                 await writer.drain()
+        double.connections -= 1
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

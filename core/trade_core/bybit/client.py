@@ -122,7 +122,10 @@ class BybitClient:
             raise ExchangeUnavailable(str(error)) from error
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection: all of them also when who closes is cancelled meanwhile."""
+        await asyncio.shield(asyncio.ensure_future(self._close()))
+
+    async def _close(self) -> None:
         await self._hot.aclose()
         await self._http.aclose()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
@@ -161,6 +163,22 @@ async def test_client_of_a_real_exchange_takes_an_unmarked_answer() -> None:
         connected(double, is_simulated=False) as client,
     ):
         assert (await client.get("/v5/market/time")).is_ok
+
+
+@pytest.mark.parametrize("turns", range(1, 6))
+async def test_close_that_is_cancelled_leaves_no_connection_open(turns: int) -> None:
+    async with http_double() as double, connected(double) as client:
+        await asyncio.gather(client.get("/v5/market/time"), client.get("/v5/market/time"), client.post("/v5/x", BODY))
+        assert double.connections == 3
+        closing = asyncio.create_task(client.aclose())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        closing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await closing
+        async with asyncio.timeout(60):
+            while double.connections:  # noqa: ASYNC110 - the server's own doing
+                await asyncio.sleep(0.01)
 
 
 async def test_redirect_is_never_followed() -> None:
