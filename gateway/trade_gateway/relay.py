@@ -7,7 +7,6 @@ built anew. Either end that closes, closes the other.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
@@ -162,8 +161,7 @@ class Relay:
                 self._recorder.count("STREAM_FRAME_REFUSED")
                 self._metrics.count_request("denied")
                 self._metrics.denials.labels(code="STREAM_FRAME_REFUSED").inc()
-                answer = {"success": False, "ret_msg": f"STREAM_FRAME_REFUSED: {refused}", "op": "error"}
-                await send({"type": "websocket.send", "text": json.dumps(answer)})
+                await send({"type": "websocket.send", "text": refused.render()})
                 continue
             async with asyncio.timeout(_SEND_TIMEOUT_S):
                 await upstream.send(frame.render())

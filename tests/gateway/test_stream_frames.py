@@ -100,12 +100,12 @@ def test_frame_with_as_many_topics_as_permitted_passes() -> None:
     assert len(frame.topics) == MAX_TOPICS
 
 
-@pytest.mark.parametrize("request_id", [0, 2**53 - 1, "a", "A-b_c.d:9", "x" * 64])
+@pytest.mark.parametrize("request_id", [0, 2**53 - 1, "a", "A-b_c.d:9", "tickers.A,kline.1.B", "x" * 8000])
 def test_frame_plain_request_id_is_permitted(request_id: object) -> None:
     assert parse_client_frame(json.dumps({"op": "ping", "req_id": request_id})).request_id == request_id
 
 
-@pytest.mark.parametrize("request_id", [-1, 2**53, 1.5, True, "", "x" * 65, "a b", "<b>", "a\n", [], {}])
+@pytest.mark.parametrize("request_id", [-1, 2**53, 1.5, True, "", "x" * 8001, "a b", "<b>", "a\n", [], {}])
 def test_frame_other_request_id_is_refused(request_id: object) -> None:
     with pytest.raises(FrameRefused, match="req_id"):
         parse_client_frame(json.dumps({"op": "ping", "req_id": request_id}))
@@ -140,6 +140,31 @@ def test_frame_length_has_a_bound(excess: int, is_refused: bool) -> None:
             parse_client_frame(text)
     else:
         assert parse_client_frame(text).operation is Operation.PING
+
+
+def refusal_of(content: object) -> dict[str, object]:
+    with pytest.raises(FrameRefused) as caught:
+        parse_client_frame(json.dumps(content))
+    answer: dict[str, object] = json.loads(caught.value.render())
+    assert answer.pop("success") is False
+    assert str(answer.pop("ret_msg")).startswith("STREAM_FRAME_REFUSED: ")
+    return answer
+
+
+@pytest.mark.parametrize(
+    "topics", [["liquidation.BTCUSDT"], [], ["tickers.BTCUSDT"] * (MAX_TOPICS + 1)], ids=["other", "none", "many"]
+)
+def test_frame_refusal_names_the_request_and_its_operation_as_the_exchange_does(topics: list[str]) -> None:
+    frame = {"op": "subscribe", "args": topics, "req_id": "r,1"}
+    assert refusal_of(frame) == {"conn_id": "", "req_id": "r,1", "op": "subscribe"}
+    assert refusal_of(frame | {"req_id": 0, "more": 1}) == {"conn_id": "", "req_id": 0, "op": "subscribe"}
+
+
+@pytest.mark.parametrize("content", [[], {"op": "auth"}, {"op": "subscribe", "args": [], "req_id": "a b"}])
+def test_frame_refusal_names_nothing_that_was_not_understood(content: object) -> None:
+    answer = refusal_of(content)
+    assert "req_id" not in answer
+    assert answer["op"] == "error"
 
 
 @given(st.text(max_size=100))

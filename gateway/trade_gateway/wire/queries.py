@@ -2,7 +2,9 @@
 
 Guarantees: every key is on its route's list and stands once, every value is of its key's own grammar, so that the
 query sent upstream can be rebuilt from the intent without any encoding. Only a cursor may carry percent-escapes,
-because the exchange issues cursors in that form and they must go back exactly as they came.
+because the exchange issues cursors in that form and they must go back exactly as they came. A comma between coins may
+be one too, and goes up as a comma.
+A known key without a value counts as not sent, as at the exchange: many clients page with an empty first cursor.
 Source of the keys: Bybit V5 documentation of each endpoint, and what freqtrade, ccxt 4.5.90 and pybit 5.17.0 send.
 """
 
@@ -15,7 +17,7 @@ from trade_gateway.policy.deny_codes import DenyCode
 from trade_gateway.wire.fields import COIN, LINK_ID, ORDER_ID, SYMBOL
 from trade_gateway.wire.intents import ReadIntent
 from trade_gateway.wire.refusal import Refusal, Refused, refuse
-from trade_gateway.wire.routes import Route
+from trade_gateway.wire.routes import Kind, Route
 
 MAX_QUERY_BYTES = 1024
 MAX_PARAMETERS = 16
@@ -61,6 +63,9 @@ _GRAMMARS: dict[str, re.Pattern[str]] = {
     "status": _words("PreLaunch", "Trading"),
     "symbol": SYMBOL,
 }
+# Clients list every market of the exchange at their start; only what may be traded has private reads.
+_PUBLIC_CATEGORY = _words("spot", "linear", "inverse", "option")
+_ESCAPED_COMMA = re.compile("%2[Cc]", re.ASCII)  # how Go, Rust and JavaScript write it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +86,8 @@ _ORDER_LISTS = "symbol baseCoin settleCoin orderId orderLinkId orderFilter limit
 RULES: dict[Route, _Rule] = {
     Route.MARKET_TIME: _rule(""),
     Route.MARKET_INSTRUMENTS: _rule("category", "symbol status baseCoin limit cursor"),
-    Route.MARKET_KLINE: _rule("category symbol interval", "start end limit"),
-    Route.MARKET_MARK_PRICE_KLINE: _rule("category symbol interval", "start end limit"),
+    Route.MARKET_KLINE: _rule("symbol interval", "category start end limit"),
+    Route.MARKET_MARK_PRICE_KLINE: _rule("symbol interval", "category start end limit"),
     Route.MARKET_FUNDING_HISTORY: _rule("category symbol", "startTime endTime limit"),
     Route.MARKET_TICKERS: _rule("category", "symbol baseCoin"),
     Route.MARKET_ORDERBOOK: _rule("category symbol", "limit"),
@@ -107,29 +112,36 @@ def parse_read(route: Route, raw_query: bytes) -> ReadIntent | Refusal:
     """Parse the raw query of a read. Raises KeyError for a route that is no read."""
     rule = RULES[route]
     try:
-        parameters = _parameters(raw_query, rule)
+        parameters = _parameters(raw_query, rule, is_public=route.kind is Kind.PUBLIC_READ)
     except Refused as error:
         return error.refusal
     return ReadIntent(route=route, parameters=tuple(parameters.items()))
 
 
-def _parameters(raw_query: bytes, rule: _Rule) -> dict[str, str]:
-    parameters: dict[str, str] = {}
+def _parameters(raw_query: bytes, rule: _Rule, *, is_public: bool) -> dict[str, str]:
+    sent: dict[str, str] = {}
     for pair in _pairs(raw_query):
         key, equals, value = pair.partition("=")
         if not equals:
             raise Refused(refuse(DenyCode.QUERY_MALFORMED, pair=pair))
         if key not in rule.known:
             raise Refused(refuse(DenyCode.QUERY_KEY_UNKNOWN, key=key))
-        if key in parameters:
+        if key in sent:
             raise Refused(refuse(DenyCode.QUERY_KEY_DUPLICATE, key=key))
-        if _GRAMMARS[key].fullmatch(value) is None:
-            raise Refused(refuse(DenyCode.QUERY_VALUE_INVALID, key=key, value=value))
-        parameters[key] = value
+        sent[key] = _checked(key, value, is_public=is_public)
+    parameters = {key: value for key, value in sent.items() if value}
     for key in sorted(rule.required):
         if key not in parameters:
             raise Refused(refuse(DenyCode.QUERY_KEY_MISSING, key=key))
     return parameters
+
+
+def _checked(key: str, value: str, *, is_public: bool) -> str:
+    plain = _ESCAPED_COMMA.sub(",", value) if key == "coin" else value
+    grammar = _PUBLIC_CATEGORY if key == "category" and is_public else _GRAMMARS[key]
+    if value and grammar.fullmatch(plain) is None:
+        raise Refused(refuse(DenyCode.QUERY_VALUE_INVALID, key=key, value=value))
+    return plain
 
 
 def _pairs(raw_query: bytes) -> list[str]:

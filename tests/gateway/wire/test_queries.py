@@ -14,7 +14,7 @@ from trade_gateway.wire.parse import parse_read
 from trade_gateway.wire.queries import RULES
 from trade_gateway.wire.refusal import Refusal
 from trade_gateway.wire.render import read_query
-from trade_gateway.wire.routes import Route
+from trade_gateway.wire.routes import Kind, Route
 
 RECORDED = [
     # freqtrade and ccxt
@@ -55,6 +55,9 @@ RECORDED = [
     (Route.MARKET_KLINE, "category=linear&interval=D&limit=5&start=1790000000000&symbol=BTCUSDT"),
     (Route.COIN_INFO, "coin=USDT"),
 ]
+
+
+VALUES = {"symbol": "BTCUSD", "interval": "1", "intervalTime": "1h"}
 
 
 def code_of(route: Route, query: bytes | str) -> DenyCode:
@@ -116,7 +119,9 @@ def test_read_with_a_duplicate_key_is_refused() -> None:
     ("route", "query"),
     [
         (Route.MARKET_TICKERS, ""),
+        (Route.MARKET_TICKERS, "category="),
         (Route.MARKET_KLINE, "category=spot&symbol=BTCUSDT"),
+        (Route.MARKET_KLINE, "category=spot&symbol=&interval=1"),
         (Route.MARKET_ORDERBOOK, "symbol=BTCUSDT&limit=1"),
         (Route.WALLET_BALANCE, "coin=USDT"),
         (Route.ORDER_REALTIME, "symbol=BTCUSDT"),
@@ -129,24 +134,78 @@ def test_read_without_a_required_key_is_refused(route: Route, query: str) -> Non
 @pytest.mark.parametrize(
     "pair",
     [
-        "symbol=", "symbol=btcusdt", "symbol=BTC%55SDT", "symbol=BTC/USDT", "symbol=../x", "symbol=" + "A" * 31,
+        "symbol=btcusdt", "symbol=BTC%55SDT", "symbol=BTC/USDT", "symbol=../x", "symbol=" + "A" * 31,
         "symbol=http://169.254.169.254", "symbol=A B", "symbol=A\n", "symbol=A#b", "symbol=A?b",
-        "limit=0", "limit=1001", "limit=01", "limit=-1", "limit=1.0", "limit=1e2", "limit=", "limit=10000",
-        "orderId=", "orderId=a_b", "orderId=" + "1" * 65, "orderId=a,b",
-        "orderLinkId=", "orderLinkId=a.b", "orderLinkId=" + "x" * 37,
-        "cursor=", "cursor=a b", "cursor=a+b", "cursor=%", "cursor=%0a", "cursor=%00", "cursor=%7F", "cursor=%zz",
+        "limit=0", "limit=1001", "limit=01", "limit=-1", "limit=1.0", "limit=1e2", "limit=10000",
+        "orderId=a_b", "orderId=" + "1" * 65, "orderId=a,b",
+        "orderLinkId=a.b", "orderLinkId=" + "x" * 37,
+        "cursor=a b", "cursor=a+b", "cursor=%", "cursor=%0a", "cursor=%00", "cursor=%7F", "cursor=%zz",
         "cursor=%C3%A4", "cursor=" + "a" * 513, "cursor=a\\b",
         "openOnly=3", "openOnly=00", "openOnly=true", "orderFilter=order", "orderFilter=All",
-        "baseCoin=btc", "settleCoin=USDT,USDC", "settleCoin=",
+        "baseCoin=btc", "settleCoin=USDT,USDC",
     ],
 )  # fmt: skip
 def test_read_with_a_value_outside_its_grammar_is_refused(pair: str) -> None:
     assert code_of(Route.ORDER_REALTIME, "category=linear&" + pair) is DenyCode.QUERY_VALUE_INVALID
 
 
-@pytest.mark.parametrize("category", ["inverse", "option", "Spot", "", "spot,linear", "spotlinear"])
+@pytest.mark.parametrize("category", ["Spot", "Inverse", "spot,linear", "spotlinear", "spot%2Clinear"])
 def test_read_of_another_category_is_refused(category: str) -> None:
     assert code_of(Route.MARKET_TICKERS, f"category={category}") is DenyCode.QUERY_VALUE_INVALID
+
+
+@pytest.mark.parametrize("category", ["inverse", "option"])
+def test_public_read_of_a_category_that_is_not_traded_passes_and_a_private_one_is_refused(category: str) -> None:
+    query = f"category={category}"
+    for route in RULES:
+        if "category" not in RULES[route].known:
+            continue
+        if route.kind is Kind.PUBLIC_READ:
+            others = "".join(f"&{key}={VALUES[key]}" for key in sorted(RULES[route].required - {"category"}))
+            intent = parse_read(route, (query + others).encode())
+            assert isinstance(intent, ReadIntent), intent
+            assert read_query(intent) == query + others
+        else:
+            assert code_of(route, query) is DenyCode.QUERY_VALUE_INVALID
+
+
+@pytest.mark.parametrize("route", [Route.MARKET_KLINE, Route.MARKET_MARK_PRICE_KLINE])
+def test_read_of_candles_may_leave_the_category_to_the_exchange(route: Route) -> None:
+    intent = parse_read(route, b"symbol=BTCUSDT&interval=1")
+    assert isinstance(intent, ReadIntent)
+    assert read_query(intent) == "symbol=BTCUSDT&interval=1"
+
+
+@pytest.mark.parametrize(
+    ("query", "rebuilt"),
+    [
+        ("category=linear&settleCoin=USDT&cursor=", "category=linear&settleCoin=USDT"),
+        ("cursor=&category=spot&symbol=&orderId=&orderLinkId=a&limit=", "category=spot&orderLinkId=a"),
+    ],
+)
+def test_read_key_without_a_value_counts_as_not_sent(query: str, rebuilt: str) -> None:
+    intent = parse_read(Route.ORDER_REALTIME, query.encode())
+    assert isinstance(intent, ReadIntent), intent
+    assert read_query(intent) == rebuilt
+
+
+def test_read_key_without_a_value_is_still_known_and_sent_once() -> None:
+    assert code_of(Route.MARKET_TICKERS, "category=spot&x=") is DenyCode.QUERY_KEY_UNKNOWN
+    assert code_of(Route.MARKET_TICKERS, "category=spot&symbol=&symbol=A") is DenyCode.QUERY_KEY_DUPLICATE
+    assert code_of(Route.MARKET_TICKERS, "category=spot&symbol=&symbol=") is DenyCode.QUERY_KEY_DUPLICATE
+
+
+@pytest.mark.parametrize("comma", ["%2C", "%2c", ","])
+def test_read_comma_between_coins_goes_up_as_a_comma(comma: str) -> None:
+    intent = parse_read(Route.WALLET_BALANCE, f"accountType=UNIFIED&coin=BTC{comma}ETH{comma}USDT".encode())
+    assert isinstance(intent, ReadIntent), intent
+    assert read_query(intent) == "accountType=UNIFIED&coin=BTC,ETH,USDT"
+
+
+def test_read_escaped_comma_is_one_of_coins_only() -> None:
+    assert code_of(Route.ORDER_REALTIME, "category=linear&settleCoin=USDT%2CUSDC") is DenyCode.QUERY_VALUE_INVALID
+    assert code_of(Route.COIN_INFO, "coin=BTC%2CUSDT%2C") is DenyCode.QUERY_VALUE_INVALID
+    assert code_of(Route.COIN_INFO, "coin=BTC%252CUSDT") is DenyCode.QUERY_VALUE_INVALID
 
 
 @pytest.mark.parametrize(
@@ -189,13 +248,21 @@ def test_read_bounds_the_query() -> None:
     assert code_of(Route.MARKET_TICKERS, b"&".join([*pairs, b"x=1"])) is DenyCode.QUERY_MALFORMED
 
 
+def plain(query: bytes) -> bytes:
+    """A query without the keys that have no value, and with commas for what escapes one between coins."""
+    valued = [pair for pair in query.split(b"&") if pair.partition(b"=")[2]]
+    return b"&".join(
+        pair.replace(b"%2C", b",").replace(b"%2c", b",") if pair.startswith(b"coin=") else pair for pair in valued
+    )
+
+
 _READS = st.sampled_from(sorted(RULES, key=lambda route: route.name))
 
 
 @given(_READS, st.binary(max_size=80) | st.text("abcderyotl=&%+;#?/ .,0129AZ", max_size=80).map(str.encode))
 def test_read_of_any_bytes_is_refused_or_rebuilt_exactly(route: Route, query: bytes) -> None:
     result = parse_read(route, query)
-    assert isinstance(result, Refusal) or read_query(result).encode() == query
+    assert isinstance(result, Refusal) or read_query(result).encode() == plain(query)
 
 
 @given(st.sampled_from(RECORDED), st.data())
@@ -206,6 +273,6 @@ def test_read_of_a_mutated_query_is_refused_or_plain(case: tuple[Route, str], da
     raw[position : position + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
     result = parse_read(route, bytes(raw))
     if isinstance(result, ReadIntent):
-        assert read_query(result).encode() == bytes(raw)
+        assert read_query(result).encode() == plain(bytes(raw))
         assert re.fullmatch(r"[A-Za-z0-9._~=,:;/%&-]*", read_query(result))
         assert len(dict(result.parameters)) == len(result.parameters)
