@@ -17,7 +17,7 @@ FAST_FOLDERS := watchdog gateway journal simulator core killswitch
 # Containers often set this. Every process that the tests start would then compile its libraries again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test check lint fast-tests fast-others $(FAST_FOLDERS:%=fast-%) system-packages coverage mutate redteam hostile days simulate view year crash grow drill drill-stacks bench bench-setup bench-clients load format locks clean
+.PHONY: help setup demo test check lint fast-tests fast-others $(FAST_FOLDERS:%=fast-%) system-packages coverage mutate redteam hostile days simulate view year crash grow drill bench bench-setup bench-clients load format locks clean
 help:
 	@echo "make demo   the whole stack on a simulated exchange, with a real freqtrade (ARGS=\"...\" goes to trade-demo)"
 	@echo "make test   everything: format, lint, types, contracts, unit and integration tests with real parts"
@@ -36,8 +36,7 @@ help:
 	@echo "make year      a simulated year of one account: does the memory of the services grow? (ARGS=\"--days N\")"
 	@echo "make crash  fails every system call of the journal once, and kills gateway and journal writer under load (ARGS=\"--kills N --seed N\")"
 	@echo "make grow   lets a journal grow to a million rows and more, and sees that nothing grows faster (ARGS=\"--rows N --folder DIR\")"
-	@echo "make drill  a hundred whole kills of the simulated account without, and a hundred with open positions (ARGS=\"--kills N\")"
-	@echo "make drill-stacks  the same without open positions, each of a stack of its own with every process real, half a minute each (ARGS=\"--kills N\")"
+	@echo "make drill  kills a hundred whole stacks, every process real, forty more with an open position, and one with each part broken (ARGS=\"--kills N --closing N --faults N --results FILE\")"
 	@echo "make locks  resolve requirements/*.txt again"
 
 .venv/uv/.ready: requirements/uv.txt
@@ -161,10 +160,7 @@ crash: setup
 grow: .venv/tests/.ready
 	PYTHONPATH=tests $(TESTS)/python -m growth.grow $(ARGS)
 
-drill: .venv/tests/.ready
-	PYTHONPATH=tests $(TESTS)/python -m killswitch.drill $(ARGS)
-
-drill-stacks: setup
+drill: setup
 	PYTHONPATH=tests $(TESTS)/python -m integration.drill $(ARGS)
 
 format: .venv/tests/.ready
