@@ -15,6 +15,7 @@ from trade_core.clock import SystemClock
 from trade_journal.log.checkpoint import LogSigner, cosign
 from trade_journal.log.note import COSIGNATURE_V1, Verifier, parse_note
 from trade_journal.log.verify import PublicKeys
+from trade_journal.store.store import JournalReader
 from trade_journal.writer.client import JournalClient
 from trade_journal.writer.frames import (
     ANSWER_BYTES_MAX,
@@ -73,6 +74,14 @@ class Writing:
         """End both in order."""
         await self.writer.close()
         await self.server.close()
+
+    def numbers(self) -> list[object]:
+        """Read the numbers in the rows that are durable, in order, and see that no row is missing."""
+        reader = JournalReader(self.url)
+        rows = reader.read(0, 1000)
+        reader.close()
+        assert [row.seq for row in rows] == list(range(len(rows)))
+        return [row.fields["number"] for row in rows if "number" in row.fields]
 
     async def client(self, peer: Peer = Peer.GATEWAY, *, within_s: float = 10) -> JournalClient:
         """Connect as a service does."""

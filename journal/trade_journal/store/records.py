@@ -11,7 +11,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 
 from trade_journal.errors import JournalDamaged
-from trade_journal.log.rows import Draft, Row, leaf_hash, numbered, parse_row
+from trade_journal.log.row_check import checked_row
+from trade_journal.log.rows import Draft, Row, leaf_hash, numbered
 from trade_journal.log.verify import StoredRow
 from trade_journal.store.beginning import Beginning
 from trade_journal.store.schema import ROWS, RowValues
@@ -35,7 +36,7 @@ def row_values(draft: Draft, seq: int) -> RowValues:
 
 def stored_values(stored: StoredRow, seq: int) -> RowValues:
     """Give the values of another journal's row, which must be the one numbered `seq`. Raises JournalDamaged."""
-    row = checked_bytes(stored.seq, stored, seq)
+    row = checked_row(stored, seq=seq)
     return (row.seq, row.at_ns, row.kind.value, row.actor, stored.body, stored.leaf_hash)
 
 
@@ -73,25 +74,9 @@ def as_bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def checked_bytes(found_seq: int, record: Any, seq: int) -> Row:
-    """Hold a row's bytes against its place and the hash beside it. Raises JournalDamaged."""
-    if found_seq != seq:
-        raise JournalDamaged(f"row {seq} is missing; found {found_seq}")
-    # SQLite keeps whatever type it is handed, so a tampered body may come back as text.
-    if not isinstance(record.body, bytes) or leaf_hash(record.body) != record.leaf_hash:
-        raise JournalDamaged(f"row {seq}: leaf hash does not match its bytes")
-    try:
-        row = parse_row(record.body)
-    except JournalDamaged as error:
-        raise JournalDamaged(f"row {seq}: {error}") from error
-    if row.seq != seq:
-        raise JournalDamaged(f"row {seq}: its bytes are of row {row.seq}")
-    return row
-
-
 def _checked(record: Any, seq: int) -> Row:
     """Hold a stored record against its own hash and bytes; the columns are an index, the bytes are the row."""
-    row = checked_bytes(record.seq, record, seq)
+    row = checked_row(StoredRow(record.seq, as_bytes(record.body), as_bytes(record.leaf_hash)), seq=seq)
     if (row.seq, row.at_ns, row.kind.value, row.actor) != (seq, record.at_ns, record.kind, record.actor):
         raise JournalDamaged(f"row {seq}: columns do not match its bytes")
     return row

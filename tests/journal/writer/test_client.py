@@ -3,59 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pytest
-import pytest_asyncio
 from journal.gate import Gate, until
-from journal.writing import ORIGIN, SIGNER, Writing, cosigned, writing
+from journal.writing import ORIGIN, SIGNER, Writing, cosigned
 
-from trade_core.clock import SystemClock
 from trade_journal.errors import (
     JournalDoubtful,
     JournalFull,
-    JournalRefused,
     JournalUnavailable,
     RowRefused,
 )
 from trade_journal.log.checkpoint import Checkpoint, read_checkpoint
 from trade_journal.log.note import parse_note
 from trade_journal.log.rows import Draft, Entry, Row, RowKind
-from trade_journal.store.store import JournalReader
-from trade_journal.writer import client as client_module
+from trade_journal.writer import rows_in_flight
 from trade_journal.writer.client import JournalClient
 from trade_journal.writer.frames import REQUEST_BYTES_MAX, Append, AskCheckpoint, FrameReader, parse_request
-from trade_journal.writer.peers import PENDING_ROWS_BY_PEER, Peer
+from trade_journal.writer.peers import Peer
 from trade_journal.writer.writer import HandedOver
 
 Make = Callable[..., Entry]
-
-
-@pytest_asyncio.fixture
-async def there(tmp_path: Path) -> AsyncIterator[Writing]:
-    """A running journal writer."""
-    async with writing(tmp_path) as made:
-        yield made
-
-
-@pytest_asyncio.fixture
-async def journal(there: Writing) -> AsyncIterator[JournalClient]:
-    """A client of it; what a test leaves unwritten is lost with it."""
-    opened = await there.client()
-    yield opened
-    try:
-        await opened.close()
-    except JournalUnavailable:
-        assert opened.pending
-
-
-def numbers(there: Writing) -> list[object]:
-    reader = JournalReader(there.url)
-    rows = reader.read(0, 1000)
-    reader.close()
-    assert [row.seq for row in rows] == list(range(len(rows)))
-    return [row.fields["number"] for row in rows if "number" in row.fields]
 
 
 async def rows_of(journal: JournalClient) -> list[Row]:
@@ -67,7 +36,7 @@ async def test_append_answers_the_sequence_number_of_a_durable_row(
 ) -> None:
     for number in range(3):
         assert await journal.append(entry(fields={"number": number})) == number
-        assert numbers(there)[-1] == number
+        assert there.numbers()[-1] == number
     assert (journal.size, journal.pending, journal.is_writable) == (3, 0, True)
     assert (journal.commits_total, journal.failures_total, journal.last_failure) == (3, 0, "")
 
@@ -77,7 +46,7 @@ async def test_concurrent_appends_share_commits_and_stay_in_order(
 ) -> None:
     answers = await asyncio.gather(*(journal.append(entry(fields={"number": number})) for number in range(500)))
     assert answers == list(range(500))
-    assert numbers(there) == list(range(500))
+    assert there.numbers() == list(range(500))
     assert journal.commits_total < 100
 
 
@@ -95,7 +64,7 @@ async def test_append_takes_earlier_deferred_rows_along_in_order(
     journal.append_later(entry(fields={"number": 0}))
     assert journal.pending == 1
     assert await journal.append(entry(fields={"number": 1})) == 1
-    assert numbers(there) == [0, 1]
+    assert there.numbers() == [0, 1]
     assert journal.pending == 0
 
 
@@ -105,7 +74,7 @@ async def test_append_later_is_durable_soon_without_anyone_waiting(
     for number in range(5):
         journal.append_later(entry(fields={"number": number}))
     await until(lambda: journal.pending == 0)
-    assert numbers(there) == list(range(5))
+    assert there.numbers() == list(range(5))
     assert journal.commits_total == 1
 
 
@@ -125,7 +94,7 @@ async def test_deferred_rows_of_one_turn_are_one_message_and_keep_their_place(
     asyncio.get_running_loop().call_soon(journal.append_later, entry(fields={"number": 3}))
     assert await journal.append(entry(fields={"number": 2})) == 2
     await until(lambda: journal.pending == 0)
-    assert numbers(there) == [0, 1, 2, 3]
+    assert there.numbers() == [0, 1, 2, 3]
     assert heard == [(False, 2), (True, 1), (False, 1)]
 
 
@@ -136,7 +105,7 @@ async def test_deferred_rows_of_one_turn_are_messages_that_the_writer_takes(
         journal.append_later(entry(fields={"number": number}))
     assert journal.pending == 600
     await until(lambda: journal.pending == 0)
-    assert numbers(there) == list(range(600))
+    assert there.numbers() == list(range(600))
 
 
 async def test_bad_row_among_deferred_ones_of_one_turn_is_told_alone(
@@ -146,7 +115,7 @@ async def test_bad_row_among_deferred_ones_of_one_turn_is_told_alone(
     journal.append_later(entry(fields={"price": 1.5}))
     journal.append_later(entry(fields={"number": 1}))
     await until(lambda: journal.pending == 0)
-    assert numbers(there) == [0, 1]
+    assert there.numbers() == [0, 1]
     assert caplog.text.count("price: a float has no place in a row") == 1
 
 
@@ -159,14 +128,14 @@ async def test_row_that_cannot_be_said_is_refused_at_once_and_takes_no_room(
             journal.append_later(entry(fields=fields))
     assert journal.pending == 1
     await until(lambda: journal.pending == 0)
-    assert numbers(there) == [0]
+    assert there.numbers() == [0]
 
 
 async def test_checkpoint_is_asked_for_behind_the_rows_that_were_deferred_just_before(
     journal: JournalClient, entry: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[bytes] = []
-    connection = journal._connection
+    connection = journal._link._connection
     assert connection is not None
     monkeypatch.setattr(connection, "write", lambda data, write=connection.write: (said.append(data), write(data)))
     journal.append_later(entry())
@@ -204,7 +173,7 @@ async def test_row_of_another_actor_or_kind_is_refused(journal: JournalClient, e
 async def test_full_queue_refuses_and_forgets_nothing(
     journal: JournalClient, there: Writing, gate: Gate, entry: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "PENDING_ROWS_BY_PEER", {Peer.GATEWAY: 10})
+    monkeypatch.setattr(rows_in_flight, "PENDING_ROWS_BY_PEER", {Peer.GATEWAY: 10})
     gate.is_open.clear()
     for number in range(10):
         journal.append_later(entry(fields={"number": number}))
@@ -214,7 +183,7 @@ async def test_full_queue_refuses_and_forgets_nothing(
         await journal.append(entry())
     gate.is_open.set()
     await until(lambda: journal.pending == 0)
-    assert numbers(there) == list(range(10))
+    assert there.numbers() == list(range(10))
 
 
 async def test_cancelled_append_leaves_the_others_alone(journal: JournalClient, gate: Gate, entry: Make) -> None:
@@ -231,7 +200,7 @@ async def test_cancelled_append_leaves_the_others_alone(journal: JournalClient, 
 async def test_stalled_disk_fails_the_waiter_in_time_and_tells_its_fate_later(
     journal: JournalClient, gate: Gate, entry: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "WRITTEN_WITHIN_S", 0.1)
+    monkeypatch.setattr(rows_in_flight, "WRITTEN_WITHIN_S", 0.1)
     gate.is_open.clear()
     with pytest.raises(JournalDoubtful, match="no commit within") as doubt:
         await journal.append(entry())
@@ -258,7 +227,7 @@ async def test_failed_commit_is_doubtful_and_deferred_rows_are_written_once(
     journal.append_later(entry(fields={"number": 3}))
     assert await doubt.value.is_written is survives
     await until(lambda: journal.is_writable and journal.pending == 0)
-    assert numbers(there) == ([1, 2, 3] if survives else [1, 3])
+    assert there.numbers() == ([1, 2, 3] if survives else [1, 3])
     assert await journal.append(entry(fields={"number": 4})) > 0
 
 
@@ -278,7 +247,7 @@ async def test_segment_serves_what_reduces_while_the_writer_lives_and_cannot_wri
             await journal.append(entry(fields=refused))
     gate.fails_before = 0
     await until(lambda: journal.is_writable)
-    assert (numbers(there), journal.emergency_rows) == ([1, 2], 0)
+    assert (there.numbers(), journal.emergency_rows) == ([1, 2], 0)
 
 
 async def test_checkpoints_and_cosigned_ones_cross_the_border(journal: JournalClient, entry: Make) -> None:
@@ -294,200 +263,6 @@ async def test_checkpoints_and_cosigned_ones_cross_the_border(journal: JournalCl
     stored = await journal.stored(0, 10)
     assert [row.seq for row in stored] == [0]
     assert SIGNER.origin == ORIGIN
-
-
-# Deaths of the writer.
-
-
-async def test_rows_in_flight_when_the_writer_ends_are_told_once_it_is_back(
-    journal: JournalClient, there: Writing, gate: Gate, entry: Make
-) -> None:
-    await journal.append(entry(fields={"number": 0}))
-    gate.is_open.clear()
-    written = asyncio.create_task(journal.append(entry(fields={"number": 1})))
-    await asyncio.to_thread(gate.entered.acquire)
-    await asyncio.to_thread(gate.entered.acquire)
-    journal.append_later(entry(fields={"number": 2}))
-    journal.append_later(entry(fields={"number": 3}))
-    await until(lambda: there.writer.pending == 3)
-    for room in there.server._rooms:  # the connection dies with the answers in it
-        for connection in list(room.connections):
-            connection._transport.abort()  # type: ignore[union-attr]
-    with pytest.raises(JournalDoubtful, match="connection") as doubt:
-        await written
-    assert not journal.is_writable
-    with pytest.raises(JournalUnavailable, match="not writable"):
-        await journal.append(entry())
-    journal.append_later(entry(fields={"number": 4}))
-    gate.is_open.set()
-    assert await doubt.value.is_written
-    await until(lambda: journal.is_writable and journal.pending == 0)
-    assert numbers(there) == [0, 1, 2, 3, 4]
-
-
-async def test_rows_that_never_reached_the_writer_are_told_as_not_written_and_deferred_ones_come(
-    journal: JournalClient, there: Writing, entry: Make
-) -> None:
-    await journal.append(entry(fields={"number": 0}))
-    for room in there.server._rooms:
-        for connection in list(room.connections):
-            connection._transport.pause_reading()  # type: ignore[union-attr]
-    lost = asyncio.create_task(journal.append(entry(fields={"number": 1})))
-    journal.append_later(entry(fields={"number": 2}))
-    journal.append_later(entry(fields={"number": 3}))
-    await asyncio.sleep(0.05)
-    await there.stop()
-    with pytest.raises(JournalDoubtful) as doubt:
-        await lost
-    assert not doubt.value.is_written.done()
-    await there.start()
-    assert not await doubt.value.is_written
-    await until(lambda: journal.is_writable and journal.pending == 0)
-    assert numbers(there) == [0, 2, 3]
-    assert await journal.append(entry(fields={"number": 4})) == 3
-
-
-async def test_writer_that_is_gone_refuses_at_once_and_heals_by_itself(
-    journal: JournalClient, there: Writing, entry: Make
-) -> None:
-    await journal.append(entry(fields={"number": 0}))
-    note = await journal.checkpoint()
-    await there.stop()
-    await until(lambda: not journal.is_writable)
-    for asked in (
-        journal.append(entry(kind=RowKind.CANCEL_INTENT)),
-        journal.read(0, 1),
-        journal.checkpoint(),
-        journal.has_signed(read_checkpoint(parse_note(note))),
-    ):
-        with pytest.raises(JournalUnavailable):
-            await asked
-    journal.keep_cosigned(cosigned(note))
-    journal.append_later(entry(fields={"number": 1}))
-    await there.start()
-    await until(lambda: journal.is_writable and journal.pending == 0)
-    assert numbers(there) == [0, 1]
-    await until(lambda: journal.witnessed_size == 1)
-
-
-async def test_same_bytes_twice_are_two_rows_over_a_reconnection(
-    journal: JournalClient, there: Writing, entry: Make
-) -> None:
-    await there.stop()
-    await until(lambda: not journal.is_writable)
-    for _ in range(2):
-        journal.append_later(entry(fields={"number": 1}))
-    await there.start()
-    await until(lambda: journal.is_writable and journal.pending == 0)
-    assert numbers(there) == [1, 1]
-
-
-async def test_rows_of_another_process_under_our_name_end_the_writing_for_good(
-    journal: JournalClient, there: Writing, entry: Make, caplog: pytest.LogCaptureFixture
-) -> None:
-    await journal.append(entry(fields={"number": 0}))
-    connection = journal._connection
-    assert connection is not None
-    journal._socket = there.folder / "elsewhere.sock"
-    connection.abort()
-    await until(lambda: not journal.is_writable)
-    other = await there.client()
-    await other.append(entry(fields={"number": 66}))
-    await other.close()
-    journal._socket = there.socket(Peer.GATEWAY)
-    await until(lambda: "another process writes here" in journal.last_failure)
-    await asyncio.sleep(0.2)
-    assert not journal.is_writable
-    assert "not written any more" in caplog.text
-    with pytest.raises(JournalUnavailable):
-        await journal.append(entry())
-
-
-async def test_silent_writer_is_not_writable_until_it_speaks(
-    journal: JournalClient, there: Writing, entry: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert there.server._heart is not None
-    there.server._heart.cancel()
-    await until(lambda: not journal.is_writable)
-    assert "silent" in journal.last_failure
-    with pytest.raises(JournalUnavailable, match="silent"):
-        await journal.append(entry(kind=RowKind.CANCEL_INTENT))
-    assert await journal.read(0, 1) == []  # an answer is a sign of life
-    assert journal.is_writable
-    assert await journal.append(entry()) == 0
-
-
-# Beginnings and ends.
-
-
-async def test_client_waits_for_a_writer_that_starts_later(tmp_path: Path, entry: Make) -> None:
-    there = Writing(tmp_path)
-    opening = asyncio.create_task(there.client())
-    await asyncio.sleep(0.2)
-    assert not opening.done()
-    await there.start()
-    journal = await opening
-    assert await journal.append(entry()) == 0
-    await journal.close()
-    await there.stop()
-
-
-async def test_client_without_a_writer_gives_up_and_names_the_socket(tmp_path: Path) -> None:
-    with pytest.raises(JournalUnavailable, match=r"within 0\.2 s: .*/gateway\.sock: no journal writer there"):
-        await Writing(tmp_path).client(within_s=0.2)
-
-
-async def test_client_of_another_journal_is_refused_at_once(there: Writing) -> None:
-    with pytest.raises(JournalRefused, match=f"this is the journal of {ORIGIN}"):
-        await JournalClient.open(there.socket(Peer.GATEWAY), origin="trade/simulated/9/gateway", clock=SystemClock())
-
-
-async def test_second_client_is_refused_and_told_who_is_there(journal: JournalClient, there: Writing) -> None:
-    with pytest.raises(JournalUnavailable, match="another gateway is connected"):
-        await there.client(within_s=0.3)
-    assert journal.is_writable
-
-
-async def test_close_writes_what_is_pending_and_refuses_what_comes(there: Writing, entry: Make) -> None:
-    journal = await there.client()
-    for number in range(1500):
-        journal.append_later(entry(fields={"number": number % 7}))
-    await journal.close()
-    await journal.close()
-    assert JournalReader(there.url).size() == 1500
-    assert not journal.is_writable
-    with pytest.raises(JournalUnavailable):
-        await journal.append(entry())
-    with pytest.raises(JournalUnavailable):
-        journal.append_later(entry())
-    again = await there.client()
-    assert await again.append(entry()) == 1500
-    await again.close()
-
-
-async def test_close_without_a_writer_says_what_is_lost(there: Writing, entry: Make) -> None:
-    journal = await there.client()
-    await there.stop()
-    await until(lambda: not journal.is_writable)
-    journal.append_later(entry())
-    with pytest.raises(JournalUnavailable, match="1 rows could not be written"):
-        await journal.close()
-    await there.start()
-
-
-async def test_deferred_rows_are_kept_within_their_bound_while_there_is_no_writer(
-    journal: JournalClient, there: Writing, entry: Make
-) -> None:
-    await there.stop()
-    await until(lambda: not journal.is_writable)
-    bound = PENDING_ROWS_BY_PEER[Peer.GATEWAY]
-    for number in range(bound):
-        journal.append_later(entry(fields={"number": number}))
-    with pytest.raises(JournalFull):
-        journal.append_later(entry())
-    await there.start()
-    await until(lambda: journal.pending == 0)
-    assert JournalReader(there.url).size() == bound
 
 
 async def test_shim_writes_through_its_own_door(there: Writing, entry: Make) -> None:
