@@ -171,9 +171,11 @@ class Link:
         self._silent_looks = 0
 
     def hear_end(self) -> None:
-        """Tell who waits for a welcome that none will come."""
+        """Tell who waits for a welcome, or for the rows to catch up with, that nothing will come."""
         if self._welcome is not None and not self._welcome.done():
             self._welcome.set_exception(JournalUnavailable(self.why_not))
+        elif self._connection is not None and not self.is_connected:
+            self._on_lost()
 
     def _lose(self) -> None:
         connection, self._connection = self._connection, None

@@ -16,7 +16,9 @@ from trade_journal.log.checkpoint import read_checkpoint
 from trade_journal.log.note import parse_note
 from trade_journal.log.rows import Entry, RowKind
 from trade_journal.store.store import JournalReader
+from trade_journal.writer import client, server
 from trade_journal.writer.client import JournalClient
+from trade_journal.writer.frames import AskRows, Request
 from trade_journal.writer.peers import PENDING_ROWS_BY_PEER, Peer
 
 Make = Callable[..., Entry]
@@ -208,3 +210,25 @@ async def test_deferred_rows_are_kept_within_their_bound_while_there_is_no_write
     await there.start()
     await until(lambda: journal.pending == 0)
     assert JournalReader(there.url).size() == bound
+
+
+async def test_connection_that_ends_while_the_client_catches_up_is_made_again_at_once(
+    there: Writing, entry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ANSWERED_WITHIN_S", 600)  # longer than this test may take
+    asked: list[server._Connection] = []
+    hear = server._Connection._hear
+
+    def cut_off_at_first(peer: server._Connection, request: Request) -> None:
+        if isinstance(request, AskRows):
+            asked.append(peer)
+            if len(asked) == 1:
+                peer._transport.abort()  # type: ignore[union-attr]
+                return
+        hear(peer, request)
+
+    monkeypatch.setattr(server._Connection, "_hear", cut_off_at_first)
+    journal = await there.client(within_s=30)
+    assert await journal.append(entry()) == 0
+    assert asked[0] is not asked[1]
+    await journal.close()
