@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Mapping
 
 from trade_core.administration import admin_listener
 from trade_core.alerts.model import Sender
@@ -15,13 +16,15 @@ from trade_core.garbage import Garbage
 from trade_core.guarded_protocol import MAX_CONNECTIONS, guarded_protocol
 from trade_core.logs import RefusalLog
 from trade_core.open_files import connections_within_limit
+from trade_core.secrets import Secret
 from trade_core.serving import Listener, UnixListener, serve
 from trade_core.trust.ring import ring_hash
 from trade_gateway.admin import admin_app
 from trade_gateway.admin_thread import FromAnotherThread, HaltFirst
 from trade_gateway.genesis import check_genesis, remember_genesis
-from trade_gateway.identity import load_identity, load_order_key
+from trade_gateway.identity import Role, load_identity, load_order_key
 from trade_gateway.listener import BotListener
+from trade_gateway.parts import Parts
 from trade_gateway.service import Gateway
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.stream_frames import MAX_FRAME_CHARACTERS
@@ -55,7 +58,7 @@ async def run(settings: GatewaySettings) -> None:
         channels=channels,
         clock=clock,
     )
-    gateway = Gateway(
+    parts = Parts(
         settings=settings,
         identity=identity,
         ring=ring,
@@ -65,12 +68,17 @@ async def run(settings: GatewaySettings) -> None:
         tell=outbox.alert,
         told=outbox.told,
     )
+    gateway = Gateway(parts)
     stop, beside = asyncio.Event(), [asyncio.create_task(outbox.run())]
     try:
         await gateway.start(stop=stop)
         await remember_genesis(settings.state_dir, journal)
         beside.append(asyncio.create_task(Garbage(clock=clock, is_quiet=gateway.is_quiet).run()))
-        await serve(_listeners(settings, gateway), stop=stop, on_ready=lambda: log.info("%s", _where(settings)))
+        await serve(
+            _listeners(settings, gateway, tokens=identity.admin_tokens),
+            stop=stop,
+            on_ready=lambda: log.info("%s", _where(settings)),
+        )
     finally:
         await gateway.stop()
         for task in beside:
@@ -80,7 +88,9 @@ async def run(settings: GatewaySettings) -> None:
         raise gateway.fatal
 
 
-def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener | UnixListener]:
+def _listeners(
+    settings: GatewaySettings, gateway: Gateway, *, tokens: Mapping[Role, Secret]
+) -> list[Listener | UnixListener]:
     room = connections_within_limit(MAX_CONNECTIONS + ADMIN_CONNECTIONS)
     for_admin = room * ADMIN_CONNECTIONS // (MAX_CONNECTIONS + ADMIN_CONNECTIONS)
     bot = Listener(
@@ -96,8 +106,8 @@ def _listeners(settings: GatewaySettings, gateway: Gateway) -> list[Listener | U
     admin = admin_listener(
         settings,
         app=HaltFirst(
-            admin_app(asked, tokens=gateway.admin_tokens, registry=gateway.metrics.registry),
-            tokens=gateway.admin_tokens,
+            admin_app(asked, tokens=tokens, registry=gateway.metrics.registry),
+            tokens=tokens,
             stop_orders=lambda request, role: asked.stop_orders(request, by=role.value),
         ),
         has_own_thread=True,

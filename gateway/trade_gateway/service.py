@@ -8,17 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any
 
-from trade_core.alerts.model import Alert
-from trade_core.clock import Clock
-from trade_core.secrets import Secret
 from trade_core.settings import shown_settings
-from trade_core.trust.ring import KeyRing
-from trade_gateway.announcer import Told
 from trade_gateway.baseline import baseline_rows
-from trade_gateway.identity import Identity, Role
 from trade_gateway.limits_view import (
     losses,
     shown_loss,
@@ -29,13 +22,11 @@ from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.policy_keeper import is_policy_warrant
 from trade_gateway.recovery import Recovered, recover
 from trade_gateway.replay import Replay
-from trade_gateway.settings import GatewaySettings
 from trade_gateway.startup import KeyRefused
 from trade_gateway.state_view import described
 from trade_gateway.states import Fault
 from trade_journal.log.rendering import rendered_row
 from trade_journal.log.rows import RowKind
-from trade_journal.writer.journal import Journal
 
 _STOP_FLOWS_WITHIN_S = 2.0
 log = logging.getLogger(__name__)
@@ -44,32 +35,11 @@ log = logging.getLogger(__name__)
 class Gateway:
     """One gateway. `start` begins its loops, `stop` ends them; between them it hears the bot and the admin listener."""
 
-    def __init__(
-        self,
-        *,
-        settings: GatewaySettings,
-        identity: Identity,
-        ring: KeyRing,
-        order_key: tuple[Secret, Secret],
-        journal: Journal,
-        clock: Clock,
-        tell: Callable[[Alert], None] = lambda _: None,
-        told: Told = lambda _: {},
-    ) -> None:
-        self.parts = Parts(
-            settings=settings,
-            identity=identity,
-            ring=ring,
-            order_key=order_key,
-            journal=journal,
-            clock=clock,
-            tell=tell,
-            told=told,
-        )
-        self.loops = Loops(self.parts)
-        self.admin_tokens: dict[Role, Secret] = dict(identity.admin_tokens)
-        self.metrics, self.recorder = self.parts.metrics, self.parts.recorder
-        self.states, self.judge, self.relay = self.parts.states, self.parts.judge, self.parts.relay
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.loops = Loops(parts)
+        self.metrics, self.recorder = parts.metrics, parts.recorder
+        self.states, self.judge, self.relay = parts.states, parts.judge, parts.relay
 
     @property
     def fatal(self) -> KeyRefused | None:
@@ -82,7 +52,7 @@ class Gateway:
         Raises ConfigurationError when no policy can be in force: the gateway then has nothing to trade by.
         """
         parts = self.parts
-        replay = Replay(self.parts)
+        replay = Replay(parts)
         recovered = await recover(
             parts.journal,
             parts.ledger,

@@ -31,6 +31,7 @@ from trade_gateway.codes import Codes
 from trade_gateway.identity import PUBLIC_KEYS_FILE, identity_path, initialise, load_identity
 from trade_gateway.order_desk import Placed
 from trade_gateway.order_flow import intent_fields
+from trade_gateway.parts import Parts
 from trade_gateway.policy.limits import policy_hash
 from trade_gateway.policy.throttles import MessageLevel
 from trade_gateway.policy_file import read_policy
@@ -251,7 +252,7 @@ async def running(
         signer = gateway_log_signer(ring, LOG_PRIVATE, number=log_number)
         url = journal_at or journal_url(settings)
         journal = await JournalWriter.open(url, origin=gateway_journal_name(ring), clock=clock, signer=signer)
-        gateway = Gateway(
+        parts = Parts(
             settings=settings,
             identity=identity,
             ring=ring,
@@ -259,6 +260,7 @@ async def running(
             journal=journal,
             clock=clock,
         )
+        gateway = Gateway(parts)
         stop = asyncio.Event()
         try:
             await gateway.start(stop=stop)

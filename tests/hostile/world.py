@@ -139,7 +139,7 @@ class World:
         """Start a gateway on the journal as it stands."""
         self._journal = _Journal(self._disk, signer=self._signer, commit_s=self.commit_s, oracle=self.oracle)
         with _edges_replaced(self.venue, policy=self.policy):
-            gateway = service.Gateway(
+            made = parts.Parts(
                 settings=_settings(self.venue.uid),
                 identity=_identity(),
                 ring=self._ring,
@@ -147,6 +147,7 @@ class World:
                 journal=self._journal,  # type: ignore[arg-type]
                 clock=self.clock,
             )
+        gateway = service.Gateway(made)
         gateway.parts.private_stream = gateway.parts.ticker_stream = _NoStream()  # type: ignore[assignment]
         gateway.parts.proof._ticker_stream = gateway.parts.ticker_stream
         # As for the policy: beyond the rungs the bound must hold too.

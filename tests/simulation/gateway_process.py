@@ -62,7 +62,7 @@ class GatewayProcess:
         journal = SimulatedJournal(self.disk, signer=self.signer, commit_s=self.commit_s)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(parts, "BybitClient", self._client)
-            gateway = service.Gateway(
+            made = parts.Parts(
                 settings=self._settings(),
                 identity=self._identity(),
                 ring=self.ring,
@@ -70,6 +70,7 @@ class GatewayProcess:
                 journal=journal,
                 clock=self.clock,
             )
+        gateway = service.Gateway(made)
         gateway.parts.private_stream = gateway.parts.ticker_stream = _NoStream()  # type: ignore[assignment]
         gateway.parts.proof._ticker_stream = gateway.parts.ticker_stream
         self._journal, self.running = journal, gateway
