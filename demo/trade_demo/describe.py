@@ -13,11 +13,12 @@ import httpx
 
 from trade_core.errors import ExchangeAnswerInvalid
 from trade_core.secrets import read_secret_file
+from trade_demo.credentials import ExchangeCredentials, read_handover
 from trade_demo.exchange_reader import ApiKey, get_json, http_client
+from trade_demo.files import CONSOLE, EXECUTOR, Files
 from trade_demo.freqtrade_control import FreqtradeAccess
-from trade_demo.ports import Ports
+from trade_demo.ports import Ports, console_url
 from trade_demo.process import RunningProcess
-from trade_demo.stack import CONSOLE, EXECUTOR, ExchangeCredentials, Files, console_url, read_handover
 
 CATEGORIES = ("spot", "linear")
 # Named by the interface; null is what does not run.

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from trade_demo.files import CONSOLE, EXECUTOR, JOURNAL_WRITER, SHIM, Files
 from trade_demo.process import service_command
-from trade_demo.stack import CONSOLE, EXECUTOR, JOURNAL_WRITER, SHIM, Files
 
 BIN: Final = "bin"
 COMMANDS: Final[Mapping[str, str]] = {

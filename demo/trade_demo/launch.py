@@ -1,4 +1,17 @@
-"""Starts the stack in order, and ends it: freqtrade first, so that its cancels still pass, the exchange last."""
+"""Starts the stack in order, and ends it: freqtrade first, so that its cancels still pass, the exchange last.
+
+simulator   first: it makes the accounts and keys of this run
+watchdog    `init`: makes its lease key, whose public half the gateway pins
+journal-writer `init`: makes the key that signs the gateway's log
+executor    `init`: makes the key that signs its own log
+gateway     `init`: makes its own keys, the key ring, and a handover file for each of its users
+journal-writer runs, and has the ring's word for whose log it writes
+executor    runs, before anything that it may have to sweep is traded
+gateway     and watchdog run; the gateway becomes ACTIVE with the watchdog's first lease
+freqtrade   paused, with the configuration that the gateway prints, and then told to start
+console     once there is something to see: the page for people
+shim        last: follows freqtrade's trades into the journal
+"""
 
 from __future__ import annotations
 
@@ -12,13 +25,27 @@ import httpx
 
 from trade_core.clock import Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
+from trade_demo.bot_files import write_bot_handover, write_freqtrade_config
+from trade_demo.commands import (
+    console_code_command,
+    freqtrade_config_command,
+    freqtrade_spec,
+    init_executor_command,
+    init_gateway_command,
+    init_journal_writer_command,
+    init_watchdog_command,
+    service_spec,
+    shim_spec,
+)
+from trade_demo.credentials import ExchangeCredentials, read_exchange_credentials, read_handover
 from trade_demo.desk import lay_out
 from trade_demo.exchange_reader import ExchangeReader, get_json, http_client
+from trade_demo.files import CONSOLE, EXECUTOR, JOURNAL_WRITER, SHIM, Files
 from trade_demo.freqtrade_control import FreqtradeAccess, FreqtradeControl
 from trade_demo.observe import ExchangeObserver, GatewayObserver, observe_forever
 from trade_demo.options import Bot, Mode, Options, Scenario
 from trade_demo.policy import CRASH_AMOUNT, CRASH_COIN
-from trade_demo.ports import Ports
+from trade_demo.ports import Ports, console_url
 from trade_demo.process import (
     ProcessFailed,
     ProcessSpec,
@@ -33,36 +60,16 @@ from trade_demo.process import (
 )
 from trade_demo.scenarios.play import play
 from trade_demo.scenarios.stage import Stage
-from trade_demo.software_keys import SoftwareKeys
-from trade_demo.stack import (
-    CONSOLE,
-    EXECUTOR,
-    JOURNAL_WRITER,
-    SHIM,
-    ExchangeCredentials,
-    Files,
-    console_code_command,
-    console_url,
-    freqtrade_config_command,
-    freqtrade_spec,
-    init_executor_command,
-    init_gateway_command,
-    init_journal_writer_command,
-    init_watchdog_command,
-    read_exchange_credentials,
-    read_handover,
-    service_spec,
-    shim_spec,
-    write_bot_handover,
+from trade_demo.settings_files import (
     write_console_settings,
     write_executor_settings,
-    write_freqtrade_config,
     write_gateway_settings,
     write_journal_writer_settings,
     write_shim_settings,
     write_simulator_settings,
     write_watchdog_settings,
 )
+from trade_demo.software_keys import SoftwareKeys
 from trade_demo.verdict import Verdict
 from trade_demo.view import HappeningKind, View
 

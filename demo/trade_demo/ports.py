@@ -29,6 +29,11 @@ class Ports:
     console: int
 
 
+def console_url(ports: Ports) -> str:
+    """Return the console's address, by name: security keys do not know it by its number."""
+    return f"http://localhost:{ports.console}"
+
+
 PORT_NAMES = tuple(field.name for field in fields(Ports))
 
 

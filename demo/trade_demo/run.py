@@ -14,13 +14,13 @@ from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.secrets import write_secret_file
 from trade_demo.describe import describe
+from trade_demo.files import Files
 from trade_demo.launch import Stack
 from trade_demo.observe import ProcessObserver, observe_forever
 from trade_demo.options import Options, Scenario
 from trade_demo.ports import Ports, choose_ports
 from trade_demo.process import ProcessFailed
 from trade_demo.screen import Screen, choose_screen
-from trade_demo.stack import Files
 from trade_demo.summary import find_error_lines, measure_memory, summarise
 from trade_demo.verdict import FAILED, Verdict, judge
 from trade_demo.view import HappeningKind, View

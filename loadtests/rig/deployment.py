@@ -19,20 +19,19 @@ from rig.bench_policy import CAPITAL_USDT, ORDERS_PER_S, bench_policy
 from rig.children import HOST, Child, LoadTestFailed, free_ports
 from rig.signed_orders import Key
 from trade_core.secrets import read_secret_file
-from trade_demo.options import parse_options
-from trade_demo.ports import choose_ports
-from trade_demo.process import ProcessSpec
-from trade_demo.stack import (
-    JOURNAL_WRITER,
-    Files,
-    Handover,
+from trade_demo.commands import (
     init_executor_command,
     init_gateway_command,
     init_journal_writer_command,
     init_watchdog_command,
-    read_exchange_credentials,
-    read_handover,
     service_spec,
+)
+from trade_demo.credentials import Handover, read_exchange_credentials, read_handover
+from trade_demo.files import JOURNAL_WRITER, Files
+from trade_demo.options import parse_options
+from trade_demo.ports import choose_ports
+from trade_demo.process import ProcessSpec
+from trade_demo.settings_files import (
     write_executor_settings,
     write_gateway_settings,
     write_journal_writer_settings,

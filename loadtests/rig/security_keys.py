@@ -18,7 +18,7 @@ from trade_core.trust.ring import read_ring, ring_hash
 from trade_core.trust.signed_warrant import Signer, printed_envelope, touched_envelope
 from trade_core.trust.succession import AUDIENCE, next_ring, ring_change, ring_offer, ring_subject
 from trade_core.trust.warrant import WARRANT_VERSION, Warrant, WarrantPurpose, warrant_bytes
-from trade_demo.stack import read_handover
+from trade_demo.credentials import read_handover
 from trade_gateway.release_command import draft_release, hand_over
 from trade_gateway.settings import GatewaySettings
 from trade_simulator.security_key.client import make_credential, sign_payload

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from trade_core.secrets import write_secret_file
+from trade_demo.files import Files
 from trade_demo.options import Options, parse_options
 from trade_demo.ports import Ports
-from trade_demo.stack import Files
 
 Answer = Mapping[str, Any] | httpx.Response
 

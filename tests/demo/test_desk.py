@@ -9,7 +9,7 @@ import pytest
 
 from trade_demo import desk
 from trade_demo.desk import COMMANDS, lay_out
-from trade_demo.stack import Files
+from trade_demo.files import Files
 
 
 def test_desk_leads_to_commands_and_settings_by_the_names_of_the_pages(

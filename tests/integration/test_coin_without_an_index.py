@@ -16,18 +16,19 @@ from integration.stack import PATIENCE_S, wait_until
 from integration.venue import Venue
 
 from trade_core.secrets import read_secret_file
-from trade_demo.options import parse_options
-from trade_demo.policy import demo_policy
-from trade_demo.ports import choose_ports
-from trade_demo.stack import (
-    JOURNAL_WRITER,
-    Files,
+from trade_demo.commands import (
     init_executor_command,
     init_gateway_command,
     init_journal_writer_command,
     init_watchdog_command,
-    read_exchange_credentials,
     service_spec,
+)
+from trade_demo.credentials import read_exchange_credentials
+from trade_demo.files import JOURNAL_WRITER, Files
+from trade_demo.options import parse_options
+from trade_demo.policy import demo_policy
+from trade_demo.ports import choose_ports
+from trade_demo.settings_files import (
     write_executor_settings,
     write_gateway_settings,
     write_journal_writer_settings,

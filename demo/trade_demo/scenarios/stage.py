@@ -16,8 +16,8 @@ import httpx
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
 from trade_demo.exchange_reader import get_json
+from trade_demo.files import Files
 from trade_demo.software_keys import SoftwareKeys
-from trade_demo.stack import Files
 from trade_demo.view import HappeningKind, View
 
 POLL_S: Final = 0.1

@@ -5,35 +5,21 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from trade_core.errors import ConfigurationError
 from trade_core.settings import load_settings
-from trade_demo.options import Mode, Options, parse_options
-from trade_demo.policy import LEVERAGE, MAX_ORDER_NOTIONAL_USDT, STAKE_USDT, demo_policy
-from trade_demo.ports import Ports
-from trade_demo.process import ProcessFailed
-from trade_demo.stack import (
-    STRATEGY,
-    STRATEGY_FOLDER,
-    Files,
-    console_url,
-    freqtrade_spec,
-    read_exchange_credentials,
-    read_handover,
-    service_spec,
-    shim_spec,
-    write_bot_handover,
+from trade_demo.credentials import read_exchange_credentials
+from trade_demo.files import Files
+from trade_demo.options import Options, parse_options
+from trade_demo.policy import demo_policy
+from trade_demo.ports import Ports, console_url
+from trade_demo.settings_files import (
     write_console_settings,
     write_executor_settings,
-    write_freqtrade_config,
     write_gateway_settings,
     write_journal_writer_settings,
     write_shim_settings,
     write_simulator_settings,
     write_watchdog_settings,
 )
-from trade_gateway.policy.limits import parse_policy
 from trade_gateway.settings import GatewaySettings
 from trade_journal.trades.shim_settings import ShimSettings
 from trade_journal.writer.writer_settings import JournalWriterSettings
@@ -113,15 +99,6 @@ def test_watchdog_settings_with_a_bot_name_its_control_and_process_which_come_la
     settings = load_settings(files.settings("watchdog"), WatchdogSettings)
     assert settings.executor_socket == files.executor_socket
     assert (settings.bot_host, settings.bot_pid_file) == ("process", files.bot_pid)
-    access = write_freqtrade_config(files, printed(10), mode=Mode.SPOT)
-    write_bot_handover(files, access, pid=4711)
-    assert files.bot_pid.read_text() == "4711\n"
-    assert json.loads(files.bot_control.read_text()) == {
-        "url": "http://127.0.0.1:22006",
-        "username": "trade",
-        "password": "p",
-    }
-    assert mode_of(files.bot_control) == 0o600
 
 
 def test_journal_writer_settings_are_what_the_writer_reads_and_the_gateway_reaches(
@@ -173,78 +150,3 @@ def test_console_settings_are_what_the_console_reads_and_hold_no_exchange_key(
     assert settings.executor_socket == files.executor_socket
     text = files.settings("console").read_text()
     assert not any(key["key"] in text or key["secret"] in text for key in credentials["keys"].values())
-
-
-def test_policy_is_what_the_gateway_reads_and_leaves_room_for_the_stake() -> None:
-    policy = parse_policy(demo_policy().encode())
-    assert {category.value for category, _ in policy.symbols} == {"spot", "linear"}
-    assert len(policy.symbols) == 6
-    assert policy.leverage == LEVERAGE
-    for mode in Mode:
-        assert STAKE_USDT[mode] * LEVERAGE <= policy.max_order_notional_usdt / 2 == MAX_ORDER_NOTIONAL_USDT / 2
-
-
-@pytest.mark.parametrize("missing", ["url", "control_token", "accounts", "keys"])
-def test_credentials_incomplete_are_refused_without_their_contents(
-    missing: str, files: Files, credentials: dict[str, Any]
-) -> None:
-    del credentials[missing]
-    files.credentials.write_text(json.dumps(credentials))
-    with pytest.raises((ConfigurationError, ProcessFailed), match=missing) as refusal:
-        read_exchange_credentials(files.credentials)
-    assert "order-secret" not in str(refusal.value)
-
-
-def test_credentials_open_to_others_are_refused(files: Files, credentials: dict[str, Any]) -> None:
-    files.credentials.chmod(0o644)
-    with pytest.raises(ConfigurationError, match="open to others"):
-        read_exchange_credentials(files.credentials)
-
-
-def test_handover_is_read(files: Files) -> None:
-    file = files.handover("gateway", "operator")
-    file.parent.mkdir(parents=True)
-    file.write_text('{"admin_url": "http://127.0.0.1:22004/", "admin_token": "t"}')
-    file.chmod(0o600)
-    handover = read_handover(file)
-    assert (handover.url, handover.token.reveal()) == ("http://127.0.0.1:22004", "t")
-
-
-def printed(stake: int) -> bytes:
-    control = {"listen_port": 22006, "username": "trade", "password": "p"}
-    return json.dumps({"stake_amount": stake, "api_server": control}).encode()
-
-
-@pytest.mark.parametrize(("stake", "written"), [(125, 40), (40, 40), (10, 10)])
-def test_freqtrade_config_stake_is_the_smaller_one(stake: int, written: int, files: Files) -> None:
-    access = write_freqtrade_config(files, printed(stake), mode=Mode.SPOT)
-    assert json.loads(files.freqtrade_config.read_text())["stake_amount"] == written
-    assert mode_of(files.freqtrade_config) == 0o600
-    assert (access.url, access.username, access.password.reveal()) == ("http://127.0.0.1:22006", "trade", "p")
-
-
-@pytest.mark.parametrize("output", [b"", b"[]", b"{}", b"usage: trade-gateway"])
-def test_freqtrade_config_other_output_is_refused(output: bytes, files: Files) -> None:
-    with pytest.raises(ProcessFailed, match="printed no freqtrade configuration"):
-        write_freqtrade_config(files, output, mode=Mode.SPOT)
-    assert not files.freqtrade_config.exists()
-
-
-@pytest.mark.slow  # looks for the services' environments, which `make check` does without
-def test_specs_name_no_secret_and_run_from_the_service_s_own_environment(
-    files: Files, credentials: dict[str, Any]
-) -> None:
-    secrets = [pair["secret"] for pair in credentials["keys"].values()]
-    services = ("simulator", "gateway", "journal-writer", "watchdog", "executor", "console")
-    for spec in [*(service_spec(files, name) for name in services), freqtrade_spec(files), shim_spec(files)]:
-        environment = {"journal-writer": "journal", "shim": "journal", "executor": "killswitch"}.get(
-            spec.name, spec.name
-        )
-        assert f"/{environment}/bin/" in spec.command[0]
-        text = " ".join([*spec.command, *spec.environment.values()])
-        assert not any(secret in text for secret in secrets)
-        assert spec.log_file.parent == files.logs
-
-
-def test_strategy_stands_where_freqtrade_is_told_to_look() -> None:
-    assert (STRATEGY_FOLDER / f"{STRATEGY}.py").is_file()
