@@ -21,7 +21,8 @@ from trade_simulator.exchange import Exchange
 from trade_simulator.exchange_clock import ExchangeClock
 from trade_simulator.faults import Faults
 from trade_simulator.instruments import DEFAULT_INSTRUMENTS, SPOT_ONLY_INSTRUMENTS
-from trade_simulator.market.series import Candle, Interval
+from trade_simulator.market.price_file import RecordedBar
+from trade_simulator.market.series import Interval
 from trade_simulator.request_log import RequestLog
 from trade_simulator.settings import SimulatorSettings
 from trade_simulator.stream.hub import StreamHub
@@ -65,7 +66,7 @@ def assemble(
     clock: Clock,
     control_token: str,
     stop: asyncio.Event,
-    replay: Mapping[str, Sequence[Candle]] | None = None,
+    replay: Mapping[str, Sequence[RecordedBar]] | None = None,
 ) -> Simulator:
     """Build everything; nothing is opened yet."""
     exchange_clock = ExchangeClock(clock)

@@ -23,8 +23,8 @@ from trade_core.serving import bind, serve
 from trade_core.settings import load_settings
 from trade_simulator.assembly import Simulator, assemble, warm_up
 from trade_simulator.bootstrap import control_token, credentials
-from trade_simulator.market.replay import parse_bars
-from trade_simulator.market.series import Candle
+from trade_simulator.instruments import DEFAULT_INSTRUMENTS, symbol_tick_size
+from trade_simulator.market.price_file import PriceFileError, RecordedBar, read_bars
 from trade_simulator.settings import SimulatorSettings
 
 SUCCESS, FAILURE, REFUSED = 0, 1, 2
@@ -55,17 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _replay(settings: SimulatorSettings) -> Mapping[str, Sequence[Candle]] | None:
+def _replay(settings: SimulatorSettings) -> Mapping[str, Sequence[RecordedBar]] | None:
     if settings.market == "walk":
         return None
-    candles: dict[str, Sequence[Candle]] = {}
+    histories: dict[str, Sequence[RecordedBar]] = {}
     for symbol, path in settings.replay.items():
         try:
-            with path.open(encoding="utf-8-sig", newline="") as lines:  # spreadsheets write a byte order mark
-                candles[symbol] = parse_bars(lines)
-        except (OSError, ValueError) as error:
+            histories[symbol] = read_bars(path, tick_size=symbol_tick_size(DEFAULT_INSTRUMENTS, symbol))
+        except (OSError, PriceFileError) as error:
             raise ConfigurationError(f"replay.{symbol}: {path}: {error}") from error
-    return candles
+    return histories
 
 
 async def _run(settings: SimulatorSettings) -> int:

@@ -19,8 +19,8 @@ from trade_simulator.instruments import Category, Instrument
 from trade_simulator.keys import ApiKey, KeyRegistry
 from trade_simulator.margin import position_view, wallet_view
 from trade_simulator.market.data import MarketData
+from trade_simulator.market.price_file import RecordedBar
 from trade_simulator.market.reference import funding_rate, next_funding_ms
-from trade_simulator.market.series import Candle
 from trade_simulator.market.simulation import Market
 from trade_simulator.matching import Matcher
 from trade_simulator.membership import Membership, Permissions
@@ -69,7 +69,7 @@ class Exchange:
         seed: int,
         instruments: Sequence[Instrument],
         speed: Decimal = Decimal(1),
-        replay: Mapping[str, Sequence[Candle]] | None = None,
+        replay: Mapping[str, Sequence[RecordedBar]] | None = None,
     ) -> None:
         floor = Floor(now_ms=now_ms, seed=seed, instruments=instruments)
         self._floor = floor

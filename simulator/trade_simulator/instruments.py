@@ -4,10 +4,11 @@ The values are those of the instruments-info pages of the Bybit V5 documentation
 they stood in 2026; they are data of this simulator, not a promise about the venue.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 
 class Category(StrEnum):
@@ -146,6 +147,15 @@ def _linear(
         max_funding_rate=Decimal("0.005"),
         start_price=Decimal(start),
     )
+
+
+PRICE_MAX: Final = Decimal(1_999_999)
+"""The highest price that an instrument lists, in whole USDT."""
+
+
+def symbol_tick_size(instruments: Iterable[Instrument], symbol: str) -> Decimal:
+    """Return the step of a symbol's price: the finest of its spot and its linear instrument."""
+    return min(one.tick_size for one in instruments if one.symbol == symbol)
 
 
 DEFAULT_INSTRUMENTS: Sequence[Instrument] = (

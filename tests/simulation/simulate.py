@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from simulation.house import HELD
 from simulation.story import Plan, Report, tell
 
-from trade_simulator.market.replay import ReplayError, parse_bars
-from trade_simulator.market.series import Candle
+from trade_simulator.instruments import DEFAULT_INSTRUMENTS, symbol_tick_size
+from trade_simulator.market.price_file import RecordedBar, read_bars
 
 SEEDS_MAX: Final = 1_000_000
 TAIL_SHOWN: Final = 25
@@ -105,13 +106,12 @@ def seeds_of(text: str) -> range:
     return range(begin, end + 1)
 
 
-def bars_of(path: Path) -> tuple[Candle, ...]:
-    """Read a price history. Raises ReplayError and OSError."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return parse_bars(file)
+def bars_of(path: Path) -> tuple[RecordedBar, ...]:
+    """Read a price history of the held coin. Raises PriceFileError and OSError."""
+    return read_bars(path, tick_size=symbol_tick_size(DEFAULT_INSTRUMENTS, f"{HELD}USDT"))
 
 
-def plan_of(seed: int, *, active_s: float | None, bars: tuple[Candle, ...]) -> Plan:
+def plan_of(seed: int, *, active_s: float | None, bars: tuple[RecordedBar, ...]) -> Plan:
     """Plan a seed's life. One in three is calm enough to time what happens."""
     plan = Plan(seed=seed, bars=bars)
     if seed % 3 == 0:
@@ -140,7 +140,7 @@ def main() -> int:
     try:
         seeds = seeds_of(arguments.seeds)
         bars = () if arguments.market is None else bars_of(arguments.market)
-    except (ValueError, ReplayError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"make simulate: {error}", file=sys.stderr)
         return 2
     quieten()

@@ -20,9 +20,9 @@ from simulation.referee import RANK, Figures
 from simulation.trouble import Trouble
 
 from trade_core.clock import NS_PER_S, ManualClock
-from trade_simulator.instruments import Category
+from trade_simulator.instruments import DEFAULT_INSTRUMENTS, Category, symbol_tick_size
+from trade_simulator.market.price_file import RecordedBar
 from trade_simulator.market.replay import ReplayPath
-from trade_simulator.market.series import Candle
 from trade_simulator.orders import Side
 
 DAY_S: Final = 86_400.0
@@ -49,7 +49,7 @@ class Plan:
     nights: int = 1
     """Spells of hours between, of which only a few seconds each ten minutes are lived through."""
     night_s: float = 6 * 3600.0
-    bars: tuple[Candle, ...] = ()
+    bars: tuple[RecordedBar, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class Story:
         self.orders: list[tuple[Key, str]] = []
         self.releases = 0
         self._numbers = 0
-        self._path = _path(made, plan)
+        self._path = _path(plan)
         self._walked_ns = made.clock.monotonic_ns()
 
     async def live(self) -> None:
@@ -231,7 +231,8 @@ class Story:
         while True:
             await asyncio.sleep(MARKET_EVERY_S)
             self._walk_market(MARKET_EVERY_S)
-            if self.draw.random() < MARKET_EVERY_S / self.plan.crash_every_s:
+            has_jump = self.draw.random() < MARKET_EVERY_S / self.plan.crash_every_s
+            if has_jump and self._path is None:  # a recorded price is nobody's to move
                 self.house.move(HELD, 1 + self.draw.choice(JUMPS))
             if self.draw.random() < MARKET_EVERY_S / 60:
                 self.volatility = self.draw.choice((0.0001, 0.0005, 0.002))
@@ -250,7 +251,7 @@ class Story:
         now_ns = self.house.clock.monotonic_ns()
         self._path.advance(max(0, (now_ns - self._walked_ns) // (NS_PER_S // 10)))
         self._walked_ns = now_ns
-        tick = self.house.venue.instrument((Category.LINEAR, f"{HELD}USDT")).tick_size
+        tick = symbol_tick_size(DEFAULT_INSTRUMENTS, f"{HELD}USDT")
         self.house.set_price(HELD, self._path.ticks * tick)
 
     async def _money(self) -> None:
@@ -302,11 +303,8 @@ class Story:
             self.trouble.begin(self.draw.choice(self.plan.troubles or tuple(self.trouble.kinds)))
 
 
-def _path(made: House, plan: Plan) -> ReplayPath | None:
-    if not plan.bars:
-        return None
-    tick = made.venue.instrument((Category.LINEAR, f"{HELD}USDT")).tick_size
-    return ReplayPath(bars=plan.bars, tick_size=tick)
+def _path(plan: Plan) -> ReplayPath | None:
+    return ReplayPath(bars=plan.bars) if plan.bars else None
 
 
 async def _told(plan: Plan, clock: ManualClock) -> Report:

@@ -11,7 +11,7 @@ from simulation.sabotage import SABOTAGES
 from simulation.simulate import bars_of, seeds_of
 from simulation.story import Plan, tell
 
-from trade_simulator.market.replay import ReplayError
+from trade_simulator.market.price_file import PriceFileError
 
 pytestmark = pytest.mark.slow
 SHORT = Plan(seed=3, active_s=100.0, nights=1, night_s=3600.0)
@@ -55,7 +55,7 @@ def test_simulation_of_a_price_history_walks_the_rungs(tmp_path: Path, time: str
 def test_bars_of_a_bad_file_name_the_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_text(f"{CSV}1763900000000,1,2,3,4,5\n")
-    with pytest.raises(ReplayError, match="line 2"):
+    with pytest.raises(PriceFileError, match="line 2"):
         bars_of(path)
 
 

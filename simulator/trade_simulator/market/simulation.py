@@ -7,18 +7,16 @@ from typing import Final
 
 from trade_simulator.events import TickerChanged
 from trade_simulator.floor import Floor
-from trade_simulator.instruments import Category, Instrument
+from trade_simulator.instruments import PRICE_MAX, Category, Instrument, symbol_tick_size
 from trade_simulator.market.history import History
 from trade_simulator.market.participants import Participants
 from trade_simulator.market.path import Pace, Path, WalkPath
+from trade_simulator.market.price_file import RecordedBar
 from trade_simulator.market.replay import ReplayPath
-from trade_simulator.market.series import Candle
 from trade_simulator.market.tape import Tape, Tapes
 from trade_simulator.matching import Matcher
 from trade_simulator.rejections import parameter_error
 
-# The highest price that an instrument lists.
-PRICE_MAX: Final = Decimal(1_999_999)
 # The mark price strays from the index by a few hundredths of a per mille.
 BASIS_MAX: Final = 3e-4
 BASIS_SIGMA: Final = 1e-5
@@ -52,7 +50,7 @@ class SymbolMarket:
 class Market:
     """All symbols and their books."""
 
-    def __init__(self, *, floor: Floor, seed: int, speed: Decimal, replay: Mapping[str, Sequence[Candle]]) -> None:
+    def __init__(self, *, floor: Floor, seed: int, speed: Decimal, replay: Mapping[str, Sequence[RecordedBar]]) -> None:
         unknown = set(replay) - {symbol for _, symbol in floor.instruments}
         if unknown:
             raise ValueError(f"replay names symbols that are not listed: {', '.join(sorted(unknown))}")
@@ -108,15 +106,17 @@ class Market:
         market.path.jump(max(1, round(price / market.tick_size)))
         self._quote(symbol, market.path.ticks)
 
-    def _add_symbol(self, symbol: str, instruments: list[Instrument], seed: int, bars: Sequence[Candle] | None) -> None:
+    def _add_symbol(
+        self, symbol: str, instruments: list[Instrument], seed: int, bars: Sequence[RecordedBar] | None
+    ) -> None:
         floor = self._floor
-        tick_size = min(instrument.tick_size for instrument in instruments)
+        tick_size = symbol_tick_size(instruments, symbol)
         path: Path
         if bars is None:
             start_ticks = int(instruments[0].start_price / tick_size)
             path = WalkPath(seed=f"{seed}/path/{symbol}", start_ticks=start_ticks)
         else:
-            path = ReplayPath(bars=bars, tick_size=tick_size)
+            path = ReplayPath(bars=bars)
         self._symbols[symbol] = SymbolMarket(path=path, tick_size=tick_size, seed=f"{seed}/basis/{symbol}")
         coarse_step = max(instrument.quantity_step for instrument in instruments)
         for instrument in instruments:
