@@ -30,14 +30,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the clock's monotonic time in seconds."""
         return self._manual_clock.monotonic_ns() / NS_PER_S
 
+    def leap_to(self, when_s: float) -> None:
+        """Set the clock to where a timer is due. After 194 days a float of seconds is coarser than a nanosecond."""
+        clock, resolution_s = self._manual_clock, self._clock_resolution  # type: ignore[attr-defined]
+        clock.advance(max(0, math.ceil(when_s * NS_PER_S) + 1 - clock.monotonic_ns()))
+        while self.time() + resolution_s <= when_s:
+            clock.advance(1)
+
     def _run_once(self) -> None:
         # Overrides the one turn of asyncio's loop: it would sleep here until the next timer.
         if not self._ready:  # type: ignore[attr-defined]
             due = [timer.when() for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
             if not due:
                 raise NothingWillHappen
-            left_ns = math.ceil(min(due) * NS_PER_S) + 1 - self._manual_clock.monotonic_ns()
-            self._manual_clock.advance(max(0, left_ns))
+            self.leap_to(min(due))
         super()._run_once()  # type: ignore[misc]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import math
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -69,8 +68,7 @@ class SimulatedLoop(VirtualLoop):
             self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
         if not timers:
             raise NothingWillHappen
-        left_ns = math.ceil(timers[0].when() * NS_PER_S) + 1 - self._manual_clock.monotonic_ns()
-        self._manual_clock.advance(max(0, left_ns))
+        self.leap_to(timers[0].when())
 
 
 def new_clock() -> ManualClock:

@@ -124,10 +124,14 @@ class Referee(Ears):
             return False
         return self.clock.monotonic_ns() < lease.dies_at_ns and self.gateway.clock.wall_ns() < lease.expires_wall_ns
 
+    def _rank(self, lease: HeldLease | None) -> int:
+        return RANK[lease.ceiling] if lease is not None and self._alive(lease) else RANK["REDUCE_ONLY"]
+
     def required(self) -> int:
         """Return the rank that the gateway's state must have at least."""
-        ranks = [RANK[lease.ceiling] for lease in (self.held, self.offered) if lease is not None and self._alive(lease)]
-        rank = min(ranks, default=RANK["REDUCE_ONLY"])
+        rank = self._rank(self.held)
+        if self._alive(self.offered):  # it may count already, or not yet
+            rank = min(rank, self._rank(self.offered))
         return max(rank, RANK["HALTED"]) if self.is_halted and not self._is_release_due() else rank
 
     def _is_release_due(self) -> bool:

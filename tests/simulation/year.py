@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -54,7 +55,8 @@ async def _lived(days: int, wakes_a_day: int, seed: int, clock: ManualClock) -> 
         story.volatility = 0.0001
         await made.wait_until(lambda: made.state == "ACTIVE", within_s=30.0)
         bot = asyncio.create_task(story._bot())
-        due_ns, every_ns = clock.monotonic_ns(), int(days * 86_400 / WEIGHED_A_YEAR) * NS_PER_S
+        began_ns = due_ns = clock.monotonic_ns()
+        every_ns = int(days * 86_400 / WEIGHED_A_YEAR) * NS_PER_S
         for _ in range(days * wakes_a_day):
             made.skip(86_400 / wakes_a_day - AWAKE_S)
             for coin in (HELD, *TRADED):
@@ -63,12 +65,20 @@ async def _lived(days: int, wakes_a_day: int, seed: int, clock: ManualClock) -> 
             if clock.monotonic_ns() >= due_ns:
                 due_ns += every_ns
                 year.weights.append(_weighed(made))
+                _show(year, clock.monotonic_ns() - began_ns)
             if made.referee.violations:
                 break
         bot.cancel()
         year.rows, year.orders = len(made.gateway.disk.bodies), made.referee.figures.orders
         year.violations = made.referee.violations
     return year
+
+
+def _show(year: Year, lived_ns: int) -> None:
+    day, held_kb = lived_ns / NS_PER_S / 86_400, year.weights[-1] // 1000
+    print(
+        f"day {day:.0f} of {year.days}: {held_kb} kB, {time.process_time():.0f} s of CPU", file=sys.stderr, flush=True
+    )
 
 
 def lower_bounds(patch: pytest.MonkeyPatch) -> None:
