@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from trade_core.command_line import EXIT_INTERRUPTED, INTERRUPTED, refused_by_system
 from trade_core.errors import (
     ConfigurationError,
     TradeError,
 )
 from trade_core.logs import configure_logging
-from trade_core.secrets import read_secret_file
+from trade_core.secrets import read_secret_file, secret_text
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.release_subject import HIGH_WATER, RELEASABLE_RUNGS
@@ -46,43 +47,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--config FILE is needed")
     configure_logging("trade-gateway")
     try:
-        settings = load_settings(options.config, GatewaySettings)
-        configure_logging("trade-gateway", level=settings.log_level)
-        match options.command:
-            case "init":
-                print(_initialise(settings, options))
-                return EXIT_CLEAN
-            case "freqtrade-config":
-                return _freqtrade_config(settings, Mode(options.mode), options.api_port)
-            case "virtual-key":
-                print(f"wrote {renew_virtual_key(settings)}; the gateway knows this key alone from its next start on")
-                return EXIT_CLEAN
-            case "public-keys":
-                print(
-                    complete_public_keys(
-                        settings, watchdog_public=options.watchdog_public, executor_public=options.executor_public
-                    )
-                )
-                return EXIT_CLEAN
-            case "explain":
-                return _explain(settings, options.request)
-            case "doctor":
-                return examine(settings, options)
-            case "halt":
-                print(halt(settings, reason=options.reason))
-                return EXIT_CLEAN
-            case "state":
-                print(state_text(settings))
-                return EXIT_CLEAN
-            case "release":
-                print(_release(settings, options))
-                return EXIT_CLEAN
-            case _:
-                _run(settings)
-                return EXIT_CLEAN
+        return _carry_out(options)
     except TradeError as error:
         print(f"trade-gateway: {error}", file=sys.stderr)
         return EXIT_REFUSED if isinstance(error, ConfigurationError | NotTrusted) else EXIT_FAILURE
+    except OSError as error:
+        print(f"trade-gateway: {refused_by_system(error)}", file=sys.stderr)
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        print(f"trade-gateway: {INTERRUPTED}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    settings = load_settings(options.config, GatewaySettings)
+    configure_logging("trade-gateway", level=settings.log_level)
+    match options.command:
+        case "init":
+            print(_initialise(settings, options))
+            return EXIT_CLEAN
+        case "freqtrade-config":
+            return _freqtrade_config(settings, Mode(options.mode), options.api_port)
+        case "virtual-key":
+            print(f"wrote {renew_virtual_key(settings)}; the gateway knows this key alone from its next start on")
+            return EXIT_CLEAN
+        case "public-keys":
+            print(
+                complete_public_keys(
+                    settings, watchdog_public=options.watchdog_public, executor_public=options.executor_public
+                )
+            )
+            return EXIT_CLEAN
+        case "explain":
+            return _explain(settings, options.request)
+        case "doctor":
+            return examine(settings, options)
+        case "halt":
+            print(halt(settings, reason=options.reason))
+            return EXIT_CLEAN
+        case "state":
+            print(state_text(settings))
+            return EXIT_CLEAN
+        case "release":
+            print(_release(settings, options))
+            return EXIT_CLEAN
+        case _:
+            _run(settings)
+            return EXIT_CLEAN
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -213,6 +224,9 @@ def _freqtrade_config(settings: GatewaySettings, mode: Mode, api_port: int) -> i
         raise ConfigurationError(f"{settings.policy_file}: has no {category.value} symbol for {mode.value} trading")
     handover = settings.state_dir / HANDOVER_FOLDER / "freqtrade.json"
     access = read_secret_file(handover)
+    url, websocket, key, secret = (
+        secret_text(access, name, path=handover).reveal() for name in ("url", "ws", "key", "secret")
+    )
     leverage = 1 if mode is Mode.SPOT else policy.leverage
     control = ControlInterface(
         port=api_port,
@@ -223,10 +237,10 @@ def _freqtrade_config(settings: GatewaySettings, mode: Mode, api_port: int) -> i
     )
     config = freqtrade_config(
         mode=mode,
-        gateway_url=str(access["url"]),
-        gateway_ws=str(access["ws"]),
-        key=str(access["key"]),
-        secret=str(access["secret"]),
+        gateway_url=url,
+        gateway_ws=websocket,
+        key=key,
+        secret=secret,
         symbols=symbols,
         stake_usdt=largest_stake_usdt(max_order_notional_usdt=policy.max_order_notional_usdt, leverage=leverage),
         max_order_notional_usdt=policy.max_order_notional_usdt,

@@ -65,9 +65,19 @@ def identity_path(settings: GatewaySettings) -> Path:
 
 def require_uninitialised(settings: GatewaySettings) -> None:
     """Refuse to begin a deployment where one was begun. Raises ConfigurationError."""
-    for existing in (identity_path(settings), settings.ring_file, settings.state_dir / GENESIS_FILE):
-        if existing.exists():
-            raise ConfigurationError(f"{existing}: exists already; a deployment is initialised once")
+    made = (identity_path(settings), settings.ring_file, settings.state_dir / GENESIS_FILE)
+    there = [path for path in made if path.exists()]
+    if not there:
+        return
+    refusal = f"{there[0]}: exists already; a deployment is initialised once"
+    missing = ", ".join(str(path) for path in made if path not in there)
+    if missing:
+        left = ", ".join(str(path) for path in there)
+        refusal += (
+            f". {missing}: not there. If an init was broken off, and no process of this deployment has ever run, "
+            f"remove {left} and run init again; else put back what is missing"
+        )
+    raise ConfigurationError(refusal)
 
 
 def initialise(

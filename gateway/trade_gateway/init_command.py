@@ -21,7 +21,7 @@ from trade_gateway.codes import new_codes, said
 from trade_gateway.identity import HANDOVER_FOLDER, initialise, load_order_key, require_uninitialised
 from trade_gateway.policy.limits import Policy, policy_hash
 from trade_gateway.policy_file import read_policy
-from trade_gateway.public_keys import read_public
+from trade_gateway.public_keys import read_public, require_of_account
 from trade_gateway.settings import GatewaySettings
 
 BASELINE_WITHIN_S = 20
@@ -47,6 +47,8 @@ def initialise_deployment(
     lease_key, witness_key, watchdog_log_key = read_public(watchdog_public, *watchdog_names, of="a watchdog")
     (log_key,) = read_public(journal_public, "log_key", of="a journal writer")
     executor_key = "" if executor_public is None else read_public(executor_public, "executor_key", of="an executor")[0]
+    for path in filter(None, (watchdog_public, journal_public, executor_public)):
+        require_of_account(path, environment=settings.environment, account=settings.account)
     require_uninitialised(settings)
     codes = new_codes(settings, codes_file=codes_file)
     for key in (log_key, lease_key, witness_key, watchdog_log_key):

@@ -57,7 +57,10 @@ def write_missing_policy(settings: GatewaySettings, options: Namespace, *, ask: 
         given = [name for name in FLAGS if getattr(options, name) is not None]
         if given:
             flag = "--" + given[0].replace("_", "-")
-            raise ConfigurationError(f"{path}: is there already, so {flag} has nothing to say; edit the file instead")
+            raise ConfigurationError(
+                f"{path}: is there already, so {flag} has nothing to say; leave the flags of the limits out to begin "
+                "with the file as it is, or edit it"
+            )
         return
     if ask is None:
         ask = input if sys.stdin.isatty() else _nobody_there(path)

@@ -35,6 +35,14 @@ def read_public(path: Path, *names: str, of: str) -> list[str]:
         raise ConfigurationError(f"{path}: is not {of}'s public.json ({type(error).__name__})") from None
 
 
+def require_of_account(path: Path, *, environment: str, account: str) -> None:
+    """Refuse the `public.json` of a service that was initialised for another account. Raises ConfigurationError."""
+    for name, wanted in (("environment", environment), ("account", account)):
+        (found,) = read_public(path, name, of="a service")
+        if found != wanted:
+            raise ConfigurationError(f"{path}: is of the {name} {ascii(found)[:40]}, and the settings say {wanted!r}")
+
+
 def complete_public_keys(
     settings: GatewaySettings, *, watchdog_public: Path | None, executor_public: Path | None
 ) -> str:

@@ -22,7 +22,7 @@ from trade_core.administration import admin_address
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_core.ring_keeper import current_ring
-from trade_core.secrets import read_secret_file
+from trade_core.secrets import read_secret_file, secret_text
 from trade_core.trust.policy_warrant import AUDIENCE
 from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject, release_subject
 from trade_core.trust.release_terms import (
@@ -142,9 +142,16 @@ def _write(path: Path, warrant: Warrant) -> None:
 
 
 def _admin(settings: GatewaySettings) -> httpx.Client:
-    access = read_secret_file(settings.state_dir / HANDOVER_FOLDER / "operator.json")
-    headers = {"Authorization": f"Bearer {access['admin_token']}"}
-    return admin_address(str(access["admin_url"])).client(headers=headers, timeout=_TIMEOUT_S)
+    path = settings.state_dir / HANDOVER_FOLDER / "operator.json"
+    if not path.exists():
+        raise ConfigurationError(f"{path}: not there; run `trade-gateway init` first")
+    access = read_secret_file(path)
+    headers = {"Authorization": f"Bearer {secret_text(access, 'admin_token', path=path).reveal()}"}
+    try:
+        address = admin_address(secret_text(access, "admin_url", path=path).reveal())
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: admin_url: {error}") from None
+    return address.client(headers=headers, timeout=_TIMEOUT_S)
 
 
 def _kill_terms(state: dict[str, Any], said: AfterKill) -> KillTerms:

@@ -16,6 +16,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trade_core.command_line import refused_by_system
 from trade_core.errors import TradeError
 from trade_core.secrets import read_secret_file, secret_text
 from trade_journal.database_cli import add_database_command
@@ -60,8 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RowUncovered as error:
         print(f"trade-journal: {error}", file=sys.stderr)
         return EXIT_UNCOVERED
-    except (TradeError, OSError) as error:
+    except TradeError as error:
         print(f"trade-journal: {error}", file=sys.stderr)
+        return EXIT_UNREADABLE
+    except OSError as error:
+        print(f"trade-journal: {refused_by_system(error)}", file=sys.stderr)
         return EXIT_UNREADABLE
     except KeyboardInterrupt:
         # Only what has no end is ended well by it; a verdict that was not reached must not look like a good one.

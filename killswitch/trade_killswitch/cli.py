@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from trade_core.command_line import EXIT_INTERRUPTED, INTERRUPTED, refused_by_system
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
@@ -50,6 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TradeError as error:
         log.error("failed: %s", error)
         return EXIT_FAILURE
+    except OSError as error:
+        log.error("failed: %s", refused_by_system(error))
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        log.error(INTERRUPTED)
+        return EXIT_INTERRUPTED
     except Exception:
         log.exception("the executor failed; start it again, it goes on where it was")
         return EXIT_FAILURE

@@ -2,17 +2,20 @@
 
 Guarantees
 - The private half of the log's key is made here and never leaves its file (mode 0600).
-- A ring is pinned at the first start; another one is refused afterwards, whoever put it there.
+- A ring is pinned at the first start; another one is refused afterwards, whoever put it there, and so is every
+  one when the pin is gone from a folder that was worked with.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from trade_core.errors import ConfigurationError
+from trade_core.key_file import private_key_of
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes, ring_hash
@@ -68,12 +71,14 @@ def load_signer(settings: ExecutorSettings, ring: KeyRing) -> LogSigner:
     path = settings.state_dir / IDENTITY_FILE
     if not path.exists():
         raise ConfigurationError(f"{path}: not there; run `trade-kill-executor init` first")
-    key = load_private_key(secret_text(read_secret_file(path), "log_key", path=path).reveal())
+    key = private_key_of(read_secret_file(path), "log_key", path=path)
     return LogSigner(origin=origin_of(settings), private_key=key, ring_hash=ring_hash(ring))
 
 
-def load_pinned_ring(settings: ExecutorSettings) -> KeyRing:
+def load_pinned_ring(settings: ExecutorSettings, *, kept: Sequence[str]) -> KeyRing:
     """Read the ring, check that it is of this deployment's account, and pin it at the first start.
+
+    `kept` names the files of the state folder that only an executor with a pinned ring writes.
 
     Raises ConfigurationError, NotTrusted.
     """
@@ -83,6 +88,13 @@ def load_pinned_ring(settings: ExecutorSettings) -> KeyRing:
             raise ConfigurationError(f"{settings.ring_file}: {name} is not that of the settings")
     pinned_file = settings.state_dir / PINNED_RING_FILE
     if not pinned_file.exists():
+        worked = [name for name in kept if (settings.state_dir / name).exists()]
+        if worked:
+            # It has worked under a ring: whoever took that one away would choose who may order a kill.
+            raise ConfigurationError(
+                f"{pinned_file}: not there, but {', '.join(worked)} beside it say that this executor has worked under "
+                "a pinned ring; put it back from a copy"
+            )
         write_atomically(pinned_file, ring_bytes(ring), mode=0o600)
         return ring
     pinned = read_ring(pinned_file)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
-from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
+from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
 from trade_core.money import parse_exchange_decimal
 from trade_core.secrets import read_secret_file, write_secret_file
 from trade_killswitch.exchange import ExitExchange
@@ -71,12 +71,16 @@ class OwnSamples:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def load(self) -> None:
-        """Read what was kept; a person is told of what cannot be. Raises ConfigurationError for a file that is none."""
+        """Read what was kept; a person is told of what cannot be, and the executor works without it."""
         self._good_at_ns = self.clock.monotonic_ns()
         file = self.state_dir / SAMPLES_FILE
         if not file.exists():
             return
-        kept = read_secret_file(file)
+        try:
+            kept = read_secret_file(file)
+        except ConfigurationError as error:
+            self.tell(LOST_SUBJECT, f"{error}; the highest point of our own samples begins anew")
+            return
         self.book = book_of(kept)
         rebased_by = kept.get("rebased_by")
         self._rebased_by = [str(one) for one in rebased_by] if isinstance(rebased_by, list) else []

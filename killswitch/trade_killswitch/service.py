@@ -18,7 +18,7 @@ from trade_core.clock import NS_PER_MS, Clock, SystemClock
 from trade_core.clock_watch import ClockWatch
 from trade_core.logs import RefusalLog
 from trade_core.peer_protocol import peer_protocol
-from trade_core.ring_keeper import RingKeeper
+from trade_core.ring_keeper import BOOK_FILE, RingKeeper
 from trade_core.secrets import Secret
 from trade_core.serving import UnixListener, serve
 from trade_core.trust.kill_notice import kill_notice
@@ -26,8 +26,8 @@ from trade_journal.errors import JournalError
 from trade_journal.log.rows import RowKind
 from trade_journal.writer.file_system import journal_folders, require_durable
 from trade_journal.writer.writer import JournalWriter
-from trade_killswitch.authorisation import Authorisation
-from trade_killswitch.automatic import Automatic
+from trade_killswitch.authorisation import COUNTERS_FILE, Authorisation
+from trade_killswitch.automatic import STANDING_FILE, Automatic
 from trade_killswitch.console_rows import add_console_rows
 from trade_killswitch.drill_watch import DrillWatch
 from trade_killswitch.exchange import ExitExchange
@@ -38,7 +38,7 @@ from trade_killswitch.halt_closing import HaltClosing
 from trade_killswitch.identity import load_exchange_key, load_pinned_ring, load_signer
 from trade_killswitch.kill_steps import Parts
 from trade_killswitch.metrics import ExecutorMetrics
-from trade_killswitch.own_samples import OwnSamples
+from trade_killswitch.own_samples import SAMPLES_FILE, OwnSamples
 from trade_killswitch.readiness import Readiness
 from trade_killswitch.recorder import Recorder
 from trade_killswitch.revoker import ClientOf, RevokerExchange
@@ -49,6 +49,7 @@ from trade_killswitch.socket_roles import roles_by_user
 from trade_killswitch.standing import Terms
 from trade_killswitch.sweeper import Sweeper
 
+KEPT_FILES: Final = (BOOK_FILE, COUNTERS_FILE, SAMPLES_FILE, STANDING_FILE)
 CONNECTIONS_MAX: Final = 32
 CHECKPOINT_EVERY_S: Final = 60.0
 _OWN_USER_MODE: Final = 0o600
@@ -62,7 +63,7 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
     clock = clock or SystemClock()
     folders = journal_folders(state_dir=settings.state_dir, journal_url=settings.journal_url)
     require_durable(folders, environment=settings.environment)
-    ring = load_pinned_ring(settings)
+    ring = load_pinned_ring(settings, kept=KEPT_FILES)
     signer = load_signer(settings, ring)
     exit_key = load_exchange_key(settings.secrets_file, name="exit")
     revoker_key = None if settings.revoker_file is None else load_exchange_key(settings.revoker_file, name="revoker")

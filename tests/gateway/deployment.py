@@ -75,10 +75,11 @@ def write_deployment(folder: Path, **changed: object) -> Path:
     config.write_text(toml({key: value for key, value in content.items() if value is not None}))
     (folder / "policy.toml").write_text(POLICY_TOML)
     write_secret_file(folder / "secrets.json", {"exchange_key": "k", "exchange_secret": "s"})
+    place = {"environment": content["environment"], "account": content["account"]}
     (folder / "public.json").write_text(
-        json.dumps({"lease_key": LEASE_KEY, "witness_key": WITNESS_KEY, "log_key": LOG_KEY})
+        json.dumps({**place, "lease_key": LEASE_KEY, "witness_key": WITNESS_KEY, "log_key": LOG_KEY})
     )
-    (folder / "journal-public.json").write_text(json.dumps({"log_key": LOG_KEY}))
+    (folder / "journal-public.json").write_text(json.dumps({**place, "log_key": LOG_KEY}))
     return config
 
 

@@ -14,6 +14,7 @@ from gateway.exchange_thread import exchange_thread
 from gateway.journal_thread import journal_thread
 from http_double import HANG, Asked, envelope
 
+from trade_core.secrets import read_secret_file, write_secret_file
 from trade_core.trust.baseline import baseline_of
 from trade_core.trust.ring import read_ring
 from trade_gateway import init_command, process
@@ -168,6 +169,21 @@ def test_cli_init_with_another_file_than_the_watchdogs_is_refused(
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize("name", ["public.json", "journal-public.json"])
+@pytest.mark.parametrize(("key", "value"), [("account", "1003"), ("environment", "testnet")])
+def test_cli_init_with_the_file_of_another_account_is_refused_and_both_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, key: str, value: str
+) -> None:
+    config = write_deployment(tmp_path)
+    public = json.loads((tmp_path / name).read_text())
+    (tmp_path / name).write_text(json.dumps({**public, key: value}))
+    assert init_with(tmp_path, config) == 2
+    assert f"{tmp_path / name}: is of the {key} '{value}', and the settings say '{public[key]}'" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "state").exists()
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -295,6 +311,42 @@ def test_cli_freqtrade_config_before_init_is_refused(tmp_path: Path, capsys: pyt
     config = write_deployment(tmp_path)
     assert main(["freqtrade-config", "--config", str(config), "--mode", "spot"]) == 2
     assert "freqtrade.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["url", "ws", "key", "secret"])
+def test_cli_freqtrade_config_of_a_damaged_handover_is_refused_and_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    config = initialised(tmp_path)
+    handed = tmp_path / "state" / "handover" / "freqtrade.json"
+    write_secret_file(handed, {key: value for key, value in read_secret_file(handed).items() if key != name})
+    assert main(["freqtrade-config", "--config", str(config), "--mode", "spot"]) == 2
+    assert f"{handed}: {name}: must be a non-empty text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "admin_token: must be a non-empty text"),
+        ({"admin_token": "t"}, "admin_url: must be a non-empty text"),
+        ({"admin_token": "t", "admin_url": "https://example.com"}, "admin_url: must be"),
+    ],
+)
+@pytest.mark.parametrize("command", [["state"], ["halt", "--reason", "r"]])
+def test_cli_command_with_a_damaged_handover_is_refused_and_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], content: dict[str, object], said: str
+) -> None:
+    config = initialised(tmp_path)
+    handed = tmp_path / "state" / "handover" / "operator.json"
+    write_secret_file(handed, content)
+    assert main([*command, "--config", str(config)]) == 2
+    assert f"{handed}: {said}" in capsys.readouterr().err
+
+
+def test_cli_halt_before_init_says_what_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_deployment(tmp_path)
+    assert main(["halt", "--reason", "r", "--config", str(config)]) == 2
+    assert "operator.json: not there; run `trade-gateway init` first" in capsys.readouterr().err
 
 
 def test_cli_virtual_key_says_where_it_stands_and_not_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from trade_core.trust.baseline import baseline_of
 from trade_core.trust.keys import NotTrusted, load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes
 from trade_core.trust.tag import tag_key_id
+from trade_gateway.genesis import GENESIS_FILE
 from trade_gateway.identity import (
     PUBLIC_KEYS_FILE,
     Role,
@@ -131,9 +132,14 @@ def test_init_a_second_time_is_refused_and_changes_nothing(tmp_path: Path) -> No
 @pytest.mark.parametrize("lost", ["identity", "ring"])
 def test_init_with_half_a_deployment_is_refused(tmp_path: Path, lost: str) -> None:
     settings, _ = made(tmp_path)
-    (identity_path(settings) if lost == "identity" else settings.ring_file).unlink()
-    with pytest.raises(ConfigurationError, match="exists already"):
+    missing, there = identity_path(settings), settings.ring_file
+    if lost == "ring":
+        missing, there = there, missing
+    missing.unlink()
+    with pytest.raises(ConfigurationError, match="exists already") as refused:
         initialised(settings)
+    assert f"{missing}: not there. If an init was broken off" in str(refused.value)
+    assert f"remove {there}, {settings.state_dir / GENESIS_FILE} and run init again" in str(refused.value)
 
 
 def test_init_leaves_no_key_that_signs_the_log_with_the_gateway(tmp_path: Path) -> None:

@@ -301,6 +301,18 @@ async def test_kept_samples_that_are_none_are_told_and_begin_anew(world: World, 
         assert samples.words == READY
 
 
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff\xfe", b"[" * 60_000])
+async def test_damaged_file_of_samples_is_told_and_stops_no_executor(world: World, content: bytes) -> None:
+    file = world.folder / SAMPLES_FILE
+    file.write_bytes(content)
+    file.chmod(0o600)
+    async with world.samples() as samples:
+        assert samples.book is None
+        assert world.told == [LOST_SUBJECT]
+        await world.settled(samples)
+        assert samples.words == READY
+
+
 async def test_rebased_samples_outlive_a_restart(world: World) -> None:
     async with world.samples() as samples:
         await world.settled(samples)

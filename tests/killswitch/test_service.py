@@ -29,8 +29,8 @@ from trade_killswitch import sweep_flow
 from trade_killswitch import sweeper as sweeper_module
 from trade_killswitch.cli import main
 from trade_killswitch.exchange import ExitExchange
-from trade_killswitch.identity import initialise
-from trade_killswitch.service import run
+from trade_killswitch.identity import PINNED_RING_FILE, initialise
+from trade_killswitch.service import KEPT_FILES, run
 from trade_killswitch.settings import ExecutorSettings
 
 EMPTY = {"list": [], "nextPageCursor": ""}
@@ -359,6 +359,20 @@ async def test_another_ring_than_the_pinned_one_is_refused(tmp_path: Path) -> No
     settings = load_settings(tmp_path / "executor.toml", ExecutorSettings)
     with pytest.raises(ConfigurationError, match="is not the ring pinned"):
         await run(settings)
+
+
+@pytest.mark.parametrize("kept", KEPT_FILES)
+async def test_pin_that_is_gone_from_a_folder_that_was_worked_with_is_refused(tmp_path: Path, kept: str) -> None:
+    async with world(tmp_path):
+        pass
+    settings = load_settings(tmp_path / "executor.toml", ExecutorSettings)
+    for name in KEPT_FILES:
+        (settings.state_dir / name).unlink(missing_ok=True)
+    (settings.state_dir / kept).write_text("{}")
+    (settings.state_dir / PINNED_RING_FILE).unlink()
+    with pytest.raises(ConfigurationError, match=rf"ring\.json: not there, but {kept} beside it"):
+        await run(settings)
+    assert not (settings.state_dir / PINNED_RING_FILE).exists()
 
 
 async def test_sweep_goes_on_although_no_row_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

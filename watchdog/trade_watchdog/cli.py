@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from trade_core.command_line import EXIT_INTERRUPTED, INTERRUPTED, refused_by_system
 from trade_core.errors import ConfigurationError
 from trade_core.findings import all_is_well, rendered
 from trade_core.logs import configure_logging
@@ -46,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotTaken as error:
         _log.error("%s", error)
         return EXIT_FAILURE
+    except OSError as error:
+        _log.error("failed: %s", refused_by_system(error))
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        _log.error(INTERRUPTED)
+        return EXIT_INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trade_core.administration import AdminAddress, admin_address
 from trade_core.errors import ConfigurationError, TradeError
+from trade_core.key_file import private_key_of
 from trade_core.secrets import Secret, read_secret_file, secret_text, write_atomically, write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.ring import KeyRing, read_ring, ring_bytes, ring_hash
@@ -110,9 +111,9 @@ def load_identity(settings: WatchdogSettings) -> Identity:
         raise ConfigurationError(f"{path}: not there; run `trade-watchdog init` first")
     content = read_secret_file(path)
     return Identity(
-        lease_key=load_private_key(secret_text(content, "lease_key", path=path).reveal()),
-        witness_key=load_private_key(secret_text(content, "witness_key", path=path).reveal()),
-        log_key=load_private_key(secret_text(content, "log_key", path=path).reveal()),
+        lease_key=private_key_of(content, "lease_key", path=path),
+        witness_key=private_key_of(content, "witness_key", path=path),
+        log_key=private_key_of(content, "log_key", path=path),
         admin_token=secret_text(content, "admin_token", path=path),
     )
 

@@ -149,7 +149,8 @@ def read_ring(path: Path) -> KeyRing:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise NotTrusted(f"{path}: key ring cannot be read: {error.strerror}") from error
+        hint = "; `trade-gateway init` writes it" if isinstance(error, FileNotFoundError) else ""
+        raise NotTrusted(f"{path}: key ring cannot be read: {error.strerror}{hint}") from error
     try:
         return parse_ring(raw)
     except NotTrusted as error:

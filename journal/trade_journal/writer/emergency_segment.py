@@ -6,7 +6,8 @@ Guarantees
 - It holds SEGMENT_ROWS_MAX rows of any permitted size, and refuses the next one.
 - Rows stand there with their final sequence numbers, gapless. Reading stops at the first frame that is not the next
   one: a torn frame was never acknowledged, and an older frame was left from an emergency that is over.
-- A segment of another journal is refused, never overwritten.
+- A segment of another journal is refused, never overwritten, and so is one with a slot that no writer left so: it may
+  have held rows that were acknowledged.
 
 It does not know what the journal holds: that is compared by whoever opens both.
 """
@@ -32,6 +33,7 @@ SLOT_BYTES: Final = ROW_BYTES_MAX + 512  # a slot for each row: an overwritten f
 SEGMENT_BYTES: Final = SEGMENT_ROWS_MAX * SLOT_BYTES
 _PIECE_BYTES: Final = SEGMENT_BYTES // 4
 _MAGIC: Final = b"TRDEMRG1"
+_EMPTY: Final = bytes(8)
 _HEADER: Final = struct.Struct(">8s32sQI32s")  # magic, SHA-256 of the origin, sequence number, length, checksum
 _CHECKED_BYTES: Final = _HEADER.size - 32
 
@@ -109,8 +111,13 @@ class EmergencySegment:
         for number in range(SEGMENT_ROWS_MAX):
             slot = os.pread(self._descriptor, SLOT_BYTES, number * SLOT_BYTES)
             magic, origin, seq, length, checksum = _HEADER.unpack_from(slot)
-            if magic != _MAGIC:
+            if magic == _EMPTY:
                 return rows, 0
+            if magic != _MAGIC:
+                raise JournalRefused(
+                    f"{self._path}: the emergency segment is damaged in slot {number}; rows that it held were "
+                    "acknowledged: put it back from a copy, or move it away and keep it"
+                )
             body = slot[_HEADER.size : _HEADER.size + length]
             if hashlib.sha256(slot[:_CHECKED_BYTES] + body).digest() != checksum:
                 return rows, 1

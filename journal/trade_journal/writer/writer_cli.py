@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from trade_core.command_line import EXIT_INTERRUPTED, INTERRUPTED, refused_by_system
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
@@ -36,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TradeError as error:
         print(f"trade-journal-writer: {error}", file=sys.stderr)
         return EXIT_REFUSED if isinstance(error, ConfigurationError | NotTrusted) else EXIT_FAILURE
+    except OSError as error:
+        print(f"trade-journal-writer: {refused_by_system(error)}", file=sys.stderr)
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        print(f"trade-journal-writer: {INTERRUPTED}", file=sys.stderr)
+        return EXIT_INTERRUPTED
     return EXIT_CLEAN
 
 

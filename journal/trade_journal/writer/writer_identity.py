@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from trade_core.errors import ConfigurationError
-from trade_core.secrets import read_secret_file, secret_text, write_atomically, write_secret_file
+from trade_core.key_file import private_key_of
+from trade_core.secrets import read_secret_file, write_atomically, write_secret_file
 from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_core.trust.log_warrant import FIRST_LOG
 from trade_core.trust.ring import read_ring
@@ -63,7 +64,7 @@ def load_log_identity(settings: JournalWriterSettings, *, number: int = FIRST_LO
     path = settings.state_dir / KEY_FILE
     if not path.exists():
         raise ConfigurationError(f"{path}: not there; run `trade-journal-writer init` first")
-    key = load_private_key(secret_text(read_secret_file(path), "log_key", path=path).reveal())
+    key = private_key_of(read_secret_file(path), "log_key", path=path)
     ring = read_ring(settings.ring_file)
     expected = {
         "environment": settings.environment,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from trade_core.clock import SystemClock
+from trade_core.command_line import EXIT_INTERRUPTED, INTERRUPTED, refused_by_system
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
@@ -43,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TradeError as error:
         log.error("failed: %s", error)
         return EXIT_FAILURE
+    except OSError as error:
+        log.error("failed: %s", refused_by_system(error))
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        log.error(INTERRUPTED)
+        return EXIT_INTERRUPTED
     except Exception:
         log.exception("the console failed; the others go on without it: start it again")
         return EXIT_FAILURE

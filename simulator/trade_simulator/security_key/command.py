@@ -12,6 +12,7 @@ from typing import Any, Final
 from fido2.client import ClientError
 
 from trade_core.canonical import canonical_json
+from trade_core.command_line import EXIT_INTERRUPTED, INTERRUPTED, refused_by_system
 from trade_core.errors import ConfigurationError
 from trade_simulator.security_key.client import make_credential, sign_payload
 from trade_simulator.security_key.enrol import NotTaken, enrol, read_described
@@ -41,6 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ClientError as error:
         sys.stderr.write(f"trade-security-key: the key did not sign: {error.code.name.lower()}\n")
         return EXIT_FAILED
+    except OSError as error:
+        sys.stderr.write(f"trade-security-key: {refused_by_system(error)}\n")
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write(f"trade-security-key: {INTERRUPTED}\n")
+        return EXIT_INTERRUPTED
     sys.stdout.write(canonical_json(content).decode("ascii") + "\n")
     return EXIT_DONE
 

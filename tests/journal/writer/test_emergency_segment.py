@@ -106,6 +106,20 @@ def test_file_that_is_no_segment_is_refused_and_left_alone(path: Path, content: 
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("slot", [0, 1])
+def test_segment_with_a_slot_that_no_writer_left_so_is_refused_and_kept(path: Path, slot: int) -> None:
+    segment = opened(path)
+    segment.append([(7, b"a"), (8, b"b")])
+    segment.close()
+    with path.open("r+b") as file:
+        file.seek(slot * SLOT_BYTES)
+        file.write(b"x")
+    before = path.read_bytes()
+    with pytest.raises(JournalRefused, match=f"damaged in slot {slot}"):
+        opened(path)
+    assert path.read_bytes() == before
+
+
 def test_segment_that_is_a_link_or_a_folder_is_refused(path: Path, tmp_path: Path) -> None:
     opened(tmp_path / "other").close()
     path.symlink_to(tmp_path / "other")
