@@ -54,6 +54,8 @@ class HttpDouble:
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     """How many are open."""
+    nothing_hangs: asyncio.Event = field(default_factory=asyncio.Event)
+    """Once set, what hung is asked of `answer` anew; what still hangs then goes unanswered to its end."""
 
     def paths(self) -> list[str]:
         return [one.path for one in self.asked]
@@ -73,10 +75,11 @@ async def http_double(answer: Callable[[Asked], bytes | None] | None = None) -> 
                 asked = await _read(reader)
                 double.asked.append(asked)
                 raw = double.answer(asked)
-                if raw is None:
-                    break
                 if raw == HANG:
-                    await asyncio.Event().wait()
+                    await double.nothing_hangs.wait()
+                    raw = double.answer(asked)
+                if raw in (None, HANG):
+                    break
                 writer.write(raw)
                 await writer.drain()
         double.connections -= 1

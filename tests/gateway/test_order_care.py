@@ -283,6 +283,12 @@ def unknown(made: House, number: int) -> TrackedOrder:
     return order
 
 
+def shown_as_cancelled(asked: Asked) -> bytes:
+    tag = asked.parameter("orderLinkId")
+    shown = {"orderLinkId": tag, "orderId": f"x{tag}", "orderStatus": "Cancelled", "cumExecQty": "0"}
+    return envelope({"list": [shown]})
+
+
 async def until(is_true: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not is_true():  # noqa: ASYNC110 - the exchange's doing
@@ -299,11 +305,8 @@ async def test_care_question_that_hangs_keeps_no_other_waiting_and_few_are_asked
         hanging = orders[: RESOLVED_AT_ONCE - 1]
 
         def answer(asked: Asked) -> bytes:
-            tag = asked.parameter("orderLinkId") or ""
-            if tag in {order.tag for order in hanging}:
-                return HANG
-            shown = {"orderLinkId": tag, "orderId": f"x{tag}", "orderStatus": "Cancelled", "cumExecQty": "0"}
-            return envelope({"list": [shown]})
+            is_held = asked.parameter("orderLinkId") in {order.tag for order in hanging}
+            return HANG if is_held else shown_as_cancelled(asked)
 
         made.double.answer = answer
         round_ = asyncio.create_task(care_of(made, SystemClock()).resolve_round())
@@ -311,7 +314,10 @@ async def test_care_question_that_hangs_keeps_no_other_waiting_and_few_are_asked
         assert not round_.done()
         hanging.append(unknown(made, 99))  # those that come meanwhile have the next round
         assert {asked.parameter("orderLinkId") for asked in made.double.asked} == {order.tag for order in orders}
-        round_.cancel()
+        made.double.answer = shown_as_cancelled
+        made.double.nothing_hangs.set()
+        assert not await round_
+        assert made.ledger.unresolved() == hanging[-1:]
 
 
 async def test_care_asks_no_more_at_once_than_was_decided(
@@ -326,7 +332,9 @@ async def test_care_asks_no_more_at_once_than_was_decided(
         await asyncio.sleep(0.02)
         assert len(made.double.asked) == RESOLVED_AT_ONCE == 4
         assert made.ledger.unresolved() == orders
-        round_.cancel()
+        made.double.answer = shown_as_cancelled
+        made.double.nothing_hangs.set()
+        assert await round_
 
 
 async def test_care_resolution_that_fails_is_told_after_the_others_were_asked(
