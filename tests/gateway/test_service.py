@@ -740,12 +740,14 @@ async def test_gateway_signs_checkpoints_by_itself_and_keeps_them(tmp_path: Path
     async with running(tmp_path) as run:
         reader = JournalReader(journal_url(run.settings))
         await run.until(lambda: bool(reader.checkpoints(0, 10)))
+        rows = run.journal.size  # of which more may come at any moment
         last = await run.gateway.checkpoint()
         published = run.settings.ring_file.with_name(PUBLIC_KEYS_FILE).read_text()
         keys = parse_keys(published, origin=gateway_log_keys(load_identity(run.settings)[1]).journal)
         checkpoint, _ = open_checkpoint(last, log=keys.log)
-        assert checkpoint.size == run.journal.size
+        assert rows <= checkpoint.size <= run.journal.size
         assert checkpoint.ring_hash == run.gateway.state()["ring_hash"]
         verdict = verify_journal(reader.stored_rows(0, 1000), notes=reader.checkpoints(0, 1000), keys=keys)
-        assert (verdict.is_good, verdict.signed_rows) == (True, checkpoint.size)
+        assert verdict.is_good
+        assert checkpoint.size <= verdict.signed_rows <= run.journal.size
         reader.close()
