@@ -42,7 +42,8 @@ class FrameRefused(ValueError):
         content: dict[str, object] = {"success": False, "ret_msg": f"STREAM_FRAME_REFUSED: {self}", "conn_id": ""}
         if self.request_id is not None:
             content["req_id"] = self.request_id
-        return json.dumps(content | {"op": "error" if self.operation is None else self.operation.value})
+        content["op"] = "error" if self.operation is None else self.operation.value
+        return json.dumps(content, separators=(",", ":"))
 
 
 class Operation(Enum):

@@ -146,6 +146,16 @@ def test_ccxt_endpoint_outside_the_allow_list_is_denied(stack: Stack, exchange: 
         call(exchange)
 
 
+def test_ccxt_as_it_comes_lists_every_category(stack: Stack) -> None:
+    options = ccxt_options(stack)
+    del options["options"]
+    client = ccxt.bybit(options)
+    try:
+        assert {"XRP/USDT", "XRP/USDT:USDT"} <= client.load_markets().keys()
+    finally:
+        client.close()
+
+
 def test_ccxt_reads_work(exchange: ccxt.bybit) -> None:
     assert exchange.fetch_balance()["USDT"]["total"] > 0
     assert exchange.fetch_order_book("BTC/USDT", 1)["bids"]

@@ -66,6 +66,11 @@ def optional_text_of(fields: Mapping[str, Value], key: str, grammar: re.Pattern[
     return text_of(fields, key, grammar) if key in fields else None
 
 
+def optional_id_of(fields: Mapping[str, Value], key: str, grammar: re.Pattern[str]) -> str | None:
+    """Return an optional id, or None when the key is absent or its text empty, which the exchange takes for absent."""
+    return None if fields.get(key) == "" else optional_text_of(fields, key, grammar)
+
+
 def member_of(fields: Mapping[str, Value], key: str, kind: type[E]) -> E:
     """Return the enum member whose value is exactly the field's text."""
     value = fields[key]

@@ -6,6 +6,7 @@ Guarantees
   name, so that the journal says which one was tried.
 - What is tolerated and dropped can only have one value, the harmless one: isLeverage 0, orderFilter "Order",
   positionIdx and position_idx 0 (the last is how freqtrade spells it).
+- An empty id is an id that was not sent. To refuse it would tell the client of a cancel that its order is gone.
 
 Source of the fields: Bybit V5 "Place Order" and "Cancel Order"; what clients really send was recorded from freqtrade
 2026.9, ccxt 4.5.90 and pybit 5.17.0.
@@ -23,7 +24,7 @@ from trade_gateway.wire.fields import (
     ZERO,
     flag_of,
     member_of,
-    optional_text_of,
+    optional_id_of,
     positive_decimal_of,
     refuse_unknown_keys,
     require_keys,
@@ -122,7 +123,7 @@ def _order_intent(fields: Mapping[str, Value]) -> OrderIntent:
         quantity=positive_decimal_of(fields, "qty", DenyCode.ORDER_NUMBER_INVALID),
         price=positive_decimal_of(fields, "price", DenyCode.ORDER_NUMBER_INVALID),
         reduce_only=reduce_only,
-        client_link_id=optional_text_of(fields, "orderLinkId", LINK_ID),
+        client_link_id=optional_id_of(fields, "orderLinkId", LINK_ID),
     )
 
 
@@ -130,10 +131,10 @@ def _cancel_intent(fields: Mapping[str, Value]) -> CancelIntent:
     category = member_of(fields, "category", Category)
     symbol = text_of(fields, "symbol", SYMBOL)
     order_filter = member_of(fields, "orderFilter", OrderFilter) if "orderFilter" in fields else None
-    order_id = optional_text_of(fields, "orderId", ORDER_ID)
-    client_link_id = optional_text_of(fields, "orderLinkId", LINK_ID)
+    order_id = optional_id_of(fields, "orderId", ORDER_ID)
+    client_link_id = optional_id_of(fields, "orderLinkId", LINK_ID)
     if order_id is None and client_link_id is None:
-        require_keys(fields, ("orderId",))
+        raise Refused(refuse(DenyCode.BODY_KEY_MISSING, key="orderId"))
     return CancelIntent(
         category=category,
         symbol=symbol,

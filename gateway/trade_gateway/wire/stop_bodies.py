@@ -22,6 +22,7 @@ from trade_gateway.wire.fields import (
     ZERO,
     invalid,
     member_of,
+    optional_id_of,
     optional_text_of,
     positive_decimal_of,
     refuse_unknown_keys,
@@ -95,7 +96,7 @@ def _stop_intent(fields: Mapping[str, Value]) -> StopIntent:
         trigger_price=positive_decimal_of(fields, "triggerPrice", DenyCode.ORDER_NUMBER_INVALID),
         trigger_by=member_of(fields, "triggerBy", TriggerBy),
         limit_price=_limit_price(fields),
-        client_link_id=optional_text_of(fields, "orderLinkId", LINK_ID),
+        client_link_id=optional_id_of(fields, "orderLinkId", LINK_ID),
     )
 
 

@@ -221,7 +221,7 @@ def test_create_without_a_required_key_is_refused_by_name(key: str) -> None:
         ("symbol", "btcusdt"), ("symbol", ""), ("symbol", "BTC/USDT"), ("symbol", "A" * 31), ("symbol", "BTCUSDT "),
         ("symbol", "http://x"), ("symbol", 5),
         ("reduceOnly", "true"), ("reduceOnly", 1), ("reduceOnly", "false"),
-        ("orderLinkId", ""), ("orderLinkId", "x" * 37), ("orderLinkId", "a b"), ("orderLinkId", "a.b"),
+        ("orderLinkId", "x" * 37), ("orderLinkId", "a b"), ("orderLinkId", "a.b"),
         ("orderLinkId", 7),
     ],
 )  # fmt: skip
@@ -388,6 +388,30 @@ def test_cancel_of_a_recorded_body_is_understood(
 def test_cancel_with_both_ids_names_the_exchange_one() -> None:
     intent = cancelled(b'{"category":"spot","symbol":"A","orderId":"1","orderLinkId":"x"}')
     assert (intent.order_id, intent.client_link_id) == ("1", None)
+
+
+@pytest.mark.parametrize(
+    ("ids", "order_id", "client_link_id"),
+    [
+        (b'"orderId":"","orderLinkId":"x"', None, "x"),
+        (b'"orderLinkId":"","orderId":"1"', "1", None),
+        (b'"orderId":"1","orderLinkId":""', "1", None),
+    ],
+)
+def test_cancel_takes_an_empty_id_for_one_that_was_not_sent(
+    ids: bytes, order_id: str | None, client_link_id: str | None
+) -> None:
+    intent = cancelled(b'{"category":"spot","symbol":"A",' + ids + b"}")
+    assert (intent.order_id, intent.client_link_id) == (order_id, client_link_id)
+
+
+@pytest.mark.parametrize("ids", [{}, {"orderId": ""}, {"orderLinkId": ""}, {"orderId": "", "orderLinkId": ""}])
+def test_cancel_of_no_order_is_refused(ids: dict[str, str]) -> None:
+    assert cancel_code(category="spot", symbol="A", **ids) is DenyCode.BODY_KEY_MISSING
+
+
+def test_order_with_an_empty_link_id_has_none() -> None:
+    assert parsed(body(orderLinkId="")).client_link_id is None
 
 
 def test_cancel_that_cannot_be_understood_is_refused() -> None:

@@ -98,6 +98,10 @@ def test_stop_keeps_the_bots_own_name_and_trigger() -> None:
     assert (stop.client_link_id, stop.trigger_by) == ("mine-1", TriggerBy.INDEX)
 
 
+def test_stop_with_an_empty_link_id_has_none() -> None:
+    assert stop_of(LIMIT, orderLinkId="").client_link_id is None
+
+
 def test_ordinary_orders_are_parsed_as_before() -> None:
     raw = json.dumps(ORDER).encode()
     assert isinstance(parse_order_or_stop(raw), OrderIntent)
