@@ -99,11 +99,11 @@ coverage: .venv/tests/.ready
 	$(TESTS)/coverage report --include=$$($(TESTS)/python tests/proof/modules.py modules)
 
 # Two environments at a time: one is unpacked while the other is compiled, and system packages come down beside them. The
-# slow tests wait more than they compute.
+# slow tests wait as long as they compute: four at a time keep two processors busy, three leave one idle half of the time.
 test:
 	$(MAKE) --no-print-directory -j 3 system-packages setup
 	$(MAKE) $(BESIDE) lint fast-tests coverage FAST="not slow"
-	$(TESTS)/pytest -q -m "slow and not attack" -n 3 --dist loadfile --no-loadscope-reorder --durations=12
+	$(TESTS)/pytest -q -m "slow and not attack" -n 4 --dist loadfile --no-loadscope-reorder --durations=12
 	@echo "Left out: the attacks that need a stack of their own, one of ten (tests/redteam), and 90,000 fuzzed requests: make redteam"
 	@echo "Left out: a race of the hostile bot against real makers (tests/hostile), which needs a quiet machine: make hostile"
 	@echo "Left out: what needs a cluster (TRADE_KUBECONFIG) or a secret server (TRADE_VAULT_ADDR) of your own: pytest -m outside"

@@ -1,4 +1,4 @@
-"""One simulator process for all tests with real clients."""
+"""One simulator process for the tests of each file with real clients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from simulator.support import Simulation, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def simulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
     """A running simulator without rate limits: the tests are faster than any trader."""
     with running(tmp_path_factory.mktemp("simulator")) as started:
