@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import Any
 
+from trade_core.closing import close_all
 from trade_core.settings import shown_settings
 from trade_gateway.baseline import baseline_rows
 from trade_gateway.limits_view import (
@@ -86,15 +87,15 @@ class Gateway:
     async def stop(self) -> None:
         """End the loops, let flows under way finish, and close the journal with its last row."""
         parts = self.parts
-        await parts.conductor.drain(within_s=_STOP_FLOWS_WITHIN_S)
-        await self.loops.stop()
-        parts.recorder.flush_counts()
-        if self.loops.tasks:  # a start that was refused leaves no row: an empty journal must stay one that can be begun
-            await parts.memory.finish()
-            await parts.recorder.append_durable(RowKind.PROCESS_STOPPED, {"open_orders": parts.ledger.open_count()})
-        await parts.private.aclose()
-        await parts.public.aclose()
-        await parts.journal.close()
+        try:
+            await parts.conductor.drain(within_s=_STOP_FLOWS_WITHIN_S)
+            await self.loops.stop()
+            parts.recorder.flush_counts()
+            if self.loops.tasks:  # a start that was refused leaves no row: an empty journal must stay one to begin
+                await parts.memory.finish()
+                await parts.recorder.append_durable(RowKind.PROCESS_STOPPED, {"open_orders": parts.ledger.open_count()})
+        finally:
+            await close_all(parts.private.aclose, parts.public.aclose, parts.journal.close)
 
     def is_ready(self) -> bool:
         """Tell whether orders that add risk would be considered."""

@@ -16,6 +16,7 @@ from trade_core.bot_hosts.selection import bot_host_of
 from trade_core.bybit.client import BybitClient
 from trade_core.clock import NS_PER_MS, Clock, SystemClock
 from trade_core.clock_watch import ClockWatch
+from trade_core.closing import close_all
 from trade_core.logs import RefusalLog
 from trade_core.peer_protocol import peer_protocol
 from trade_core.ring_keeper import BOOK_FILE, RingKeeper
@@ -205,15 +206,11 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         )
         await _serve(settings, executor, loops, metrics, stop=stop or asyncio.Event())
     finally:
-        await executor.stop()
-        await exchange.close()
-        if revoker is not None:
-            await revoker.close()
-        if gateway is not None:
-            await gateway.close()
-        if secrets is not None:
-            await secrets.close()
-        await journal.close()
+        try:
+            await executor.stop()
+        finally:
+            connected = [one for one in (exchange, revoker, gateway, secrets, journal) if one is not None]
+            await close_all(*(one.close for one in connected))
 
 
 def _client_maker(settings: ExecutorSettings, clock: Clock) -> ClientOf:

@@ -560,6 +560,17 @@ async def test_gateway_halt_whose_row_fails_is_written_later(tmp_path: Path, mon
         assert it.state["trading_state"] == "HALTED"
 
 
+async def test_gateway_whose_stop_is_cancelled_leaves_no_connection_open(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.until(lambda: it.double.connections > 0)
+        stopping = asyncio.create_task(it.gateway.stop())
+        await asyncio.sleep(0)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        await it.until(lambda: it.double.connections == 0)
+
+
 async def test_gateway_restart_forgets_the_lease(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
         raw = await it.lease()

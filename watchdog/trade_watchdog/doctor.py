@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trade_core.clock import SystemClock
+from trade_core.closing import close_all
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_core.findings import Finding, Level, finding
 from trade_watchdog.audit.key_inventory import KeyAlarm, KeyFinding, examine_keys
@@ -65,8 +66,7 @@ async def examine(settings: WatchdogSettings) -> list[Finding]:
     try:
         return [*findings, *await _at_the_exchange(settings, keys, asked, master)]
     finally:
-        await asked.close()
-        await master.close()
+        await close_all(asked.close, master.close)
 
 
 def _held(settings: WatchdogSettings) -> tuple[_Keys | None, list[Finding]]:

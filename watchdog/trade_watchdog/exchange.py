@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from trade_core.clock import Clock
+from trade_core.closing import close_all
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, InvalidNumber
 from trade_core.money import parse_decimal, parse_exchange_decimal
 from trade_core.tls import tls_context
@@ -143,8 +144,7 @@ class WatchedExchange:
     async def close(self) -> None:
         """Close the connections."""
         self._client.timeout_on_exit = 0
-        await self._client.close()
-        await self._session.close()
+        await close_all(self._client.close, self._session.close)
 
     async def _answer(self, request: Awaitable[Any]) -> Mapping[str, Any]:
         try:

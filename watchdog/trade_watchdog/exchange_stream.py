@@ -15,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from trade_core.closing import close_all
 from trade_core.errors import ExchangeUnavailable
 from trade_core.tls import tls_context
 from trade_watchdog.ccxt_parts import errors, streaming_class
@@ -82,8 +83,7 @@ class ExchangeStream:
     async def close(self) -> None:
         """Close the connections."""
         self._client.timeout_on_exit = 0
-        await self._client.close()
-        await self._session.close()
+        await close_all(self._client.close, self._session.close)
 
     async def _until_one_ends(self, url: str, topics: Iterable[str]) -> None:
         # One question a topic: a symbol that the exchange does not know must not take the others with it.

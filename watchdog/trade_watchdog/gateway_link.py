@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 
+from trade_core.closing import close_all
 from trade_core.errors import TradeError
 from trade_core.logs import neutralise
 from trade_core.trust.lease import COIN, HOLDER, MAX_LIFETIME_S, MAX_SECOND_PRICES
@@ -108,8 +109,7 @@ class GatewayLink:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
-        await self._halting.aclose()
+        await close_all(self._client.aclose, self._halting.aclose)
 
     async def _request(self, method: str, path: str, content: bytes | None, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
         headers = {"content-type": "application/json"} if content is not None else {}

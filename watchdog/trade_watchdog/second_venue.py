@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from trade_core.clock import Clock
+from trade_core.closing import close_all
 from trade_core.errors import ConfigurationError
 from trade_core.tls import tls_context
 from trade_watchdog.ccxt_parts import errors, exchange_class
@@ -122,8 +123,7 @@ class SecondVenue:
     async def close(self) -> None:
         """Close the connections."""
         self._client.timeout_on_exit = 0
-        await self._client.close()
-        await self._session.close()
+        await close_all(self._client.close, self._session.close)
 
     def _know(self, coin: str) -> None:
         """Tell ccxt of a coin's market, so that it never asks for the list of them."""

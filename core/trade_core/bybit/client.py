@@ -20,6 +20,7 @@ import httpx
 from trade_core.bybit.envelope import Answer, parse_answer
 from trade_core.bybit.signing import sign_request
 from trade_core.clock import NS_PER_MS, Clock
+from trade_core.closing import close_all
 from trade_core.errors import ConfigurationError, ExchangeAnswerInvalid, ExchangeUnavailable, UnknownOutcome
 from trade_core.hot_http import HotHttp, NoAnswer, NotSent
 from trade_core.secrets import Secret
@@ -123,11 +124,7 @@ class BybitClient:
 
     async def aclose(self) -> None:
         """Close every connection: all of them also when who closes is cancelled meanwhile."""
-        await asyncio.shield(asyncio.ensure_future(self._close()))
-
-    async def _close(self) -> None:
-        await self._hot.aclose()
-        await self._http.aclose()
+        await close_all(self._hot.aclose, self._http.aclose)
 
     async def _read(self, path: str, query: str, *, headers: dict[str, str], timeout_s: float) -> Answer:
         # The query is appended as it was signed: httpx would otherwise re-encode it.

@@ -11,6 +11,7 @@ import sys
 from typing import Final
 
 from trade_core.clock import Clock, SystemClock
+from trade_core.closing import close_all
 from trade_core.errors import ConfigurationError
 from trade_core.guarded_protocol import guarded_protocol
 from trade_core.logs import RefusalLog
@@ -69,8 +70,7 @@ async def run(settings: ConsoleSettings, *, clock: Clock | None = None, stop: as
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await looking
-        await gateway.close()
-        await watchdog.close()
+        await close_all(gateway.close, watchdog.close)
 
 
 def _check_ring(settings: ConsoleSettings) -> None:

@@ -19,6 +19,7 @@ import httpx
 
 from trade_core.administration import admin_address
 from trade_core.clock import Clock
+from trade_core.closing import close_all
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_core.secrets import read_secret_file, secret_text
@@ -97,7 +98,7 @@ class HandoverService:
         """Close the connections; the next request opens new ones."""
         client, self._client = self._client, None
         if client is not None:
-            await client.aclose()
+            await close_all(client.aclose)
 
     def _connected(self) -> httpx.AsyncClient:
         if self._handover is None:

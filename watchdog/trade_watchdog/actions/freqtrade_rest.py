@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from trade_core.closing import close_all
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import Secret, read_secret_file, secret_text
 from trade_core.setting_types import is_loopback_host
@@ -111,7 +112,7 @@ class _Control:
         )
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await close_all(self._client.aclose)
 
     async def state(self) -> BotState:
         answer = await self.ask("GET", "/api/v1/show_config")
