@@ -75,7 +75,7 @@ def _remembered(path: Path) -> str | None:
         value = json.loads(path.read_bytes())[_KEY]
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: not there; the state folder is wiped or foreign") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: cannot be read ({type(error).__name__})") from None
     if value is not None and not isinstance(value, str):
         raise ConfigurationError(f"{path}: {_KEY} is neither a text nor null")

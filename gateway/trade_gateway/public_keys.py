@@ -31,7 +31,7 @@ def read_public(path: Path, *names: str, of: str) -> list[str]:
     try:
         public = json.loads(path.read_bytes())
         return [str(public[name]) for name in names]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not {of}'s public.json ({type(error).__name__})") from None
 
 

@@ -158,7 +158,7 @@ def test_cli_init_where_something_was_begun_is_refused(
     assert "exists already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"lease_key": 1}', '{"lease_key": "AAAA"}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"lease_key": 1}', '{"lease_key": "AAAA"}', "[" * 60_000])
 def test_cli_init_with_another_file_than_the_watchdogs_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:

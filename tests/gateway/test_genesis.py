@@ -89,7 +89,7 @@ async def test_genesis_permit_is_used_once(tmp_path: Path, journal: JournalWrite
     await wiped.close()
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"first_leaf_hash": 1}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"first_leaf_hash": 1}', "\x00", "[" * 60_000])
 async def test_genesis_file_that_says_nothing_is_refused(tmp_path: Path, journal: JournalWriter, content: str) -> None:
     (tmp_path / GENESIS_FILE).write_text(content)
     with pytest.raises(ConfigurationError, match=GENESIS_FILE):

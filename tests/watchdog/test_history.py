@@ -246,6 +246,15 @@ async def test_journal_that_is_gone_after_vouching_refuses_the_start(tmp_path: P
     assert not (tmp_path / JOURNAL_FILE).exists()
 
 
+async def test_journal_that_is_empty_after_vouching_refuses_the_start(tmp_path: Path) -> None:
+    (tmp_path / JOURNAL_FILE).touch()
+    with pytest.raises(ConfigurationError, match="holds no rows, but this watchdog has vouched"):
+        async with opened(tmp_path, has_vouched=True):
+            pass
+    async with opened(tmp_path) as history:
+        assert history.journal.size == 0
+
+
 async def test_journal_of_another_key_is_refused(tmp_path: Path) -> None:
     async with opened(tmp_path) as history:
         write(history, walked("1"))

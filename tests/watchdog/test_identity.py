@@ -298,7 +298,9 @@ def test_executor_s_key_is_read_from_its_public_file(tmp_path: Path) -> None:
     assert load_executor_key(path) == "abc"
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"executor_key": 7}', '{"executor_key": null}'])
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", "{}", '{"executor_key": 7}', '{"executor_key": null}', "[" * 4_000]
+)
 def test_public_file_that_names_no_key_is_refused(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "public.json"
     if content is not None:

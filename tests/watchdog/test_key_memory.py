@@ -19,7 +19,7 @@ def test_marks_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"{}", b'{"keys": []}', b'{"keys": {"a": 1}}', b'{"keys": {"a": {}}}']
+    "content", [b"", b"{", b"[]", b"{}", b'{"keys": []}', b'{"keys": {"a": 1}}', b'{"keys": {"a": {}}}', b"[" * 60_000]
 )
 def test_file_that_holds_no_keys_is_a_first_sight(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture

@@ -95,7 +95,9 @@ def test_chain_that_is_too_long_is_refused(chain: PolicyChain, deployment: Any) 
         chain.extend([policy_warrant(deployment, A, B) for _ in range(MAX_POLICY_WARRANTS + 1)])
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"warrants": 7}', '{"warrants": [7]}', '{"warrants": ["bm8="]}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"warrants": 7}', '{"warrants": [7]}', '{"warrants": ["bm8="]}', "[" * 60_000]
+)
 def test_chain_file_that_is_damaged_is_refused(deployment: Any, content: str) -> None:
     (deployment.state_dir / CHAIN_FILE).write_text(content)
     with pytest.raises(ConfigurationError, match=CHAIN_FILE):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -14,6 +16,7 @@ from http_double import Asked, http_double, reply
 
 from trade_core.errors import ConfigurationError
 from trade_core.secrets import write_secret_file
+from trade_core.trust.keys import load_private_key, new_private_key, public_text
 from trade_watchdog.actions import silence
 from trade_watchdog.service import run
 
@@ -65,6 +68,21 @@ async def test_folder_where_nothing_would_be_kept_is_refused(deployment: Any, mo
     monkeypatch.setattr("trade_journal.writer.file_system.why_not_durable", lambda folder: f"{folder} lies on tmpfs")
     with pytest.raises(ConfigurationError, match=r"^state_dir: .* lies on tmpfs"):
         await run(deployment.settings.model_copy(update={"environment": "live"}))
+
+
+async def test_copy_of_the_executors_journal_that_is_gone_is_refused_and_nothing_else_is_said(
+    deployment: Any, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    public = tmp_path / "executor-public.json"
+    public.write_text(json.dumps({"executor_key": public_text(load_private_key(new_private_key()))}))
+    (deployment.settings.state_dir / "witnessed-executor.begun").write_text("1\n")
+    settings = deployment.settings.model_copy(
+        update={"executor_socket": tmp_path / "none", "executor_public_file": public}
+    )
+    with pytest.raises(ConfigurationError, match="has witnessed what it held"):
+        await run(settings)
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 async def test_gateway_is_not_silent_while_the_exchange_is_what_fails(

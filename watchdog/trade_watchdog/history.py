@@ -44,6 +44,7 @@ from trade_watchdog.own_incidents import OwnIncidents
 from trade_watchdog.releases import Position
 
 JOURNAL_FILE: Final = "watchdog.db"
+_VOUCHED: Final = "this watchdog has vouched by what it held; put it back from a copy"
 ACTOR: Final = "watchdog"
 ANNOUNCED: Final = "announced"
 SEEN: Final = "seen"
@@ -100,14 +101,17 @@ class History:
     ) -> History:
         """Open or begin the journal in the state folder.
 
-        Raises ConfigurationError when it is gone although this watchdog has vouched, and JournalError.
+        Raises ConfigurationError when it is gone or empty although this watchdog has vouched, and JournalError.
         """
         path = state_dir / JOURNAL_FILE
         if has_vouched and not path.exists():
-            raise ConfigurationError(f"{path}: not there, but this watchdog has vouched by what it held")
+            raise ConfigurationError(f"{path}: not there, but {_VOUCHED}")
         origin = signer_name(environment=ring.environment, account=ring.account, service=ACTOR)
         signer = LogSigner(origin=origin, private_key=log_key, ring_hash=ring_hash(ring))
         journal = await JournalWriter.open(f"sqlite:///{path.absolute()}", origin=origin, clock=clock, signer=signer)
+        if has_vouched and not journal.size:
+            await journal.close()
+            raise ConfigurationError(f"{path}: holds no rows, but {_VOUCHED}")
         return cls(journal, clock=clock)
 
     @property

@@ -177,7 +177,7 @@ def load_executor_key(path: Path | None) -> str:
     try:
         content = json.loads(path.read_bytes()[:_PUBLIC_FILE_BYTES_MAX])
         key = content["executor_key"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not an executor's public file ({type(error).__name__})") from error
     if not isinstance(key, str):
         raise ConfigurationError(f"{path}: executor_key is not text")

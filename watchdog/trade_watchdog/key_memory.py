@@ -39,7 +39,7 @@ class KeyMemory:
                 str(key): KeyMark(power=str(mark["power"]), addresses=str(mark["addresses"]))
                 for key, mark in content.items()
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("%s: holds no keys (%s); they are seen as for the first time", path, type(error).__name__)
             return {}
 

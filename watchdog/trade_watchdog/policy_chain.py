@@ -98,7 +98,7 @@ class PolicyChain:
         try:
             with self._path.open("rb") as file:
                 warrants = json.loads(file.read(_FILE_BYTES_MAX))["warrants"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigurationError(
                 f"{self._path}: is not a list of policy warrants ({type(error).__name__})"
             ) from error

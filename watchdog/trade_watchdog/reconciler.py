@@ -149,7 +149,10 @@ class Reconciler:
             day = json.loads(path.read_bytes()[:_FILE_BYTES_MAX])["day"]
             begin_ms(day)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f"{path}: names no day ({type(error).__name__})") from error
+            raise ConfigurationError(
+                f"{path}: names no day ({type(error).__name__}); write the last day there that the journal calls "
+                "reconciled, or remove the file"
+            ) from error
         return str(day)
 
     def _remember(self, day: str) -> None:

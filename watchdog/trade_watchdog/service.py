@@ -203,10 +203,10 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             account=status.account_stream,
             prices=status.price_stream,
         )
-        beside = [*actions.loops(is_flat=auditor.is_flat), _keep_ring(rings, clock_watch), history.incidents.run()]
         witnessing = _executor_witness(
             settings, ring=ring, identity=identity, auditor=auditor, status=status, clock=clock
         )
+        beside = [*actions.loops(is_flat=auditor.is_flat), _keep_ring(rings, clock_watch), history.incidents.run()]
         if witnessing is not None:
             closing.callback(witnessing.close)
             beside.append(witnessing.run())

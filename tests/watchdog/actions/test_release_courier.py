@@ -114,7 +114,16 @@ async def test_release_is_given_up_after_a_day(tmp_path: Path, executor: Executo
 
 
 @pytest.mark.parametrize(
-    "kept", [b"", b"[]", b"{}", b'{"release": "?", "since_ns": 1}', b'{"release": "b25l", "since_ns": "1"}', b"\xff"]
+    "kept",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"release": "?", "since_ns": 1}',
+        b'{"release": "b25l", "since_ns": "1"}',
+        b"\xff",
+        b"[" * 16_000,
+    ],
 )
 async def test_file_that_holds_no_release_brings_none(
     tmp_path: Path, executor: Executor, clock: ManualClock, kept: bytes

@@ -50,7 +50,7 @@ class ReleaseCourier:
         try:
             kept = json.loads(path.read_bytes()[:_FILE_BYTES_MAX])
             release, since_ns = base64.b64decode(kept["release"], validate=True), kept["since_ns"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             _log.error("%s: holds no release (%s); the executor's own highest point stays", path, type(error).__name__)
             return
         if type(since_ns) is int and release:
