@@ -123,6 +123,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_CORE}/alerts/book.py": _tests("core/alerts", "book"),
     f"{_WATCHDOG}/actions/silence.py": _tests("watchdog/actions", "silence"),
     f"{_CORE}/canonical.py": _tests("core", "canonical"),
+    f"{_AUDIT}/collar_audit.py": _tests("watchdog/audit", "collar_audit"),
     f"{_AUDIT}/journaled.py": _tests("watchdog/audit", "journaled"),
     f"{_AUDIT}/key_inventory.py": _tests("watchdog/audit", "key_inventory"),
     f"{_AUDIT}/limit_audit.py": _tests("watchdog/audit", "limit_audit"),
@@ -131,6 +132,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_AUDIT}/posture.py": _tests("watchdog/audit", "posture"),
     f"{_AUDIT}/provenance.py": _tests("watchdog/audit", "provenance"),
     f"{_AUDIT}/reconciliation.py": _tests("watchdog/audit", "reconciliation"),
+    f"{_AUDIT}/turnover_audit.py": _tests("watchdog/audit", "turnover_audit"),
     f"{_AUDIT}/sightings.py": _tests("watchdog/audit", "provenance", "listing"),
 }
 

@@ -17,7 +17,7 @@ from enum import Enum, unique
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
-from hostile.venue import TICKERS_PATH, Venue
+from hostile.venue import COINS, TICKERS_PATH, Venue
 from simulation.clocks import ProcessClock
 from simulation.wire import BadGateway, Fault, Link, NoAnswer, NotConnected
 
@@ -38,6 +38,9 @@ from trade_watchdog.exchange import WatchedExchange
 
 CREATE_PATH: Final = "/v5/order/create"
 WALLET_PATH: Final = "/v5/account/wallet-balance"
+INDEX_PATH: Final = "/v5/market/index-price-kline"
+MOVES_KEPT: Final = 2000
+MINUTE_MS: Final = 60_000
 _GATEWAY_WINDOW_MS: Final = 2000
 _WATCHDOG_WINDOW_MS: Final = 5000
 _WATCHDOG_TIMEOUT_S: Final = 4.0
@@ -80,6 +83,7 @@ class SimulatedVenue(Venue):
         self.wallet_faults: deque[tuple[Wallet, Decimal]] = deque()
         self.on_told: Callable[[WalletTold], None] = lambda _: None
         self._last_wallet: dict[str, Any] | None = None
+        self._moves = {coin: deque([(0, self.index(coin))], maxlen=MOVES_KEPT) for coin in COINS}
         keys = {key.note: key for key in self.exchange.keys._keys.values()}
         self.watch_key, self.master_key, self.exit_key = keys["watch"], keys["master_read"], keys["exit"]
 
@@ -95,6 +99,8 @@ class SimulatedVenue(Venue):
             fields = Fields(parse_json(body) if endpoint.method == "POST" else parse_query(query))
             if path == TICKERS_PATH:
                 reply = Reply(result={"list": [self.ticker(fields.text("symbol"))]})
+            elif path == INDEX_PATH:
+                reply = Reply(result={"list": self._index_candles(fields, now_ms)})
             elif endpoint.is_public or key is None:
                 reply = self.reception._handle(endpoint, fields, None, path)
             else:
@@ -102,6 +108,24 @@ class SimulatedVenue(Venue):
         except Rejected as rejected:
             reply = refusal_answer(rejected)
         return envelope(reply, now_ms=now_ms)
+
+    def note_index(self, coin: str) -> None:
+        """Remember where the index of a coin has moved to, for its candles."""
+        self._moves[coin].append((self.clock.wall_ns() // NS_PER_MS, self.index(coin)))
+
+    def _index_candles(self, fields: Fields, now_ms: int) -> list[list[str]]:
+        """Fold the moves of a coin into minutes, newest first; those that are forgotten are left out."""
+        moves = self._moves[fields.text("symbol").removesuffix("USDT")]
+        first_ms, last_ms = int(fields.text("start")), min(int(fields.text("end")), now_ms)
+        candles = []
+        for start_ms in range(first_ms, last_ms + 1, MINUTE_MS):
+            before = [price for at_ms, price in moves if at_ms <= start_ms][-1:]
+            within = [price for at_ms, price in moves if start_ms < at_ms < start_ms + MINUTE_MS]
+            prices = [*before, *within]
+            if before:
+                shown = (before[0], max(prices), min(prices), prices[-1])
+                candles.append([str(start_ms), *(str(price) for price in shown)])
+        return candles[::-1]
 
     def told_to_watchdog(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Make an answer about the wallet stale or wild, when one is due."""
@@ -276,6 +300,7 @@ class EquityDouble(CcxtDouble):
 
 _PATHS: Final[Mapping[str, str]] = {
     "publicGetV5MarketTime": "/v5/market/time",
+    "publicGetV5MarketIndexPriceKline": INDEX_PATH,
     "privateGetV5UserQueryApi": "/v5/user/query-api",
     "privateGetV5AccountWalletBalance": WALLET_PATH,
     "privateGetV5AccountTransactionLog": "/v5/account/transaction-log",

@@ -186,6 +186,7 @@ class House:
             self.venue.move(coin, price)
         else:
             self.venue.exchange.set_price(symbol, price)
+        self.venue.note_index(coin)
         self.referee.price_moved(coin)
 
     def flow(self, coin: str, amount: Decimal, *, is_theft: bool = False) -> bool:

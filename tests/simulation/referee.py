@@ -437,6 +437,8 @@ class Referee(Ears):
         """People are told something."""
         self.figures.alerts += 1
         self.trace.note(f"alert {message.alert.subject}")
+        if message.alert.subject.startswith("limit:"):
+            self.fail(f"the audit calls a limit exceeded that the gateway keeps: {message.alert.text}")
         at_ns = self._fired_untold.pop(message.alert.subject, None)
         if at_ns is not None:
             took_s = (self.clock.monotonic_ns() - at_ns) / NS_PER_S

@@ -16,9 +16,11 @@ from trade_watchdog.audit.key_inventory import ExpectedKey, KeyMark, KeyRole
 from trade_watchdog.audit.limit_audit import AuditedLimits
 from trade_watchdog.audit.order_audit import OrderAudit
 from trade_watchdog.auditor import Auditor
+from trade_watchdog.collar_watch import CollarWatch
 from trade_watchdog.drop_copy import DropCopy
 from trade_watchdog.effects import Alert, EffectFailed, KillRequest, Severity
 from trade_watchdog.recheck import Recheck
+from trade_watchdog.turnover_watch import TurnoverWatch
 
 KEY = b"k" * 32
 WIDE = AuditedLimits(
@@ -27,6 +29,10 @@ WIDE = AuditedLimits(
     max_order_notional_usdt=Decimal(10**9),
     allocated_capital_usdt=Decimal(10**9),
     max_gross_exposure=Decimal(1),
+    turnover_budget_24h=Decimal(1),
+    collar=Decimal("0.01"),
+    reference_max_divergence=Decimal("0.01"),
+    reference_max_age_s=5,
     stress_gap=Decimal("0.1"),
     per_symbol={("spot", "BTCUSDT"): Decimal(10**9), ("linear", "BTCUSDT"): Decimal(10**9)},
 )
@@ -97,15 +103,21 @@ class AuditWorld:
         self.kept_keys: list[Mapping[str, KeyMark]] = []
         self.margin_mode = "ISOLATED_MARGIN"
         self.coins: list[dict[str, Any]] = []
+        self.candles: list[list[str]] | None = None
+        self.listed_executions: list[dict[str, Any]] = []
+        self.questions: list[Mapping[str, Any]] = []
+        orders = OrderAudit(
+            journaled=self.journaled,
+            baseline=baseline_of(taken_at_ms=1),
+            tag_key=KEY,
+            deployment="d",
+            account="1002",
+        )
         self.auditor = Auditor(
             drop_copy=DropCopy(reading=self, read_until_ms=NOW_MS),
-            audit=OrderAudit(
-                journaled=self.journaled,
-                baseline=baseline_of(taken_at_ms=1),
-                tag_key=KEY,
-                deployment="d",
-                account="1002",
-            ),
+            audit=orders,
+            turnover=TurnoverWatch(reading=self, audit=orders, recent_limits=self.recent_limits),
+            collars=CollarWatch(reading=self, audit=orders, recent_limits=self.recent_limits),
             keys=self,
             recheck=Recheck(source=self, open_copy=lambda: self),
             posture=self,
@@ -122,6 +134,9 @@ class AuditWorld:
             keep_mark=self.marks.append,
             keep_keys=self.kept_keys.append,
         )
+
+    def recent_limits(self, _since_ms: int) -> list[AuditedLimits] | None:
+        return None if self.limits is None else [self.limits]
 
     async def find_limits(self) -> None:
         self.done.append("find limits")
@@ -143,11 +158,11 @@ class AuditWorld:
         self.during_look()
         if parameters["category"] != "spot":
             return {"list": []}
+        self.looks += parameters["openOnly"] == "0"
         return {"list": self.orders if parameters["openOnly"] == "0" else self.ended}
 
     async def exchange_time_ms(self) -> int:
         self._up()
-        self.looks += 1
         return self.clock.wall_ns() // 1_000_000
 
     async def order_history(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -155,7 +170,15 @@ class AuditWorld:
 
     async def executions(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         self._up()
-        return {"list": []}
+        return {"list": self.listed_executions if parameters["category"] == "spot" else []}
+
+    async def index_candles(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._up()
+        self.questions.append(parameters)
+        if self.candles is not None:
+            return {"list": self.candles}
+        minutes = range(parameters["start"], parameters["end"] + 1, 60_000)
+        return {"list": [[str(start), "100", "100", "100", "100"] for start in minutes]}
 
     async def sub_account_keys(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         self._up()

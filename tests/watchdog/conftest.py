@@ -49,6 +49,10 @@ POLICY_TEXT = json.dumps(
         "max_order_notional_usdt": "400",
         "allocated_capital_usdt": "1200",
         "max_gross_exposure": "1",
+        "turnover_budget_24h": "1",
+        "collar": "0.01",
+        "reference_max_divergence": "0.01",
+        "reference_max_age_s": 5,
         "stress_gap": "0.1",
     }
 )

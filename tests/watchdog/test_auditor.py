@@ -408,6 +408,10 @@ LIMITS = AuditedLimits(
     max_order_notional_usdt=Decimal(99),
     allocated_capital_usdt=Decimal(1000),
     max_gross_exposure=Decimal(1),
+    turnover_budget_24h=Decimal(1),
+    collar=Decimal("0.01"),
+    reference_max_divergence=Decimal("0.02"),
+    reference_max_age_s=5,
     stress_gap=Decimal("0.1"),
     per_symbol={("spot", "BTCUSDT"): Decimal(500)},
 )

@@ -109,3 +109,22 @@ def test_chain_of_another_ring_is_refused(chain: PolicyChain, deployment: Any) -
     assert json.loads((deployment.state_dir / CHAIN_FILE).read_bytes())["warrants"]
     with pytest.raises(ConfigurationError):
         PolicyChain(deployment.state_dir, ring=replace(deployment.ring, deployment="d2"))
+
+
+def test_policies_that_may_have_been_in_force_are_those_that_were_not_replaced_before(
+    chain: PolicyChain, deployment: Any
+) -> None:
+    first = deployment.ring.policy_hash
+    assert chain.authorised_since(10**15) == (first,)
+    chain.extend(
+        [policy_warrant(deployment, A, B, expires_at_ms=5_000), policy_warrant(deployment, B, C, expires_at_ms=9_000)]
+    )
+    seen = {at_ms: chain.authorised_since(at_ms) for at_ms in (0, 5_000, 5_001, 9_000, 9_001)}
+    assert seen == {0: (first, B, C), 5_000: (first, B, C), 5_001: (B, C), 9_000: (B, C), 9_001: (C,)}
+    assert PolicyChain(deployment.state_dir, ring=deployment.ring).authorised_since(9_000) == (B, C)
+
+
+def test_warrant_that_took_a_place_ends_all_that_were_before(chain: PolicyChain, deployment: Any) -> None:
+    late = policy_warrant(deployment, A, B, expires_at_ms=9_000)
+    chain.extend([late, policy_warrant(deployment, B, C, expires_at_ms=5_000)])
+    assert chain.authorised_since(6_000) == (C,)

@@ -280,6 +280,18 @@ def _audit_document(auditor: Auditor, clock: Clock) -> dict[str, Any]:
             {"alarm": finding.alarm.value, "name": finding.name, "detail": finding.detail}
             for finding in state.limit_alarms
         ],
+        "turnover": {
+            "used_usdt": None if auditor.turnover.used_usdt is None else format_decimal(auditor.turnover.used_usdt),
+            "budget_usdt": None
+            if auditor.turnover.budget_usdt is None
+            else format_decimal(auditor.turnover.budget_usdt),
+            "detail": auditor.turnover.detail,
+        },
+        "collars": {
+            "waiting_orders": auditor.collars.waiting,
+            "given_up_orders": auditor.collars.given_up,
+            "detail": auditor.collars.detail,
+        },
         "journal_rounds": state.journal_rounds,
         "journal_age_s": None if state.journal_reread_at_ns is None else _age_s(state.journal_reread_at_ns, clock),
         "journal_detail": state.journal_detail,

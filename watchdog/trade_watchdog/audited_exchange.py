@@ -1,8 +1,8 @@
 """The lists that the audit reads, through a connection of its own and ccxt, as `exchange` does.
 
 Guarantees
-- It only reads: nine private GETs and the public time, by name. What they answer is believed only with the mark that
-  `exchange` asks for.
+- It only reads: nine private GETs, the public time and the public index, by name. What they answer is believed only
+  with the mark that `exchange` asks for.
 - It shares no connection with the reading of the equity, so that a list that hangs holds up nothing else.
 """
 
@@ -28,6 +28,10 @@ class AuditedExchange(WatchedExchange):
     async def exchange_time_ms(self) -> int:
         """Ask for the exchange's time. Source: Bybit V5 "Get Bybit Server Time"; the time of its answer."""
         return answer_time_ms(await self._answer(self._client.publicGetV5MarketTime()))
+
+    async def index_candles(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Read a page of index candles, newest first. Source: Bybit V5 "Get Index Price Kline"."""
+        return await self._result_of(self._client.publicGetV5MarketIndexPriceKline(dict(parameters)))
 
     async def order_history(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Read a page of ended orders, back to two years. Source: Bybit V5 "Get Order History"."""

@@ -10,7 +10,8 @@ Guarantees
   read.
 - How the account stands is read every POSTURE_EVERY_S: what nothing of ours brings about halts. So does a limit of the
   policy that is exceeded LIMIT_LOOKS times in a row; one time proves nothing, since lists are read one after the other.
-  An order that filled at once is measured by itself, and halts at once.
+  An order that filled at once is measured by itself, and halts at once; so do a price outside every collar of its time
+  and a turnover of 24 hours beyond the budget, which one look proves.
 - Its loops share nothing with the one that reads the equity: a list that hangs delays no lease.
 
 It reads through connections of its own.
@@ -54,10 +55,12 @@ from trade_watchdog.audit.posture import HALTING, PostureAlarm, PostureFinding, 
 from trade_watchdog.audit.provenance import Provenance
 from trade_watchdog.audit.sightings import WORKING_STATUSES, SeenOrder
 from trade_watchdog.ceiling import Ceiling, Verdict
+from trade_watchdog.collar_watch import CollarWatch
 from trade_watchdog.drop_copy import DatedKey, DropCopy, KeyReading, Look, all_keys
 from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
 from trade_watchdog.posture_reading import PostureReading, Standing, read_posture
 from trade_watchdog.recheck import Recheck
+from trade_watchdog.turnover_watch import TurnoverWatch
 
 LOOK_EVERY_S: Final = 2.0
 """Twelve requests a look: a twentieth of what the exchange lets one address ask."""
@@ -68,6 +71,7 @@ RECHECK_EVERY_S: Final = 0.5
 JOURNAL_AGE_MAX_S: Final = 15
 KEYS_EVERY_S: Final = 20.0
 POSTURE_EVERY_S: Final = 5.0
+COLLARS_EVERY_S: Final = 1.0
 LIMIT_LOOKS: Final = 3
 ENDED_MEASURED_MS: Final = 60_000
 """An older order was made under a policy that may have been another one; it worked, and was measured as it did."""
@@ -151,6 +155,8 @@ class Auditor:
     keys: KeyReading
     recheck: Recheck
     posture: PostureReading
+    turnover: TurnoverWatch
+    collars: CollarWatch
     limits: Callable[[], AuditedLimits | None]
     find_limits: Callable[[], Awaitable[object]]
     prices: Callable[[], Mapping[str, Decimal]]
@@ -190,6 +196,8 @@ class Auditor:
             tasks.create_task(self._every(KEYS_EVERY_S, self.read_keys))
             tasks.create_task(self._every(RECHECK_EVERY_S, self.reread_journal))
             tasks.create_task(self._every(POSTURE_EVERY_S, self.read_posture))
+            tasks.create_task(self.turnover.read_back_until_done())
+            tasks.create_task(self._every(COLLARS_EVERY_S, self.measure_collars))
             tasks.create_task(self._pursue(self._due, self.halt, lambda: bool(self._unhalted)))
             tasks.create_task(self._pursue(self._kill_due, self.ask_for_kills, lambda: bool(self._duties)))
 
@@ -244,6 +252,9 @@ class Auditor:
         for finding in findings:
             self._found(finding)
         self._measure_ended(seen)
+        self.collars.take(seen)
+        if (exceeded := self.turnover.take(seen)) is not None:
+            self._found_limit(exceeded)
         await self._search_older(findings)
         self.state.unproven, self.state.pending = self.audit.unproven, self.audit.pending
         self.state.behind_ms = seen.behind_ms
@@ -342,6 +353,11 @@ class Auditor:
         ended = [order for order in seen.orders if order.status not in WORKING_STATUSES]
         since_ms = max(seen.until_ms - ENDED_MEASURED_MS, self.audit.baseline.taken_at_ms)
         for finding in examine_ended(ended, limits, since_ms=since_ms):
+            self._found_limit(finding)
+
+    async def measure_collars(self) -> None:
+        """Hold the prices of new orders against the index of their time."""
+        for finding in await self.collars.measure():
             self._found_limit(finding)
 
     def _found_posture(self, finding: PostureFinding) -> None:

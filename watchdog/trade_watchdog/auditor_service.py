@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from trade_core.clock import Clock
+from trade_core.trust.policy_warrant import MAX_POLICY_WARRANTS
 from trade_core.trust.ring import KeyRing
 from trade_watchdog.audit.key_inventory import ExpectedKey, KeyRole
 from trade_watchdog.audit.limit_audit import AuditedLimits, LimitsUnreadable, limits_of
@@ -13,6 +14,7 @@ from trade_watchdog.audit.order_audit import OrderAudit
 from trade_watchdog.audit_mark import AuditMark
 from trade_watchdog.audited_exchange import AuditedExchange
 from trade_watchdog.auditor import Auditor
+from trade_watchdog.collar_watch import CollarWatch
 from trade_watchdog.drop_copy import DropCopy
 from trade_watchdog.gateway_link import GatewayLink
 from trade_watchdog.identity import ExchangeKey
@@ -22,8 +24,9 @@ from trade_watchdog.log_witness import LogWitness
 from trade_watchdog.policy_chain import PolicyChain
 from trade_watchdog.recheck import Recheck
 from trade_watchdog.settings import WatchdogSettings
+from trade_watchdog.turnover_watch import TurnoverWatch
 
-POLICIES_KEPT: Final = 4
+POLICIES_KEPT: Final = MAX_POLICY_WARRANTS + 1
 
 
 def make_auditor(
@@ -44,16 +47,28 @@ def make_auditor(
 
     read_limits = lru_cache(maxsize=POLICIES_KEPT)(limits_of)
 
-    def limits() -> AuditedLimits | None:
-        text = witness.policy_text(policies.authorised_hash)
+    def limits_named(policy_hash: str) -> AuditedLimits | None:
+        text = witness.policy_text(policy_hash)
         try:
             return None if text is None else read_limits(text)
         except LimitsUnreadable:
             return None  # `/state` says that the limits are not known, and nothing new is let through
 
+    def recent_limits(since_ms: int) -> list[AuditedLimits] | None:
+        found = [limits_named(policy_hash) for policy_hash in policies.authorised_since(since_ms)]
+        known = [limits for limits in found if limits is not None]
+        return known if len(known) == len(found) else None
+
     mark = AuditMark(state_dir=settings.state_dir, clock=clock)
     read_until_ms = mark.read()
     keys = KeyMemory(state_dir=settings.state_dir)
+    orders = OrderAudit(
+        journaled=witness.journaled,
+        baseline=ring.baseline,
+        tag_key=tag_key,
+        deployment=ring.deployment,
+        account=ring.account,
+    )
     return Auditor(
         drop_copy=DropCopy(
             reading=audited,
@@ -64,17 +79,15 @@ def make_auditor(
         keep_mark=mark.keep,
         known_keys=keys.read(),
         keep_keys=keys.keep,
-        audit=OrderAudit(
-            journaled=witness.journaled,
-            baseline=ring.baseline,
-            tag_key=tag_key,
-            deployment=ring.deployment,
-            account=ring.account,
+        audit=orders,
+        turnover=TurnoverWatch(
+            reading=audited, audit=orders, recent_limits=recent_limits, judged_until_ms=read_until_ms or 0
         ),
+        collars=CollarWatch(reading=audited, audit=orders, recent_limits=recent_limits),
         keys=master,
         recheck=Recheck(source=link, open_copy=witness.reading),
         posture=audited,
-        limits=limits,
+        limits=lambda: limits_named(policies.authorised_hash),
         find_limits=lambda: witness.find_policy(policies.authorised_hash),
         prices=lambda: {} if keeper.book is None else keeper.book.prices,
         account=settings.account,

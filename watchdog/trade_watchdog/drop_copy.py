@@ -64,7 +64,11 @@ CATEGORIES: Final = ("spot", "linear", "inverse")
 """What the permission that linear contracts need lets a key trade; no expected key may trade options."""
 
 
-_Read = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+Read = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+
+
+class TooManyPages(ExchangeAnswerInvalid):
+    """A window holds more than PAGES_MAX pages."""
 
 
 class Reading(Protocol):
@@ -190,20 +194,13 @@ class DropCopy:
             found += [seen_order(entry, category=category) for entry in listed]
         return found
 
-    async def _windowed(self, read: _Read, asked: Mapping[str, Any], what: str) -> list[Mapping[str, Any]]:
+    async def _windowed(self, read: Read, asked: Mapping[str, Any], what: str) -> list[Mapping[str, Any]]:
         """Read all pages of a window; too many of them halve the next one."""
-        found: list[Mapping[str, Any]] = []
-        cursor = ""
-        for number in range(PAGES_MAX):
-            if number >= PAGES_AT_ONCE:
-                await asyncio.sleep(1 / PAGES_PER_S)
-            result = await read({**asked, **_cursor(cursor)})
-            found += entries(result)
-            cursor = next_cursor(result)
-            if not cursor:
-                return found
-        self.window_ms = max(WINDOW_MIN_MS, self.window_ms // 2)
-        raise ExchangeAnswerInvalid(f"more than {PAGES_MAX * int(asked['limit'])} {what} at one look")
+        try:
+            return await read_pages(read, asked, what)
+        except TooManyPages:
+            self.window_ms = max(WINDOW_MIN_MS, self.window_ms // 2)
+            raise
 
     async def _working(self, category: str, settled: Mapping[str, str]) -> list[SeenOrder]:
         found: list[SeenOrder] = []
@@ -254,6 +251,21 @@ class DropCopy:
 def _not_listed(past: Sequence[SeenOrder], listed: Sequence[SeenOrder]) -> list[SeenOrder]:
     known = {order.order_id for order in listed}
     return [order for order in past if order.order_id not in known]
+
+
+async def read_pages(read: Read, asked: Mapping[str, Any], what: str) -> list[Mapping[str, Any]]:
+    """Read all pages of a window; `asked` names its `limit`. Raises TooManyPages, and as the reading does."""
+    found: list[Mapping[str, Any]] = []
+    cursor = ""
+    for number in range(PAGES_MAX):
+        if number >= PAGES_AT_ONCE:
+            await asyncio.sleep(1 / PAGES_PER_S)
+        result = await read({**asked, **_cursor(cursor)})
+        found += entries(result)
+        cursor = next_cursor(result)
+        if not cursor:
+            return found
+    raise TooManyPages(f"more than {PAGES_MAX * int(asked['limit'])} {what} at one look")
 
 
 class KeyReading(Protocol):

@@ -37,7 +37,7 @@ _FILE_BYTES_MAX: Final = 2 * MAX_POLICY_WARRANTS * MAX_POLICY_WARRANT_BYTES
 class PolicyChain:
     """The warrants that led to the authorised policy, base64, oldest first."""
 
-    __slots__ = ("_authorised_hash", "_path", "_rings", "_warrants")
+    __slots__ = ("_hashes", "_path", "_rings", "_until_ms", "_warrants")
 
     def __init__(self, state_dir: Path, *, ring: KeyRing, rings: Sequence[KeyRing] | None = None) -> None:
         """Read what was kept; nothing when nothing was ever shown. Raises ConfigurationError for a damaged file.
@@ -48,14 +48,24 @@ class PolicyChain:
         self._rings = (ring,) if rings is None else tuple(rings)
         self._warrants = self._stored()
         try:
-            self._authorised_hash = self._verified(self._warrants, known=len(self._warrants))
+            self._take(self._warrants, self._verified(self._warrants, known=len(self._warrants)))
         except NotTrusted as error:
             raise ConfigurationError(f"{self._path}: {error}") from error
 
     @property
     def authorised_hash(self) -> str:
         """The hash of the policy that is authorised, as far as this watchdog has seen."""
-        return self._authorised_hash
+        return self._hashes[-1]
+
+    def authorised_since(self, at_ms: int) -> tuple[str, ...]:
+        """Name the policies that were authorised at a time (UTC ms) or later, oldest first.
+
+        The warrant that put another in a policy's place was handed in before it expired.
+        """
+        gone = 0
+        for place, until_ms in enumerate(self._until_ms):
+            gone = place + 1 if until_ms < at_ms else gone
+        return self._hashes[gone:]
 
     def adopt_ring(self, ring: KeyRing) -> None:
         """Believe warrants under another ring from now on, and those seen before under theirs."""
@@ -71,16 +81,21 @@ class PolicyChain:
         if warrants[: len(self._warrants)] != self._warrants:
             raise NotTrusted("the gateway's policy warrants do not continue those that it showed before")
         if len(warrants) > len(self._warrants):
-            authorised_hash = self._verified(warrants, known=len(self._warrants))
+            steps = self._verified(warrants, known=len(self._warrants))
             content = json.dumps({"warrants": warrants}).encode() + b"\n"
             write_atomically(self._path, content, mode=0o600)
-            self._warrants, self._authorised_hash = warrants, authorised_hash
-        return self._authorised_hash
+            self._take(warrants, steps)
+        return self.authorised_hash
 
-    def _verified(self, warrants: Sequence[str], *, known: int) -> str:
+    def _take(self, warrants: tuple[str, ...], steps: Sequence[PolicyStep]) -> None:
+        self._warrants = warrants
+        self._hashes = (self._rings[-1].policy_hash, *(step.new_hash for step in steps))
+        self._until_ms = tuple(step.warrant.expires_at_ms for step in steps)  # of each but the last
+
+    def _verified(self, warrants: Sequence[str], *, known: int) -> list[PolicyStep]:
         if len(warrants) > MAX_POLICY_WARRANTS:
             raise NotTrusted(f"{len(warrants)} policy warrants, at most {MAX_POLICY_WARRANTS}")
-        authorised_hash = self._rings[-1].policy_hash
+        steps: list[PolicyStep] = []
         nonces: set[str] = set()
         for place, text in enumerate(warrants):
             # What was seen before may be of an earlier ring; what is new was ordered under the one that counts.
@@ -89,8 +104,8 @@ class PolicyChain:
             if step.warrant.nonce in nonces:
                 raise NotTrusted("a policy warrant is shown twice")
             nonces.add(step.warrant.nonce)
-            authorised_hash = step.new_hash
-        return authorised_hash
+            steps.append(step)
+        return steps
 
     def _stored(self) -> tuple[str, ...]:
         if not self._path.exists():

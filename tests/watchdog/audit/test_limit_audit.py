@@ -30,6 +30,10 @@ POLICY: dict[str, Any] = {
     "max_order_notional_usdt": "400",
     "allocated_capital_usdt": "1200",
     "max_gross_exposure": "1",
+    "turnover_budget_24h": "1",
+    "collar": "0.01",
+    "reference_max_divergence": "0.02",
+    "reference_max_age_s": 5,
     "stress_gap": "0.1",
 }
 LIMITS = AuditedLimits(
@@ -38,6 +42,10 @@ LIMITS = AuditedLimits(
     max_order_notional_usdt=Decimal(400),
     allocated_capital_usdt=Decimal(1200),
     max_gross_exposure=Decimal(1),
+    turnover_budget_24h=Decimal(1),
+    collar=Decimal("0.01"),
+    reference_max_divergence=Decimal("0.02"),
+    reference_max_age_s=5,
     stress_gap=Decimal("0.1"),
     per_symbol={("linear", "BTCUSDT"): Decimal(1000), ("spot", "ETHUSDT"): Decimal(500)},
 )
@@ -93,6 +101,10 @@ def test_policy_is_read_as_it_is_recorded() -> None:
         {"leverage": True},
         {"max_open_orders": None},
         {"stress_gap": 0.1},
+        {"turnover_budget_24h": 1},
+        {"collar": "-0.01"},
+        {"reference_max_divergence": None},
+        {"reference_max_age_s": "5"},
         {"max_order_notional_usdt": "NaN"},
         {"symbols": None},
         {"symbols": ["linear"]},

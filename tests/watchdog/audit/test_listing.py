@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from trade_core.errors import ExchangeAnswerInvalid
+from trade_watchdog.audit.collar_audit import IndexCandle
 from trade_watchdog.audit.key_inventory import ListedKey
 from trade_watchdog.audit.listing import (
     borrowed_coins,
@@ -15,6 +16,7 @@ from trade_watchdog.audit.listing import (
     listed_key,
     margin_mode,
     seen_algorithm,
+    seen_candles,
     seen_execution,
     seen_order,
     seen_position,
@@ -338,3 +340,28 @@ def test_coins_that_are_held_are_read() -> None:
 
 def test_margin_mode_is_read() -> None:
     assert margin_mode({"marginMode": "ISOLATED_MARGIN"}) == "ISOLATED_MARGIN"
+
+
+def test_index_candles_are_read() -> None:
+    page = {"list": [["60000", "100", "102", "99", "101"], ["0", "98", "100", "97.5", "100"]]}
+    assert seen_candles(page) == [
+        IndexCandle(start_ms=60_000, lowest=Decimal(99), highest=Decimal(102)),
+        IndexCandle(start_ms=0, lowest=Decimal("97.5"), highest=Decimal(100)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [
+        (None, "list is no list of candles"),
+        ([{"start": "0"}], "list is no list of candles"),
+        ([["x", "1", "1", "1"]], "start is no time"),
+        ([["0", "1", "NaN", "1"]], "high is no plain number"),
+        ([["0", "1", "1", ""]], "low is no plain number"),
+        ([["0", "1", "1"]], "low is no plain number"),
+        ([[]], "start is no time"),
+    ],
+)
+def test_candles_that_are_none_are_refused(listed: Any, words: str) -> None:
+    with pytest.raises(ExchangeAnswerInvalid, match=words):
+        seen_candles({"list": listed})

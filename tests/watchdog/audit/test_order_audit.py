@@ -303,3 +303,9 @@ def test_order_is_strange_unless_its_tag_is_ours_for_just_this_order(world: Worl
     assert not world.audit.is_strange(ours)
     assert world.audit.is_strange(order(1, is_tagged=False))
     assert world.audit.is_strange(replace(ours, quantity=Decimal(2)))
+
+
+def test_execution_of_an_order_of_ours_is_told_from_a_stranger_s() -> None:
+    audit = World().audit
+    assert audit.is_adding(execution(order()))
+    assert not audit.is_adding(execution(order(is_tagged=False)))

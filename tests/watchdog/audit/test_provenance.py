@@ -19,6 +19,7 @@ from trade_watchdog.audit.provenance import (
     Answer,
     Evidence,
     Provenance,
+    is_adding_of_ours,
     judge_execution,
     judge_order,
 )
@@ -448,3 +449,27 @@ def test_execution_from_before_the_baseline_is_not_judged() -> None:
         provenance=Provenance.BASELINE, reason="it was before the deployment began"
     )
     assert judge_execution(replace(seen, executed_at_ms=BEGAN_MS), evidence()).provenance is Provenance.EXCHANGES
+
+
+def adds(seen: SeenExecution, order: SeenOrder, *, key: bytes = KEY) -> bool:
+    executed = replace(seen, category=order.category, side=order.side, link_id=tagged(order, key=key).link_id)
+    return is_adding_of_ours(executed, tag_key=KEY, deployment=DEPLOYMENT, account=ACCOUNT)
+
+
+@pytest.mark.parametrize("side", ["Buy", "Sell"])
+def test_linear_execution_adds_as_its_tag_binds_it(side: str) -> None:
+    assert adds(EXECUTION, replace(OURS, side=side))
+    assert not adds(EXECUTION, replace(OURS, side=side, is_reduce_only=True))
+
+
+@pytest.mark.parametrize("is_reduce_only", [False, True])
+def test_spot_purchase_adds_whatever_its_tag_calls_it_and_a_sale_never(is_reduce_only: bool) -> None:
+    spot = replace(OURS, category="spot", is_reduce_only=is_reduce_only)
+    assert adds(EXECUTION, spot)
+    assert not adds(EXECUTION, replace(spot, side="Sell"))
+
+
+def test_execution_of_a_stranger_adds_nothing_of_ours() -> None:
+    assert not adds(EXECUTION, OURS, key=b"x" * 32)
+    assert not adds(replace(EXECUTION, order_quantity=Decimal("0.6")), OURS)
+    assert not adds(EXECUTION, replace(OURS, category="spot"), key=b"x" * 32)

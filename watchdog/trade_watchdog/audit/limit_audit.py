@@ -49,6 +49,10 @@ class AuditedLimits:
     max_order_notional_usdt: Decimal
     allocated_capital_usdt: Decimal
     max_gross_exposure: Decimal
+    turnover_budget_24h: Decimal
+    collar: Decimal
+    reference_max_divergence: Decimal
+    reference_max_age_s: int
     stress_gap: Decimal
     per_symbol: Mapping[SymbolKey, Decimal]
 
@@ -75,6 +79,8 @@ class LimitAlarm(Enum):
     OPEN_ORDERS = "open_orders"
     SYMBOL_EXPOSURE = "symbol_exposure"
     GROSS_EXPOSURE = "gross_exposure"
+    TURNOVER = "turnover"
+    COLLAR = "collar"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +102,10 @@ def limits_of(text: str) -> AuditedLimits:
             max_order_notional_usdt=parse_decimal(content["max_order_notional_usdt"]),
             allocated_capital_usdt=parse_decimal(content["allocated_capital_usdt"]),
             max_gross_exposure=parse_decimal(content["max_gross_exposure"]),
+            turnover_budget_24h=parse_decimal(content["turnover_budget_24h"]),
+            collar=parse_decimal(content["collar"]),
+            reference_max_divergence=parse_decimal(content["reference_max_divergence"]),
+            reference_max_age_s=_count(content, "reference_max_age_s"),
             stress_gap=parse_decimal(content["stress_gap"]),
             per_symbol=dict(_symbol(table) for table in content["symbols"]),
         )
@@ -105,7 +115,7 @@ def limits_of(text: str) -> AuditedLimits:
 
 def examine_limits(exposed: Exposed, limits: AuditedLimits) -> list[LimitFinding]:
     """List the limits that are exceeded; empty when none is."""
-    adding = [order for order in exposed.orders if _adds(order)]
+    adding = [order for order in exposed.orders if adds_risk(order)]
     return [
         *(finding for order in adding for finding in _order(order, exposed, limits)),
         *_open_orders(adding, limits),
@@ -118,7 +128,7 @@ def examine_ended(ended: Iterable[SeenOrder], limits: AuditedLimits, *, since_ms
 
     What an order says of itself does not change, so that one look proves it.
     """
-    filled = [order for order in ended if order.filled and order.created_at_ms >= since_ms and _adds(order)]
+    filled = [order for order in ended if order.filled and order.created_at_ms >= since_ms and adds_risk(order)]
     nothing = Exposed(orders=(), positions=(), coins={}, prices={})
     return [finding for order in filled for finding in _order(order, nothing, limits)]
 
@@ -137,7 +147,8 @@ def _symbol(table: object) -> tuple[SymbolKey, Decimal]:
     return (str(table[0]), str(table[1])), parse_decimal(table[2])
 
 
-def _adds(order: SeenOrder) -> bool:
+def adds_risk(order: SeenOrder) -> bool:
+    """Say whether an order can add risk: a spot purchase, or a linear order that is not reduce-only."""
     return not order.is_reduce_only and (order.category != "spot" or order.side == "Buy")
 
 
@@ -156,7 +167,7 @@ def _order(order: SeenOrder, exposed: Exposed, limits: AuditedLimits) -> Iterabl
         yield LimitFinding(alarm=LimitAlarm.SYMBOL, name=order.order_id, detail=detail)
     notional = order.quantity * _price(order, exposed)
     if notional > limits.max_order_notional_usdt:
-        detail = f"{_usdt(notional)} of {_usdt(limits.max_order_notional_usdt)} an order"
+        detail = f"{usdt(notional)} of {usdt(limits.max_order_notional_usdt)} an order"
         yield LimitFinding(alarm=LimitAlarm.ORDER_NOTIONAL, name=order.order_id, detail=detail)
 
 
@@ -187,7 +198,7 @@ def _exposure(exposed: Exposed, adding: list[SeenOrder], limits: AuditedLimits) 
 
 
 def _exceeded(alarm: LimitAlarm, name: str, found: Decimal, most: Decimal, where: str) -> LimitFinding:
-    return LimitFinding(alarm=alarm, name=name, detail=f"{_usdt(found)} of {_usdt(most)} {where}")
+    return LimitFinding(alarm=alarm, name=name, detail=f"{usdt(found)} of {usdt(most)} {where}")
 
 
 def _notional(key: SymbolKey, exposed: Exposed, adding: list[SeenOrder]) -> Decimal:
@@ -205,5 +216,6 @@ def _notional(key: SymbolKey, exposed: Exposed, adding: list[SeenOrder]) -> Deci
     return max(abs(size + buys), abs(size - sells)) * max(marks, default=ZERO)
 
 
-def _usdt(value: Decimal) -> str:
+def usdt(value: Decimal) -> str:
+    """Write an amount for people, rounded to cents."""
     return f"{format_decimal(value.quantize(Decimal('0.01')))} USDT"

@@ -12,7 +12,8 @@ Guarantees
   is missing refuses the list.
 
 Source: Bybit V5 "Get Open & Closed Orders", "Get Trade History", "Get Sub Account All API Keys",
-"Get Position Info", "Get Wallet Balance", "Get Account Info", "Get Strategy List", "Get Transaction Log".
+"Get Position Info", "Get Wallet Balance", "Get Account Info", "Get Strategy List", "Get Transaction Log",
+"Get Index Price Kline".
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, Final
 
 from trade_core.errors import ExchangeAnswerInvalid, InvalidNumber
 from trade_core.money import parse_exchange_decimal
+from trade_watchdog.audit.collar_audit import IndexCandle
 from trade_watchdog.audit.key_inventory import ListedKey
 from trade_watchdog.audit.posture import SeenAlgorithm, SeenPosition
 from trade_watchdog.audit.reconciliation import StatementTrade
@@ -32,6 +34,7 @@ TEXT_CHARACTERS_MAX: Final = 64
 _NO_END_DAY: Final = -2
 _NAMES_MAX: Final = 64
 _STRATEGY_ENDED: Final = 3
+_CANDLE_FIELDS: Final = ("start", "open", "high", "low")
 _LOANS: Final = ("borrowAmount", "spotBorrow", "accruedInterest")
 ZERO: Final = Decimal(0)
 
@@ -130,6 +133,18 @@ def seen_algorithm(entry: Mapping[str, Any]) -> SeenAlgorithm | None:
         symbol=_text(entry, "symbol", may_be_empty=True),
         created_at_ms=_time_ms(entry, "createdTimeE3"),
     )
+
+
+def seen_candles(result: Mapping[str, Any]) -> list[IndexCandle]:
+    """Read a page of index candles: [start, open, high, low, close] each. Raises ExchangeAnswerInvalid."""
+    listed = result.get("list")
+    if not isinstance(listed, list) or not all(isinstance(line, list) for line in listed):
+        raise _wrong("list", "is no list of candles")
+    return [_candle(dict(zip(_CANDLE_FIELDS, line, strict=False))) for line in listed]
+
+
+def _candle(entry: Mapping[str, Any]) -> IndexCandle:
+    return IndexCandle(start_ms=_time_ms(entry, "start"), highest=_number(entry, "high"), lowest=_number(entry, "low"))
 
 
 def borrowed_coins(account: Mapping[str, Any]) -> tuple[str, ...]:

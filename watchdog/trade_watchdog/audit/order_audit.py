@@ -25,6 +25,7 @@ from trade_watchdog.audit.provenance import (
     Answer,
     Evidence,
     Provenance,
+    is_adding_of_ours,
     is_tagged,
     judge_execution,
     judge_order,
@@ -110,6 +111,10 @@ class OrderAudit:
     def is_strange(self, order: SeenOrder) -> bool:
         """Say whether an order carries no tag of ours, so that it should be looked at soon."""
         return not is_tagged(order, tag_key=self.tag_key, deployment=self.deployment, account=self.account)
+
+    def is_adding(self, execution: SeenExecution) -> bool:
+        """Say whether an execution filled an order of ours that added risk."""
+        return is_adding_of_ours(execution, tag_key=self.tag_key, deployment=self.deployment, account=self.account)
 
     @property
     def unproven(self) -> int:

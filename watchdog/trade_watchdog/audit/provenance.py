@@ -129,6 +129,16 @@ def judge_execution(execution: SeenExecution, evidence: Evidence) -> Answer:
 _STRANGERS: Final = frozenset({Provenance.ROGUE, Provenance.REDUCES})
 
 
+def is_adding_of_ours(execution: SeenExecution, *, tag_key: bytes, deployment: str, account: str) -> bool:
+    """Say whether an execution filled an order of ours that added risk, as its tag binds it."""
+    if execution.category == "spot" and execution.side != "Buy":
+        return False
+    orders = [_order_of(execution, is_reduce_only=False)]
+    if execution.category == "spot":
+        orders.append(_order_of(execution, is_reduce_only=True))  # the exchange knows no reduce-only on spot
+    return any(is_tagged(order, tag_key=tag_key, deployment=deployment, account=account) for order in orders)
+
+
 def _order_of(execution: SeenExecution, *, is_reduce_only: bool) -> SeenOrder:
     return SeenOrder(
         category=execution.category,
