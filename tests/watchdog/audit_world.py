@@ -93,6 +93,7 @@ class AuditWorld:
         self.kills: list[KillRequest] = []
         self.incidents: list[tuple[str, Severity, Mapping[str, str]]] = []
         self.failing: set[str] = set()
+        self.figures: list[str] = []
         self.changes = 0
         self.during_look: Callable[[], None] = lambda: None
         self.limits: AuditedLimits | None = WIDE
@@ -222,6 +223,7 @@ class AuditWorld:
         self.incidents.append((kind, severity, fields))
 
     async def halt(self, reason: str, *, trigger_value: str = "") -> None:
+        self.figures.append(trigger_value)
         self._try("halt")
 
     async def scale_bot(self, reason: str) -> None:

@@ -663,3 +663,22 @@ async def test_fork_of_the_executor_s_journal_halts_and_asks_for_no_kill(world: 
         ("journal:executor_forked", Severity.CRITICAL)
     ]
     assert world.alerts[0].needs_acknowledgement
+
+
+async def test_halt_says_what_was_found_of_what_is_allowed(world: World) -> None:
+    world.orders = [listed_order(qty="0.5")]
+    await world.auditor.look()
+    assert world.auditor.verdict().figure == "0.5 BTCUSDT of 0"
+    world.held_positions = [{**POSITION, "positionIdx": 1}]
+    await world.auditor.read_posture()
+    await world.auditor.halt()
+    assert world.figures == ["0.5 BTCUSDT of 0"]
+
+
+async def test_figure_of_another_form_costs_no_halt(world: World) -> None:
+    world.keys = [listed_key("read1"), listed_key("k" * 64)]
+    await world.auditor.read_keys()
+    assert world.auditor.verdict().ceiling is Ceiling.HALTED
+    assert world.auditor.verdict().figure == ""
+    await world.auditor.halt()
+    assert (world.done, world.figures) == (["halt"], [""])

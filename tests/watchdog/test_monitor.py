@@ -34,7 +34,7 @@ from trade_watchdog import second_prices as second_prices_module
 from trade_watchdog.account_watch import AccountWatch, Look
 from trade_watchdog.audited_exchange import AuditedExchange
 from trade_watchdog.auditor_service import make_auditor
-from trade_watchdog.ceiling import Ceiling, Finding
+from trade_watchdog.ceiling import Ceiling, Finding, Verdict
 from trade_watchdog.effects import KillCondition
 from trade_watchdog.exchange import KeyRefusedByExchange, OtherEnvironment, WatchedExchange
 from trade_watchdog.gateway_link import GatewayLink, GatewayUnavailable
@@ -793,3 +793,10 @@ async def test_exchange_that_does_not_answer_at_the_start_is_told_in_the_end(
     await deployment.exchange.stop()
     async with running(monitor):
         await until(lambda: subjects(monitor) == ["frozen:start"])
+
+
+async def test_lease_that_halts_carries_what_was_found_of_what_is_allowed(monitor: Monitor) -> None:
+    halting = Verdict(ceiling=Ceiling.HALTED, reason="a limit", figure="501 USDT of 500 USDT")
+    assert monitor.sender._trigger_value(halting) == "501 USDT of 500 USDT"
+    assert monitor.sender._trigger_value(replace(halting, figure="")) == ""
+    assert monitor.sender._trigger_value(replace(halting, ceiling=Ceiling.REDUCE_ONLY)) == ""

@@ -30,6 +30,7 @@ from typing import Final, Protocol
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
+from trade_core.trust.lease import TRIGGER_VALUE
 from trade_journal.errors import ForkProven
 from trade_journal.log.fork_proof import proof_evidence
 from trade_watchdog.audit.key_inventory import (
@@ -118,6 +119,7 @@ class Duty:
     subject: str
     reason: str
     kill: KillRequest | None
+    figure: str = ""  # what was found of what is allowed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -206,7 +208,8 @@ class Auditor:
         state = self.state
         if self._unhalted:
             first = next(duty for name, duty in self._duties.items() if name in self._unhalted)
-            return Verdict(ceiling=Ceiling.HALTED, reason=f"the gateway is to be halted: {first.reason}")
+            reason = f"the gateway is to be halted: {first.reason}"
+            return Verdict(ceiling=Ceiling.HALTED, reason=reason, figure=first.figure)
         if self._is_old(state.looked_at_ns, LOOK_AGE_MAX_S):
             return _reduce_only(f"the orders are not audited: {state.look_detail or 'no look came to its end'}")
         if self.audit.is_overwhelmed or state.unproven:
@@ -369,6 +372,7 @@ class Auditor:
             fields={"name": finding.name, "detail": finding.detail},
             halts=finding.alarm in HALTING,
             condition=None,
+            figure=finding.figure,
         )
 
     def _found_limit(self, finding: LimitFinding) -> None:
@@ -380,6 +384,7 @@ class Auditor:
             fields={"name": finding.name, "detail": finding.detail},
             halts=True,
             condition=None,
+            figure=finding.figure,
         )
 
     def is_flat(self, since_ns: int) -> bool:
@@ -512,6 +517,7 @@ class Auditor:
             },
             halts=finding.provenance in _HALTING,
             condition=KillCondition.ROGUE_ORDER if finding.provenance is Provenance.ROGUE else None,
+            figure=finding.figure,
         )
 
     def _found_key(self, finding: KeyFinding) -> None:
@@ -523,6 +529,7 @@ class Auditor:
             fields={"key": finding.key, "detail": finding.detail},
             halts=finding.alarm in _HALTING_KEYS,
             condition=KillCondition.ROGUE_KEY if finding.alarm is KeyAlarm.ROGUE else None,
+            figure=finding.figure,
         )
 
     def _act(
@@ -534,6 +541,7 @@ class Auditor:
         fields: Mapping[str, str],
         halts: bool,
         condition: KillCondition | None,
+        figure: str = "",
     ) -> None:
         """Put a halt, with a kill request behind it, on the list of duties; keep the incident and tell."""
         at_ns = self.clock.wall_ns()
@@ -543,7 +551,9 @@ class Auditor:
                 request_id=f"{condition.value}:{name}", condition=condition, reason=words, at_ns=at_ns, evidence=fields
             )
         if halts:
-            self._duties.setdefault(f"{subject}:{name}", Duty(subject=subject, reason=words, kill=kill))
+            shown = figure if TRIGGER_VALUE.fullmatch(figure) else ""  # one of another form must not cost the halt
+            duty = Duty(subject=subject, reason=words, kill=kill, figure=shown)
+            self._duties.setdefault(f"{subject}:{name}", duty)
             self._unhalted.add(f"{subject}:{name}")
             self._due.set()
             self._kill_due.set()
@@ -567,12 +577,13 @@ class Auditor:
 
     async def halt(self) -> None:
         """Try once to halt the gateway, if a finding still wants that. One halt stands for all of them."""
-        wanting = [duty.reason for name, duty in self._duties.items() if name in self._unhalted]
+        wanting = [duty for name, duty in self._duties.items() if name in self._unhalted]
         if not wanting:
             return
         stood_for = set(self._unhalted)
         # The first reason is the one that the gateway keeps.
-        if await self._tried("halt", self.effects.halt(wanting[0])):
+        first = wanting[0]
+        if await self._tried("halt", self.effects.halt(first.reason, trigger_value=first.figure)):
             self._unhalted -= stood_for
             self._drop_done()
             self.on_change()

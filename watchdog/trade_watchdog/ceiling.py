@@ -94,11 +94,15 @@ class EquitySample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The ceiling and why; `scale` is the size factor that counts while TRIMMED."""
+    """The ceiling and why; `scale` is the size factor that counts while TRIMMED.
+
+    `figure` is what was found of what is allowed, empty where nothing is counted or the ladder knows it.
+    """
 
     ceiling: Ceiling
     reason: str
     scale: Decimal = Decimal(1)
+    figure: str = ""
 
 
 def tightest(*verdicts: Verdict) -> Verdict:

@@ -115,6 +115,9 @@ class LeaseSender:
         waiting = Verdict(ceiling=Ceiling.REDUCE_ONLY, reason="the gateway's journal is still being read")
         return tightest(verdict, waiting)
 
+    def _trigger_value(self, verdict: Verdict) -> str:
+        return verdict.figure or self.keeper.trigger_value() if verdict.ceiling is Ceiling.HALTED else ""
+
     def adopt_ring(self, ring: KeyRing) -> None:
         """Vouch under another ring from now on, and believe what is ordered under it."""
         self.ring = ring
@@ -197,7 +200,7 @@ class LeaseSender:
             memory_rows=self.keeper.history.journal.size,
             memory_checkpoint=own_checkpoint,
             # Not before we know what was told before: the gateway keeps what it hears last.
-            trigger_value=self.keeper.trigger_value() if verdict.ceiling is Ceiling.HALTED else "",
+            trigger_value=self._trigger_value(verdict),
             peaks=self.keeper.told_peaks() if self.releases.is_at_end else (),
         )
 

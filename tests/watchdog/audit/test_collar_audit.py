@@ -129,7 +129,10 @@ def test_widest_of_the_policies_counts() -> None:
 
 def test_order_outside_is_told_by_its_id_with_the_bound() -> None:
     assert examine_collar(order("110"), [candle(0)], [LIMITS]) == LimitFinding(
-        alarm=LimitAlarm.COLLAR, name="o-1", detail="linear BTCUSDT bought at 110 where the collar ended at 103.02"
+        alarm=LimitAlarm.COLLAR,
+        name="o-1",
+        detail="linear BTCUSDT bought at 110 where the collar ended at 103.02",
+        figure="110 of 103.02",
     )
     sold = examine_collar(order("90", side="Sell", category="spot"), [candle(0)], [LIMITS])
     assert sold is not None

@@ -55,7 +55,9 @@ def test_expected_keys_within_their_roles_raise_nothing() -> None:
     ],
 )
 def test_key_that_nobody_expects_is_rogue_whatever_it_may(key: ListedKey, detail: str) -> None:
-    assert examine_keys([key], []) == [KeyFinding(alarm=KeyAlarm.ROGUE, key="stranger", detail=detail)]
+    assert examine_keys([key], []) == [
+        KeyFinding(alarm=KeyAlarm.ROGUE, key="stranger", detail=detail, figure="stranger of none")
+    ]
 
 
 @pytest.mark.parametrize("role", [KeyRole.ORDER, KeyRole.EXIT])
@@ -74,6 +76,7 @@ def test_trading_key_with_more_than_trading_is_widened(role: KeyRole) -> None:
             alarm=KeyAlarm.WIDENED,
             key="ord1",
             detail=f"the {role.value} key may more than it needs: Spot X; Wallet AccountTransfer, Withdraw",
+            figure="Spot X; Wallet AccountTransfer, Withdraw of none",
         )
     ]
 

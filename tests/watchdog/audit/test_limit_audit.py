@@ -131,20 +131,31 @@ def test_account_at_every_limit_raises_nothing() -> None:
 
 def test_order_on_a_symbol_that_the_policy_does_not_trade_is_told_by_its_id() -> None:
     assert examine_limits(exposed(order(symbol="XRPUSDT")), LIMITS) == [
-        LimitFinding(alarm=LimitAlarm.SYMBOL, name="o-1", detail="the policy does not trade linear XRPUSDT")
+        LimitFinding(
+            alarm=LimitAlarm.SYMBOL,
+            name="o-1",
+            detail="the policy does not trade linear XRPUSDT",
+            figure="XRPUSDT of none",
+        )
     ]
     assert alarms(exposed(order(category="spot", symbol="BTCUSDT")))[0][0] is LimitAlarm.SYMBOL
 
 
 def test_order_above_the_cap_is_told_at_its_own_price_in_full() -> None:
     assert examine_limits(exposed(order(quantity="4", price="100.01", filled=Decimal(3))), LIMITS) == [
-        LimitFinding(alarm=LimitAlarm.ORDER_NOTIONAL, name="o-1", detail="400.04 USDT of 400 USDT an order")
+        LimitFinding(
+            alarm=LimitAlarm.ORDER_NOTIONAL,
+            name="o-1",
+            detail="400.04 USDT of 400 USDT an order",
+            figure="400.04 USDT of 400 USDT",
+        )
     ]
 
 
 def test_one_working_order_too_many_is_told() -> None:
     orders = [order(quantity="0.1"), order(category="spot", quantity="0.1"), order(side="Sell", quantity="0.1")]
     assert alarms(exposed(*orders)) == [(LimitAlarm.OPEN_ORDERS, "3 working orders of 2")]
+    assert [finding.figure for finding in examine_limits(exposed(*orders), LIMITS)] == ["3 of 2"]
 
 
 @pytest.mark.parametrize(
@@ -182,6 +193,7 @@ def test_linear_exposure_without_a_position_is_measured_at_the_highest_price_of_
             alarm=LimitAlarm.SYMBOL_EXPOSURE,
             name="BTCUSDT",
             detail="800 USDT of 727.27 USDT on linear BTCUSDT",
+            figure="800 USDT of 727.27 USDT",
         )
     ]
     assert (

@@ -133,10 +133,12 @@ def test_rogue_order_is_told_once_and_in_full(world: World) -> None:
             side="Buy",
             order_id="o-1",
             link_id="",
+            quantity=Decimal(1),
         )
     ]
     assert world.look(rogue) == []
-    assert world.look(rogue, order(2, is_tagged=False))[0].order_id == "o-2"
+    (other,) = world.look(rogue, order(2, is_tagged=False))
+    assert (other.order_id, other.figure) == ("o-2", "2 BTCUSDT of 0")
 
 
 def test_order_that_is_amended_behind_the_gateway_is_told(world: World) -> None:

@@ -38,12 +38,19 @@ def test_algorithm_since_the_beginning_is_an_alarm_and_an_older_one_is_not() -> 
     algorithm = SeenAlgorithm(strategy_id="s1", symbol="BTCUSDT", created_at_ms=BEGAN_MS)
     assert found(
         replace(GOOD, algorithms=(algorithm, replace(algorithm, strategy_id="s0", created_at_ms=BEGAN_MS - 1)))
-    ) == [PostureFinding(alarm=PostureAlarm.ALGORITHM, name="s1", detail="an algorithm of the exchange trades BTCUSDT")]
+    ) == [
+        PostureFinding(
+            alarm=PostureAlarm.ALGORITHM,
+            name="s1",
+            detail="an algorithm of the exchange trades BTCUSDT",
+            figure="s1 of none",
+        )
+    ]
 
 
 def test_borrowed_coin_is_an_alarm() -> None:
     assert found(replace(GOOD, borrowed=("USDT",))) == [
-        PostureFinding(alarm=PostureAlarm.BORROWED, name="USDT", detail="USDT is borrowed")
+        PostureFinding(alarm=PostureAlarm.BORROWED, name="USDT", detail="USDT is borrowed", figure="USDT of none")
     ]
 
 
@@ -54,6 +61,7 @@ def test_other_margin_mode_is_an_alarm_once_there_is_a_position() -> None:
             alarm=PostureAlarm.MARGIN_MODE,
             name="REGULAR_MARGIN",
             detail="the margin mode is not ISOLATED_MARGIN while a position is open",
+            figure="REGULAR_MARGIN of ISOLATED_MARGIN",
         )
     ]
     assert found(replace(other, positions=())) == []
@@ -62,7 +70,12 @@ def test_other_margin_mode_is_an_alarm_once_there_is_a_position() -> None:
 @pytest.mark.parametrize("index", [1, 2])
 def test_hedge_mode_is_an_alarm(index: int) -> None:
     assert found(replace(GOOD, positions=(replace(POSITION, index=index),))) == [
-        PostureFinding(alarm=PostureAlarm.POSITION_MODE, name="BTCUSDT", detail="BTCUSDT is in hedge mode")
+        PostureFinding(
+            alarm=PostureAlarm.POSITION_MODE,
+            name="BTCUSDT",
+            detail="BTCUSDT is in hedge mode",
+            figure=f"index {index} of 0",
+        )
     ]
 
 
@@ -71,7 +84,10 @@ def test_other_leverage_is_an_alarm_when_the_policy_is_known(leverage: str) -> N
     other = replace(GOOD, positions=(replace(POSITION, leverage=Decimal(leverage)),))
     assert found(other) == [
         PostureFinding(
-            alarm=PostureAlarm.LEVERAGE, name="BTCUSDT", detail="BTCUSDT has another leverage than the policy's 3"
+            alarm=PostureAlarm.LEVERAGE,
+            name="BTCUSDT",
+            detail="BTCUSDT has another leverage than the policy's 3",
+            figure=f"{leverage} of 3",
         )
     ]
     assert found(other, leverage=None) == []
@@ -81,7 +97,10 @@ def test_position_in_inverse_contracts_is_an_alarm_whatever_its_leverage() -> No
     inverse = replace(POSITION, category="inverse", symbol="BTCUSD", leverage=Decimal(50))
     assert found(replace(GOOD, positions=(inverse,))) == [
         PostureFinding(
-            alarm=PostureAlarm.INVERSE_POSITION, name="BTCUSD", detail="a position in BTCUSD, an inverse contract"
+            alarm=PostureAlarm.INVERSE_POSITION,
+            name="BTCUSD",
+            detail="a position in BTCUSD, an inverse contract",
+            figure=f"{POSITION.size} of 0",
         )
     ]
 

@@ -189,5 +189,8 @@ def test_turnover_up_to_the_budget_is_permitted(used: str) -> None:
 @pytest.mark.parametrize(("used", "told"), [("1800.000001", "1800"), ("1800.01", "1800.01"), ("90000", "90000")])
 def test_turnover_beyond_the_budget_is_told_with_both_figures(used: str, told: str) -> None:
     assert examine_turnover(Decimal(used), [LIMITS]) == LimitFinding(
-        alarm=LimitAlarm.TURNOVER, name="", detail=f"{told} USDT of 1800 USDT were added in 24 hours"
+        alarm=LimitAlarm.TURNOVER,
+        name="",
+        detail=f"{told} USDT of 1800 USDT were added in 24 hours",
+        figure=f"{told} USDT of 1800 USDT",
     )

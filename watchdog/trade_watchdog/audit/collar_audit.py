@@ -31,6 +31,7 @@ LEAD_MS: Final = 60 * 1000
 """From the decision to the exchange's clock: the commit, the wire, the receive window, and clocks that differ."""
 TAIL_MS: Final = 2 * 1000
 _MS_A_SECOND: Final = 1000
+_SHOWN: Final = Decimal("1e-8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +88,6 @@ def examine_collar(
     if not is_outside:
         return None
     words = "bought" if order.side == "Buy" else "sold"
-    detail = (
-        f"{order.category} {order.symbol} {words} at {format_decimal(order.price)} where the collar"
-        f" ended at {format_decimal(bound.quantize(Decimal('1e-8')))}"
-    )
-    return LimitFinding(alarm=LimitAlarm.COLLAR, name=order.order_id, detail=detail)
+    price, end = format_decimal(order.price), format_decimal(bound.quantize(_SHOWN))
+    detail = f"{order.category} {order.symbol} {words} at {price} where the collar ended at {end}"
+    return LimitFinding(alarm=LimitAlarm.COLLAR, name=order.order_id, detail=detail, figure=f"{price} of {end}")

@@ -75,12 +75,16 @@ class KeyAlarm(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFinding:
-    """An alarm about one key. `days` is the warning step of an EXPIRING key, else None."""
+    """An alarm about one key. `days` is the warning step of an EXPIRING key, else None.
+
+    `figure` says what was found of what is allowed, empty where nothing is counted.
+    """
 
     alarm: KeyAlarm
     key: str
     detail: str
     days: int | None = None
+    figure: str = ""
 
 
 def examine_keys(listed: Iterable[ListedKey], expected: Iterable[ExpectedKey]) -> list[KeyFinding]:
@@ -135,12 +139,13 @@ def _digest(value: object) -> str:
 
 def _key_findings(key: ListedKey, role: KeyRole | None) -> Iterable[KeyFinding]:
     if role is None:
-        yield KeyFinding(alarm=KeyAlarm.ROGUE, key=key.key, detail=f"nobody expects it; it may {_powers(key)}")
+        detail = f"nobody expects it; it may {_powers(key)}"
+        yield KeyFinding(alarm=KeyAlarm.ROGUE, key=key.key, detail=detail, figure=f"{key.key} of none")
         return
     excess = _excess(key, role)
     if excess:
         detail = f"the {role.value} key may more than it needs: {excess}"
-        yield KeyFinding(alarm=KeyAlarm.WIDENED, key=key.key, detail=detail)
+        yield KeyFinding(alarm=KeyAlarm.WIDENED, key=key.key, detail=detail, figure=f"{excess} of none")
     if not key.is_read_only and not (key.addresses and all(map(_is_narrow, key.addresses))):
         yield KeyFinding(alarm=KeyAlarm.UNBOUND, key=key.key, detail=f"the {role.value} key works from any address")
     if key.days_left is not None:

@@ -85,11 +85,12 @@ class LimitAlarm(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitFinding:
-    """An exceeded limit, what it is about, and the figures."""
+    """An exceeded limit, what it is about, words, and what was found of what is allowed."""
 
     alarm: LimitAlarm
     name: str
     detail: str
+    figure: str
 
 
 def limits_of(text: str) -> AuditedLimits:
@@ -163,18 +164,20 @@ def _price(order: SeenOrder, exposed: Exposed) -> Decimal:
 
 def _order(order: SeenOrder, exposed: Exposed, limits: AuditedLimits) -> Iterable[LimitFinding]:
     if (order.category, order.symbol) not in limits.per_symbol:
-        detail = f"the policy does not trade {order.category} {order.symbol}"
-        yield LimitFinding(alarm=LimitAlarm.SYMBOL, name=order.order_id, detail=detail)
+        detail, figure = f"the policy does not trade {order.category} {order.symbol}", f"{order.symbol} of none"
+        yield LimitFinding(alarm=LimitAlarm.SYMBOL, name=order.order_id, detail=detail, figure=figure)
     notional = order.quantity * _price(order, exposed)
     if notional > limits.max_order_notional_usdt:
-        detail = f"{usdt(notional)} of {usdt(limits.max_order_notional_usdt)} an order"
-        yield LimitFinding(alarm=LimitAlarm.ORDER_NOTIONAL, name=order.order_id, detail=detail)
+        figure = f"{usdt(notional)} of {usdt(limits.max_order_notional_usdt)}"
+        detail = f"{figure} an order"
+        yield LimitFinding(alarm=LimitAlarm.ORDER_NOTIONAL, name=order.order_id, detail=detail, figure=figure)
 
 
 def _open_orders(adding: list[SeenOrder], limits: AuditedLimits) -> Iterable[LimitFinding]:
     if len(adding) > limits.max_open_orders:
         detail = f"{len(adding)} working orders of {limits.max_open_orders}"
-        yield LimitFinding(alarm=LimitAlarm.OPEN_ORDERS, name="", detail=detail)
+        figure = f"{len(adding)} of {limits.max_open_orders}"
+        yield LimitFinding(alarm=LimitAlarm.OPEN_ORDERS, name="", detail=detail, figure=figure)
 
 
 def _exposure(exposed: Exposed, adding: list[SeenOrder], limits: AuditedLimits) -> Iterable[LimitFinding]:
@@ -198,7 +201,8 @@ def _exposure(exposed: Exposed, adding: list[SeenOrder], limits: AuditedLimits) 
 
 
 def _exceeded(alarm: LimitAlarm, name: str, found: Decimal, most: Decimal, where: str) -> LimitFinding:
-    return LimitFinding(alarm=alarm, name=name, detail=f"{usdt(found)} of {usdt(most)} {where}")
+    figure = f"{usdt(found)} of {usdt(most)}"
+    return LimitFinding(alarm=alarm, name=name, detail=f"{figure} {where}", figure=figure)
 
 
 def _notional(key: SymbolKey, exposed: Exposed, adding: list[SeenOrder]) -> Decimal:

@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
 
 from trade_core.clock import NS_PER_S
+from trade_core.money import format_decimal
 from trade_core.trust.baseline import Baseline
 from trade_watchdog.audit.journaled import JournaledOrders
 from trade_watchdog.audit.provenance import (
@@ -52,6 +54,12 @@ class Finding:
     side: str
     order_id: str
     link_id: str
+    quantity: Decimal
+
+    @property
+    def figure(self) -> str:
+        """Say what was found of what is allowed."""
+        return f"{format_decimal(self.quantity)} {self.symbol} of 0"
 
 
 @dataclass(slots=True)
@@ -183,6 +191,7 @@ class OrderAudit:
             side=seen.side,
             order_id=seen.order_id,
             link_id=seen.link_id,
+            quantity=seen.quantity,
         )
 
     def _bound(self) -> None:

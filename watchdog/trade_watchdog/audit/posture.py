@@ -17,6 +17,8 @@ from decimal import Decimal
 from enum import Enum, unique
 from typing import Final
 
+from trade_core.money import format_decimal
+
 MARGIN_MODE: Final = "ISOLATED_MARGIN"
 ONE_WAY: Final = 0
 INVERSE: Final = "inverse"
@@ -77,11 +79,13 @@ HALTING: Final = frozenset(PostureAlarm) - {PostureAlarm.LEVERAGE}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostureFinding:
-    """An alarm, what it is about (a symbol, coin, mode or id), and words without foreign text but that name."""
+    """An alarm, what it is about (a symbol, coin, mode or id), words without foreign text but that name, and what was
+    found of what is allowed."""
 
     alarm: PostureAlarm
     name: str
     detail: str
+    figure: str
 
 
 def is_flat(
@@ -102,7 +106,9 @@ def examine_posture(posture: Posture, *, leverage: int | None, began_at_ms: int)
     return [
         *_algorithms(posture.algorithms, began_at_ms),
         *(
-            PostureFinding(alarm=PostureAlarm.BORROWED, name=coin, detail=f"{coin} is borrowed")
+            PostureFinding(
+                alarm=PostureAlarm.BORROWED, name=coin, detail=f"{coin} is borrowed", figure=f"{coin} of none"
+            )
             for coin in posture.borrowed
         ),
         *_margin_mode(posture),
@@ -114,23 +120,28 @@ def _algorithms(algorithms: Iterable[SeenAlgorithm], began_at_ms: int) -> Iterab
     for algorithm in algorithms:
         if algorithm.created_at_ms >= began_at_ms:
             detail = f"an algorithm of the exchange trades {algorithm.symbol}"
-            yield PostureFinding(alarm=PostureAlarm.ALGORITHM, name=algorithm.strategy_id, detail=detail)
+            figure = f"{algorithm.strategy_id} of none"
+            yield PostureFinding(alarm=PostureAlarm.ALGORITHM, name=algorithm.strategy_id, detail=detail, figure=figure)
 
 
 def _margin_mode(posture: Posture) -> Iterable[PostureFinding]:
     if posture.positions and posture.margin_mode != MARGIN_MODE:
         detail = f"the margin mode is not {MARGIN_MODE} while a position is open"
-        yield PostureFinding(alarm=PostureAlarm.MARGIN_MODE, name=posture.margin_mode, detail=detail)
+        figure = f"{posture.margin_mode} of {MARGIN_MODE}"
+        yield PostureFinding(alarm=PostureAlarm.MARGIN_MODE, name=posture.margin_mode, detail=detail, figure=figure)
 
 
 def _position(position: SeenPosition, leverage: int | None) -> Iterable[PostureFinding]:
     if position.category == INVERSE:
         detail = f"a position in {position.symbol}, an inverse contract"
-        yield PostureFinding(alarm=PostureAlarm.INVERSE_POSITION, name=position.symbol, detail=detail)
+        figure = f"{format_decimal(position.size)} of 0"
+        yield PostureFinding(alarm=PostureAlarm.INVERSE_POSITION, name=position.symbol, detail=detail, figure=figure)
         return
     if position.index != ONE_WAY:
         detail = f"{position.symbol} is in hedge mode"
-        yield PostureFinding(alarm=PostureAlarm.POSITION_MODE, name=position.symbol, detail=detail)
+        figure = f"index {position.index} of {ONE_WAY}"
+        yield PostureFinding(alarm=PostureAlarm.POSITION_MODE, name=position.symbol, detail=detail, figure=figure)
     if leverage is not None and position.leverage != leverage:
         detail = f"{position.symbol} has another leverage than the policy's {leverage}"
-        yield PostureFinding(alarm=PostureAlarm.LEVERAGE, name=position.symbol, detail=detail)
+        figure = f"{format_decimal(position.leverage)} of {leverage}"
+        yield PostureFinding(alarm=PostureAlarm.LEVERAGE, name=position.symbol, detail=detail, figure=figure)

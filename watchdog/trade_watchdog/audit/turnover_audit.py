@@ -125,5 +125,6 @@ def examine_turnover(used_usdt: Decimal, limits: Sequence[AuditedLimits]) -> Lim
     most = budget_usdt(limits)
     if used_usdt <= most:
         return None
-    detail = f"{usdt(used_usdt)} of {usdt(most)} were added in 24 hours"
-    return LimitFinding(alarm=LimitAlarm.TURNOVER, name="", detail=detail)
+    figure = f"{usdt(used_usdt)} of {usdt(most)}"
+    detail = f"{figure} were added in 24 hours"
+    return LimitFinding(alarm=LimitAlarm.TURNOVER, name="", detail=detail, figure=figure)
