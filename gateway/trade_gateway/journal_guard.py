@@ -1,26 +1,19 @@
-"""Halts when somebody else has written to the gateway's own journal.
+"""Halts when somebody else has written to the gateway's own journal; see `trade_journal.writer.foreign_hand`.
 
-The writer is the only one that may. It notices any other hand at its next commit, or a second later, by what SQLite
-counts; which row was touched, the watchdog finds when it reads the journal again, and `trade-journal verify` at once.
+Which row was touched, the watchdog finds when it reads the journal again, and `trade-journal verify` at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from trade_gateway.policy.trading_state import TradingState
 from trade_journal.log.rows import Fields, RowKind
+from trade_journal.writer.foreign_hand import Counting, ForeignHand
 
 REASON: Final = "somebody else has written to the gateway's journal: verify it with trade-journal verify"
-
-
-class _Counting(Protocol):
-    @property
-    def foreign_writes(self) -> int:
-        """Count how often the writer's run found another hand."""
-        ...
 
 
 class _Recording(Protocol):
@@ -37,17 +30,20 @@ class _Latching(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class JournalGuard:
-    """Looks at the writer's count. A writer that was begun anew counts from 0 again."""
+    """Looks at one journal, and halts."""
 
-    journal: _Counting
+    journal: Counting
     recorder: _Recording
     latch: _Latching
-    _known: int = 0
+    _hand: ForeignHand = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to look."""
+        self._hand = ForeignHand(journal=self.journal)
 
     async def look(self) -> None:
         """Latch HALTED for each time that is new, and open an incident."""
-        known, self._known = self._known, self.journal.foreign_writes
-        if self._known <= known:
+        if not self._hand.is_new():
             return
         self.recorder.append_later(
             RowKind.INCIDENT_OPENED, {"type": "foreign write", "severity": "critical", "reason": REASON}

@@ -139,6 +139,7 @@ class Executor:
                 "size": self._journal.size,
                 "is_writable": self._journal.is_writable,
                 "last_failure": self._journal.last_failure,
+                "foreign_writes": self._journal.foreign_writes,
             },
         }
 

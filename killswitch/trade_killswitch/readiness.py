@@ -53,6 +53,8 @@ class Readiness:
     metrics: ExecutorMetrics
     own_samples: Callable[[], str]
     """Says whether our own samples can confirm a drawdown: READY, or why not."""
+    journal: Callable[[], str] = lambda: READY
+    """Says whether nobody else has written to our own journal: READY, or what was found."""
     parts: dict[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     """Every key of the account, as the last look listed them."""
@@ -87,6 +89,7 @@ class Readiness:
             "bot": self._bot,
             "secrets": self._secrets,
             "own_samples": self._own_samples,
+            "journal": self._journal,
         }
         words = await asyncio.gather(*(self._checked(check) for check in checks.values()))
         for name, said in zip(checks, words, strict=True):
@@ -98,7 +101,10 @@ class Readiness:
 
     def status(self) -> dict[str, Any]:
         """Say what the last look showed."""
-        return {"is_ready": self.is_ready, "parts": dict(self.parts), "keys_of_the_account": len(self.keys)}
+        # A look is up to five minutes old; what somebody did to the journal is known by the second.
+        parts = {**self.parts, "journal": self.journal()} if self.parts else {}
+        is_ready = self.is_ready and self.journal() == READY
+        return {"is_ready": is_ready, "parts": parts, "keys_of_the_account": len(self.keys)}
 
     async def _checked(self, check: Callable[[], Awaitable[str]]) -> str:
         try:
@@ -154,6 +160,9 @@ class Readiness:
 
     async def _own_samples(self) -> str:
         return self.own_samples()
+
+    async def _journal(self) -> str:
+        return self.journal()
 
 
 _NO_REVOKER: Final = "not set up (setting revoker_file)"

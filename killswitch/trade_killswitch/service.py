@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 from trade_core.alerts.model import TEXT_CHARACTERS_MAX, Alert, Sender, Severity
@@ -37,6 +38,7 @@ from trade_killswitch.executor import Executor
 from trade_killswitch.gateway_halt import load_gateway
 from trade_killswitch.halt_closing import HaltClosing
 from trade_killswitch.identity import load_exchange_key, load_pinned_ring, load_signer
+from trade_killswitch.journal_guard import JournalGuard
 from trade_killswitch.kill_steps import Parts
 from trade_killswitch.metrics import ExecutorMetrics
 from trade_killswitch.own_samples import SAMPLES_FILE, OwnSamples
@@ -114,15 +116,8 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
             standing, now_ms=clock.wall_ns() // NS_PER_MS, private_key=signer.private_key
         ),
     )
-
-    def call(subject: str, text: str) -> None:
-        """Call a person."""
-        outbox.alert(
-            Alert(
-                subject=subject, severity=Severity.CRITICAL, text=text[:TEXT_CHARACTERS_MAX], needs_acknowledgement=True
-            )
-        )
-
+    call = partial(_call, outbox)
+    guard = JournalGuard(journal=journal, recorder=recorder, tell=call)
     samples = OwnSamples(exchange=exchange, clock=clock, state_dir=settings.state_dir, tell=call)
     readiness = Readiness(
         account=settings.account,
@@ -135,6 +130,7 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         recorder=recorder,
         metrics=metrics,
         own_samples=lambda: samples.words,
+        journal=lambda: guard.words,
     )
     drills = DrillWatch(
         rows=journal,
@@ -202,6 +198,7 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
             executor.keep_ring(),
             _keep_signing(executor),
             drills.run(),
+            guard.keep_looking(),
             outbox.run(),
         )
         await _serve(settings, executor, loops, metrics, stop=stop or asyncio.Event())
@@ -211,6 +208,13 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
         finally:
             connected = [one for one in (exchange, revoker, gateway, secrets, journal) if one is not None]
             await close_all(*(one.close for one in connected))
+
+
+def _call(outbox: Outbox, subject: str, text: str) -> None:
+    """Call a person."""
+    outbox.alert(
+        Alert(subject=subject, severity=Severity.CRITICAL, text=text[:TEXT_CHARACTERS_MAX], needs_acknowledgement=True)
+    )
 
 
 def _client_maker(settings: ExecutorSettings, clock: Clock) -> ClientOf:

@@ -682,3 +682,16 @@ async def test_figure_of_another_form_costs_no_halt(world: World) -> None:
     assert world.auditor.verdict().figure == ""
     await world.auditor.halt()
     assert (world.done, world.figures) == (["halt"], [""])
+
+
+async def test_another_hand_in_our_own_journal_halts_and_is_told(world: World) -> None:
+    touched = [False, True, False]
+    world.auditor.is_own_journal_touched = lambda: touched.pop(0)
+    await world.auditor.look_at_own_journal()
+    assert world.incidents == []
+    await world.auditor.look_at_own_journal()
+    assert world.auditor.verdict().ceiling is Ceiling.HALTED
+    await world.auditor.look_at_own_journal()
+    await do_duties(world)
+    assert (world.done, [kind for kind, _, _ in world.incidents]) == (["halt"], ["journal:foreign_write"])
+    assert [(alert.subject, alert.needs_acknowledgement) for alert in world.alerts] == [("journal:foreign_write", True)]

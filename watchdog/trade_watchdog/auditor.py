@@ -73,6 +73,8 @@ JOURNAL_AGE_MAX_S: Final = 15
 KEYS_EVERY_S: Final = 20.0
 POSTURE_EVERY_S: Final = 5.0
 COLLARS_EVERY_S: Final = 1.0
+OWN_JOURNAL_EVERY_S: Final = 1.0
+OWN_JOURNAL_EDITED: Final = "somebody else has written to the watchdog's journal: verify it with trade-journal verify"
 LIMIT_LOOKS: Final = 3
 ENDED_MEASURED_MS: Final = 60_000
 """An older order was made under a policy that may have been another one; it worked, and was measured as it did."""
@@ -169,6 +171,7 @@ class Auditor:
     incidents: IncidentBook
     clock: Clock
     on_change: Callable[[], object] = lambda: None
+    is_own_journal_touched: Callable[[], bool] = lambda: False  # by another hand, since it was asked last
     keep_mark: Callable[[int], None] = lambda _until_ms: None
     known_keys: dict[str, KeyMark] = field(default_factory=dict)
     keep_keys: Callable[[Mapping[str, KeyMark]], None] = lambda _marks: None
@@ -200,6 +203,7 @@ class Auditor:
             tasks.create_task(self._every(POSTURE_EVERY_S, self.read_posture))
             tasks.create_task(self.turnover.read_back_until_done())
             tasks.create_task(self._every(COLLARS_EVERY_S, self.measure_collars))
+            tasks.create_task(self._every(OWN_JOURNAL_EVERY_S, self.look_at_own_journal))
             tasks.create_task(self._pursue(self._due, self.halt, lambda: bool(self._unhalted)))
             tasks.create_task(self._pursue(self._kill_due, self.ask_for_kills, lambda: bool(self._duties)))
 
@@ -440,6 +444,20 @@ class Auditor:
         if detail and detail != self.state.journal_detail:
             _log.warning("the gateway's journal cannot be read again: %s", detail)
         self.state.journal_detail = detail
+
+    async def look_at_own_journal(self) -> None:
+        """Halt when somebody else has written to our own journal, which holds what the ladder remembers."""
+        if not self.is_own_journal_touched():
+            return
+        _log.error("%s", OWN_JOURNAL_EDITED)
+        self._act(
+            subject="journal:foreign_write",
+            name="",
+            words=OWN_JOURNAL_EDITED,
+            fields={"detail": OWN_JOURNAL_EDITED},
+            halts=True,
+            condition=None,
+        )
 
     def found_fork_of_gateway(self, words: str) -> None:
         """Halt for a fork of the gateway's journal, which signed roots or its rows prove."""

@@ -8,6 +8,7 @@ from typing import Final
 from trade_core.clock import Clock
 from trade_core.trust.policy_warrant import MAX_POLICY_WARRANTS
 from trade_core.trust.ring import KeyRing
+from trade_journal.writer.foreign_hand import ForeignHand
 from trade_watchdog.audit.key_inventory import ExpectedKey, KeyRole
 from trade_watchdog.audit.limit_audit import AuditedLimits, LimitsUnreadable, limits_of
 from trade_watchdog.audit.order_audit import OrderAudit
@@ -96,6 +97,7 @@ def make_auditor(
         effects=keeper.effects,
         incidents=keeper.history,
         clock=clock,
+        is_own_journal_touched=ForeignHand(journal=keeper.history.journal).is_new,
     )
 
 
