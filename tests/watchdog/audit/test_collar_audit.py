@@ -97,7 +97,10 @@ def test_minute_that_is_missing_proves_nothing(missing: list[IndexCandle]) -> No
 @pytest.mark.parametrize("nonsense", [candle(0, "0", "100"), candle(0, "-1", "100"), candle(0, "101", "100")])
 def test_candle_that_tells_no_price_proves_nothing(nonsense: IndexCandle) -> None:
     assert covering([nonsense], Minutes(first_ms=BEGAN_MS, last_ms=BEGAN_MS)) is None
-    assert covering([candle(0)], Minutes(first_ms=BEGAN_MS, last_ms=BEGAN_MS)) == [candle(0)]
+    both = Minutes(first_ms=BEGAN_MS, last_ms=BEGAN_MS + MINUTE_MS)
+    assert covering([nonsense, candle(1)], both) is None
+    low = candle(0, "0.000001", "0.000001")
+    assert covering([low, candle(1)], both) == [low, candle(1)]
 
 
 def test_still_index_leaves_the_collar_and_what_sources_may_differ_by() -> None:

@@ -355,6 +355,7 @@ def test_index_candles_are_read() -> None:
     [
         (None, "list is no list of candles"),
         ([{"start": "0"}], "list is no list of candles"),
+        ([["0", "1", "1", "1"], "0"], "list is no list of candles"),
         ([["x", "1", "1", "1"]], "start is no time"),
         ([["0", "1", "NaN", "1"]], "high is no plain number"),
         ([["0", "1", "1", ""]], "low is no plain number"),

@@ -84,6 +84,11 @@ def counted(*executions: SeenExecution, now_ms: int = BEGAN_MS) -> TurnoverCount
     return count
 
 
+def test_window_is_a_day_of_whole_minutes_and_what_is_remembered_is_bounded() -> None:
+    assert (WINDOW_MS, MINUTE_MS) == (86_400_000, 60_000)
+    assert (turnover_audit.MAX_EXECUTIONS, turnover_audit.MAX_ORDERS) == (200_000, 10_000)
+
+
 def test_nothing_is_counted_at_the_beginning() -> None:
     count = TurnoverCount()
     assert (count.used_usdt(), len(count), count.is_whole, count.executed("o-1")) == (0, 0, True, 0)
@@ -91,8 +96,8 @@ def test_nothing_is_counted_at_the_beginning() -> None:
 
 def test_execution_counts_once_however_often_it_is_listed() -> None:
     count = counted(execution(), execution(2, quantity="0.5"))
-    count.take([execution(2, quantity="0.5"), execution()], now_ms=BEGAN_MS + 1)
-    assert (count.used_usdt(), len(count), count.executed("o-1")) == (150, 2, Decimal("1.5"))
+    count.take([execution(2, quantity="0.5"), execution(), execution(3)], now_ms=BEGAN_MS + 1)
+    assert (count.used_usdt(), len(count), count.executed("o-1")) == (250, 3, Decimal("2.5"))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_day_with_more_than_there_is_room_for_is_not_whole_until_it_is_over(monk
     late = BEGAN_MS + 2 * MINUTE_MS
     count = counted(execution(), execution(2))
     assert count.is_whole
-    count.take([execution(3, executed_at_ms=late), execution(4)], now_ms=BEGAN_MS)
+    count.take([execution(4), execution(3, executed_at_ms=late), execution(6)], now_ms=BEGAN_MS)
     assert (len(count), count.used_usdt(), count.is_whole) == (2, 200, False)
     count.take((), now_ms=late + WINDOW_MS - 1)
     assert (len(count), count.is_whole) == (0, False)

@@ -62,8 +62,8 @@ def minutes_of(order: SeenOrder, limits: Sequence[AuditedLimits]) -> Minutes:
 
 def covering(candles: Iterable[IndexCandle], minutes: Minutes) -> list[IndexCandle] | None:
     """Pick the candles of some minutes; None when one is missing or tells no price."""
-    picked = {candle.start_ms: candle for candle in candles if minutes.first_ms <= candle.start_ms <= minutes.last_ms}
-    wanted = range(minutes.first_ms, minutes.last_ms + 1, MINUTE_MS)
+    picked = {candle.start_ms: candle for candle in candles}
+    wanted = range(minutes.first_ms, minutes.last_ms + MINUTE_MS, MINUTE_MS)
     if any(start not in picked for start in wanted):
         return None
     found = [picked[start] for start in wanted]

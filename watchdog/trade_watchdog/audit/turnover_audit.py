@@ -65,7 +65,8 @@ class TurnoverCount:
             if not self._is_in_window(minute) or execution.execution_id in self._minutes.get(minute, ()):
                 continue
             if self._count >= MAX_EXECUTIONS:
-                self._left_out_ms = max(self._left_out_ms or 0, execution.executed_at_ms)
+                left_out_ms = execution.executed_at_ms
+                self._left_out_ms = max(left_out_ms, self._left_out_ms or left_out_ms)
                 continue
             self._count_once(execution, minute)
 
