@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import statistics
 import sys
 import time
@@ -22,7 +23,9 @@ from simulation.weigh import weigh
 
 from trade_core.clock import NS_PER_S, ManualClock
 from trade_gateway import ledger
-from trade_watchdog import drop_copy
+from trade_gateway.account import view
+from trade_journal.log.rows import RowKind
+from trade_watchdog import drop_copy, ladder
 from trade_watchdog.audit import journaled, order_audit
 
 AWAKE_S = 6.0
@@ -38,6 +41,8 @@ class Year:
     weights: list[int] = field(default_factory=list)
     rows: int = 0
     orders: int = 0
+    incidents: list[str] = field(default_factory=list)
+    """What the watchdog found: nothing goes wrong here, so that each is false."""
     violations: list[str] = field(default_factory=list)
 
     @property
@@ -70,7 +75,7 @@ async def _lived(days: int, wakes_a_day: int, seed: int, clock: ManualClock) -> 
                 break
         bot.cancel()
         year.rows, year.orders = len(made.gateway.disk.bodies), made.referee.figures.orders
-        year.violations = made.referee.violations
+        year.violations, year.incidents = made.referee.violations, _incidents(made)
     return year
 
 
@@ -82,12 +87,26 @@ def _show(year: Year, lived_ns: int) -> None:
 
 
 def lower_bounds(patch: pytest.MonkeyPatch) -> None:
-    """Lower the bounds on what is remembered of orders: a year of this bot would only begin to fill them."""
+    """Lower the bounds on what is remembered of orders: a year of this bot would only begin to fill them.
+
+    Windows of the ladder count ten minutes of each sleep, so that thirty days of them would take three years: here they
+    count it whole.
+    """
     patch.setattr(ledger, "MAX_FINISHED", REMEMBERED)
     patch.setattr(ledger, "MAX_OWN_TAGS", REMEMBERED)
     patch.setattr(order_audit, "MAX_REMEMBERED", 4 * REMEMBERED)
     patch.setattr(journaled, "MAX_ORDERS", REMEMBERED)
+    patch.setattr(view, "MAX_REMEMBERED", REMEMBERED)
+    patch.setattr(ladder, "STEP_MAX_MS", 86_400_000)
     patch.setattr(drop_copy, "ENDED_REMEMBERED", 4 * REMEMBERED)
+
+
+def _incidents(made: House) -> list[str]:
+    mark = f'"kind":"{RowKind.INCIDENT_OPENED.value}"'.encode()
+    rows = (
+        json.loads(body) for disk in (made.gateway.disk, made.watchdog.disk) for body in disk.bodies if mark in body
+    )
+    return [json.dumps(row["fields"]) for row in rows]
 
 
 def _weighed(made: House) -> int:
@@ -119,6 +138,7 @@ def main() -> None:
     print(f"{year.days} days, {year.rows} rows, {year.orders} orders, {time.process_time() - began:.0f} s of CPU")
     print("held in memory, kB: " + " ".join(str(weight // 1000) for weight in year.weights))
     print(f"second half over first: {year.growth:.4f}; violated: {year.violations or 'nothing'}")
+    print(f"incidents: {len(year.incidents)}", *year.incidents[:3], sep="\n")
 
 
 if __name__ == "__main__":

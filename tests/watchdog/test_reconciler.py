@@ -37,6 +37,11 @@ EXECUTION = {
 }
 
 
+def _at(at_ms: int) -> dict[str, str]:
+    name = "e-1" if at_ms == BEGIN + 7 else f"e-{at_ms}"
+    return {**EXECUTION, "execId": name, "execTime": str(at_ms)}
+
+
 class World:
     """An exchange with one execution on the day, and a copy of a journal with its fill."""
 
@@ -47,6 +52,7 @@ class World:
         self.is_down = False
         self.asked: list[Mapping[str, Any]] = []
         self.filled = "1"
+        self.also_at_ms: list[int] = []
         self.is_open = True
         self.folder = folder
         self.reconciler = Reconciler(
@@ -62,6 +68,11 @@ class World:
         self.asked.append(parameters)
         if self.is_down:
             raise ExchangeUnavailable("the exchange does not answer")
+        assert parameters["endTime"] - parameters["startTime"] <= 7 * DAY_MS
+        if (tag := parameters.get("orderLinkId")) is not None:
+            at_ms = [at for at in self.also_at_ms if parameters["startTime"] <= at <= parameters["endTime"]]
+            is_there = (parameters["category"], tag) == ("spot", "T-1")
+            return {"list": [_at(at) for at in at_ms] if is_there else []}
         if parameters["category"] == "linear" or not parameters["startTime"] <= BEGIN + 7 <= parameters["endTime"]:
             return {"list": []}
         return {"list": [EXECUTION]} if "cursor" in parameters else {"list": [], "nextPageCursor": "1"}
@@ -141,6 +152,45 @@ async def test_day_that_differs_is_an_incident_and_an_alert(world: World) -> Non
         {"type": "reconciliation", "severity": "critical", "day": DAY, "detail": words}
     ]
     assert [alert.text for alert in world.effects.alerts] == [words]
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "is_explained"),
+    [
+        (BEGIN - 5 * 3_600_000, True),
+        (BEGIN - 6 * DAY_MS, True),
+        (BEGIN - 6 * DAY_MS - 1, False),
+        (BEGIN + DAY_MS + SETTLE_MS + 1, True),
+    ],
+)
+async def test_order_that_nobody_cancelled_is_read_whole_before_it_differs(
+    world: World, at_ms: int, is_explained: bool
+) -> None:
+    """A machine that slept leaves its orders working for hours, and each fill has its row when it wakes."""
+    world.filled = "2"
+    world.also_at_ms = [BEGIN + 7, at_ms]
+    await world.reconciler.step()
+    world.pass_ms(DAY_MS + SETTLE_MS)
+    await world.reconciler.step()
+    assert world.rows()[0]["differing"] == int(not is_explained)
+    assert len(world.effects.alerts) == int(not is_explained)
+
+
+async def test_day_that_agrees_reads_no_order_whole(world: World) -> None:
+    await world.reconciler.step()
+    world.pass_ms(DAY_MS + SETTLE_MS)
+    await world.reconciler.step()
+    assert not any("orderLinkId" in asked for asked in world.asked)
+
+
+async def test_orders_that_are_read_whole_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trade_watchdog.reconciler.WHOLE_LIVES_MAX", 0)
+    world.filled = "2"
+    world.also_at_ms = [BEGIN + 7, BEGIN - 5 * 3_600_000]
+    await world.reconciler.step()
+    world.pass_ms(DAY_MS + SETTLE_MS)
+    await world.reconciler.step()
+    assert world.rows()[0]["differing"] == 1
 
 
 async def test_day_that_cannot_be_read_is_tried_again(world: World) -> None:

@@ -2,6 +2,8 @@
 
 Guarantees
 - Every UTC day is reconciled once, SETTLE_MS after its end; a watchdog that was away makes up for up to DAYS_BACK days.
+- An order that was left working for longer than ORDER_LIFE_MS, since whoever cancels slept, is read whole before it
+  counts as a difference.
 - A day whose lists cannot be read whole is tried again; it is recorded only when it was compared.
 - What differs is an incident and an alert. It halts nothing: what is not ours was judged when it came.
 """
@@ -12,8 +14,9 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -42,7 +45,9 @@ STATE_FILE: Final = "reconciled.json"
 STEP_EVERY_S: Final = 60.0
 SETTLE_MS: Final = 10 * 60 * 1000
 ORDER_LIFE_MS: Final = 2 * 3600 * 1000
-"""No order but a stop works longer; a stop fills at once."""
+"""No order but a stop works longer while a gateway or a watchdog lives; a stop fills at once."""
+WHOLE_LIVES_MAX: Final = 100
+WHOLE_LIFE_BEFORE_MS: Final = 6 * DAY_MS
 DAYS_BACK: Final = 6
 """The exchange lists executions of seven days at once, with the margins on both sides."""
 PAGES_MAX: Final = 2000
@@ -125,7 +130,23 @@ class Reconciler:
         trades = {"accountType": "UNIFIED", "type": "TRADE", "limit": 50, **_span(first_ms, first_ms + DAY_MS - 1)}
         statement: list[StatementTrade] = [stated_trade(entry) for entry in await _all(self.reading.statement, trades)]
         journaled = await asyncio.to_thread(_fills, copy, (first_ms - ORDER_LIFE_MS) * NS_PER_MS)
+        found = reconcile(day=day, executions=executions, statement=statement, journaled=journaled)
+        if not found.disputed:
+            return found
+        executions += await self._whole_lives(found.disputed[:WHOLE_LIVES_MAX], first_ms)
         return reconcile(day=day, executions=executions, statement=statement, journaled=journaled)
+
+    async def _whole_lives(self, tags: Iterable[str], first_ms: int) -> list[SeenExecution]:
+        """Read all executions of some orders, in the seven days that end with the day and the seven after it."""
+        found: list[SeenExecution] = []
+        begins_ms = (first_ms - WHOLE_LIFE_BEFORE_MS, first_ms + DAY_MS)
+        for tag, category, begin in product(tags, CATEGORIES, begins_ms):
+            await asyncio.sleep(1 / PAGES_PER_S)
+            window = _span(begin, begin + WHOLE_LIFE_BEFORE_MS + DAY_MS - 1)
+            asked = {"category": category, "orderLinkId": tag, "limit": 100, **window}
+            listed = await _all(self.reading.executions, asked)
+            found += [seen_execution(entry, category=category) for entry in listed]
+        return found
 
     def _tell(self, found: Reconciliation) -> None:
         self.history.reconciled(found)

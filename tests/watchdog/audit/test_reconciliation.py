@@ -144,7 +144,7 @@ def test_statement_that_says_another_number_or_amount_is_named(
     executions: list[SeenExecution], statement: list[StatementTrade], words: str
 ) -> None:
     found = reconcile(day=DAY, executions=executions, statement=statement, journaled={"T-1": filled_to(Decimal(1))})
-    assert found.differences == (words,)
+    assert (found.differences, found.disputed) == ((words,), ())
 
 
 @pytest.mark.parametrize("filled", ["0", "0.9", "1.1"])
@@ -153,6 +153,7 @@ def test_journal_that_says_another_amount_is_named(filled: str) -> None:
         day=DAY, executions=[execution(1)], statement=[stated(1)], journaled={"T-1": filled_to(Decimal(filled))}
     )
     assert found.differences == (f"tag T-1: 1 in the drop copy, {filled} in the journal",)
+    assert found.disputed == ("T-1",)
 
 
 def test_order_that_the_journal_does_not_know_is_counted_apart() -> None:

@@ -50,7 +50,11 @@ class JournaledFills:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """What came out: counts, and the differences in words, at most DIFFERENCES_SHOWN of `differing`."""
+    """What came out: counts, and the differences in words, at most DIFFERENCES_SHOWN of `differing`.
+
+    `disputed` are the tags that have filled otherwise by the journal than by the executions that were given. An order
+    may have traded before and after those, when nobody was there to cancel it.
+    """
 
     day: str
     executions: int
@@ -59,6 +63,7 @@ class Reconciliation:
     orders_of_others: int
     differing: int
     differences: tuple[str, ...]
+    disputed: tuple[str, ...] = ()
 
 
 def day_of(at_ms: int) -> str:
@@ -101,7 +106,14 @@ def reconcile(
     told = {tag for tag, fills in journaled.items() if first_ms <= fills.at_ms < last_ms}
     tags = sorted(told | {seen.link_id for seen in of_day if seen.link_id in journaled})
     others = {seen.order_id for seen in of_day if seen.link_id not in journaled}
-    found = [*_against_statement(of_day, stated.values()), *_against_journal(tags, wide.values(), journaled)]
+    filled = _filled(wide.values())
+    disputed = tuple(tag for tag in tags if filled.get(tag, ZERO) != journaled[tag].filled)
+    against_journal = [
+        f"tag {tag}: {format_decimal(filled.get(tag, ZERO))} in the drop copy, "
+        f"{format_decimal(journaled[tag].filled)} in the journal"
+        for tag in disputed
+    ]
+    found = [*_against_statement(of_day, stated.values()), *against_journal]
     return Reconciliation(
         day=day,
         executions=len(of_day),
@@ -110,6 +122,7 @@ def reconcile(
         orders_of_others=len(others),
         differing=len(found),
         differences=tuple(found[:DIFFERENCES_SHOWN]),
+        disputed=disputed,
     )
 
 
@@ -145,15 +158,8 @@ class _Sums:
         return f"{count} executions of {format_decimal(amount)}"
 
 
-def _against_journal(
-    tags: Iterable[str], wide: Iterable[SeenExecution], journaled: Mapping[str, JournaledFills]
-) -> list[str]:
+def _filled(executions: Iterable[SeenExecution]) -> Mapping[str, Decimal]:
     filled: dict[str, Decimal] = {}
-    for seen in wide:
+    for seen in executions:
         filled[seen.link_id] = filled.get(seen.link_id, ZERO) + seen.quantity
-    return [
-        f"tag {tag}: {format_decimal(filled.get(tag, ZERO))} in the drop copy, "
-        f"{format_decimal(journaled[tag].filled)} in the journal"
-        for tag in tags
-        if filled.get(tag, ZERO) != journaled[tag].filled
-    ]
+    return filled
