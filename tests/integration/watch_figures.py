@@ -1,13 +1,16 @@
-"""How soon the watchdog sees: a fall by its streams and by readings alone, rogue orders and keys; and what it asks.
+"""How soon is seen: a fall by streams and by readings alone, rogue orders and keys, an edited row; and what is asked.
 
 `make watch-figures` runs it on a stack of its own and prints one JSON object; times in seconds, from before the act at
-the exchange to the gateway refusing, or to the finding in the watchdog's `/state`.
+the exchange to the gateway refusing, or to the finding in the watchdog's `/state`. A journal is edited on a stack of
+its own each time, and watched until the gateway is HALTED.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
@@ -126,6 +129,23 @@ class Scene:
         return time.monotonic() - began
 
 
+def tampered_journal() -> float:
+    """Edit a row of a running gateway's journal; answers how long it took until the gateway was HALTED."""
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Stack(Path(folder))
+        try:
+            stack.wait_for_state("ACTIVE")
+            journal = stack.description["journals"]["gateway"].removeprefix("sqlite:///")
+            began = time.monotonic()
+            with contextlib.closing(sqlite3.connect(journal, timeout=10)) as connection, connection:
+                for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                    connection.execute(f"DROP TRIGGER {name}")
+                connection.execute("UPDATE rows SET body = replace(body, '\"actor\"', '\"actOr\"') WHERE seq = 3")
+            return Scene._took(began, lambda: stack.state_name() == "HALTED")
+        finally:
+            stack.stop()
+
+
 def summary(times: list[float]) -> dict[str, float]:
     """Name the median, the 99th percentile (the nearest rank) and the longest."""
     ordered = sorted(times)
@@ -144,6 +164,7 @@ def main() -> None:
     parser.add_argument("--falls", type=int, default=100)
     parser.add_argument("--orders", type=int, default=100)
     parser.add_argument("--keys", type=int, default=5)
+    parser.add_argument("--journals", type=int, default=3)
     parser.add_argument("--only-orders", action="store_true", help="leave out the falls")
     asked = parser.parse_args()
     found: dict[str, Any] = {}
@@ -166,8 +187,10 @@ def main() -> None:
             found["asked among rogue orders"] = scene.asked()
             print(json.dumps(found), flush=True)
             found["rogue key"] = summary([scene.rogue_key() for _ in range(asked.keys)])
+            print(json.dumps(found), flush=True)
         finally:
             scene.close()
+    found["tampered journal"] = summary([tampered_journal() for _ in range(asked.journals)])
     print(json.dumps(found, indent=1))
 
 
