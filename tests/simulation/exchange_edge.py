@@ -301,6 +301,7 @@ class EquityDouble(CcxtDouble):
 _PATHS: Final[Mapping[str, str]] = {
     "publicGetV5MarketTime": "/v5/market/time",
     "publicGetV5MarketIndexPriceKline": INDEX_PATH,
+    "publicGetV5MarketTickers": "/v5/market/tickers",
     "privateGetV5UserQueryApi": "/v5/user/query-api",
     "privateGetV5AccountWalletBalance": WALLET_PATH,
     "privateGetV5AccountTransactionLog": "/v5/account/transaction-log",

@@ -161,6 +161,7 @@ class ExchangeDouble(Double):
     coins: list[dict[str, Any]] | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
     log_override: Answer | None = None
+    tickers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     clock_offset_ms: int = 0
     frozen_time_ms: int | None = None
     override: Answer | None = None
@@ -171,6 +172,10 @@ class ExchangeDouble(Double):
             return self.override
         if path == "/v5/market/time":
             return self._ok({"timeSecond": "1", "timeNano": "1"})
+        if path == "/v5/market/tickers":
+            asked = dict(part.split("=", 1) for part in query.split("&"))
+            found = self.tickers.get(asked["symbol"]) if asked["category"] == "linear" else None
+            return self._error(10001, "params error: symbol invalid") if found is None else self._ok({"list": found})
         if path.startswith(("/v5/private", "/v5/public/")):
             return 404, self.mark, b""  # there are no streams here
         if not self._is_signed(query, headers):

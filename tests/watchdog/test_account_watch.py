@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from trade_core.clock import SystemClock
 from trade_core.secrets import Secret
-from trade_watchdog.account_watch import OPENINGS_MAX, AccountWatch
+from trade_watchdog.account_watch import OPENINGS_MAX, AccountWatch, Look
 from trade_watchdog.ceiling import Finding
 from trade_watchdog.exchange import WatchedExchange
 from trade_watchdog.identity import ExchangeKey
@@ -142,3 +142,83 @@ async def test_offset_of_the_exchange_s_clock_is_told_of_every_answer(watch: Acc
     assert (await watch.look()).finding is Finding.CLOCKS_DISAGREE
     assert watch.clock_offset_ms is not None
     assert 15_000 < watch.clock_offset_ms < 30_001
+
+
+class Gone:
+    """An account that held five BTC at 100 USDT, which left while nobody looked."""
+
+    def __init__(self, exchange: Any) -> None:
+        self._exchange = exchange
+        exchange.coins = [self._coin("USDT", "500", "500"), self._coin("BTC", "5", "500")]
+        exchange.equity = "1000"
+
+    def leave(self) -> None:
+        self._exchange.entry("TRANSFER_OUT", "-5", coin="BTC")
+        self._exchange.coins = [self._coin("USDT", "500", "500")]
+        self._exchange.equity = "500"
+
+    @staticmethod
+    def _coin(name: str, amount: str, value: str) -> dict[str, str]:
+        return {"coin": name, "walletBalance": amount, "equity": amount, "usdValue": value}
+
+
+async def look_of(watch: AccountWatch) -> Look:
+    look = await watch.look()
+    assert look.finding is Finding.GOOD, look
+    return look
+
+
+@pytest.mark.parametrize(("index", "price"), [("60", "0.8"), ("100", "1"), ("150", "1")])
+async def test_coin_that_left_whole_counts_as_what_it_is_worth_now_and_never_more_than_before(
+    watch: AccountWatch, exchange: Any, index: str, price: str
+) -> None:
+    """It fell while no watchdog looked, and left: the loss is the account's."""
+    gone = Gone(exchange)
+    await look_of(watch)
+    exchange.tickers["BTCUSDT"] = [{"indexPrice": index, "markPrice": index}]
+    gone.leave()
+    look = await look_of(watch)
+    assert look.book is not None
+    assert look.book.price == Decimal(price)
+
+
+async def test_coin_that_left_whole_and_has_no_index_counts_as_it_was_last_known(
+    watch: AccountWatch, exchange: Any
+) -> None:
+    gone = Gone(exchange)
+    await look_of(watch)
+    gone.leave()
+    look = await look_of(watch)
+    assert look.book is not None
+    assert look.book.price == 1
+
+
+async def test_coin_whose_index_cannot_be_believed_is_asked_for_again(watch: AccountWatch, exchange: Any) -> None:
+    gone = Gone(exchange)
+    before = (await look_of(watch)).book
+    gone.leave()
+    exchange.tickers["BTCUSDT"] = [{"indexPrice": "60", "markPrice": "99"}]
+    look = await watch.look()
+    assert (look.finding, watch.book) == (Finding.UNAVAILABLE, before)
+    exchange.tickers["BTCUSDT"] = [{"indexPrice": "60", "markPrice": "60"}]
+    again = await look_of(watch)
+    assert again.book is not None
+    assert again.book.price == Decimal("0.8")
+
+
+async def test_flow_of_a_coin_that_is_held_asks_for_no_price(watch: AccountWatch, exchange: Any) -> None:
+    await look_of(watch)
+    exchange.flow("1000")
+    await look_of(watch)
+    assert "tickers" not in paths(exchange)
+
+
+async def test_prices_that_are_asked_for_are_bounded(
+    watch: AccountWatch, exchange: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trade_watchdog.account_watch.PRICES_ASKED_MAX", 0)
+    gone = Gone(exchange)
+    await look_of(watch)
+    gone.leave()
+    await look_of(watch)
+    assert "tickers" not in paths(exchange)

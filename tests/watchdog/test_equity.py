@@ -25,6 +25,7 @@ from trade_watchdog.equity import (
     needs_log,
     open_book,
     step,
+    unpriced_coins,
 )
 
 START = LogMark(entry_id="", at_ms=100)
@@ -72,6 +73,68 @@ def test_book_opens_at_one_unit_a_dollar() -> None:
     assert book.balances == {"USDT": Decimal(4000), "BTC": Decimal("0.5")}
     assert book.prices == {"USDT": Decimal(1), "BTC": Decimal(2000)}
     assert (book.mark, book.unexplained_since_ns) == (START, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "coin", "after", "price"),
+    [
+        ("-5000", "USDT", ("0", "0.1"), "0.9"),
+        ("-2500", "USDT", ("2500", "0.1"), "0.9"),
+        ("5000", "USDT", ("10000", "0.1"), "0.9"),
+        ("-0.05", "BTC", ("5000", "0.05"), "0.9"),
+        ("0.1", "BTC", ("5000", "0.2"), "0.9"),
+    ],
+)
+def test_fall_beside_a_flow_in_one_gap_is_the_money_lost_of_the_equity_before_it(
+    change: str, coin: str, after: tuple[str, str], price: str
+) -> None:
+    """Half of the account is a coin that falls by a fifth: a tenth of the money is lost, whatever came or went."""
+    book = book_of(USDT="5000", BTC=("0.1", "50000"))
+    kind = "TRANSFER_OUT" if change.startswith("-") else "TRANSFER_IN"
+    now = reading(USDT=after[0], BTC=(after[1], "40000"))
+    made = stepped(book, now, entry(1, kind, coin, change))
+    assert (made.finding, made.book.price) == (Finding.GOOD, Decimal(price))
+
+
+@pytest.mark.parametrize(
+    ("asked", "price"), [({}, "1"), ({"BTC": "40000"}, "0.9"), ({"BTC": "50000"}, "1"), ({"BTC": "60000"}, "1")]
+)
+def test_coin_that_left_whole_is_worth_what_was_asked_and_never_more_than_was_known(
+    asked: dict[str, str], price: str
+) -> None:
+    book, now, gone = (
+        book_of(USDT="5000", BTC=("0.1", "50000")),
+        reading(USDT="5000"),
+        entry(1, "WITHDRAW", "BTC", "-0.1"),
+    )
+    prices = {coin: Decimal(text) for coin, text in asked.items()}
+    made = step(book, now, [gone], now_ns=0, asked_prices=prices)
+    assert (made.finding, made.book.price) == (Finding.GOOD, Decimal(price))
+
+
+def test_coin_that_came_and_left_unseen_is_worth_what_was_asked() -> None:
+    book, now = book_of(USDT="5000"), reading(USDT="5600")
+    entries = [entry(1, "DEPOSIT", "BTC", "0.1"), entry(2, "TRADE", "BTC", "-0.1"), entry(3, "TRADE", "USDT", "600")]
+    made = step(book, now, entries, now_ns=0, asked_prices={"BTC": Decimal(6000)})
+    assert (made.finding, made.book.price, made.flows[0].value_usdt) == (Finding.GOOD, Decimal(1), Decimal(600))
+
+
+@pytest.mark.parametrize(
+    ("now", "entries", "coins"),
+    [
+        (reading(USDT="5000"), [entry(1, "WITHDRAW", "BTC", "-0.1")], {"BTC"}),
+        (reading(USDT="5000", BTC="0"), [entry(1, "WITHDRAW", "BTC", "-0.1")], {"BTC"}),
+        (reading(USDT="5000", BTC=("0.05", "1")), [entry(1, "WITHDRAW", "BTC", "-0.05")], set()),
+        (reading(USDT="5000"), [entry(1, "TRADE", "BTC", "-0.1")], set()),
+        (reading(USDT="5000"), [entry(1, "WITHDRAW", "BTC", "-0.1", at_ms=100)], set()),
+        (reading(USDT="5000"), [entry(1, "DEPOSIT", "ETH", "1"), entry(2, "UNHEARD_OF", "XRP", "1")], {"ETH", "XRP"}),
+        (reading(USDT="5000"), [], set()),
+    ],
+)
+def test_unpriced_coins_are_those_that_flowed_and_are_not_held(
+    now: EquitySample, entries: list[LogEntry], coins: set[str]
+) -> None:
+    assert unpriced_coins(book_of(USDT="5000", BTC=("0.1", "50000")), now, entries) == coins
 
 
 def test_prices_and_unrealised_results_move_the_price_without_any_log() -> None:

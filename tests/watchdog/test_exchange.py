@@ -57,12 +57,15 @@ async def test_only_the_named_reads_are_sent(watched: WatchedExchange, exchange:
     await watched.equity()
     await watched.newest_mark()
     await watched.log_since(1, until_ms=2)
+    exchange.tickers["BTCUSDT"] = [{"indexPrice": "5", "markPrice": "5"}]
+    await watched.index_price("BTC")
     assert [(method, path) for method, path, _headers, _body in exchange.requests] == [
         ("GET", "/v5/market/time"),
         ("GET", "/v5/user/query-api"),
         ("GET", "/v5/account/wallet-balance"),
         ("GET", "/v5/account/transaction-log"),
         ("GET", "/v5/account/transaction-log"),
+        ("GET", "/v5/market/tickers"),
     ]
     assert "x-bapi-api-key" not in exchange.requests[0][2]
 
@@ -290,3 +293,41 @@ async def test_answer_is_bounded(exchange: Any, monkeypatch: pytest.MonkeyPatch,
                 await made.equity()
     finally:
         await made.close()
+
+
+@pytest.mark.parametrize("mark", ["95", "100", "105"])
+async def test_index_price_is_that_of_the_linear_contract(watched: WatchedExchange, exchange: Any, mark: str) -> None:
+    exchange.tickers["BTCUSDT"] = [{"indexPrice": "100", "markPrice": mark, "lastPrice": "1"}]
+    assert await watched.index_price("BTC") == 100
+
+
+@pytest.mark.parametrize("mark", ["94.9", "105.1", "0"])
+async def test_index_price_that_the_mark_price_denies_is_not_to_be_had(
+    watched: WatchedExchange, exchange: Any, mark: str
+) -> None:
+    exchange.tickers["BTCUSDT"] = [{"indexPrice": "100", "markPrice": mark}]
+    with pytest.raises(ExchangeUnavailable, match="index and mark price of BTC are apart"):
+        await watched.index_price("BTC")
+
+
+@pytest.mark.parametrize(
+    "tickers",
+    [
+        None,
+        [],
+        [{"indexPrice": "1", "markPrice": "1"}] * 2,
+        [{"indexPrice": "", "markPrice": "1"}],
+        [{"indexPrice": "0", "markPrice": "0"}],
+        [{"indexPrice": "-1", "markPrice": "-1"}],
+        [{"indexPrice": "NaN", "markPrice": "1"}],
+        [{"markPrice": "1"}],
+        "x",
+    ],
+)
+async def test_index_price_of_no_contract_or_no_number_is_invalid(
+    watched: WatchedExchange, exchange: Any, tickers: Any
+) -> None:
+    if tickers is not None:
+        exchange.tickers["BTCUSDT"] = tickers
+    with pytest.raises(ExchangeAnswerInvalid):
+        await watched.index_price("BTC")

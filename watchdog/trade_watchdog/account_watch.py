@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,12 +12,14 @@ from trade_core.clock import NS_PER_MS, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable
 from trade_watchdog.ceiling import EquitySample, Finding, examine
 from trade_watchdog.coin_prices import Dispute, find_dispute
-from trade_watchdog.equity import Book, Flow, needs_log, open_book, step
+from trade_watchdog.equity import Book, Flow, LogEntry, needs_log, open_book, step, unpriced_coins
 from trade_watchdog.exchange import KeyRefusedByExchange, OtherEnvironment, WatchedExchange
 
 LOG_AHEAD_MS: Final = 60_000
 """The exchange may have booked more by the time that its log is asked for."""
 OPENINGS_MAX: Final = 5
+PRICES_ASKED_MAX: Final = 10
+QUOTE: Final = "USDT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +99,12 @@ class AccountWatch:
         return Look(finding=Finding.UNEXPLAINED, detail="the account changes too fast to begin with")
 
     async def _step(self, book: Book, sample: EquitySample) -> Look:
-        entries = []
+        entries: list[LogEntry] = []
         if needs_log(book, sample):
             until_ms = max(sample.exchange_time_ms, book.mark.at_ms) + LOG_AHEAD_MS
             entries = await self._exchange.log_since(book.mark.at_ms, until_ms=until_ms)
-        made = step(book, sample, entries, now_ns=self._clock.monotonic_ns())
+        asked = await self._asked_prices(unpriced_coins(book, sample, entries))
+        made = step(book, sample, entries, now_ns=self._clock.monotonic_ns(), asked_prices=asked)
         self.book = made.book
         if made.finding is not Finding.GOOD:
             return Look(finding=made.finding, detail=f"{made.unexplained_usdt:f} USDT unexplained")
@@ -111,6 +115,14 @@ class AccountWatch:
             flows=made.flows,
             absorbed_usdt=made.unexplained_usdt,
         )
+
+    async def _asked_prices(self, coins: frozenset[str]) -> Mapping[str, Decimal]:
+        """Ask what coins are worth of which none is left; what has no index counts as it was last known."""
+        found: dict[str, Decimal] = {}
+        for coin in sorted(coins - {QUOTE})[:PRICES_ASKED_MAX]:
+            with contextlib.suppress(ExchangeAnswerInvalid):
+                found[coin] = await self._exchange.index_price(coin)
+        return found
 
 
 def _words(dispute: Dispute) -> str:

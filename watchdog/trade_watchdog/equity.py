@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from types import MappingProxyType
 from typing import Final
 
 from trade_core.clock import NS_PER_S
@@ -144,12 +145,30 @@ def needs_log(book: Book, reading: EquitySample) -> bool:
     return any(book.balances.get(coin, _ZERO) != amount for coin, amount in _union(book, reading).items())
 
 
-def step(book: Book, reading: EquitySample, entries: Sequence[LogEntry], *, now_ns: int) -> Step:
+def unpriced_coins(book: Book, reading: EquitySample, entries: Sequence[LogEntry]) -> frozenset[str]:
+    """Name the coins that came or went and that the reading does not price, since none is left.
+
+    What they were worth when they were last held may be days old: whoever can should ask.
+    """
+    priced = {coin.coin for coin in reading.coins if coin.equity}
+    return frozenset(entry.coin for entry in _after(book.mark, entries) if _is_flow(entry)) - priced
+
+
+def step(
+    book: Book,
+    reading: EquitySample,
+    entries: Sequence[LogEntry],
+    *,
+    now_ns: int,
+    asked_prices: Mapping[str, Decimal] = MappingProxyType({}),
+) -> Step:
     """Take in a reading and the log's entries from the mark on, oldest first. `now_ns` is monotonic.
 
-    The reading's equity must be above zero.
+    The reading's equity must be above zero. `asked_prices` are what coins that it does not price are worth now, in
+    USDT: of that and what was last known the lower counts, so that an answer about a coin that left raises nothing.
     """
-    prices = _prices(reading, book.prices)
+    asked = {coin: min(price, book.prices.get(coin, price)) for coin, price in asked_prices.items()}
+    prices = _prices(reading, {**book.prices, **asked})
     fresh = _after(book.mark, entries)
     applied, left_usdt = _explained(book, reading, fresh, prices)
     if applied is None:

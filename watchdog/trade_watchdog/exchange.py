@@ -1,7 +1,7 @@
 """The account as the watchdog sees it, through ccxt, so that one bug cannot blind watchdog and gateway alike.
 
 Guarantees
-- It only reads: three private and one public GET, by name; nothing here can place, cancel or move anything.
+- It only reads: three private and two public GETs, by name; nothing here can place, cancel or move anything.
 - Every answer must carry the mark of the simulated exchange, or must not when the exchange is none; no redirect is
   followed.
 - Every request ends within REQUEST_TIMEOUT_S, and no answer is longer than ANSWER_BYTES_MAX.
@@ -44,6 +44,8 @@ PAGES_MAX: Final = 400
 """Of one reading of the log: 20,000 entries. A longer gap stays unexplained, and counts as loss or as a flow."""
 PAGES_AT_ONCE: Final = 5
 PAGES_PER_S: Final = 20
+INDEX_APART: Final = Decimal("0.05")
+"""As far as index and mark price of one answer may differ for it to be believed."""
 LOG_WINDOW_MS: Final = 7 * 24 * 3600 * 1000
 """The longest time that one question may cover. Source: Bybit V5 "Get Transaction Log"."""
 
@@ -102,6 +104,23 @@ class WatchedExchange:
             received_wall_ns=self._clock.wall_ns(),
             received_monotonic_ns=self._clock.monotonic_ns(),
         )
+
+    async def index_price(self, coin: str) -> Decimal:
+        """Read what a coin is worth in USDT by the index of its linear contract.
+
+        Raises as equity, and ExchangeAnswerInvalid without a contract, ExchangeUnavailable while index and mark price
+        are apart. Source: Bybit V5 "Get Tickers": result.list[0].indexPrice and markPrice, text.
+        """
+        question = {"category": "linear", "symbol": f"{coin}USDT"}
+        tickers = _objects(_result(await self._answer(self._client.publicGetV5MarketTickers(question))), "list")
+        if len(tickers) != 1:
+            raise ExchangeAnswerInvalid(f"{coin} has no contract")
+        index, mark = _number(tickers[0], "indexPrice"), _number(tickers[0], "markPrice")
+        if index <= 0:
+            raise ExchangeAnswerInvalid(f"{coin} has no index price")
+        if abs(mark - index) > INDEX_APART * index:
+            raise ExchangeUnavailable(f"index and mark price of {coin} are apart")
+        return index
 
     async def newest_mark(self) -> LogMark:
         """Return the newest entry of the transaction log, or the time at which there was none. Raises as equity."""
