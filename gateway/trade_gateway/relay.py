@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -17,6 +18,7 @@ from websockets.exceptions import WebSocketException
 
 from trade_core.bybit.client import ENVIRONMENT_HEADER, SIMULATED_MARK
 from trade_core.clock import Clock
+from trade_core.closing import close_all
 from trade_core.tls import tls_context
 from trade_core.token_bucket import TokenBucket
 from trade_gateway.metrics import Metrics
@@ -106,7 +108,7 @@ class Relay:
         try:
             await self._pump(upstream, receive, send)
         finally:
-            await upstream.close(code=_GOING_AWAY)
+            await close_all(partial(upstream.close, code=_GOING_AWAY))
 
     async def _connect(self, raw_path: str) -> ClientConnection:
         upstream = await connect(
@@ -121,7 +123,7 @@ class Relay:
         )
         mark = upstream.response.headers.get(ENVIRONMENT_HEADER) if upstream.response is not None else None
         if (mark == SIMULATED_MARK) is not self._is_simulated:
-            await upstream.close()
+            await close_all(upstream.close)
             raise WebSocketException("the other end is of another environment")
         return upstream
 

@@ -22,6 +22,7 @@ from websockets.exceptions import WebSocketException
 
 from trade_core.bybit.client import ENVIRONMENT_HEADER, SIMULATED_MARK
 from trade_core.clock import NS_PER_S, Clock
+from trade_core.closing import close_all
 from trade_core.tls import tls_context
 
 MAX_MESSAGE_BYTES = 1024 * 1024
@@ -117,7 +118,7 @@ class Stream:
             return str(error)
         finally:
             self._connection = None
-            await connection.close()
+            await close_all(connection.close)
         return "closed"
 
     async def _connect(self) -> ClientConnection:
@@ -133,7 +134,7 @@ class Stream:
         )
         mark = connection.response.headers.get(ENVIRONMENT_HEADER) if connection.response is not None else None
         if (mark == SIMULATED_MARK) is not self._is_simulated:
-            await connection.close()
+            await close_all(connection.close)
             raise StreamBroken("the other end is of another environment")
         return connection
 

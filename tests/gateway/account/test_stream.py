@@ -7,8 +7,10 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
 from ws_double import WsDouble, ws_double
 
 from trade_core.clock import SystemClock
@@ -29,6 +31,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 @dataclass
 class Listener:
     said: list[str] = field(default_factory=list)
+    task: asyncio.Task[None] = field(init=False)
 
     def up(self) -> None:
         self.said.append("up")
@@ -58,13 +61,13 @@ async def streaming(double: WsDouble, *, is_simulated: bool = True) -> AsyncIter
         on_up=listener.up,
         on_down=listener.down,
     )
-    task = asyncio.create_task(stream.run())
+    listener.task = asyncio.create_task(stream.run())
     try:
         yield listener
     finally:
-        task.cancel()
+        listener.task.cancel()
         with suppress(asyncio.CancelledError):
-            await task
+            await listener.task
 
 
 def is_up(said: list[str]) -> bool:
@@ -224,3 +227,20 @@ async def test_stream_that_is_to_reconnect_asks_anew() -> None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def test_stream_that_is_cancelled_twice_leaves_no_connection_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[ClientConnection] = []
+
+    async def connecting(*args: Any, **kwargs: Any) -> ClientConnection:
+        made.append(await connect(*args, **kwargs))
+        return made[0]
+
+    monkeypatch.setattr(stream_module, "connect", connecting)
+    async with ws_double() as double:
+        async with streaming(double) as listener:
+            await listener.until(is_up)
+            double.connections[0].transport.pause_reading()  # it never answers that the stream is closed
+            listener.task.cancel()
+            await asyncio.sleep(0)
+        assert made[0].transport.is_closing()
