@@ -24,9 +24,12 @@ from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.lease import Lease
 from trade_watchdog.account_watch import Look
 from trade_watchdog.admin import admin_app
+from trade_watchdog.auditor import Auditor
 from trade_watchdog.ceiling import Ceiling, EquitySample, Finding, Verdict
 from trade_watchdog.effects import Severity
 from trade_watchdog.equity import LogMark, open_book
+from trade_watchdog.gateway_link import GatewayUnavailable
+from trade_watchdog.journal_routes import ROWS_MAX
 from trade_watchdog.ladder import Stage
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.metrics import WatchdogMetrics
@@ -65,19 +68,49 @@ def keeper(clock: ManualClock) -> LadderKeeper:
     return keeper_of(clock=clock)
 
 
+class Gateway:
+    """Is halted, or does not answer."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+        self.is_down = False
+
+    async def halt(self, reason: str) -> tuple[str, ...]:
+        self.reasons.append(reason)
+        if self.is_down:
+            raise GatewayUnavailable("the gateway does not answer: ConnectError")
+        return ("T1-one",)
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    return Gateway()
+
+
+@pytest.fixture
+def auditor(clock: ManualClock) -> Auditor:
+    return AuditWorld(clock=clock).auditor
+
+
 @pytest_asyncio.fixture
 async def client(
-    status: Status, keeper: LadderKeeper, clock: ManualClock, tmp_path: Path
+    *,
+    status: Status,
+    keeper: LadderKeeper,
+    auditor: Auditor,
+    gateway: Gateway,
+    clock: ManualClock,
+    tmp_path: Path,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the application."""
     registry = CollectorRegistry()
-    auditor = AuditWorld(clock=clock).auditor
     WatchdogMetrics(registry=registry, status=status, keeper=keeper, auditor=auditor, clock=clock)
     app = admin_app(
         status=status,
         keeper=keeper,
         auditor=auditor,
         rings=rings_of(tmp_path, clock),
+        gateway=gateway,
         token=Secret("token"),
         announce_token=Secret("announcing"),
         registry=registry,
@@ -438,6 +471,7 @@ async def test_bearer_of_the_token_is_made_known_to_the_protocol(
         keeper=keeper_of(clock=clock),
         auditor=AuditWorld(clock=clock).auditor,
         rings=rings_of(tmp_path, clock),
+        gateway=gateway,
         token=Secret("token"),
         announce_token=None,
         registry=CollectorRegistry(),
@@ -465,3 +499,60 @@ async def test_ring_is_handed_to_its_keeper_which_says_whether_it_counts(client:
     assert too_long.status_code == 413
     document = (await client.get("/state", headers=BEARER)).json()
     assert (document["ring"]["version"], document["ring"]["credentials"]) == (1, [])
+
+
+async def test_halt_halts_the_gateway_and_tells_what_was_on_its_way(
+    client: httpx.AsyncClient, gateway: Gateway, auditor: Auditor
+) -> None:
+    answer = await client.post("/halt", json={"reason": "the news"}, headers=BEARER)
+    assert (answer.status_code, answer.json()) == (200, {"trading_state": "HALTED", "in_flight": ["T1-one"]})
+    assert gateway.reasons == ["asked of the watchdog: the news"]
+    assert auditor.verdict().ceiling is Ceiling.HALTED
+    await auditor.halt()
+    assert auditor.owed == []
+
+
+async def test_halt_of_a_gateway_that_does_not_answer_is_owed_and_every_lease_says_it(
+    client: httpx.AsyncClient, gateway: Gateway, auditor: Auditor
+) -> None:
+    gateway.is_down = True
+    answer = await client.post("/halt", json={"reason": "the news"}, headers=BEARER)
+    assert answer.status_code == 503
+    assert "it is tried again; no lease permits anything: the gateway does not answer" in answer.json()["detail"]
+    verdict = auditor.verdict()
+    assert (verdict.ceiling, verdict.reason) == (
+        Ceiling.HALTED,
+        "the gateway is to be halted: asked of the watchdog: the news",
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"reason": ""}, {"reason": "x" * 201}, {"reason": "a\n"}, {"reason": "a", "b": 1}]
+)
+async def test_halt_without_a_reason_is_refused_and_halts_nothing(
+    client: httpx.AsyncClient, gateway: Gateway, body: dict[str, Any]
+) -> None:
+    assert (await client.post("/halt", json=body, headers=BEARER)).status_code == 422
+    assert (await client.post("/halt", json={"reason": "a"})).status_code == 401
+    assert gateway.reasons == []
+
+
+async def test_own_journal_is_shown_as_the_gateway_s_is(client: httpx.AsyncClient, keeper: LadderKeeper) -> None:
+    keeper.history.open_incident(kind="a:b", severity=Severity.WARNING, fields={})
+    keeper.history.open_incident(kind="c:d", severity=Severity.WARNING, fields={})
+    rows = (await client.get("/journal/rows?from=1&limit=5", headers=BEARER)).json()["rows"]
+    assert [(row["seq"], row["kind"], row["fields"]["type"]) for row in rows] == [(1, "incident:opened", "c:d")]
+    entries = (await client.get("/journal/entries?from=0&limit=1", headers=BEARER)).content
+    assert entries.count(b"\n") == 1
+    assert b"a:b" in entries
+    assert (await client.get("/journal/checkpoint", headers=BEARER)).status_code == 200
+    for path in ("/journal/rows", "/journal/entries", "/journal/checkpoint"):
+        assert (await client.get(path)).status_code == 401
+    for asked in ("from=-1", "limit=0", f"limit={ROWS_MAX + 1}"):
+        assert (await client.get(f"/journal/rows?{asked}", headers=BEARER)).status_code == 422
+
+
+async def test_own_journal_that_cannot_be_signed_is_said(client: httpx.AsyncClient, keeper: LadderKeeper) -> None:
+    cast("JournalList", keeper.history.journal).is_writable = False
+    answer = await client.get("/journal/checkpoint", headers=BEARER)
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the journal cannot be read now: the disk is gone")

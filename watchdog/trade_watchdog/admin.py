@@ -1,8 +1,9 @@
-"""The watchdog's admin listener: health for anyone on the machine, state and metrics for a bearer of the token.
+"""The watchdog's admin listener: health for anyone on this machine, the rest for a bearer of the token.
 
-Nothing here permits an order: `POST /ack` says that a person has reviewed, `POST /mitigated` what a person did about an
-incident, which releases nothing, `POST /announce` that money will leave. The last makes an outflow one that was meant,
-so it takes a token of its own, which whoever only reads does not hold.
+Nothing here permits an order: `POST /halt` halts the gateway, by the lease too until it says that it is halted;
+`POST /ack` says that a person has reviewed, `POST /mitigated` what a person did about an incident, which releases
+nothing, `POST /announce` that money will leave. The last makes an outflow one that was meant, so it takes a token of
+its own, which whoever only reads does not hold.
 Requests with a Host that is not this machine's, or with an Origin, are refused, so that no web page reads or does
 anything.
 """
@@ -13,7 +14,7 @@ import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from trade_core.clock import NS_PER_S, Clock
-from trade_core.errors import InvalidNumber
+from trade_core.errors import InvalidNumber, TradeError
 from trade_core.guarded_protocol import RECOGNISE_KEY
 from trade_core.money import format_decimal, parse_decimal
 from trade_core.ring_keeper import RingKeeper
@@ -33,7 +34,8 @@ from trade_core.trust.succession import MAX_OFFER_BYTES
 from trade_journal.log.rows import INTEGER_MAX
 from trade_journal.trades.remark import RemarkRefused
 from trade_watchdog.auditor import Auditor
-from trade_watchdog.ceiling import CLOCK_DIFFERENCE_MAX_S
+from trade_watchdog.ceiling import CLOCK_DIFFERENCE_MAX_S, Ceiling
+from trade_watchdog.journal_routes import add_journal
 from trade_watchdog.ladder import EFFECTS, WINDOW_MS, RungReading
 from trade_watchdog.ladder_keeper import LadderKeeper
 from trade_watchdog.lease_sender import LIFETIME_S
@@ -46,6 +48,21 @@ MITIGATION_BYTES_MAX: Final = 8192
 """A remark of the longest, each character of it escaped."""
 INCIDENTS_SHOWN: Final = 12
 _BODY_BYTES_MAX: Final = {"/ring": MAX_OFFER_BYTES, "/mitigated": MITIGATION_BYTES_MAX}
+
+
+class HaltRequest(BaseModel):
+    """Why the gateway is to be halted."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
+
+
+class Halting(Protocol):
+    """What halts the gateway."""
+
+    async def halt(self, reason: str) -> tuple[str, ...]:
+        """Halt; answers the tags of what was on its way. Raises TradeError."""
+        ...
 
 
 class Acknowledgement(BaseModel):
@@ -80,6 +97,7 @@ def admin_app(
     keeper: LadderKeeper,
     auditor: Auditor,
     rings: RingKeeper,
+    gateway: Halting,
     token: Secret,
     announce_token: Secret | None,
     registry: CollectorRegistry,
@@ -147,6 +165,9 @@ def admin_app(
             raise HTTPException(409, "too many announcements wait for their outflow")
         return {"movement_id": movement_id}
 
+    _add_halt(app, auditor, gateway, may_read)
+    add_journal(app, keeper.history.journal, may_read)
+
     @app.middleware("http")
     async def refuse_browsers_and_long_bodies(
         request: Request, call_next: Callable[[Request], Awaitable[Response]]
@@ -162,6 +183,19 @@ def admin_app(
     Instrumentator(registry=registry).instrument(app)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(ALLOWED_HOSTS), www_redirect=False)
     return app
+
+
+def _add_halt(app: FastAPI, auditor: Auditor, gateway: Halting, may_read: list[Any]) -> None:
+    @app.post("/halt", dependencies=may_read)
+    async def halt(body: HaltRequest) -> dict[str, Any]:
+        reason = f"asked of the watchdog: {body.reason}"
+        auditor.halt_for(reason)
+        try:
+            in_flight = await gateway.halt(reason)
+        except TradeError as error:
+            words = f"the gateway is not halted yet, and it is tried again; no lease permits anything: {error}"
+            raise HTTPException(503, words) from error
+        return {"trading_state": Ceiling.HALTED.value, "in_flight": in_flight}
 
 
 def state_document(

@@ -445,6 +445,14 @@ class Auditor:
             _log.warning("the gateway's journal cannot be read again: %s", detail)
         self.state.journal_detail = detail
 
+    def halt_for(self, reason: str) -> None:
+        """Halt because somebody asks for it: the lease says so from now on, until the gateway does."""
+        name = f"asked:{reason}"
+        self._duties.setdefault(name, Duty(subject="asked", reason=reason, kill=None))
+        self._unhalted.add(name)
+        self._due.set()
+        self.on_change()
+
     async def look_at_own_journal(self) -> None:
         """Halt when somebody else has written to our own journal, which holds what the ladder remembers."""
         if not self.is_own_journal_touched():

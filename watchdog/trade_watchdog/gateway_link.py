@@ -91,17 +91,21 @@ class GatewayLink:
             raise GatewayAnswerInvalid(f"/journal/entries: not at most {limit} whole lines after row {from_seq}")
         return [StoredRow(seq=seq, body=line, leaf_hash=leaf_hash(line)) for seq, line in enumerate(lines, from_seq)]
 
-    async def halt(self, reason: str, *, trigger_value: str = "") -> None:
+    async def halt(self, reason: str, *, trigger_value: str = "") -> tuple[str, ...]:
         """POST /halt; returns once the gateway is halted and a restart of it would know. Raises as `state`.
 
-        `trigger_value` is the figure that it is for; empty where there is none.
+        `trigger_value` is the figure that it is for; empty where there is none. Answers the tags of the orders that
+        were on their way.
         """
         content = {"reason": reason[:HALT_REASON_CHARACTERS]}
         if trigger_value:
             content["trigger_value"] = trigger_value
         body = await self._request("POST", "/halt", json.dumps(content).encode())
-        if _is_unrecorded(body):
+        answer = _halt_answer(body)
+        if answer.get("is_recorded") is False:
             raise GatewayRefused("POST /halt: halted, but not on its disk yet; a restart would forget it")
+        in_flight = answer.get("in_flight", [])
+        return tuple(str(tag) for tag in in_flight) if isinstance(in_flight, list) else ()
 
     async def send_lease(self, signed: bytes) -> None:
         """POST a signed lease; returns when the gateway counts it. Raises as `state`."""
@@ -146,12 +150,12 @@ async def _bounded_body(response: httpx.Response, bytes_max: int) -> bytes:
     return bytes(body)
 
 
-def _is_unrecorded(body: bytes) -> bool:
+def _halt_answer(body: bytes) -> dict[str, Any]:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
         raise GatewayAnswerInvalid("/halt: the answer is not JSON") from None
-    return isinstance(content, dict) and content.get("is_recorded") is False
+    return content if isinstance(content, dict) else {}
 
 
 def _parse_state(body: bytes) -> GatewayState:

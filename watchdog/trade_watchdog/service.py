@@ -152,6 +152,7 @@ async def run(settings: WatchdogSettings, *, clock: Clock | None = None) -> None
             keeper=keeper,
             auditor=auditor,
             rings=rings,
+            gateway=link,
             token=identity.admin_token,
             announce_token=load_announce_token(settings),
             registry=registry,

@@ -47,7 +47,7 @@ class Recording(Protocol):
 class Halting(Protocol):
     """What halts the gateway."""
 
-    async def halt(self, reason: str, *, trigger_value: str = "") -> None:
+    async def halt(self, reason: str, *, trigger_value: str = "") -> object:
         """Latch HALTED. Raises GatewayUnavailable, GatewayRefused, GatewayAnswerInvalid."""
         ...
 
