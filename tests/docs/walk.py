@@ -95,6 +95,7 @@ WALK = (
         code=1,
         says=("not taken: ", "311"),
     ),
+    Step(line="trade-watchdog announcer --config watchdog.toml", code=2, says=("announcer.json: exists already",)),
     Step(
         line="trade-watchdog announce 500 USDT --config watchdog.toml",
         says=("announced: at most 500 USDT within 24 hours",),

@@ -87,7 +87,39 @@ def test_ack_before_init_answers_2(config: Path, capsys: pytest.CaptureFixture[s
 
 def test_announce_before_init_answers_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["announce", "5", "USDT", "--config", str(config)]) == 2
-    assert "announcer.json: not there" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "announcer.json: not there; `trade-watchdog init` writes it, and for an older deployment `trade-w" in said
+
+
+def test_announcer_makes_the_file_that_an_older_init_has_not_made(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", "--config", str(config)]) == 0
+    path = config.parent / "watchdog/handover/announcer.json"
+    before = read_secret_file(path)
+    path.unlink()
+    assert main(["announcer", "--config", str(config)]) == 0
+    assert "start the watchdog again" in capsys.readouterr().out
+    made = read_secret_file(path)
+    assert made["admin_url"] == before["admin_url"]
+    assert len(made["announce_token"]) == len(before["announce_token"])
+    assert made["announce_token"] != before["announce_token"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_announcer_that_is_there_is_kept(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--config", str(config)]) == 0
+    path = config.parent / "watchdog/handover/announcer.json"
+    before = path.read_bytes()
+    assert main(["announcer", "--config", str(config)]) == 2
+    assert "announcer.json: exists already" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_announcer_before_init_answers_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["announcer", "--config", str(config)]) == 2
+    assert "run `trade-watchdog init` first" in capsys.readouterr().err
+    assert not (config.parent / "watchdog/handover/announcer.json").exists()
 
 
 def test_ack_without_a_watchdog_answers_1(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,5 @@
-"""`trade-watchdog`: init makes its keys, run (the default) watches; ack, mitigated and announce tell it what a person
-says, and doctor looks at its keys.
+"""`trade-watchdog`: init makes its keys, announcer one file that an older init has not made; run (the default) watches;
+ack, mitigated and announce tell it what a person says, and doctor looks at its keys.
 
 Exit codes: 0 clean, 1 failure or something wrong, 2 refused.
 """
@@ -20,7 +20,7 @@ from trade_core.findings import all_is_well, rendered
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
-from trade_watchdog.identity import initialise
+from trade_watchdog.identity import add_announcer, initialise
 from trade_watchdog.settings import WatchdogSettings
 from trade_watchdog.tell import NotTaken, acknowledge, announce, mitigate
 
@@ -65,9 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("run", "init", "ack", "mitigated", "announce", "doctor"),
+        choices=("run", "init", "announcer", "ack", "mitigated", "announce", "doctor"),
         default="run",
-        help="init makes the keys and public.json; run (default) watches; ack acknowledges an alert; "
+        help="init makes the keys and public.json; announcer makes the file to announce outflows with, where an older "
+        "init has made none; run (default) watches; ack acknowledges an alert; "
         "mitigated says what was done about an incident of the watchdog's journal; announce says that money "
         "will leave the account; doctor looks at the keys and says what to do",
     )
@@ -92,6 +93,8 @@ def _carry_out(command: str, details: Sequence[str], settings: WatchdogSettings)
     match command, details:
         case "init", []:
             return _init(settings)
+        case "announcer", []:
+            sys.stdout.write(f"wrote {add_announcer(settings)}\nstart the watchdog again: it reads it at its start\n")
         case "run", []:
             return _run(settings)
         case "ack", []:

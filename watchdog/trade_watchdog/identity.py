@@ -89,19 +89,36 @@ def initialise(settings: WatchdogSettings) -> list[Path]:
     if identity_file.exists():
         raise ConfigurationError(f"{identity_file}: exists already; a watchdog is initialised once")
     private = {name: new_private_key() for name in ("lease_key", "witness_key", "log_key")}
-    token, announce_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    public_file = settings.state_dir / PUBLIC_FILE
-    operator_file, announcer_file = settings.state_dir / OPERATOR_FILE, settings.state_dir / ANNOUNCER_FILE
+    token = secrets.token_urlsafe(32)
+    public_file, operator_file = settings.state_dir / PUBLIC_FILE, settings.state_dir / OPERATOR_FILE
     public = {
         "account": settings.account,
         "environment": settings.environment,
         **{name: public_text(load_private_key(key)) for name, key in private.items()},
     }
     write_secret_file(operator_file, {"admin_url": settings.admin_url, "admin_token": token})
-    write_secret_file(announcer_file, {"admin_url": settings.admin_url, "announce_token": announce_token})
+    announcer_file = _write_announcer(settings)
     write_atomically(public_file, json.dumps(public, indent=1).encode() + b"\n", mode=0o644)
     write_secret_file(identity_file, {**private, "admin_token": token})
     return [public_file, operator_file, announcer_file, identity_file]
+
+
+def add_announcer(settings: WatchdogSettings) -> Path:
+    """Make the announcer's file of a watchdog that was initialised before there was one; answers the file.
+
+    A watchdog that runs takes it up at its next start. Raises ConfigurationError before `init`, and when there is one.
+    """
+    load_identity(settings)
+    path = settings.state_dir / ANNOUNCER_FILE
+    if path.exists():
+        raise ConfigurationError(f"{path}: exists already; to give out another token, take it away first")
+    return _write_announcer(settings)
+
+
+def _write_announcer(settings: WatchdogSettings) -> Path:
+    path = settings.state_dir / ANNOUNCER_FILE
+    write_secret_file(path, {"admin_url": settings.admin_url, "announce_token": secrets.token_urlsafe(32)})
+    return path
 
 
 def load_identity(settings: WatchdogSettings) -> Identity:

@@ -80,7 +80,8 @@ def _tell(
     """Post to the watchdog's admin listener with a token of a handover file. Raises ConfigurationError, NotTaken."""
     place = settings.state_dir / file
     if not place.exists():
-        raise ConfigurationError(f"{place}: not there; `trade-watchdog init` writes it")
+        after = ", and for an older deployment `trade-watchdog announcer`" if file == ANNOUNCER_FILE else ""
+        raise ConfigurationError(f"{place}: not there; `trade-watchdog init` writes it{after}")
     access = read_secret_file(place)
     bearer = secret_text(access, name, path=place)
     try:
