@@ -121,6 +121,17 @@ class AdminAddress:
 _STRICT: Final[dict[str, Any]] = {"follow_redirects": False, "trust_env": False}
 
 
+def refusal_text(detail: object) -> str:
+    """Write the detail of an admin listener's refusal in words: of a body, which field is wrong and how."""
+    if not isinstance(detail, list) or not all(isinstance(one, dict) for one in detail):
+        return str(detail)
+    return "; ".join(f"{_place(one.get('loc'))}: {one.get('msg')}" for one in detail)
+
+
+def _place(names: object) -> str:
+    return ".".join(str(name) for name in names if name != "body") if isinstance(names, list) else "request"
+
+
 def admin_address(text: str) -> AdminAddress:
     """Read an address of a handover file. Raises ValueError."""
     if not text.startswith(SOCKET_PREFIX):

@@ -17,6 +17,7 @@ from prometheus_fastapi_instrumentator import Instrumentator
 from pydantic import BaseModel, ConfigDict, Field
 
 from trade_core.guarded_protocol import RECOGNISE_KEY
+from trade_core.reasons import Reason
 from trade_core.secrets import Secret
 from trade_core.trust.keys import NotTrusted
 from trade_core.trust.lease import MAX_LEASE_BYTES
@@ -36,7 +37,7 @@ class HaltRequest(BaseModel):
     """Why somebody halts, and the figure that it is for where there is one: a drawdown, an amount."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    reason: Annotated[str, Field(min_length=1, max_length=200)]
+    reason: Reason
     trigger_value: Annotated[str, Field(pattern=r"^[ -~]{1,64}$")] | None = None
 
 

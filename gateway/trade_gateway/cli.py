@@ -207,7 +207,11 @@ def _explain(settings: GatewaySettings, request: Path) -> int:
         document = request.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{request}: cannot be read: {error.strerror}") from error
-    explanation = explain_request(document, policy=read_policy(settings.policy_file, counts=settings.policy_counts))
+    policy = read_policy(settings.policy_file, counts=settings.policy_counts)
+    try:
+        explanation = explain_request(document, policy=policy)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{request}: {str(error).removeprefix(': ')}") from error
     print(f"{'allowed' if explanation.is_allowed else 'denied'} ({explanation.kind})")
     for check in explanation.checks:
         print(f"  {'pass' if check.has_passed else 'DENY'}  {check.name}{': ' + check.reason if check.reason else ''}")

@@ -18,7 +18,8 @@ from typing import Any
 
 import httpx
 
-from trade_core.administration import admin_address
+from trade_core.administration import admin_address, refusal_text
+from trade_core.drafts import UNSIGNED, is_unsigned
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_core.ring_keeper import current_ring
@@ -44,6 +45,7 @@ from trade_gateway.settings import GatewaySettings
 WARRANT_LIFETIME_MS = 240_000
 _TIMEOUT_S = 5.0
 _SHOWN_CHARACTERS = 80
+_DETAIL_CHARACTERS = 400
 
 
 class ReleaseFailed(TradeError):
@@ -126,6 +128,8 @@ def hand_over(settings: GatewaySettings, path: Path) -> str:
         raw = path.read_bytes().rstrip(b"\r\n")  # the end of a line is the file's, not the warrant's
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    if is_unsigned(raw):
+        raise ConfigurationError(f"{path}: {UNSIGNED}")
     with _admin(settings) as http:
         answer = _ask(http, "POST", "/release", raw)
     delay_s = answer["takes_effect_in_s"]
@@ -204,6 +208,8 @@ def _ask(http: httpx.Client, method: str, path: str, body: bytes | None) -> dict
     except (httpx.HTTPError, ValueError) as error:
         raise ReleaseFailed(f"the gateway's admin listener did not answer: {type(error).__name__}") from error
     if answer.status_code != httpx.codes.OK or not isinstance(content, dict):
-        detail = content.get("detail") if isinstance(content, dict) else ""
-        raise ReleaseFailed(f"the gateway answered {answer.status_code}: {detail}")
+        detail = refusal_text(content.get("detail")) if isinstance(content, dict) else ""
+        raise ReleaseFailed(
+            f"the gateway answered {answer.status_code}: {neutralise(detail, limit=_DETAIL_CHARACTERS)}"
+        )
     return content

@@ -18,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trade_core.peer_protocol import PEER_UID_KEY
+from trade_core.reasons import Reason
 from trade_core.trust.keys import NotTrusted
 from trade_journal.errors import JournalError
 from trade_journal.log.rows import INTEGER_MAX
@@ -37,7 +38,7 @@ class SweepRequest(BaseModel):
     """Why somebody wants a sweep."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    reason: _SHORT
+    reason: Reason
 
 
 class KillRequest(BaseModel):

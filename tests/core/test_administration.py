@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from trade_core.administration import AdministeredSettings, admin_address, admin_listener
+from trade_core.administration import AdministeredSettings, admin_address, admin_listener, refusal_text
 from trade_core.serving import serve
 
 REAL = {"environment": "testnet", "exchange": "testnet"}
@@ -103,3 +103,20 @@ def test_hosts_of_a_real_exchange_are_constants(tmp_path: Path, environment: str
     settings = at_socket(tmp_path / "admin.sock", environment=environment, exchange=environment)
     assert (settings.exchange_http, settings.exchange_streams) == (http, streams)
     assert not settings.is_simulated
+
+
+@pytest.mark.parametrize(
+    ("detail", "text"),
+    [
+        ("no row 7", "no row 7"),
+        (None, "None"),
+        ([{"loc": ["body", "coin"], "msg": "should be capitals", "input": "usdt"}], "coin: should be capitals"),
+        (
+            [{"loc": ["body", "a", 1], "msg": "x"}, {"msg": "y"}, {"loc": "b", "msg": "z"}],
+            "a.1: x; request: y; request: z",
+        ),
+        (["odd"], "['odd']"),
+    ],
+)
+def test_refusal_names_the_field_and_its_fault_and_repeats_no_input(detail: object, text: str) -> None:
+    assert refusal_text(detail) == text

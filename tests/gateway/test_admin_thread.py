@@ -169,7 +169,7 @@ async def test_proper_halt_is_told_at_once_and_handed_on(role: Role) -> None:
         {"role": None},
         {"role": Role.PROBE},
         {"content": b"{"},
-        {"content": b'{"reason":""}'},
+        {"content": b'{"reason":1}'},
         {"content": b'{"reason":"x","more":1}'},
         {"content": b" " * (MAX_LEASE_BYTES + 1)},
         {"method": "PUT"},

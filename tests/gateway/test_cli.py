@@ -343,6 +343,17 @@ def test_cli_command_with_a_damaged_handover_is_refused_and_names_it(
     assert f"{handed}: {said}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("content", "said"), [("", "Invalid JSON"), ("[]", "Input should be an object")])
+def test_cli_explain_of_what_is_no_request_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
+) -> None:
+    config = write_deployment(tmp_path)
+    request = tmp_path / "request.json"
+    request.write_text(content)
+    assert main(["explain", "--config", str(config), str(request)]) == 2
+    assert f"trade-gateway: {request}: {said}" in capsys.readouterr().err
+
+
 def test_cli_halt_before_init_says_what_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = write_deployment(tmp_path)
     assert main(["halt", "--reason", "r", "--config", str(config)]) == 2

@@ -76,6 +76,28 @@ def test_halt_with_nothing_on_the_wire_says_no_more(gateway: Gateway, capsys: py
     assert capsys.readouterr().out == "the gateway is HALTED\n"
 
 
+def test_halt_that_is_refused_says_which_field_is_wrong_and_not_all_that_was_sent(
+    gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault = {"type": "x", "loc": ["body", "reason"], "msg": "Input should be a\x1b text", "input": "y" * 5_000}
+    gateway.status, gateway.content = 422, {"detail": [fault]}
+    assert gateway.run("halt", "--reason", "why") == 1
+    said = capsys.readouterr().err
+    assert "the gateway answered 422: reason: Input should be a" in said
+    assert "yyy" not in said
+    assert "\x1b" not in said
+
+
+def test_draft_that_nobody_signed_is_not_handed_over(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+    gateway.content = killed(trading_state="HALTED", holders={"operator_latch": {"ceiling": "HALTED", "reason": "x"}})
+    draft = gateway.folder / "draft"
+    assert gateway.run("release", "--draft", str(draft), "--reason", "found it") == 0
+    gateway.asked.clear()
+    assert gateway.run("release", "--warrant", str(draft)) == 2
+    assert f"{draft}: is a draft that nobody has signed; sign it first" in capsys.readouterr().err
+    assert gateway.asked == []
+
+
 def test_halt_that_is_not_taken_is_a_failure(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
     gateway.status, gateway.content = 422, {"detail": "reason is too long"}
     assert gateway.run("halt", "--reason", "why") == 1

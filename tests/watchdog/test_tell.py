@@ -76,6 +76,15 @@ async def test_refusal_is_told_in_the_watchdog_s_words(settings: WatchdogSetting
         await told(settings)
 
 
+async def test_refused_field_is_named_and_its_content_not_repeated(
+    settings: WatchdogSettings, listener: Listener
+) -> None:
+    fault = {"loc": ["body", "mitigation"], "msg": "is too long", "input": "y" * 500}
+    listener.status, listener.content = 422, {"detail": [fault]}
+    with pytest.raises(NotTaken, match=r"^not taken: mitigation: is too long \(HTTP 422\)$"):
+        await told(settings)
+
+
 @pytest.mark.parametrize(("name", "person"), [("kim.lee", "kim.lee"), ("a b", "uid-7"), (None, "uid-7")])
 def test_person_is_named_in_the_form_that_the_watchdog_takes(
     monkeypatch: pytest.MonkeyPatch, name: str | None, person: str

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from trade_core.administration import admin_address
+from trade_core.administration import admin_address, refusal_text
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_core.secrets import read_secret_file, secret_text
@@ -99,6 +99,6 @@ def _tell(
         ) from error
     if answer.status_code != httpx.codes.OK or not isinstance(said, dict):
         detail = said.get("detail") if isinstance(said, dict) else said
-        why = neutralise(str(detail), limit=_SHOWN_CHARACTERS)
+        why = neutralise(refusal_text(detail), limit=_SHOWN_CHARACTERS)
         raise NotTaken(f"not taken: {why} (HTTP {answer.status_code})")
     return said

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from trade_core.drafts import UNSIGNED, is_unsigned
 from trade_core.errors import ConfigurationError, TradeError
 from trade_core.logs import neutralise
 from trade_core.ring_keeper import current_ring
@@ -69,6 +70,9 @@ def main(arguments: Sequence[str] | None = None, *, surroundings: Surroundings |
     except (NotTaken, TradeError) as error:
         _say(f"trade-kill: {error}")
         return EXIT_FAILED
+    except EOFError:
+        _say("\ntrade-kill: nothing was signed: there is no terminal to ask at")
+        return EXIT_NOT_SIGNED
     except KeyboardInterrupt:
         _say("\nended; a kill that was taken goes on: trade-kill --status")
         return EXIT_PENDING
@@ -112,6 +116,8 @@ def _order(options: argparse.Namespace, around: Surroundings, client: ExecutorCl
     """Draft, have signed and hand over, or as much of it as is asked for."""
     if options.signed is not None:
         envelope = _read(options.signed, MAX_ENVELOPE_BYTES)
+        if is_unsigned(envelope):
+            raise ConfigurationError(f"{options.signed}: {UNSIGNED}")
     else:
         told = client.get(f"/draft?purpose={_purpose(options).value}")
         nonce, now_ms = secrets.token_hex(16), around.now_ms()

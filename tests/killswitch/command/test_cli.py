@@ -22,7 +22,7 @@ from trade_core.trust.ring import ring_hash
 from trade_core.trust.signed_warrant import open_warrant
 from trade_core.trust.warrant import parse_warrant
 from trade_killswitch.command import follow, security_key
-from trade_killswitch.command.cli import Surroundings, main
+from trade_killswitch.command.cli import EXIT_NOT_SIGNED, Surroundings, main
 
 RUNNING = {
     "verdict": "pending",
@@ -191,6 +191,29 @@ def test_drafted_here_signed_there_and_handed_over_here(world: World, tmp_path: 
     assert world.run("--revoke", "--signed", str(signed)) == 0
     assert parse_warrant(draft.read_bytes()).words == WORDS
     assert len(world.executor.taken) == 1
+
+
+def test_draft_that_nobody_signed_is_not_handed_over(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draft = tmp_path / "warrant"
+    assert world.run("--revoke", "--out", str(draft)) == 0
+    assert world.run("--revoke", "--signed", str(draft)) == 2
+    assert f"{draft}: is a draft that nobody has signed; sign it first" in capsys.readouterr().err
+    assert world.executor.taken == []
+
+
+def test_recovery_code_without_a_terminal_signs_nothing(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nobody(_: str) -> str:
+        raise EOFError
+
+    around = Surroundings(devices=plugged(), ask_secret=nobody)
+    places = ["--socket", str(world.socket), "--ring", str(tmp_path / "ring.json")]
+    assert main(["--revoke", "--recovery", *places], surroundings=around) == EXIT_NOT_SIGNED
+    assert "nothing was signed: there is no terminal to ask at" in capsys.readouterr().err
+    assert world.executor.taken == []
 
 
 def test_sign_reads_and_writes_where_it_is_pasted(
