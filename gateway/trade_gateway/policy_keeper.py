@@ -39,7 +39,8 @@ from trade_gateway.policy.model import Policy
 from trade_gateway.policy_file import NOT_READ, FileStatus, FileVerdict, Look, Settling, judge_file, look_at
 from trade_gateway.policy_history import InForce, PolicyHistory
 from trade_gateway.recorder import Recorder
-from trade_gateway.state_keeper import RELEASE_DELAY_S, row_parts, warrant_parts
+from trade_gateway.row_texts import row_parts, warrant_parts
+from trade_gateway.state_keeper import RELEASE_DELAY_S
 from trade_journal.log.rows import Fields, RowKind
 
 LOOK_EVERY_S = 0.5

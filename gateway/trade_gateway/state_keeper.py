@@ -6,51 +6,46 @@ Guarantees
   lifts, in time, by a trusted clock. It takes effect only RELEASE_DELAY_S after a channel of alerts took its
   announcement (`countdown`), and any halt in between voids it.
 - KILLED is set by a kill warrant alone, or by the executor's notice of a kill that a standing warrant allowed, and
-  lifted by two different security keys alone. Its row names the order key
-  in use, and nothing lifts it while that key is used on, or before the exchange was asked about the one that is.
-- What a person must say to be true stands in the words that were signed (`release_terms`): else nothing is lifted.
+  lifted by two different security keys alone. Its row names the order key in use, and nothing lifts it while that key
+  is used on, or before the exchange was asked about the one that is. What warrants must say: `latch_warrants`.
 - A release re-arms the throttles too: they wait for a person, and this is that person.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from trade_core.clock import NS_PER_MS, NS_PER_S, Clock
+from trade_core.clock import NS_PER_MS, Clock
 from trade_core.clock_watch import ClockWatch
 from trade_core.trust.keys import NotTrusted
-from trade_core.trust.kill_notice import check_notice_time, is_kill_notice, open_kill_notice
-from trade_core.trust.lease import Lease
-from trade_core.trust.policy_warrant import AUDIENCE
-from trade_core.trust.release_subject import HIGH_WATER, parse_release_subject, release_subject
-from trade_core.trust.release_terms import ReleaseTerms, check_release_terms
+from trade_core.trust.release_subject import release_subject
+from trade_core.trust.release_terms import ReleaseTerms
 from trade_core.trust.ring import SIMULATED, KeyRing
-from trade_core.trust.signed_warrant import SignedWarrant, check_order, open_warrant, require_two_keys
+from trade_core.trust.signed_warrant import SignedWarrant, open_warrant
 from trade_core.trust.succession import MIN_CREDENTIALS
-from trade_core.trust.warrant import Warrant, WarrantPurpose, check_in_time
+from trade_core.trust.warrant import Warrant, check_in_time
 from trade_gateway.announcer import Announce, check_announceable, to_nobody
 from trade_gateway.countdown import UNHEARD, Countdown
+from trade_gateway.latch_warrants import check_release, checked_kill
 from trade_gateway.lease_keeper import LeaseKeeper
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import LATCH_HOLDER, Recovered
+from trade_gateway.row_texts import warrant_parts
 from trade_gateway.states import Fault, HaltBell, Hold, Holder, StateBoard
 from trade_gateway.watchdog_log import WatchdogForked
+from trade_gateway.watchdog_memory import WatchdogMemory
 from trade_gateway.witnessed_log import CheckpointForgotten, LogForked, WitnessedLog
 from trade_journal.errors import JournalError
 from trade_journal.log.checkpoint import Checkpoint
-from trade_journal.log.rows import STRING_CHARACTERS_MAX, Fields, RowKind
+from trade_journal.log.rows import Fields, RowKind
 
 RELEASE_DELAY_S = 60
-MEMORY_EVERY_S = 60
 KILL_WORDS_CHARACTERS = 400
-KILL_AUDIENCE = "executor"
-"""Who a kill is ordered of; the gateway reads the same warrant over the executor's shoulder."""
 log = logging.getLogger(__name__)
 
 
@@ -90,10 +85,10 @@ class StateKeeper:
         self.lease = LeaseKeeper(
             ring=ring, policy_hash=policy_hash, boot_nonce=boot_nonce, clock=clock, witnessed=witnessed
         )
+        self._memory = WatchdogMemory(watchdog_log=self.lease.watchdog_log, recorder=recorder, clock=clock)
         self._unrecorded: Fields | None = None
         self._recording = asyncio.Lock()
         self._latch_sequence: int | None = None
-        self._memory_kept_at_ns: int | None = None
         self._released_at: int | None = None  # the row of the last release of this run
         self._pending: PendingRelease | None = None
         self._announcing = 0  # releases whose announcement is being written
@@ -200,32 +195,9 @@ class StateKeeper:
             await self.latch(ceiling, reason=reason, by="watchdog", trigger_value=lease.trigger_value or None)
         self.on_witnessed(lease.checkpoint.encode())
         self._board.set_watchdog_ceiling(ceiling, reason=reason, at_ns=self._clock.wall_ns())
-        self._keep_memory(lease)
+        self._memory.keep(lease)
         self.note()
         return {"generation": lease.generation, "trading_state": self.trading_state().name}
-
-    def _keep_memory(self, lease: Lease) -> None:
-        """Write what the watchdog remembers, once a minute at most, for when its own journal is put back.
-
-        The checkpoint stands there as it was signed, for whoever holds both journals.
-        """
-        shorter = self.lease.watchdog_log.take(lease)
-        if shorter:
-            log.error("%s", shorter)
-            self._open_incident("watchdog journal shorter", shorter)
-        if not lease.peaks:
-            return
-        now_ns = self._clock.monotonic_ns()
-        if self._memory_kept_at_ns is not None and now_ns - self._memory_kept_at_ns < MEMORY_EVERY_S * NS_PER_S:
-            return
-        self._memory_kept_at_ns = now_ns
-        remembered: Fields = {
-            "rows": lease.memory_rows,
-            "peaks": {peak.rung: peak.price for peak in lease.peaks},
-            "holder": lease.holder,
-            "memory_checkpoint": lease.memory_checkpoint,
-        }
-        self._recorder.append_later(RowKind.WATCHDOG_REMEMBERED, remembered)
 
     def _knows_of_release(self) -> bool:
         """Tell whether the watchdog had seen the last release when it signed the held lease.
@@ -244,12 +216,9 @@ class StateKeeper:
             return True
 
     async def _halt_for_fork(self, kind: str, detail: str) -> None:
-        self._open_incident(kind, detail)
+        incident: Fields = {"type": kind, "severity": "critical", "detail": detail[:400]}
+        self._recorder.append_later(RowKind.INCIDENT_OPENED, incident)
         await self.latch(TradingState.HALTED, reason=detail, by="gateway")
-
-    def _open_incident(self, kind: str, detail: str) -> None:
-        fields: Fields = {"type": kind, "severity": "critical", "detail": detail[:400]}
-        self._recorder.append_later(RowKind.INCIDENT_OPENED, fields)
 
     async def accept_release(self, raw: bytes) -> dict[str, Any]:
         """Verify a release warrant and announce it. Raises NotTrusted, after a row that says why."""
@@ -287,9 +256,9 @@ class StateKeeper:
             raise NotTrusted(f"release: the latch is {self.latched().name}, only HALTED or KILLED can be released")
         if self._latch_sequence is None:
             raise NotTrusted("release: the latch has no durable row yet")
-        latch = self.latched()
-        killed_keys = self._killed_keys
-        terms = self._check_names(signed, latch_sequence=self._latch_sequence, latch=latch, killed_keys=killed_keys)
+        terms = check_release(
+            signed, latch_sequence=self._latch_sequence, latch=self.latched(), killed_keys=self._killed_keys
+        )
         self._check_order_key(terms)
         check_in_time(
             signed.warrant,
@@ -305,7 +274,12 @@ class StateKeeper:
         Raises NotTrusted, after a row that says why.
         """
         try:
-            words = self._checked_kill(raw)
+            words = checked_kill(
+                raw,
+                ring=self._ring,
+                now_ms=self._clock.wall_ns() // NS_PER_MS,
+                is_clock_trusted=self._clock_watch.is_trusted(),
+            )
         except NotTrusted as error:
             self._recorder.append_later(RowKind.RELEASE_REFUSED, {"reason": str(error)[:200]})
             log.warning("kill refused: %s", error)
@@ -313,18 +287,6 @@ class StateKeeper:
         self.announce("killed", raw, words)
         await self.latch(TradingState.KILLED, reason=words[:KILL_WORDS_CHARACTERS], by="warrant")
         return {"trading_state": self.trading_state().name}
-
-    def _checked_kill(self, raw: bytes) -> str:
-        """Verify what orders a kill, and say what was signed. A clock that is not trusted refuses none."""
-        now_ms, is_clock_trusted = self._clock.wall_ns() // NS_PER_MS, self._clock_watch.is_trusted()
-        if is_kill_notice(raw):
-            notice = open_kill_notice(raw, ring=self._ring)
-            check_notice_time(notice, now_ms=now_ms, is_clock_trusted=is_clock_trusted)
-            return f"killed automatically, as armed: {notice.standing.warrant.words}"
-        signed = open_warrant(raw, ring=self._ring)
-        check_order(signed, purpose=WarrantPurpose.KILL, audience=KILL_AUDIENCE, subject=signed.warrant.subject)
-        check_in_time(signed.warrant, now_ms=now_ms, is_clock_trusted=is_clock_trusted)
-        return f"killed: {signed.warrant.words}"
 
     def adopt_ring(self, ring: KeyRing) -> None:
         """Believe the security keys of another ring from now on, and leases under it alone."""
@@ -343,7 +305,7 @@ class StateKeeper:
         """Tell whether a warrant found in the journal really lifted the latch of a row; its time has been judged."""
         try:
             signed = open_warrant(raw, ring=self._ring)
-            self._check_names(signed, latch_sequence=latch_sequence, latch=latch, killed_keys=killed_keys)
+            check_release(signed, latch_sequence=latch_sequence, latch=latch, killed_keys=killed_keys)
         except NotTrusted as error:
             log.warning("a release in the journal is not believed: %s", error)
             return False
@@ -357,21 +319,6 @@ class StateKeeper:
             raise NotTrusted(f"release: the order key in use is {self._order_key}, and another one is named")
         if self._board.has_fault(Fault.KEY_UNVERIFIED):
             raise NotTrusted(f"release: the exchange has not been asked yet about the order key {self._order_key}")
-
-    def _check_names(
-        self, signed: SignedWarrant, *, latch_sequence: int, latch: TradingState, killed_keys: Collection[str]
-    ) -> ReleaseTerms:
-        """Check that a warrant is for us and this latch, and read what the person says to be true.
-
-        Which rungs it re-bases besides is the watchdog's affair.
-        """
-        subject = parse_release_subject(signed.warrant.subject)
-        if subject.sequence != latch_sequence:
-            raise NotTrusted("warrant: subject is not what it must be here")
-        check_order(signed, purpose=WarrantPurpose.RELEASE, audience=AUDIENCE, subject=signed.warrant.subject)
-        if latch >= TradingState.KILLED or HIGH_WATER in subject.rungs:
-            require_two_keys(signed)
-        return check_release_terms(signed.warrant.words, ceiling=latch.name, killed_keys=killed_keys)
 
     async def work(self, *, is_journal_writable: bool) -> None:
         """Do what time alone brings: lapsed leases, leaps of the clock, rows owed, a release that is due."""
@@ -501,13 +448,3 @@ class StateKeeper:
                 "holder": held.lease.holder if held is not None else None,
             },
         }
-
-
-def warrant_parts(raw: bytes) -> list[str]:
-    """Cut a warrant into texts that a row may hold."""
-    return row_parts(base64.b64encode(raw).decode("ascii"))
-
-
-def row_parts(text: str) -> list[str]:
-    """Cut a long text into texts that a row may hold."""
-    return [text[start : start + STRING_CHARACTERS_MAX] for start in range(0, len(text), STRING_CHARACTERS_MAX)]

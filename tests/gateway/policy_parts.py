@@ -18,7 +18,7 @@ from trade_gateway.policy.content import policy_text
 from trade_gateway.policy.limits import policy_content, policy_hash
 from trade_gateway.policy.model import Policy
 from trade_gateway.policy_history import PolicyHistory
-from trade_gateway.state_keeper import row_parts, warrant_parts
+from trade_gateway.row_texts import row_parts, warrant_parts
 from trade_journal.log.rows import Fields, Row, RowKind
 
 OPERATOR = load_private_key(new_private_key())

@@ -27,7 +27,8 @@ from trade_gateway.policy_file import FileStatus
 from trade_gateway.policy_history import InForce, PolicyHistory
 from trade_gateway.policy_keeper import PolicyKeeper, is_policy_warrant
 from trade_gateway.recorder import Recorder
-from trade_gateway.state_keeper import RELEASE_DELAY_S, warrant_parts
+from trade_gateway.row_texts import warrant_parts
+from trade_gateway.state_keeper import RELEASE_DELAY_S
 from trade_journal.errors import JournalUnavailable
 from trade_journal.log.rows import Entry, Fields, Row, RowKind, draft
 from trade_journal.writer.writer import JournalWriter

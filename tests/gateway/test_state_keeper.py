@@ -26,7 +26,7 @@ from trade_gateway.ledger import OrderLedger
 from trade_gateway.policy.trading_state import TradingState
 from trade_gateway.recorder import Recorder
 from trade_gateway.recovery import LATCH_HOLDER, Recovered, recover
-from trade_gateway.state_keeper import RELEASE_DELAY_S, StateKeeper, warrant_parts
+from trade_gateway.state_keeper import RELEASE_DELAY_S, StateKeeper
 from trade_gateway.states import Fault
 from trade_gateway.witnessed_log import WitnessedLog
 from trade_journal.errors import JournalUnavailable
@@ -573,11 +573,6 @@ async def test_keeper_reduced_is_set_exactly_while_no_risk_may_be_added(keeper: 
         keeper.note()
         assert keeper.is_reduced  # no lease yet
     assert told == [True]
-
-
-def test_warrant_parts_fit_a_row_and_join_again(keeper: StateKeeper, clock: ManualClock) -> None:
-    parts = warrant_parts(b"x" * 2000)
-    assert all(0 < len(part) <= 512 for part in parts)
 
 
 @pytest.mark.parametrize("value", [None, "0.1502"])

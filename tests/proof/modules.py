@@ -51,6 +51,7 @@ PURE_CORE: Mapping[str, tuple[str, ...]] = {
     f"{_GATEWAY}/witnessed_log.py": _tests("gateway", "witnessed_log"),
     f"{_GATEWAY}/watchdog_log.py": _tests("gateway", "watchdog_log"),
     f"{_GATEWAY}/states.py": _tests("gateway", "states"),
+    f"{_GATEWAY}/latch_warrants.py": _tests("gateway", "latch_warrants"),
     f"{_GATEWAY}/order_flow.py": _tests("gateway", "order_flow"),
     f"{_WIRE}/authentication.py": _tests("gateway/wire", "authentication"),
     f"{_WIRE}/request.py": _tests("gateway/wire", "request"),

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 from proof.modules import PURE_CORE, WHOLE_FOLDERS, all_tests
 
 ROOT = Path(__file__).parents[2]
+REACHING_OUT = {
+    *("aiohttp", "httpx", "socket", "ssl", "urllib", "websockets"),
+    *("os", "sqlalchemy", "sqlite3", "subprocess"),
+    *("asyncio", "threading", "time"),
+    *("random", "secrets"),
+}
+MAKES_KEYS = "core/trade_core/trust/printed_key.py"
 
 
 @pytest.mark.parametrize("folder", WHOLE_FOLDERS)
@@ -29,3 +37,16 @@ def test_pure_core_module_is_proved_by_its_mirrored_file_when_it_has_one(module:
     assert PURE_CORE[module]
     if (ROOT / mirrored).is_file():
         assert str(mirrored) in PURE_CORE[module]
+
+
+@pytest.mark.parametrize("module", PURE_CORE)
+def test_pure_core_module_imports_no_clock_no_network_no_disk_and_no_chance(module: str) -> None:
+    allowed = {"secrets"} if module == MAKES_KEYS else set()
+    assert _imported(ROOT / module) & REACHING_OUT <= allowed
+
+
+def _imported(path: Path) -> set[str]:
+    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [name.name for node in imports if isinstance(node, ast.Import) for name in node.names]
+    names += [str(node.module) for node in imports if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}

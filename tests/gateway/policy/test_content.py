@@ -14,7 +14,7 @@ from trade_gateway.policy import bounds
 from trade_gateway.policy.content import policy_of, policy_text
 from trade_gateway.policy.limits import PolicyError, policy_hash
 from trade_gateway.policy.model import Policy, ProtectiveStops, SymbolLimits
-from trade_gateway.state_keeper import row_parts
+from trade_gateway.row_texts import row_parts
 from trade_gateway.wire.intents import Category
 from trade_journal.log.rows import Entry, RowKind, draft
 
