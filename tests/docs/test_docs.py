@@ -136,11 +136,30 @@ def test_decisions_index_lists_every_decision() -> None:
     assert listed == {path.name for path in folder.glob("[0-9]*.md")}
 
 
+def links(page: Path) -> list[tuple[Path, str]]:
+    """Give what a page links to in the repository: the file, and the heading in it or nothing."""
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()) if "://" not in target]
+    parts = [target.partition("#") for target in targets]
+    return [((page.parent / file).resolve() if file else page, heading) for file, _, heading in parts]
+
+
+def headings(page: Path) -> set[str]:
+    """Give a page's headings as links name them: words in small letters, joined by hyphens, without signs."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=str)
 def test_links_between_pages_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):
-        if "://" not in target:
-            assert (path.parent / target).exists(), target
+    for target, heading in links(path):
+        assert target.exists(), target
+        assert not heading or heading in headings(target), f"{target}#{heading}"
+
+
+def test_every_page_is_named_in_the_readme() -> None:
+    named = {target for target, _ in links(ROOT / "README.md")}
+    assert set((ROOT / "docs").glob("*.md")) <= named
 
 
 def test_readme_commands_are_targets_of_the_makefile() -> None:
