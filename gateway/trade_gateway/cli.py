@@ -14,6 +14,7 @@ from trade_core.errors import (
     ConfigurationError,
     TradeError,
 )
+from trade_core.exit_codes import EXIT_CLEAN, EXIT_FAILURE, EXIT_REFUSED
 from trade_core.logs import configure_logging
 from trade_core.secrets import read_secret_file, secret_text
 from trade_core.settings import load_settings
@@ -32,9 +33,6 @@ from trade_gateway.release_command import AfterKill, draft_policy, draft_release
 from trade_gateway.settings import GatewaySettings
 from trade_gateway.wire.intents import Category
 
-EXIT_CLEAN = 0
-EXIT_FAILURE = 1
-EXIT_REFUSED = 2
 BASELINE_WITHIN_S = 20
 log = logging.getLogger("trade_gateway")
 

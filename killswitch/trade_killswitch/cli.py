@@ -8,10 +8,10 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from trade_core.command_line import EXIT_INTERRUPTED, INTERRUPTED, refused_by_system
 from trade_core.errors import ConfigurationError, TradeError
+from trade_core.exit_codes import EXIT_CLEAN, EXIT_FAILURE, EXIT_REFUSED
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
 from trade_core.trust.keys import NotTrusted
@@ -20,9 +20,6 @@ from trade_killswitch.identity import initialise
 from trade_killswitch.seal_command import seal_files
 from trade_killswitch.settings import ExecutorSettings
 
-EXIT_CLEAN: Final = 0
-EXIT_FAILURE: Final = 1
-EXIT_REFUSED: Final = 2
 log = logging.getLogger(__name__)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from trade_simulator.accounts import Account
 from trade_simulator.admission import admit, fit_reduce_only
+from trade_simulator.engine_orders import closing_order
 from trade_simulator.floor import Floor, InstrumentKey, Quote
 from trade_simulator.instruments import Category
 from trade_simulator.matching import Matcher
@@ -20,11 +21,8 @@ from trade_simulator.orders import (
     Order,
     OrderFilter,
     OrderStatus,
-    OrderType,
     RejectReason,
-    Side,
     StopOrderType,
-    TimeInForce,
     TpslMode,
     TriggerBy,
 )
@@ -221,36 +219,14 @@ class Conditionals:
         self, account: Account, state: PositionState, kind: StopOrderType, *, quantity: Decimal,
         limit: Decimal | None,
     ) -> Order:  # fmt: skip
-        floor = self._floor
-        instrument = floor.instruments[Category.LINEAR, state.symbol]
-        now_ms = floor.now_ms()
-        return Order(
-            uid=account.uid,
-            category=Category.LINEAR,
-            symbol=state.symbol,
-            base_coin=instrument.base_coin,
-            settle_coin=instrument.settle_coin,
-            order_id=floor.new_order_id(Category.LINEAR),
-            order_link_id="",
-            side=Side.SELL if state.size > 0 else Side.BUY,
-            order_type=OrderType.LIMIT if limit else OrderType.MARKET,
-            qty=quantity,
-            price=limit or ZERO,
-            time_in_force=TimeInForce.GTC if limit else TimeInForce.IOC,
-            status=OrderStatus.NEW,
-            created_at_ms=now_ms,
-            updated_at_ms=now_ms,
-            seq=floor.next_sequence(),
-            leaves_qty=quantity,
-            order_filter=OrderFilter.STOP_ORDER,
-            position_idx=state.position_idx,
-            reduce_only=True,
-            close_on_trigger=True,
-            create_type=_CREATE_TYPES[kind],
-            stop_order_type=kind,
-            tpsl_mode=TpslMode.FULL if kind in FULL_STOPS else TpslMode.PARTIAL,
-            last_price_on_created=floor.quotes[instrument.key].last,
+        order = closing_order(
+            self._floor, account, state, quantity=quantity, limit=limit, create_type=_CREATE_TYPES[kind]
         )
+        order.order_filter = OrderFilter.STOP_ORDER
+        order.close_on_trigger = True
+        order.stop_order_type = kind
+        order.tpsl_mode = TpslMode.FULL if kind in FULL_STOPS else TpslMode.PARTIAL
+        return order
 
     def _trigger(self, order: Order) -> None:
         account = self._floor.accounts[order.uid]

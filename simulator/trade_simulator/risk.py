@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from trade_simulator.accounts import Account
 from trade_simulator.conditionals import Conditionals
+from trade_simulator.engine_orders import closing_order
 from trade_simulator.floor import Floor
 from trade_simulator.instruments import Category
 from trade_simulator.margin import (
@@ -15,14 +16,8 @@ from trade_simulator.margin import (
 )
 from trade_simulator.matching import Matcher
 from trade_simulator.orders import (
-    ZERO,
     CancelType,
     CreateType,
-    Order,
-    OrderStatus,
-    OrderType,
-    Side,
-    TimeInForce,
 )
 from trade_simulator.positions import PositionState
 from trade_simulator.records import MarginMode
@@ -76,7 +71,9 @@ class Risk:
                 self._conditionals.forget(order)
                 self._matcher.finish(order, cancel_type=CancelType.ALL_BEFORE_LIQUIDATION)
         for state in states:
-            order = self._takeover_order(account, state)
+            order = closing_order(
+                self._floor, account, state, quantity=abs(state.size), create_type=CreateType.BY_LIQUIDATION
+            )
             account.remember(order)
             self._matcher.take_over(order, self._takeover_price(account, state))
         if not any(state.size for state in account.positions.values()):
@@ -90,31 +87,3 @@ class Risk:
             return mark
         # An isolated position loses no more than its own margin.
         return max(mark, bust) if state.size > 0 else min(mark, bust)
-
-    def _takeover_order(self, account: Account, state: PositionState) -> Order:
-        floor = self._floor
-        instrument = floor.instruments[Category.LINEAR, state.symbol]
-        now_ms = floor.now_ms()
-        return Order(
-            uid=account.uid,
-            category=Category.LINEAR,
-            symbol=state.symbol,
-            base_coin=instrument.base_coin,
-            settle_coin=instrument.settle_coin,
-            order_id=floor.new_order_id(Category.LINEAR),
-            order_link_id="",
-            side=Side.SELL if state.size > 0 else Side.BUY,
-            order_type=OrderType.MARKET,
-            qty=abs(state.size),
-            price=ZERO,
-            time_in_force=TimeInForce.IOC,
-            status=OrderStatus.NEW,
-            created_at_ms=now_ms,
-            updated_at_ms=now_ms,
-            seq=floor.next_sequence(),
-            leaves_qty=abs(state.size),
-            position_idx=state.position_idx,
-            reduce_only=True,
-            create_type=CreateType.BY_LIQUIDATION,
-            last_price_on_created=floor.quotes[instrument.key].last,
-        )

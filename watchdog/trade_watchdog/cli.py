@@ -16,6 +16,7 @@ from typing import Final
 
 from trade_core.command_line import EXIT_INTERRUPTED, INTERRUPTED, refused_by_system
 from trade_core.errors import ConfigurationError
+from trade_core.exit_codes import EXIT_CLEAN, EXIT_FAILURE, EXIT_REFUSED
 from trade_core.findings import all_is_well, rendered
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
@@ -24,9 +25,6 @@ from trade_watchdog.identity import add_announcer, initialise
 from trade_watchdog.settings import WatchdogSettings
 from trade_watchdog.tell import NotTaken, acknowledge, announce, mitigate
 
-EXIT_CLEAN: Final = 0
-EXIT_FAILURE: Final = 1
-EXIT_REFUSED: Final = 2
 REVIEW: Final = "rung:daily"
 
 _log = logging.getLogger(__name__)

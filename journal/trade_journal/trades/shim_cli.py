@@ -12,6 +12,7 @@ from typing import Final
 
 from trade_core.clock import SystemClock
 from trade_core.errors import ConfigurationError
+from trade_core.exit_codes import EXIT_REFUSED
 from trade_core.logs import configure_logging
 from trade_core.settings import load_settings
 from trade_journal.errors import JournalDamaged, JournalRefused
@@ -23,7 +24,6 @@ from trade_journal.trades.shim import Shim
 from trade_journal.trades.shim_settings import ShimSettings
 
 EXIT_GOOD: Final = 0
-EXIT_REFUSED: Final = 2
 EXIT_MISSING: Final = 4
 _ROW_DIGITS: Final = 19
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from trade_core.drafts import UNSIGNED, is_unsigned
 from trade_core.errors import ConfigurationError, TradeError
+from trade_core.exit_codes import EXIT_REFUSED
 from trade_core.logs import neutralise
 from trade_core.ring_keeper import current_ring
 from trade_core.secrets import write_atomically
@@ -32,7 +33,6 @@ from trade_killswitch.command.follow import EXIT_DONE, EXIT_FAILED, EXIT_PENDING
 from trade_killswitch.command.security_key import Devices, NotSigned, Terminal, plugged_in, sign_by_touch
 from trade_killswitch.settings import ExecutorSettings
 
-EXIT_REFUSED: Final = 2
 EXIT_NOT_SIGNED: Final = 5
 WAIT_S_DEFAULT: Final = 90
 WAIT_S_MAX: Final = 3600
