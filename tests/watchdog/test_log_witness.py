@@ -17,8 +17,10 @@ from trade_journal.log.checkpoint import open_cosigned
 from trade_journal.log.fork_proof import proves_fork
 from trade_journal.log.ring_keys import gateway_log_keys
 from trade_journal.log.verify import verify_journal
+from trade_journal.store.records import READ_ROWS_MAX
 from trade_journal.store.store import JournalReader
 from trade_journal.writer.witness import Witness
+from trade_watchdog import log_witness as log_witness_module
 from trade_watchdog.gateway_link import ROWS_MAX, GatewayAnswerInvalid, GatewayLink, GatewayRefused
 from trade_watchdog.identity import load_gateway_address
 from trade_watchdog.log_witness import CATCH_UP_S, COPY_FILE, LogWitness
@@ -127,6 +129,56 @@ async def test_rows_that_are_not_under_the_root_give_no_proof(
     assert await witness.fork_proof() == b""
     gateway.rows = []
     assert await witness.fork_proof() == b""
+
+
+async def test_fork_of_a_log_that_went_back_is_proved_without_the_gateway(
+    witness: LogWitness, deployment: Any, gateway: Any
+) -> None:
+    gateway.rows = [row_numbered(seq) for seq in range(2 * READ_ROWS_MAX + 1)]
+    await witness.cosigned(SystemClock())
+    gateway.rows = [row_numbered(0, path="/v5/other"), *gateway.rows[1:-1]]
+    with pytest.raises(ForkProven):
+        await witness.cosigned(SystemClock())
+    gateway.rows = []
+    before = len(gateway.requests)
+    assert proves(await witness.fork_proof(), deployment)
+    assert len(gateway.requests) == before
+
+
+async def test_fork_at_the_end_of_a_long_log_takes_only_the_rows_that_differ(
+    witness: LogWitness, deployment: Any, gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_witness_module, "SERVED_ROWS_MAX", 2 * ROWS_MAX)
+    gateway.rows = [row_numbered(seq) for seq in range(8 * ROWS_MAX)]
+    await witness.cosigned(SystemClock())
+    gateway.rows = [
+        *gateway.rows[:-5],
+        *(row_numbered(seq, path="/v5/other") for seq in range(8 * ROWS_MAX - 5, 8 * ROWS_MAX + 20)),
+    ]
+    with pytest.raises(ForkProven):
+        await witness.cosigned(SystemClock())
+    before = len(gateway.requests)
+    assert proves(await witness.fork_proof(), deployment)
+    assert len(gateway.requests) == before + 1
+
+
+@pytest.mark.parametrize(("most", "is_proved"), [(8 * ROWS_MAX + 20, True), (4 * ROWS_MAX, False)])
+async def test_fork_at_an_old_row_takes_all_that_came_after_it(  # noqa: PLR0917 - fixtures
+    witness: LogWitness,
+    deployment: Any,
+    gateway: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    is_proved: bool,
+) -> None:
+    monkeypatch.setattr(log_witness_module, "SERVED_ROWS_MAX", most)
+    gateway.rows = [row_numbered(seq) for seq in range(8 * ROWS_MAX)]
+    await witness.cosigned(SystemClock())
+    gateway.rows[2 * ROWS_MAX] = row_numbered(2 * ROWS_MAX, path="/v5/other")
+    gateway.rows += [row_numbered(seq) for seq in range(8 * ROWS_MAX, 8 * ROWS_MAX + 20)]
+    with pytest.raises(ForkProven):
+        await witness.cosigned(SystemClock())
+    assert bool(await witness.fork_proof()) is is_proved
 
 
 async def test_without_a_cosigned_checkpoint_there_is_no_proof(

@@ -6,6 +6,8 @@ Guarantees
 - Once this watchdog has vouched, it never begins a copy anew: with a forgotten copy it would believe any history.
 - A new log in the place of one that was lost is believed only by a warrant under the pinned ring, for just the rows
   that this watchdog has seen; the rows of the old log are kept as they are.
+- A fork is proved to others from this copy, as far as it goes. Of a log that went on, the gateway is asked for no more
+  rows than those from which on it differs.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +35,7 @@ from trade_journal.log.ring_keys import gateway_journal_name, gateway_log_keys
 from trade_journal.log.rows import leaf_hash, parse_row
 from trade_journal.log.verify import PublicKeys, StoredRow
 from trade_journal.store.database import is_yet_to_be_made
+from trade_journal.store.records import READ_ROWS_MAX
 from trade_journal.store.sealing import seal_all_rows
 from trade_journal.store.store import JournalReader, kept_log_number
 from trade_journal.writer.retention import seal_when_due
@@ -42,7 +46,10 @@ from trade_watchdog.intent_feed import CopyReading, IntentFeed
 
 COPY_FILE: Final = "witnessed-gateway.db"
 _log = logging.getLogger(__name__)
-PROOF_ROWS_MAX: Final = 200_000
+KEPT_ROWS_MAX: Final = 2_000_000
+"""Of our own copy, for a proof: their hashes are read in some seconds, and take 100 MB for the length of it."""
+SERVED_ROWS_MAX: Final = 200_000
+"""Of the gateway's, which gives them a page at a time: more would not come in the time that there is."""
 CATCH_UP_S: Final = 5.0
 """A checkpoint that is older when it is cosigned helps nobody: the gateway takes none of more than 15 s."""
 
@@ -171,22 +178,33 @@ class LogWitness:
             if not kept or said_name(kept) != said_name(self._contradiction):
                 return b""
             smaller, larger = sorted((kept, self._contradiction), key=said_size)
-            if larger == kept:
-                leaves = await self._leaves(said_size(larger), lambda start, most: _kept_rows(copy, start, most))
-            else:
-                # What the log signed last begins otherwise than what we cosigned: only its own rows show how.
-                leaves = await self._leaves(said_size(larger), self._link.rows)
-        return fork_proof(smaller=smaller, larger=larger, leaves=leaves, log=self._keys.log)
+            own = await asyncio.to_thread(_kept_leaves, copy, min(said_size(kept), KEPT_ROWS_MAX))
+        prove = partial(fork_proof, smaller=smaller, larger=larger, log=self._keys.log)
+        if larger == kept:
+            return await asyncio.to_thread(prove, leaves=own)
+        return await self._proved_by_served(prove, own, size=said_size(larger))
 
-    async def _leaves(self, size: int, rows: Callable[[int, int], Awaitable[list[StoredRow]]]) -> list[bytes]:
-        """Hash the rows below a size; fewer when there are fewer, or more than PROOF_ROWS_MAX."""
-        leaves: list[bytes] = []
-        while len(leaves) < min(size, PROOF_ROWS_MAX):
-            read = await rows(len(leaves), min(ROWS_MAX, size - len(leaves)))
-            if not read:
-                break
-            leaves += [leaf_hash(row.body) for row in read]
-        return leaves
+    async def _proved_by_served(self, prove: Callable[..., bytes], own: list[bytes], *, size: int) -> bytes:
+        """Prove by as few of the rows under a signed root as are not ours: what it begins with, the copy has.
+
+        They are asked for from the end on. Where they meet our own, the root says whether all before are ours, too; if
+        not, further back, twice as far each time, since a root is as many hashes as there are rows.
+        """
+        served: list[bytes] = []
+        begin, tried = size, 0
+        while begin and len(served) < SERVED_ROWS_MAX:
+            start = max(0, begin - ROWS_MAX)
+            rows = await self._link.rows(start, begin - start)
+            if len(rows) < begin - start:
+                return b""
+            served[:0] = [leaf_hash(row.body) for row in rows]
+            begin = start
+            is_met = begin < len(own) and own[begin] == served[0] and len(served) >= 2 * tried
+            if is_met or not begin:
+                tried = len(served)
+                if proof := await asyncio.to_thread(prove, leaves=own[:begin] + served):
+                    return proof
+        return b""
 
     def close(self) -> None:
         """Close the copy; the next `cosigned` opens it again."""
@@ -259,5 +277,9 @@ class LogWitness:
         return opened
 
 
-async def _kept_rows(copy: JournalReader, from_seq: int, limit: int) -> list[StoredRow]:
-    return await asyncio.to_thread(copy.stored_rows, from_seq, limit)
+def _kept_leaves(copy: JournalReader, size: int) -> list[bytes]:
+    """Read the leaf hashes of the first rows of our copy; fewer when there are fewer."""
+    leaves: list[bytes] = []
+    while len(leaves) < size and (rows := copy.stored_rows(len(leaves), min(READ_ROWS_MAX, size - len(leaves)))):
+        leaves += [row.leaf_hash for row in rows]
+    return leaves
