@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from trade_journal.log.rows import RowKind
+from trade_core.clock import SystemClock
+from trade_journal.log.rows import Entry, RowKind
+from trade_journal.writer.writer import JournalWriter
 from trade_killswitch import journal_guard
 from trade_killswitch.journal_guard import SUBJECT, WORDS, JournalGuard
 from trade_killswitch.own_samples import READY
@@ -58,3 +63,26 @@ async def test_it_looks_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None
         while not around.rows:  # noqa: ASYNC110 - the guard has no event
             await asyncio.sleep(0)
     task.cancel()
+
+
+async def test_another_hand_in_a_journal_on_the_disk_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "executor.db"
+    writer = await JournalWriter.open(f"sqlite:///{file}", origin="trade/simulated/1/executor", clock=SystemClock())
+    around = Around()
+    guard = JournalGuard(
+        journal=writer,
+        recorder=around,  # type: ignore[arg-type]
+        tell=lambda subject, text: around.told.append((subject, text)),
+    )
+    await writer.append(Entry(at_ns=1, kind=RowKind.PROCESS_STARTED, actor="executor", fields={"process": "executor"}))
+    await guard.look()
+    assert guard.words == READY
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("PRAGMA user_version = 1")
+        other.execute("PRAGMA user_version = 0")
+    async with asyncio.timeout(60):
+        while guard.words == READY:
+            await asyncio.sleep(0.05)
+            await guard.look()
+    assert around.told == [(SUBJECT, WORDS)]
+    await writer.close()

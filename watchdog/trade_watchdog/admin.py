@@ -26,6 +26,7 @@ from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import InvalidNumber, TradeError
 from trade_core.guarded_protocol import RECOGNISE_KEY
 from trade_core.money import format_decimal, parse_decimal
+from trade_core.reasons import Reason
 from trade_core.ring_keeper import RingKeeper
 from trade_core.secrets import Secret
 from trade_core.trust.keys import NotTrusted
@@ -53,8 +54,8 @@ _BODY_BYTES_MAX: Final = {"/ring": MAX_OFFER_BYTES, "/mitigated": MITIGATION_BYT
 class HaltRequest(BaseModel):
     """Why the gateway is to be halted."""
 
-    model_config = ConfigDict(extra="forbid")
-    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
+    model_config = ConfigDict(extra="forbid", strict=True)
+    reason: Reason
 
 
 class Halting(Protocol):
