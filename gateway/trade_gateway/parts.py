@@ -56,7 +56,7 @@ from trade_gateway.wire.authentication import SpentSignatures, spent_capacity
 from trade_gateway.wire.request import hosts_of
 from trade_gateway.witnessed_log import WitnessedLog
 from trade_journal.log.ring_keys import gateway_log_keys
-from trade_journal.log.rows import RowKind
+from trade_journal.log.rows import Fields, RowKind
 from trade_journal.writer.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ class Parts:
         self.rings = RingKeeper(
             folder=settings.state_dir,
             first=ring,
-            record=lambda kind, fields: self.recorder.append_durable(RowKind(kind), fields),
+            record=self._record_ring,
             clock=clock,
             is_clock_trusted=self.states.is_clock_trusted,
             on_ring=self.adopt_new_ring,
@@ -249,6 +249,12 @@ class Parts:
         self.states.announce = self.policies.announce = self.announce = announce
         has_channel = self.settings.is_simulated or self.settings.alerts_file is not None
         self.states.has_channel = self.policies.has_channel = has_channel
+
+    async def _record_ring(self, kind: str, fields: Fields) -> bool:
+        if RowKind(kind) is RowKind.RING_REFUSED:
+            self.recorder.refuse(RowKind.RING_REFUSED, str(fields["reason"]))
+            return True
+        return await self.recorder.append_durable(RowKind(kind), fields)
 
     def adopt_new_ring(self, ring: KeyRing) -> None:
         """Adopt a ring that was taken just now, and publish it."""

@@ -217,7 +217,7 @@ class PolicyKeeper:
         try:
             step, policy = await self._checked(raw)
         except NotTrusted as error:
-            self._recorder.append_later(RowKind.RELEASE_REFUSED, {"reason": str(error)[:200]})
+            self._recorder.refuse(RowKind.RELEASE_REFUSED, str(error))
             log.warning("policy warrant refused: %s", error)
             raise
         self._history.announce(step.warrant.nonce)

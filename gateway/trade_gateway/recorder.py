@@ -9,6 +9,8 @@ Guarantees
   a budget each that is generous at once and small for ever. What is beyond it is counted, and counted rows come later.
 - A denial for a reason that had no row for five minutes gets one also where the budget is used up, so that no flood
   hides another kind of attempt.
+- What the administration's callers are refused (leases, releases, kills, key rings) has a budget of its own of the same
+  kind; a row of it says how many of its kind had none before it.
 - A row whose commit failed is counted only once the disk has told that it is not there.
 """
 
@@ -35,6 +37,7 @@ ROWS_AT_ONCE = 600
 DENIAL_ROWS_A_SECOND_LATER = 0.25
 ANSWER_ROWS_A_SECOND_LATER = 1.0
 NEWS_AFTER_NS = 300 * NS_PER_S
+REFUSAL_CHARACTERS = 200
 COUNTED_BYTES_AT_ONCE = 256 * 1024
 COUNTED_BYTES_A_SECOND_LATER = 150
 _COUNTED_ROW_BYTES = 300
@@ -111,6 +114,8 @@ class Recorder:
         self._counts = _Counts()
         self._counted_bytes = TokenBucket(rate=COUNTED_BYTES_A_SECOND_LATER, burst=COUNTED_BYTES_AT_ONCE, clock=clock)
         self._denials = _Room(per_s=DENIAL_ROWS_PER_S, later_per_s=DENIAL_ROWS_A_SECOND_LATER, clock=clock)
+        self._refusals = _Room(per_s=DENIAL_ROWS_PER_S, later_per_s=DENIAL_ROWS_A_SECOND_LATER, clock=clock)
+        self._unwritten_refusals: dict[RowKind, int] = {}
         self._answers = _Room(per_s=ANSWER_ROWS_PER_S, later_per_s=ANSWER_ROWS_A_SECOND_LATER, clock=clock)
         self._told_at_ns: dict[str, int] = {}  # when a denial of a code last got a row of its own
         self._doubts: set[asyncio.Future[bool]] = set()
@@ -159,6 +164,17 @@ class Recorder:
             self.append_later(kind, {"code": code, **fields})
         else:
             self.count(code)
+
+    def refuse(self, kind: RowKind, reason: str) -> None:
+        """Record that a lease, a warrant or a ring was refused, in a row of its own or in the next one of its kind."""
+        if not self._refusals.take(is_news=self._is_news(kind.value)):
+            self._unwritten_refusals[kind] = self._unwritten_refusals.get(kind, 0) + 1
+            return
+        self._told_at_ns[kind.value] = self._clock.monotonic_ns()
+        fields: Fields = {"reason": reason[:REFUSAL_CHARACTERS]}
+        if unwritten := self._unwritten_refusals.pop(kind, 0):
+            fields = {**fields, "refused_before": unwritten}
+        self.append_later(kind, fields)
 
     def answer(self, kind: RowKind, fields: Fields) -> None:
         """Record one request that was answered without a decision, as a row of its own or in the count of its kind."""

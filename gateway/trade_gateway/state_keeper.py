@@ -87,6 +87,7 @@ class StateKeeper:
         )
         self._memory = WatchdogMemory(watchdog_log=self.lease.watchdog_log, recorder=recorder, clock=clock)
         self._unrecorded: Fields | None = None
+        self._forks_told: set[str] = set()
         self._recording = asyncio.Lock()
         self._latch_sequence: int | None = None
         self._released_at: int | None = None  # the row of the last release of this run
@@ -186,7 +187,7 @@ class StateKeeper:
                 await self._halt_for_fork("journal forked", str(error))
             if isinstance(error, WatchdogForked):
                 await self._halt_for_fork("watchdog journal forked", str(error))
-            self._recorder.append_later(RowKind.LEASE_REFUSED, {"reason": str(error)[:200]})
+            self._recorder.refuse(RowKind.LEASE_REFUSED, str(error))
             log.warning("lease refused: %s", error)
             raise
         ceiling = TradingState[lease.ceiling]
@@ -216,6 +217,9 @@ class StateKeeper:
             return True
 
     async def _halt_for_fork(self, kind: str, detail: str) -> None:
+        if self.latched() >= TradingState.HALTED and kind in self._forks_told:
+            return  # shown again and again it is one matter, until a person has released
+        self._forks_told.add(kind)
         incident: Fields = {"type": kind, "severity": "critical", "detail": detail[:400]}
         self._recorder.append_later(RowKind.INCIDENT_OPENED, incident)
         await self.latch(TradingState.HALTED, reason=detail, by="gateway")
@@ -225,7 +229,7 @@ class StateKeeper:
         try:
             warrant = self._checked_release(raw).warrant
         except NotTrusted as error:
-            self._recorder.append_later(RowKind.RELEASE_REFUSED, {"reason": str(error)[:200]})
+            self._recorder.refuse(RowKind.RELEASE_REFUSED, str(error))
             log.warning("release refused: %s", error)
             raise
         announced: Fields = {"subject": warrant.subject, "words": warrant.words, "delay_s": RELEASE_DELAY_S}
@@ -281,7 +285,7 @@ class StateKeeper:
                 is_clock_trusted=self._clock_watch.is_trusted(),
             )
         except NotTrusted as error:
-            self._recorder.append_later(RowKind.RELEASE_REFUSED, {"reason": str(error)[:200]})
+            self._recorder.refuse(RowKind.RELEASE_REFUSED, str(error))
             log.warning("kill refused: %s", error)
             raise
         self.announce("killed", raw, words)

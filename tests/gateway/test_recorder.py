@@ -137,6 +137,38 @@ def test_recorder_flood_of_one_code_hides_no_other_and_is_shown_again_after_five
     assert len(journal.later) == before + 1
 
 
+def test_recorder_refusals_without_end_get_few_rows_and_each_is_a_row_or_in_one(
+    clock: ManualClock, metrics: Metrics
+) -> None:
+    recorder, journal = working(clock, metrics)
+    sent = 600 * 3 * DENIAL_ROWS_PER_S
+    for _ in range(600):
+        for _ in range(3 * DENIAL_ROWS_PER_S):
+            recorder.refuse(RowKind.LEASE_REFUSED, "y" * 500)
+        clock.advance(NS_PER_S)
+    clock.advance(NS_PER_S * 300)
+    recorder.refuse(RowKind.LEASE_REFUSED, "the last one")
+    rows = [entry.fields for entry in journal.later if entry.kind is RowKind.LEASE_REFUSED]
+    assert ROWS_AT_ONCE + 100 < len(rows) <= ROWS_AT_ONCE + 900 * DENIAL_ROWS_A_SECOND_LATER + 900 / 300
+    assert len(rows) + sum(cast("int", fields.get("refused_before", 0)) for fields in rows) == sent + 1
+    assert (rows[0], rows[-1]["reason"]) == ({"reason": "y" * 200}, "the last one")
+    assert recorder.pending_count == 0  # they are no requests of the bot
+
+
+def test_recorder_flood_of_one_kind_of_refusal_hides_no_other_and_takes_no_room_of_denials(
+    clock: ManualClock, metrics: Metrics
+) -> None:
+    recorder, journal = working(clock, metrics)
+    for _ in range(100):
+        for _ in range(DENIAL_ROWS_PER_S):
+            recorder.refuse(RowKind.LEASE_REFUSED, "old")
+        clock.advance(NS_PER_S)
+    recorder.refuse(RowKind.RELEASE_REFUSED, "new")
+    assert (journal.later[-1].kind, journal.later[-1].fields) == (RowKind.RELEASE_REFUSED, {"reason": "new"})
+    deny(recorder, DENIAL_ROWS_PER_S)
+    assert sum(entry.kind is RowKind.ORDER_DENIED for entry in journal.later) == DENIAL_ROWS_PER_S
+
+
 async def test_recorder_counted_rows_come_once_a_second_and_later_when_their_budget_is_used_up(
     clock: ManualClock, metrics: Metrics
 ) -> None:

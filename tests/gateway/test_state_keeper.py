@@ -24,7 +24,7 @@ from trade_gateway.announcer import Announce, HasReached
 from trade_gateway.countdown import UNHEARD, UNHEARD_S, WAITS
 from trade_gateway.ledger import OrderLedger
 from trade_gateway.policy.trading_state import TradingState
-from trade_gateway.recorder import Recorder
+from trade_gateway.recorder import DENIAL_ROWS_PER_S, Recorder
 from trade_gateway.recovery import LATCH_HOLDER, Recovered, recover
 from trade_gateway.state_keeper import RELEASE_DELAY_S, StateKeeper
 from trade_gateway.states import Fault
@@ -795,6 +795,25 @@ async def test_keeper_halts_when_the_watchdog_shows_two_histories_of_its_own_jou
     assert [(row.fields["type"], row.fields["severity"]) for row in rows] == [("watchdog journal forked", "critical")]
 
 
+async def test_keeper_takes_a_fork_that_is_shown_again_for_one_matter_until_somebody_released(
+    keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder
+) -> None:
+    async def show(generation: int) -> None:
+        with pytest.raises(NotTrusted, match="another root over 5 rows"):
+            await keeper.accept_lease(brought_with(keeper, clock, generation=generation, memory=5, root=b"x" * 32))
+
+    async def incidents() -> int:
+        return (await kinds(journal, recorder)).count(RowKind.INCIDENT_OPENED)
+
+    await keeper.accept_lease(brought_with(keeper, clock, generation=1, memory=5, root=b"w" * 32))
+    for generation in range(2, 40):
+        await show(generation)
+    assert (keeper.latched(), await incidents()) == (TradingState.HALTED, 1)
+    keeper._board.release(at_ns=clock.wall_ns())
+    await show(40)
+    assert (keeper.latched(), await incidents()) == (TradingState.HALTED, 2)
+
+
 async def test_keeper_opens_an_incident_when_the_watchdog_s_journal_became_shorter_and_goes_on(
     keeper: StateKeeper, clock: ManualClock, journal: JournalWriter, recorder: Recorder
 ) -> None:
@@ -815,3 +834,16 @@ async def test_latch_counts_at_once_and_is_unrecorded_until_its_row_is_durable(
     await journal.close()
     await keeper.latch(TradingState.HALTED, reason="by hand", by="operator")
     assert (keeper.trading_state(), keeper.is_latch_recorded) == (TradingState.HALTED, False)
+
+
+async def test_keeper_flood_of_what_is_refused_gets_few_rows(
+    keeper: StateKeeper, journal: JournalWriter, recorder: Recorder
+) -> None:
+    for accept in (keeper.accept_lease, keeper.accept_release, keeper.accept_kill):
+        for _ in range(100):
+            with pytest.raises(NotTrusted):
+                await accept(b"{}")
+    refused = [
+        kind for kind in await kinds(journal, recorder) if kind in {RowKind.LEASE_REFUSED, RowKind.RELEASE_REFUSED}
+    ]
+    assert len(refused) == DENIAL_ROWS_PER_S
