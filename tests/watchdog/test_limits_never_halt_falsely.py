@@ -66,6 +66,7 @@ class Scene:
     """A gateway that judges by its own rule, an exchange that fills, and an audit that looks."""
 
     now_ms: int = BEGAN_MS
+    ahead_ms: int = 0  # the gateway's clock, of the exchange's
     turnover: Turnover = field(default_factory=Turnover)
     orders: list[Tracked] = field(default_factory=list)
     executions: list[SeenExecution] = field(default_factory=list)
@@ -76,7 +77,7 @@ class Scene:
 
     def ask(self, quantity: Decimal, price: Decimal, reference: Decimal) -> None:
         notional = turnover_notional(quantity=quantity, price=price, reference_price=reference)
-        used = self.turnover.used_usdt(at_ns=self.now_ms * NS_PER_MS)
+        used = self.turnover.used_usdt(at_ns=(self.now_ms + self.ahead_ms) * NS_PER_MS)
         if used + sum((known.pending() for known in self.orders), Decimal(0)) + notional > BUDGET:
             return
         self.permitted += 1
@@ -116,7 +117,7 @@ class Scene:
                 share = turnover_share(
                     fresh, whole=known.order.quantity, notional=known.notional, price=known.order.price
                 )
-                self.turnover.add(share, at_ns=self.now_ms * NS_PER_MS)
+                self.turnover.add(share, at_ns=(self.now_ms + self.ahead_ms) * NS_PER_MS)
                 known.counted = known.order.filled
 
     def cancel(self, number: int) -> None:
@@ -143,6 +144,7 @@ STEPS = st.one_of(
     st.tuples(st.just("ask"), st.tuples(st.integers(1, 30), st.integers(90, 110), st.integers(90, 110))),
     st.tuples(st.just("fill"), st.tuples(st.integers(0, 99), st.sampled_from(["0.25", "0.5", "1"]))),
     st.tuples(st.just("learn"), st.none()),
+    st.tuples(st.just("set clock"), st.integers(-10_000, 10_000)),
     st.tuples(st.just("cancel"), st.integers(0, 99)),
     st.tuples(st.just("executions"), st.none()),
     st.tuples(st.just("look"), st.none()),
@@ -160,6 +162,8 @@ def play(scene: Scene, name: str, what: object) -> None:
             scene.fill(number, Decimal(part))
         case "cancel", int(number) if scene.orders:
             scene.cancel(number)
+        case "set clock", int(ahead_ms):
+            scene.ahead_ms = ahead_ms
         case "learn", _:
             scene.learn()
         case "executions", _:

@@ -12,6 +12,7 @@ from trade_watchdog.audit import turnover_audit
 from trade_watchdog.audit.limit_audit import AuditedLimits, LimitAlarm, LimitFinding
 from trade_watchdog.audit.sightings import SeenExecution, SeenOrder
 from trade_watchdog.audit.turnover_audit import (
+    COUNTED_MS,
     MINUTE_MS,
     WINDOW_MS,
     TurnoverCount,
@@ -85,7 +86,7 @@ def counted(*executions: SeenExecution, now_ms: int = BEGAN_MS) -> TurnoverCount
 
 
 def test_window_is_a_day_of_whole_minutes_and_what_is_remembered_is_bounded() -> None:
-    assert (WINDOW_MS, MINUTE_MS) == (86_400_000, 60_000)
+    assert (WINDOW_MS, MINUTE_MS, COUNTED_MS) == (86_400_000, 60_000, 86_340_000)
     assert (turnover_audit.MAX_EXECUTIONS, turnover_audit.MAX_ORDERS) == (200_000, 10_000)
 
 
@@ -114,24 +115,24 @@ def test_sum_is_exact_whatever_the_digits() -> None:
         execution(quantity=huge, price=huge, order_price=Decimal(huge)),
         execution(2, quantity=tiny, price=tiny, order_price=Decimal(tiny), executed_at_ms=BEGAN_MS + MINUTE_MS),
     )
-    count.take((), now_ms=BEGAN_MS + WINDOW_MS)
+    count.take((), now_ms=BEGAN_MS + COUNTED_MS)
     assert count.used_usdt() == Decimal("1e-36")
 
 
-@pytest.mark.parametrize(("passed_ms", "used"), [(0, 100), (WINDOW_MS - 1, 100), (WINDOW_MS, 0), (WINDOW_MS + 1, 0)])
-def test_execution_counts_while_its_whole_minute_is_younger_than_a_day(passed_ms: int, used: int) -> None:
+@pytest.mark.parametrize(("passed_ms", "used"), [(0, 100), (COUNTED_MS - 1, 100), (COUNTED_MS, 0), (WINDOW_MS, 0)])
+def test_execution_counts_while_its_whole_minute_is_a_minute_younger_than_a_day(passed_ms: int, used: int) -> None:
     count = counted(execution(executed_at_ms=BEGAN_MS + MINUTE_MS - 1))
     count.take((), now_ms=BEGAN_MS + passed_ms)
     assert (count.used_usdt(), len(count)) == (used, used // 100)
 
 
 def test_execution_that_is_older_than_the_window_counts_nothing() -> None:
-    assert len(counted(execution(), now_ms=BEGAN_MS + WINDOW_MS)) == 0
-    assert len(counted(execution(), now_ms=BEGAN_MS + WINDOW_MS - 1)) == 1
+    assert len(counted(execution(), now_ms=BEGAN_MS + COUNTED_MS)) == 0
+    assert len(counted(execution(), now_ms=BEGAN_MS + COUNTED_MS - 1)) == 1
 
 
 def test_clock_that_goes_back_brings_nothing_back() -> None:
-    count = counted(execution(), now_ms=BEGAN_MS + WINDOW_MS)
+    count = counted(execution(), now_ms=BEGAN_MS + COUNTED_MS)
     count.take([execution()], now_ms=BEGAN_MS)
     assert count.used_usdt() == 0
 
@@ -143,9 +144,9 @@ def test_day_with_more_than_there_is_room_for_is_not_whole_until_it_is_over(monk
     assert count.is_whole
     count.take([execution(4), execution(3, executed_at_ms=late), execution(6)], now_ms=BEGAN_MS)
     assert (len(count), count.used_usdt(), count.is_whole) == (2, 200, False)
-    count.take((), now_ms=late + WINDOW_MS - 1)
+    count.take((), now_ms=late + COUNTED_MS - 1)
     assert (len(count), count.is_whole) == (0, False)
-    count.take([execution(5, executed_at_ms=late + WINDOW_MS)], now_ms=late + WINDOW_MS)
+    count.take([execution(5, executed_at_ms=late + COUNTED_MS)], now_ms=late + COUNTED_MS)
     assert (len(count), count.is_whole) == (1, True)
 
 

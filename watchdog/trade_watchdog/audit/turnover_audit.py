@@ -8,7 +8,7 @@ could not have been permitted, whatever the gateway saw:
 | a fill of an order of its own that adds risk, and no other | an execution whose tag binds such an order | the same orders |
 | reducing fills, and its own disaster stops, not at all | not at all | the same |
 | the filled quantity at the greater of what it cost and its share of quantity x max(price, reference) | at the lesser of what it cost and the order's price | at most what it cost |
-| from when it learned of the fill until the whole minute of that is 24 hours old | while the whole minute of the execution is younger than 24 hours | learned after it happened, kept a minute longer |
+| from when it learned of the fill until the whole minute of that is 24 hours old, by its own clock | while the whole minute of the execution is younger than 24 hours less a minute, by the exchange's clock | learned after it happened, kept a minute longer; two clocks differ by seconds, or the exchange takes no order |
 | what is left of orders on their way or working | what is left of those that two looks in a row have shown working | both were working when the later look began |
 | against budget x min(equity, allocated capital) of the policy in force, when an order is asked for | budget x allocated capital, the widest of the policies that may have been in force when the newest order was made | a later order was permitted with all of it counted |
 
@@ -27,6 +27,7 @@ from trade_watchdog.audit.sightings import SeenExecution, SeenOrder
 
 WINDOW_MS: Final = 24 * 60 * 60 * 1000
 MINUTE_MS: Final = 60 * 1000
+COUNTED_MS: Final = WINDOW_MS - MINUTE_MS
 MAX_EXECUTIONS: Final = 200_000
 """Two a second all day; about 40 MB. Beyond it the day is not whole."""
 MAX_ORDERS: Final = 10_000
@@ -100,7 +101,7 @@ class TurnoverCount:
             self._left_out_ms = None
 
     def _is_in_window(self, minute: int) -> bool:
-        return minute * MINUTE_MS > self._latest_ms - WINDOW_MS
+        return minute * MINUTE_MS > self._latest_ms - COUNTED_MS
 
 
 def is_counted(category: str, symbol: str) -> bool:
