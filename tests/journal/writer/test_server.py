@@ -274,7 +274,10 @@ async def test_rows_in_flight_are_bounded_for_each_peer(
 async def test_failed_commit_is_told_with_its_fate_and_nothing_is_kept(there: Writing, gate: Gate) -> None:
     bare = await gateway(there)
     gate.fails_before = 1
+    gate.is_open.clear()
     bare.say(append(1), append(2, row("order:outcome"), is_urgent=False))
+    await until(lambda: there.writer.pending == 2)  # one that came after the failure would be refused, without a doubt
+    gate.is_open.set()
     failed = [await bare.hear(Failed), await bare.hear(Failed)]
     assert {(one.number, one.is_doubtful, one.cause) for one in failed} == {
         (1, True, "sqlite_full"),
