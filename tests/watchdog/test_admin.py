@@ -509,8 +509,8 @@ async def test_halt_halts_the_gateway_and_tells_what_was_on_its_way(
     assert (answer.status_code, answer.json()) == (200, {"trading_state": "HALTED", "in_flight": ["T1-one"]})
     assert gateway.reasons == ["asked of the watchdog: the news"]
     assert auditor.verdict().ceiling is Ceiling.HALTED
-    await auditor.halt()
-    assert auditor.owed == []
+    await auditor.duties.halt()
+    assert auditor.duties.owed == []
 
 
 async def test_halt_of_a_gateway_that_does_not_answer_is_owed_and_every_lease_says_it(

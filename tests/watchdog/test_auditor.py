@@ -36,8 +36,8 @@ def world() -> World:
 
 
 async def do_duties(world: World) -> None:
-    await world.auditor.halt()
-    await world.auditor.ask_for_kills()
+    await world.auditor.duties.halt()
+    await world.auditor.duties.ask_for_kills()
 
 
 async def test_nothing_is_vouched_for_before_the_first_look(world: World) -> None:
@@ -95,7 +95,7 @@ async def test_halt_that_fails_keeps_no_kill_from_being_asked_for_and_is_tried_a
     await do_duties(world)
     await do_duties(world)
     assert world.done == ["halt failed", "kill failed", "halt", "kill failed", "kill"]
-    assert world.auditor.owed == []
+    assert world.auditor.duties.owed == []
     assert len({kill.request_id for kill in world.kills}) == 1
 
 
@@ -109,8 +109,8 @@ async def test_what_is_not_halted_yet_is_halted_by_the_lease(world: World) -> No
     assert (verdict.ceiling, world.done) == (Ceiling.HALTED, ["halt failed", "kill"])
     assert verdict.reason.startswith("the gateway is to be halted: spot Buy order o-1 on BTCUSDT")
     world.failing = set()
-    await world.auditor.halt()
-    assert (world.auditor.verdict().ceiling, world.auditor.owed) == (Ceiling.REDUCE_ONLY, [])
+    await world.auditor.duties.halt()
+    assert (world.auditor.verdict().ceiling, world.auditor.duties.owed) == (Ceiling.REDUCE_ONLY, [])
 
 
 async def test_executor_that_hangs_delays_no_halt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,7 +484,7 @@ async def test_spot_order_that_filled_at_once_beyond_its_limit_halts_at_the_firs
     assert [(kind, fields["name"]) for kind, _, fields in world.incidents if kind.startswith("limit")] == [
         ("limit:order_notional", "o-1")
     ]
-    await world.auditor.halt()
+    await world.auditor.duties.halt()
     assert world.done == ["halt"]
 
 
@@ -671,7 +671,7 @@ async def test_halt_says_what_was_found_of_what_is_allowed(world: World) -> None
     assert world.auditor.verdict().figure == "0.5 BTCUSDT of 0"
     world.held_positions = [{**POSITION, "positionIdx": 1}]
     await world.auditor.read_posture()
-    await world.auditor.halt()
+    await world.auditor.duties.halt()
     assert world.figures == ["0.5 BTCUSDT of 0"]
 
 
@@ -680,7 +680,7 @@ async def test_figure_of_another_form_costs_no_halt(world: World) -> None:
     await world.auditor.read_keys()
     assert world.auditor.verdict().ceiling is Ceiling.HALTED
     assert world.auditor.verdict().figure == ""
-    await world.auditor.halt()
+    await world.auditor.duties.halt()
     assert (world.done, world.figures) == (["halt"], [""])
 
 

@@ -190,7 +190,7 @@ def _add_halt(app: FastAPI, auditor: Auditor, gateway: Halting, may_read: list[A
     @app.post("/halt", dependencies=may_read)
     async def halt(body: HaltRequest) -> dict[str, Any]:
         reason = f"asked of the watchdog: {body.reason}"
-        auditor.halt_for(reason)
+        auditor.duties.halt_for(reason)
         try:
             in_flight = await gateway.halt(reason)
         except TradeError as error:
@@ -330,7 +330,7 @@ def _audit_document(auditor: Auditor, clock: Clock) -> dict[str, Any]:
         "journal_rounds": state.journal_rounds,
         "journal_age_s": None if state.journal_reread_at_ns is None else _age_s(state.journal_reread_at_ns, clock),
         "journal_detail": state.journal_detail,
-        "actions_owed": auditor.owed,
+        "actions_owed": auditor.duties.owed,
     }
 
 

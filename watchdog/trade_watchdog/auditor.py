@@ -1,8 +1,8 @@
 """The audit at work: looks at orders, executions and keys, judges them, and acts on what it finds.
 
 Guarantees
-- What is rogue halts the gateway and asks for a kill, each in a task of its own: an executor that hangs delays no halt,
-  and a gateway that does not halt, which may be the one at fault, no kill. Both are tried until they are done.
+- What is rogue halts the gateway and asks for a kill; both are tried until they are done, and neither waits for the
+  other (`duties`).
 - Until the gateway has said that it is halted, the verdict is HALTED too: the next lease halts it, should it take that.
 - While an order is unproven, no look came up to the exchange's time for LOOK_AGE_MAX_S, the keys could not be read for
   KEYS_AGE_MAX_S, how the account stands for POSTURE_AGE_MAX_S, the journal not again for JOURNAL_AGE_MAX_S, or the
@@ -30,7 +30,6 @@ from typing import Final, Protocol
 
 from trade_core.clock import NS_PER_S, Clock
 from trade_core.errors import ExchangeAnswerInvalid, ExchangeUnavailable, TradeError
-from trade_core.trust.lease import TRIGGER_VALUE
 from trade_journal.errors import ForkProven
 from trade_journal.log.fork_proof import proof_evidence
 from trade_watchdog.audit.key_inventory import (
@@ -58,7 +57,8 @@ from trade_watchdog.audit.sightings import WORKING_STATUSES, SeenOrder
 from trade_watchdog.ceiling import Ceiling, Verdict
 from trade_watchdog.collar_watch import CollarWatch
 from trade_watchdog.drop_copy import DatedKey, DropCopy, KeyReading, Look, all_keys
-from trade_watchdog.effects import Alert, EffectFailed, Effects, KillCondition, KillRequest, Severity
+from trade_watchdog.duties import Duties, IncidentBook
+from trade_watchdog.effects import Effects, KillCondition, KillRequest
 from trade_watchdog.posture_reading import PostureReading, Standing, read_posture
 from trade_watchdog.recheck import Recheck
 from trade_watchdog.turnover_watch import TurnoverWatch
@@ -79,8 +79,6 @@ LIMIT_LOOKS: Final = 3
 ENDED_MEASURED_MS: Final = 60_000
 """An older order was made under a policy that may have been another one; it worked, and was measured as it did."""
 TOLD_MAX: Final = 1000
-DUTY_FIRST_S: Final = 1.0
-DUTY_LAST_S: Final = 4.0
 EDITS_TOLD_MAX: Final = 100
 FORK_CHARACTERS_MAX: Final = 400
 KEYS_AGE_MAX_S: Final = 75
@@ -91,14 +89,6 @@ _HALTING: Final = frozenset({Provenance.ROGUE, Provenance.REDUCES, Provenance.EX
 _HALTING_KEYS: Final = frozenset({KeyAlarm.ROGUE, KeyAlarm.WIDENED})
 
 _log = logging.getLogger(__name__)
-
-
-class IncidentBook(Protocol):
-    """Where incidents are kept: the watchdog's own journal. Neither call may raise."""
-
-    def open_incident(self, *, kind: str, severity: Severity, fields: Mapping[str, str]) -> None:
-        """Keep an incident as a row."""
-        ...
 
 
 class CopyOfJournal(Protocol):
@@ -112,16 +102,6 @@ class CopyOfJournal(Protocol):
     async def search(self, tags: list[str]) -> int:
         """Look for older intents; answers how many were found. Raises TradeError."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Duty:
-    """Something that must be done and is tried until it is: a halt, then what follows it."""
-
-    subject: str
-    reason: str
-    kill: KillRequest | None
-    figure: str = ""  # what was found of what is allowed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -176,9 +156,7 @@ class Auditor:
     known_keys: dict[str, KeyMark] = field(default_factory=dict)
     keep_keys: Callable[[Mapping[str, KeyMark]], None] = lambda _marks: None
     state: AuditState = field(default_factory=AuditState)
-    _duties: dict[str, Duty] = field(default_factory=dict)
-    _unhalted: set[str] = field(default_factory=set)  # of the duties, those for which the gateway has not halted yet
-    _failures: dict[str, str] = field(default_factory=dict)
+    duties: Duties = field(init=False)
     _told_keys: set[KeyFinding] = field(default_factory=set)
     _told_edits: set[str] = field(default_factory=set)
     _told_forks: set[str] = field(default_factory=set)
@@ -189,10 +167,13 @@ class Auditor:
     _standing: Standing | None = None
     _sizes: Mapping[str, Decimal] = field(default_factory=dict)
     _limits_sought_at_ns: int | None = None
-    _asked: set[str] = field(default_factory=set)  # of the duties, those whose kill the executor has taken
-    _due: asyncio.Event = field(default_factory=asyncio.Event)
-    _kill_due: asyncio.Event = field(default_factory=asyncio.Event)
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """Begin the list of what is to be done about findings."""
+        self.duties = Duties(
+            effects=self.effects, incidents=self.incidents, clock=self.clock, on_change=self._tell_of_change
+        )
 
     async def run(self) -> None:
         """Audit until cancelled."""
@@ -204,16 +185,14 @@ class Auditor:
             tasks.create_task(self.turnover.read_back_until_done())
             tasks.create_task(self._every(COLLARS_EVERY_S, self.measure_collars))
             tasks.create_task(self._every(OWN_JOURNAL_EVERY_S, self.look_at_own_journal))
-            tasks.create_task(self._pursue(self._due, self.halt, lambda: bool(self._unhalted)))
-            tasks.create_task(self._pursue(self._kill_due, self.ask_for_kills, lambda: bool(self._duties)))
+            tasks.create_task(self.duties.pursue())
 
     def verdict(self) -> Verdict:
         """Say how much risk the audit vouches for at this moment."""
         state = self.state
-        if self._unhalted:
-            first = next(duty for name, duty in self._duties.items() if name in self._unhalted)
-            reason = f"the gateway is to be halted: {first.reason}"
-            return Verdict(ceiling=Ceiling.HALTED, reason=reason, figure=first.figure)
+        if (owed := self.duties.owed_halt) is not None:
+            reason = f"the gateway is to be halted: {owed.reason}"
+            return Verdict(ceiling=Ceiling.HALTED, reason=reason, figure=owed.figure)
         if self._is_old(state.looked_at_ns, LOOK_AGE_MAX_S):
             return _reduce_only(f"the orders are not audited: {state.look_detail or 'no look came to its end'}")
         if self.audit.is_overwhelmed or state.unproven:
@@ -233,11 +212,6 @@ class Auditor:
 
     def _is_old(self, at_ns: int | None, most_s: int) -> bool:
         return at_ns is None or self.clock.monotonic_ns() - at_ns > most_s * NS_PER_S
-
-    @property
-    def owed(self) -> list[str]:
-        """Name what was found and is not acted on in full: a halt or a kill request that is tried again."""
-        return list(self._duties)
 
     async def look(self) -> None:
         """Look once at orders and executions."""
@@ -271,7 +245,7 @@ class Auditor:
             self.state.looked_at_ns = began_ns
             self._note_look("")
         # What is only pending is younger than what a start reads again; what has not halted must be found again.
-        if not self.audit.unproven and not self._unhalted:
+        if not self.audit.unproven and self.duties.owed_halt is None:
             self.keep_mark(seen.until_ms)
         self.on_change()
 
@@ -369,7 +343,7 @@ class Auditor:
 
     def _found_posture(self, finding: PostureFinding) -> None:
         _log.error("%s: %s", finding.alarm.value, finding.detail)
-        self._act(
+        self.duties.act(
             subject=f"posture:{finding.alarm.value}",
             name=finding.name,
             words=finding.detail,
@@ -381,7 +355,7 @@ class Auditor:
 
     def _found_limit(self, finding: LimitFinding) -> None:
         _log.error("limit %s: %s", finding.alarm.value, finding.detail)
-        self._act(
+        self.duties.act(
             subject=f"limit:{finding.alarm.value}",
             name=finding.name,
             words=f"a limit of the policy is exceeded at the exchange: {finding.detail}",
@@ -445,20 +419,12 @@ class Auditor:
             _log.warning("the gateway's journal cannot be read again: %s", detail)
         self.state.journal_detail = detail
 
-    def halt_for(self, reason: str) -> None:
-        """Halt because somebody asks for it: the lease says so from now on, until the gateway does."""
-        name = f"asked:{reason}"
-        self._duties.setdefault(name, Duty(subject="asked", reason=reason, kill=None))
-        self._unhalted.add(name)
-        self._due.set()
-        self.on_change()
-
     async def look_at_own_journal(self) -> None:
         """Halt when somebody else has written to our own journal, which holds what the ladder remembers."""
         if not self.is_own_journal_touched():
             return
         _log.error("%s", OWN_JOURNAL_EDITED)
-        self._act(
+        self.duties.act(
             subject="journal:foreign_write",
             name="",
             words=OWN_JOURNAL_EDITED,
@@ -474,7 +440,7 @@ class Auditor:
         if len(self._told_forks) < EDITS_TOLD_MAX:
             self._told_forks.add(words)
         _log.error("%s", words)
-        self._act(
+        self.duties.act(
             subject="journal:forked",
             name="",
             words=words,
@@ -497,14 +463,12 @@ class Auditor:
             at_ns=self.clock.wall_ns(),
             evidence={"detail": words[:FORK_CHARACTERS_MAX], **proof_evidence(proof)},
         )
-        name = f"journal:forked:{kill.request_id}"
-        self._duties.setdefault(name, Duty(subject="journal:forked", reason=words, kill=kill))
-        self._kill_due.set()
+        self.duties.ask_for_kill(kill, subject="journal:forked")
 
     def found_fork(self, words: str) -> None:
         """Halt for a fork of the executor's journal. No kill is asked of the one who forked."""
         _log.error("%s", words)
-        self._act(
+        self.duties.act(
             subject="journal:executor_forked",
             name="",
             words=words,
@@ -520,7 +484,9 @@ class Auditor:
             self._told_edits.add(words)
         _log.error("%s", words)
         # What is served is not signed: enough to halt, and a person decides about more.
-        self._act(subject="journal:edited", name="", words=words, fields={"detail": words}, halts=True, condition=None)
+        self.duties.act(
+            subject="journal:edited", name="", words=words, fields={"detail": words}, halts=True, condition=None
+        )
 
     def _found(self, finding: Finding) -> None:
         _log.error("order %s: %s: %s", finding.order_id, finding.provenance.value, finding.reason)
@@ -529,7 +495,7 @@ class Auditor:
         else:
             self.state.other_orders += 1
         words = f"{finding.category} {finding.side} order {finding.order_id} on {finding.symbol}: {finding.reason}"
-        self._act(
+        self.duties.act(
             subject=f"order:{finding.provenance.value}",
             name=finding.order_id,
             words=words,
@@ -548,7 +514,7 @@ class Auditor:
 
     def _found_key(self, finding: KeyFinding) -> None:
         _log.error("key %s: %s: %s", finding.key, finding.alarm.value, finding.detail)
-        self._act(
+        self.duties.act(
             subject=f"key:{finding.alarm.value}",
             name=finding.key,
             words=f"exchange key {finding.key}: {finding.detail}",
@@ -558,90 +524,6 @@ class Auditor:
             figure=finding.figure,
         )
 
-    def _act(
-        self,
-        *,
-        subject: str,
-        name: str,
-        words: str,
-        fields: Mapping[str, str],
-        halts: bool,
-        condition: KillCondition | None,
-        figure: str = "",
-    ) -> None:
-        """Put a halt, with a kill request behind it, on the list of duties; keep the incident and tell."""
-        at_ns = self.clock.wall_ns()
-        kill = None
-        if condition is not None:
-            kill = KillRequest(
-                request_id=f"{condition.value}:{name}", condition=condition, reason=words, at_ns=at_ns, evidence=fields
-            )
-        if halts:
-            shown = figure if TRIGGER_VALUE.fullmatch(figure) else ""  # one of another form must not cost the halt
-            duty = Duty(subject=subject, reason=words, kill=kill, figure=shown)
-            self._duties.setdefault(f"{subject}:{name}", duty)
-            self._unhalted.add(f"{subject}:{name}")
-            self._due.set()
-            self._kill_due.set()
-            self.on_change()
-        severity = Severity.CRITICAL if halts else Severity.WARNING
-        self.incidents.open_incident(kind=subject, severity=severity, fields=fields)
-        self.effects.alert(Alert(subject=subject, severity=severity, text=words[:400], needs_acknowledgement=halts))
-
-    async def _pursue(
-        self, due: asyncio.Event, work: Callable[[], Awaitable[None]], is_left: Callable[[], bool]
-    ) -> None:
-        """Do a work whenever it is due; while something of it is left, again after a pause."""
-        pause_s = DUTY_FIRST_S
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s if is_left() else None):
-                    await due.wait()
-            pause_s = DUTY_FIRST_S if due.is_set() else min(2 * pause_s, DUTY_LAST_S)
-            due.clear()
-            await work()
-
-    async def halt(self) -> None:
-        """Try once to halt the gateway, if a finding still wants that. One halt stands for all of them."""
-        wanting = [duty for name, duty in self._duties.items() if name in self._unhalted]
-        if not wanting:
-            return
-        stood_for = set(self._unhalted)
-        # The first reason is the one that the gateway keeps.
-        first = wanting[0]
-        if await self._tried("halt", self.effects.halt(first.reason, trigger_value=first.figure)):
-            self._unhalted -= stood_for
-            self._drop_done()
-            self.on_change()
-
-    async def ask_for_kills(self) -> None:
-        """Ask once for each kill that was not asked for with success."""
-        for name, duty in list(self._duties.items()):
-            if (
-                duty.kill is not None
-                and name not in self._asked
-                and await self._tried(name, self.effects.request_kill(duty.kill))
-            ):
-                self._asked.add(name)
-                self._failures.pop(name, None)
-        self._drop_done()
-
-    def _drop_done(self) -> None:
-        for name, duty in list(self._duties.items()):
-            if name not in self._unhalted and (duty.kill is None or name in self._asked):
-                del self._duties[name]
-                self._asked.discard(name)
-
-    async def _tried(self, name: str, effect: Awaitable[None]) -> bool:
-        try:
-            await effect
-        except EffectFailed as error:
-            if self._failures.get(name) != str(error):
-                _log.error("%s is not done, and tried again: %s", name, error)
-            self._failures[name] = str(error)
-            return False
-        return True
-
     async def _search_older(self, findings: list[Finding]) -> None:
         tags = [finding.link_id for finding in findings if finding.provenance is Provenance.UNPROVEN]
         if not tags:
@@ -650,6 +532,9 @@ class Auditor:
             await self.copy.search(tags)
         except TradeError as error:
             _log.warning("the copy of the journal cannot be searched: %s", error)
+
+    def _tell_of_change(self) -> None:
+        self.on_change()  # which is set later than we are made
 
     def _note_look(self, detail: str) -> None:
         if detail and detail != self.state.look_detail:

@@ -123,7 +123,7 @@ class WatchdogMetrics:
         gauge(
             "trade_watchdog_audit_actions_pending",
             "Halts and kill requests of the audit that are not done",
-            lambda: len(auditor.owed),
+            lambda: len(auditor.duties.owed),
         )
 
     @staticmethod
