@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_DOWN, Context, Decimal
+from decimal import Context, Decimal
 
 from trade_core.errors import InvalidNumber
 
@@ -50,8 +50,3 @@ def format_decimal(value: Decimal) -> str:
 def is_multiple(value: Decimal, step: Decimal) -> bool:
     """Tell whether value is a whole number of steps. A step of zero or less divides nothing."""
     return step > 0 and _remainder(value, step) == 0
-
-
-def round_down(value: Decimal, step: Decimal) -> Decimal:
-    """Round a non-negative value down to a whole number of steps: towards the smaller risk."""
-    return (value / step).to_integral_value(rounding=ROUND_DOWN) * step

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from trade_gateway.policy.facts import OrderKey, order_key
 from trade_gateway.policy.model import SymbolKey
 from trade_gateway.policy.turnover import turnover_share
-from trade_gateway.wire.intents import Category, OrderIntent, Side, StopIntent
+from trade_gateway.wire.intents import OrderIntent, Side, StopIntent
 
 _ZERO = Decimal(0)
 # Finished orders are kept so that a late question of the bot can be translated; a day of a busy bot is about 10,000.
@@ -110,11 +110,6 @@ class TrackedOrder:
     def disown(self) -> None:
         """Note that the bot does not know of it. It need not know what the gateway placed by itself."""
         self.is_disowned = not self.is_gateways
-
-    @property
-    def remaining(self) -> Decimal:
-        """The quantity that may still fill."""
-        return max(self.intent.quantity - self.filled, Decimal(0))
 
     @property
     def turnover_usdt(self) -> Decimal:
@@ -311,17 +306,6 @@ class OrderLedger:
     def unresolved(self) -> list[TrackedOrder]:
         """The orders whose effect at the exchange is not known and that no request works on."""
         return [o for o in self._open.values() if o.phase is Phase.UNRESOLVED and not o.is_in_flow]
-
-    def working_sell_quantity(self, symbol: str) -> Decimal:
-        """Base coin that spot sells of a symbol may still use up."""
-        return sum(
-            (
-                o.claim
-                for o in self.claims()
-                if o.intent.category is Category.SPOT and o.intent.side is Side.SELL and o.intent.symbol == symbol
-            ),
-            Decimal(0),
-        )
 
     def _enter(self, order: TrackedOrder) -> None:
         self._leave(order.tag)

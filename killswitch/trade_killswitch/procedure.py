@@ -253,11 +253,6 @@ def is_over(progress: Progress) -> bool:
     return all(state.is_ended or _is_shut(step, progress, settled) for step, state in progress.items())
 
 
-def is_reportable(progress: Progress) -> bool:
-    """Tell whether all but the message to people is done, out of time, or will never begin."""
-    return _settled(progress) >= RULES[Step.TELL].after
-
-
 def step_fields(step: Step, state: StepState) -> Fields:
     """Return what the journal keeps of a step."""
     return {

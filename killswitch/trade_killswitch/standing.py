@@ -27,7 +27,6 @@ from trade_killswitch.working_orders import Category
 TOLERANCE: Final = Decimal("0.01")
 """The watchdog looks every second and we once a minute: our own drawdown may lag by so much."""
 _SUBJECT_HEAD: Final = "arm:"
-DISARM_SUBJECT: Final = "disarm"
 
 
 @unique

@@ -53,7 +53,7 @@ class PublicTrade:
 class BookChanged:
     """Levels of a book changed: (price, new total size), a size of zero deletes the level.
 
-    The deltas cover the whole book. is_reset tells that subscribers must take a new snapshot.
+    The deltas cover the whole book.
     """
 
     category: Category
@@ -63,7 +63,6 @@ class BookChanged:
     update_id: int
     seq: int
     at_ms: int
-    is_reset: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

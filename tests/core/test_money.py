@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trade_core.errors import InvalidNumber
-from trade_core.money import format_decimal, is_multiple, parse_decimal, parse_exchange_decimal, round_down
+from trade_core.money import format_decimal, is_multiple, parse_decimal, parse_exchange_decimal
 
 PLAIN = st.from_regex(r"\A(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,12})?\Z")
 
@@ -145,10 +145,3 @@ def test_is_multiple_is_exact(value: str, step: str, expected: bool) -> None:
 def test_is_multiple_answers_for_every_number_and_step_of_the_grammar(value: Decimal, step: Decimal) -> None:
     scaled, scaled_step = int(value.scaleb(18)), int(step.scaleb(18))
     assert is_multiple(value, step) is (scaled % scaled_step == 0)
-
-
-@pytest.mark.parametrize(
-    ("value", "step", "expected"), [("1.99", "0.1", "1.9"), ("0.09", "0.1", "0"), ("2", "0.1", "2")]
-)
-def test_round_down_never_exceeds_the_value(value: str, step: str, expected: str) -> None:
-    assert round_down(Decimal(value), Decimal(step)) == Decimal(expected)

@@ -24,7 +24,6 @@ from trade_killswitch.procedure import (
     decide,
     fresh,
     is_over,
-    is_reportable,
     noted,
     pushed,
     restored,
@@ -183,7 +182,6 @@ def test_exchange_that_is_down_leaves_refusing_and_bot_done_and_the_rest_pending
     # Never tried, so that what the others need is kept.
     assert run.status(Step.EXIT_KEY) is run.status(Step.FREEZE) is Status.WAITING
     assert run.status(Step.TELL) is Status.DONE
-    assert is_reportable(run.progress)
 
 
 def test_exit_key_is_kept_while_anything_needs_it() -> None:
@@ -273,13 +271,6 @@ def test_look_comes_again_when_the_next_try_or_the_end_of_a_steps_time_is_due() 
     assert decide(progress, now_s=0.5).look_again_s == 0.75
     late = {step: StepState(status=Status.PENDING, tries=1, is_late=True, is_trying=True) for step in Step}
     assert decide(late, now_s=500).look_again_s == 500 + PAUSE_LAST_S
-
-
-def test_nothing_is_reportable_before_all_but_the_message_is_settled() -> None:
-    assert not is_reportable(fresh())
-    run = Run({Step.SECRETS: FAILED}).to(44)
-    assert not is_reportable(run.progress)
-    assert is_reportable(run.to(45.5).progress)
 
 
 def test_long_reasons_are_cut() -> None:
@@ -373,12 +364,6 @@ def test_timetable_is_the_one_that_was_decided_and_stands_on_the_page() -> None:
 def of(**statuses: Status) -> Progress:
     """Make a progress of steps that stand like this; the others wait."""
     return {**fresh(), **{Step(name): StepState(status=status, tries=1) for name, status in statuses.items()}}
-
-
-def test_kill_is_reportable_when_all_but_the_message_is_settled_and_not_before() -> None:
-    others = {step.value: Status.DONE for step in Step if step is not Step.TELL}
-    assert is_reportable(of(**others))
-    assert not is_reportable(of(**{**others, "prove": Status.RUNNING}))
 
 
 def test_proof_waits_for_the_exit_key_while_what_that_needs_goes_on() -> None:

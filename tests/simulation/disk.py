@@ -10,7 +10,6 @@ from typing import IO, Final, overload
 from hostile.memory_journal import Disk, MemoryJournal
 
 from trade_journal.errors import JournalUnavailable
-from trade_journal.log.checkpoint import LogSigner
 from trade_journal.log.rows import Draft, Entry, draft, leaf_hash
 from trade_journal.log.tree import Frontier
 from trade_journal.log.verify import StoredRow
@@ -102,10 +101,6 @@ class SimulatedJournal(MemoryJournal):
     commits_total = 0
     last_failure = ""
     _disk: SimulatedDisk
-
-    def __init__(self, disk: SimulatedDisk, *, signer: LogSigner, commit_s: float) -> None:
-        super().__init__(disk, signer=signer, commit_s=commit_s)
-        self.last_commit_ns: int | None = None
 
     @property
     def is_writable(self) -> bool:

@@ -90,7 +90,6 @@ class Streams:
     on_change: Callable[[], object] = lambda: None
     _told: dict[str, Told] = field(default_factory=dict)
     _anchor: Anchor | None = None
-    _anchored_at_ns: int = 0
     _symbols: frozenset[str] = frozenset()
     _has_symbols: asyncio.Event = field(default_factory=asyncio.Event)
     _following: asyncio.Task[None] | None = None
@@ -119,7 +118,6 @@ class Streams:
         self._anchor = Anchor(
             equity_usdt=sample.equity_usdt, unit_price=unit_price, amounts=amounts, told=dict(self._told)
         )
-        self._anchored_at_ns = sample.received_monotonic_ns
         if self._breached_at_ns is not None and sample.received_monotonic_ns > self._breached_at_ns:
             self._breached_at_ns = None
         held = (coin for coin, amount in amounts.items() if amount)

@@ -7,7 +7,6 @@ from enum import Enum, unique
 from typing import Final
 
 TEXT_CHARACTERS_MAX: Final = 400
-SUBJECT_CHARACTERS_MAX: Final = 64
 
 
 @unique

@@ -76,11 +76,6 @@ class Stream:
         self._is_up = False
         self._connection: ClientConnection | None = None
 
-    @property
-    def is_up(self) -> bool:
-        """Whether every subscription is confirmed and the connection stands."""
-        return self._is_up
-
     async def reconnect(self) -> None:
         """Drop the connection, if there is one: the next asks for whatever is to be asked by then."""
         if self._connection is not None:

@@ -1,29 +1,22 @@
-"""Counts messages, executions and acknowledgements over short windows. No clock: every time is passed in, in ns.
+"""Counts messages and executions over short windows. No clock: every time is passed in, in ns.
 
 Guarantees
 - A message that was denied counts as well, so that a flood reaches the terminate level.
 - A latch (terminated, tripped) never lifts by itself; `rearm` is for a release that a person has authorised. Latches
   go into the constructor after a restart.
 - A time that goes back counts as the latest time seen; windows do not shrink by it.
-- Memory is bounded: by the terminate level, by the execution limit of each symbol and side, by MAX_REMEMBERED.
+- Memory is bounded: by the terminate level, by the execution limit of each symbol and side.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from enum import IntEnum
-from typing import Generic, TypeVar
 
 from trade_core.clock import NS_PER_S
-from trade_gateway.policy.bounds import HIGHEST_DUPLICATE_WINDOW_S, HIGHEST_MESSAGES_PER_S
 from trade_gateway.policy.model import SymbolKey
 from trade_gateway.wire.intents import Side
-
-MAX_REMEMBERED = HIGHEST_MESSAGES_PER_S * HIGHEST_DUPLICATE_WINDOW_S
-"""Acknowledgements remembered: all that the widest policy lets through within its longest duplicate window."""
-
-K = TypeVar("K", bound=Hashable)
 
 
 class MessageLevel(IntEnum):
@@ -114,31 +107,3 @@ class RepeatedExecutionThrottle:
         self._tripped.discard(symbol)
         for side in Side:
             self._filled.pop((symbol, side), None)
-
-
-class RecentKeys(Generic[K]):
-    """Remembers what was acknowledged less than a window ago and has not ended since."""
-
-    def __init__(self, *, window_s: int) -> None:
-        self._window_ns = window_s * NS_PER_S
-        self._acknowledged: OrderedDict[K, int] = OrderedDict()
-        self._latest_ns = 0
-
-    def acknowledge(self, key: K, *, at_ns: int) -> None:
-        """Remember an acknowledgement from now on."""
-        self._latest_ns = max(self._latest_ns, at_ns)
-        self._acknowledged[key] = self._latest_ns
-        self._acknowledged.move_to_end(key)
-        if len(self._acknowledged) > MAX_REMEMBERED:
-            self._acknowledged.popitem(last=False)
-
-    def finish(self, key: K) -> None:
-        """Forget an order whose end is known: the same again is a new wish."""
-        self._acknowledged.pop(key, None)
-
-    def keys(self, *, at_ns: int) -> frozenset[K]:
-        """Return the keys that still count."""
-        self._latest_ns = max(self._latest_ns, at_ns)
-        while self._acknowledged and self._latest_ns - next(iter(self._acknowledged.values())) >= self._window_ns:
-            self._acknowledged.popitem(last=False)
-        return frozenset(self._acknowledged)

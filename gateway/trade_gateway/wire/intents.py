@@ -115,10 +115,6 @@ class ReadIntent:
     route: Route
     parameters: tuple[tuple[str, str], ...]
 
-    def parameter(self, name: str) -> str | None:
-        """Return one parameter's value, or None when it was not sent."""
-        return dict(self.parameters).get(name)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetLeverageIntent:

@@ -106,11 +106,8 @@ class JournalWriter:
         self.size = store.size()
         self.witnessed_size = store.witnessed_size()
         self.commits_total = 0
-        self.rows_total = 0
         self.failures_total = 0
         self.foreign_writes = 0
-        self.last_commit_ns: int | None = None
-        self.last_commit_duration_ns = 0
         self._commit_began_ns: int | None = None
         self._last_point: tuple[int, bytes] | None = None
         self._thread = threading.Thread(target=self._run, args=(store,), name="journal-writer", daemon=True)
@@ -310,7 +307,7 @@ class JournalWriter:
         if not group:
             return True
         first_seq, tree = store.size(), store.tree()
-        began_ns = self._commit_began_ns = self._clock.monotonic_ns()
+        self._commit_began_ns = self._clock.monotonic_ns()
         try:
             store.append([one for item in group for one in item.drafts])
         except TradeError as error:
@@ -318,7 +315,6 @@ class JournalWriter:
             return False
         finally:
             self._commit_began_ns = None
-        self.last_commit_duration_ns = self._clock.monotonic_ns() - began_ns
         self._count_commit(store)
         self._settle(group, first_seq)
         return True
@@ -362,9 +358,7 @@ class JournalWriter:
         return True
 
     def _count_commit(self, store: JournalStore) -> None:
-        self.last_commit_ns = self._clock.wall_ns()
         self.commits_total += 1
-        self.rows_total += store.size() - self.size
         self.size = store.size()
 
     def _settle(self, group: Sequence[Item], first_seq: int) -> None:

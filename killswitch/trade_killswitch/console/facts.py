@@ -61,7 +61,6 @@ class GatewayFacts:
     order_key: str
     killed_keys: frozenset[str]
     pending: tuple[PendingRelease, ...]
-    lease_generation: int | None
     lease_age_s: float | None
     lease_expires_in_s: float | None
     limits: tuple[LimitUse, ...]
@@ -136,7 +135,6 @@ class WatchdogFacts:
     equity_age_s: float | None
     unit_price: Decimal | None
     rungs: tuple[RungFacts, ...]
-    audit_reason: str
     alarms: tuple[str, ...]
     keys: tuple[ExchangeKey, ...]
     failures: tuple[str, ...]
@@ -215,7 +213,6 @@ def gateway_facts(document: Document) -> GatewayFacts:
             for found in (_part(document, "release_pending"), _part(_part(document, "policy"), "release_pending"))
             if found
         ),
-        lease_generation=_whole(lease, "generation"),
         lease_age_s=_seconds(lease, "age_s"),
         lease_expires_in_s=_seconds(lease, "expires_in_s"),
         limits=tuple(
@@ -263,7 +260,6 @@ def watchdog_facts(document: Document) -> WatchdogFacts:
             )
             for name, rung in _parts(document, "rungs")
         ),
-        audit_reason=_text(audit, "reason"),
         alarms=tuple(_alarms(audit)),
         keys=tuple(
             ExchangeKey(

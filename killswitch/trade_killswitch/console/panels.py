@@ -160,7 +160,6 @@ class Page:
     conditions: tuple[Condition, ...]
     credentials: tuple[Credential, ...]
     rungs_named: tuple[tuple[str, str], ...]
-    has_latch: bool
     waits_ring: str
 
 
@@ -200,7 +199,6 @@ def page_of(readings: Readings) -> Page:
         conditions=conditions(gateway, executor),
         credentials=readings.ring.credentials if readings.ring else (),
         rungs_named=tuple((name, _RUNGS[name]) for name in (*RELEASABLE_RUNGS, HIGH_WATER)),
-        has_latch=bool(gateway and gateway.latch_subject),
         waits_ring=_waiting(gateway),
     )
 

@@ -249,7 +249,7 @@ async def test_private_stream_logs_in_subscribes_and_feeds_the_keeper(it: Kept) 
         )
         it.read()
         task = asyncio.create_task(stream.run())
-        await until(lambda: stream.is_up)
+        await until(lambda: len(double.heard) == 2 and it.news >= 1)
         (path, login), (_, subscription) = double.heard
         expires_ms = it.clock.wall_ns() // NS_PER_MS + 5_000
         assert path == "/v5/private"

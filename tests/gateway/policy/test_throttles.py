@@ -6,10 +6,8 @@ import pytest
 
 from trade_core.clock import NS_PER_S
 from trade_gateway.policy.throttles import (
-    MAX_REMEMBERED,
     MessageLevel,
     MessageThrottle,
-    RecentKeys,
     RepeatedExecutionThrottle,
 )
 from trade_gateway.wire.intents import Category, Side
@@ -172,42 +170,6 @@ def test_executions_are_rearmed_symbol_by_symbol_and_begin_anew() -> None:
     counted.rearm(BTC)
     assert counted.tripped_symbols == {ETH}
     assert not counted.count(BTC, Side.SELL, order="c", at_ns=0)
-
-
-def test_recent_keys_last_for_the_window() -> None:
-    recent: RecentKeys[str] = RecentKeys(window_s=10)
-    recent.acknowledge("a", at_ns=0)
-    assert recent.keys(at_ns=10 * NS_PER_S - 1) == {"a"}
-    assert recent.keys(at_ns=10 * NS_PER_S) == frozenset()
-
-
-def test_recent_keys_are_renewed_and_do_not_come_back() -> None:
-    recent: RecentKeys[str] = RecentKeys(window_s=10)
-    recent.acknowledge("a", at_ns=0)
-    recent.acknowledge("b", at_ns=NS_PER_S)
-    recent.acknowledge("a", at_ns=5 * NS_PER_S)
-    assert recent.keys(at_ns=12 * NS_PER_S) == {"a"}
-    assert recent.keys(at_ns=0) == {"a"}
-    assert recent.keys(at_ns=15 * NS_PER_S) == frozenset()
-
-
-def test_recent_keys_of_an_order_that_ended_are_free_again() -> None:
-    recent: RecentKeys[str] = RecentKeys(window_s=10)
-    recent.acknowledge("a", at_ns=0)
-    recent.finish("a")
-    recent.finish("never seen")
-    assert recent.keys(at_ns=1) == frozenset()
-
-
-def test_recent_keys_hold_all_that_the_widest_policy_lets_through_in_its_longest_window() -> None:
-    assert MAX_REMEMBERED == 30_000
-
-
-def test_recent_keys_are_bounded() -> None:
-    recent: RecentKeys[int] = RecentKeys(window_s=10)
-    for key in range(MAX_REMEMBERED + 5):
-        recent.acknowledge(key, at_ns=key)
-    assert recent.keys(at_ns=MAX_REMEMBERED) == frozenset(range(5, MAX_REMEMBERED + 5))
 
 
 def test_messages_by_other_levels_count_on_what_came_before() -> None:

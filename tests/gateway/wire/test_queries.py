@@ -83,12 +83,6 @@ def test_read_of_a_write_route_is_a_fault_of_the_caller() -> None:
         parse_read(Route.ORDER_CREATE, b"")
 
 
-def test_parameter_is_found_by_name_or_missing() -> None:
-    intent = parse_read(Route.ORDER_REALTIME, b"category=spot&orderLinkId=x")
-    assert isinstance(intent, ReadIntent)
-    assert (intent.parameter("orderLinkId"), intent.parameter("orderId")) == ("x", None)
-
-
 @pytest.mark.parametrize(
     "query", ["&", "category=spot&", "&category=spot", "category=spot&&symbol=A", "category", "category=spot&symbol"]
 )

@@ -49,9 +49,8 @@ async def test_append_answers_the_sequence_number_of_a_durable_row(
     for number in range(3):
         assert await writer.append(entry(fields={"number": number})) == number
         assert numbers(journal_url)[-1] == number
-    assert (writer.size, writer.pending, writer.rows_total, writer.commits_total) == (3, 0, 3, 3)
+    assert (writer.size, writer.pending, writer.commits_total) == (3, 0, 3)
     assert writer.is_writable
-    assert writer.last_commit_ns is not None
 
 
 async def test_concurrent_appends_share_commits_and_stay_gapless_in_order(
@@ -209,7 +208,7 @@ async def test_commit_that_failed_and_yet_survived_is_not_written_twice(
     rows = await writer.read(0, 10)
     assert [row.kind for row in rows] == [RowKind.ORDER_INTENT] * 2 + [RowKind.JOURNAL_RECOVERED]
     assert rows[2].fields["rows_survived"] == 2
-    assert writer.size == writer.rows_total == 3
+    assert writer.size == 3
 
 
 @pytest.mark.parametrize("survives", [False, True])
