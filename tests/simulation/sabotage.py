@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Final
 
 import pytest
@@ -19,6 +20,7 @@ from trade_gateway.order_care import OrderCare
 from trade_gateway.state_keeper import StateKeeper
 from trade_gateway.upstream import Upstream
 from trade_watchdog import account_watch, ladder
+from trade_watchdog.audit import listing, turnover_audit
 from trade_watchdog.ceiling import Finding
 from trade_watchdog.ladder import Ladder
 
@@ -99,6 +101,20 @@ def _flow_is_result(patch: Patch) -> None:
     patch.setattr(account_watch, "step", stepped)
 
 
+def _budget_of_nothing(patch: Patch) -> None:
+    patch.setattr(turnover_audit, "budget_usdt", lambda _limits: Decimal("0.01"))
+
+
+def _index_of_half(patch: Patch) -> None:
+    candle = listing._candle
+
+    def halved(entry: Mapping[str, Any]) -> Any:
+        told = candle(entry)
+        return replace(told, lowest=told.lowest / 2, highest=told.highest / 2)
+
+    patch.setattr(listing, "_candle", halved)
+
+
 _CALM: Final = Plan(seed=1, nights=0, active_s=240.0, crash_every_s=1e9, flow_every_s=1e9, bot_every_s=1.0)
 
 
@@ -140,4 +156,8 @@ SABOTAGES: Final[Mapping[str, Sabotage]] = {
         found_by=("fires and must not", "has not fired"),
         plan=replace(_CALM, flow_every_s=15.0),
     ),
+    "the audit takes the turnover for exceeded": Sabotage(
+        breaks=_budget_of_nothing, found_by=("were added in 24 hours",), plan=_CALM
+    ),
+    "the audit reads another index": Sabotage(breaks=_index_of_half, found_by=("where the collar ended",), plan=_CALM),
 }
