@@ -23,7 +23,7 @@ from trade_core.trust.ring import ring_hash
 from trade_core.trust.statement import open_statement
 from trade_core.trust.warrant import MAX_ARMED_MS, MAX_LIFETIME_MS
 from trade_journal.log.rendering import rendered_row
-from trade_journal.log.rows import RowKind, Value
+from trade_journal.log.rows import Fields, RowKind, Value
 from trade_journal.writer.writer import JournalWriter
 from trade_killswitch.authorisation import Authorisation
 from trade_killswitch.authorised import AUDIENCE, AuthorisedKill
@@ -322,19 +322,21 @@ class Executor:
             self._kill_requests[request.request_id] = request.condition
             text = f"a kill was asked for ({request.condition}): {request.reason}; {why}"
             self._alarm(f"kill:{request.condition}", text)
-            await self._recorder.record(
-                RowKind.KILL_REQUESTED,
-                {
-                    "request_id": request.request_id,
-                    "condition": request.condition,
-                    "reason": request.reason,
-                    "asked_by": by,
-                    "evidence": dict(request.evidence),
-                },
-            )
-            await self._judge(request, why[:REASON_CHARACTERS_MAX], holds=False)
+            if self._recorder.has_room_for_asked("a kill was asked for"):
+                await self._record_request(request, why, by=by)
         begun = await self._sweeper.begin(f"a kill was asked for: {request.condition}", by=by)
         return {"kill": "not_armed", "reason": why, "sweep_id": begun.sweep_id}
+
+    async def _record_request(self, request: KillRequest, why: str, *, by: str) -> None:
+        fields: Fields = {
+            "request_id": request.request_id,
+            "condition": request.condition,
+            "reason": request.reason,
+            "asked_by": by,
+            "evidence": dict(request.evidence),
+        }
+        await self._recorder.record(RowKind.KILL_REQUESTED, fields)
+        await self._judge(request, why[:REASON_CHARACTERS_MAX], holds=False)
 
     def _alarm(self, subject: str, text: str) -> None:
         self._outbox.alert(

@@ -25,7 +25,6 @@ from trade_core.secrets import Secret
 from trade_core.serving import UnixListener, serve
 from trade_core.trust.kill_notice import kill_notice
 from trade_journal.errors import JournalError
-from trade_journal.log.rows import RowKind
 from trade_journal.writer.file_system import journal_folders, require_durable
 from trade_journal.writer.writer import JournalWriter
 from trade_killswitch.authorisation import COUNTERS_FILE, Authorisation
@@ -143,7 +142,7 @@ async def run(settings: ExecutorSettings, *, clock: Clock | None = None, stop: a
     rings = RingKeeper(
         folder=settings.state_dir,
         first=ring,
-        record=lambda kind, fields: recorder.record(RowKind(kind), fields),
+        record=recorder.record_ring,
         clock=clock,
         is_clock_trusted=clock_watch.is_trusted,
     )
