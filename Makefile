@@ -30,7 +30,7 @@ help:
 	@echo "make redteam  every attack, and 100,000 hostile requests, against a real gateway (ARGS=\"--count N --seed N\")"
 	@echo "make hostile  thousands of attacks on the published loss, each under a policy of its own (ARGS=\"--count N --seed N\")"
 	@echo "make days      a thousand synthetic account-days: does the ladder miss a breach or kill anybody? (ARGS=\"--days N --seed S\")"
-	@echo "make watch-figures  how soon the watchdog sees a fall, a rogue order, a rogue key (ARGS=\"--falls N --orders N --keys N\")"
+	@echo "make watch-figures  how soon the watchdog sees a fall, a rogue order, a rogue key, an edited row (ARGS=\"--falls N --orders N --keys N --journals N\")"
 	@echo "make simulate  gateway, watchdog and exchange in one process on one clock, with everything that can break (SEEDS=A..B, ARGS=\"--market FILE.csv --twice\")"
 	@echo "make view      the gateway's view of the account beside the exchange's truth, after 10,000 events with faults"
 	@echo "make year      a simulated year of one account: does the memory of the services grow? (ARGS=\"--days N\")"

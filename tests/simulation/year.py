@@ -25,8 +25,8 @@ from trade_core.clock import NS_PER_S, ManualClock
 from trade_gateway import ledger
 from trade_gateway.account import view
 from trade_journal.log.rows import RowKind
-from trade_watchdog import drop_copy, ladder
-from trade_watchdog.audit import journaled, order_audit
+from trade_watchdog import collar_watch, drop_copy, ladder
+from trade_watchdog.audit import journaled, order_audit, turnover_audit
 
 AWAKE_S = 6.0
 WEIGHED_A_YEAR = 40
@@ -95,6 +95,8 @@ def lower_bounds(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ledger, "MAX_FINISHED", REMEMBERED)
     patch.setattr(ledger, "MAX_OWN_TAGS", REMEMBERED)
     patch.setattr(order_audit, "MAX_REMEMBERED", 4 * REMEMBERED)
+    patch.setattr(turnover_audit, "MAX_ORDERS", 4 * REMEMBERED)
+    patch.setattr(collar_watch, "MAX_REMEMBERED", 4 * REMEMBERED)
     patch.setattr(journaled, "MAX_ORDERS", REMEMBERED)
     patch.setattr(view, "MAX_REMEMBERED", REMEMBERED)
     patch.setattr(ladder, "STEP_MAX_MS", 86_400_000)
