@@ -2,8 +2,8 @@
 
 Guarantees
 - Every UTC day is reconciled once, SETTLE_MS after its end; a watchdog that was away makes up for up to DAYS_BACK days.
-- An order that was left working for longer than ORDER_LIFE_MS, since whoever cancels slept, is read whole before it
-  counts as a difference.
+- An order that worked for longer than ORDER_LIFE_MS, an exit that rests or one that nobody was awake to cancel, is read
+  whole before it counts as a difference, as far back as WHOLE_LIFE_WEEKS.
 - A day whose lists cannot be read whole is tried again; it is recorded only when it was compared.
 - What differs is an incident and an alert. It halts nothing: what is not ours was judged when it came.
 """
@@ -45,9 +45,11 @@ STATE_FILE: Final = "reconciled.json"
 STEP_EVERY_S: Final = 60.0
 SETTLE_MS: Final = 10 * 60 * 1000
 ORDER_LIFE_MS: Final = 2 * 3600 * 1000
-"""No order but a stop works longer while a gateway or a watchdog lives; a stop fills at once."""
+"""No order that adds risk works longer while a gateway or a watchdog lives."""
 WHOLE_LIVES_MAX: Final = 100
-WHOLE_LIFE_BEFORE_MS: Final = 6 * DAY_MS
+WHOLE_LIFE_WEEKS: Final = 4
+WEEK_MS: Final = 7 * DAY_MS
+"""The longest time that one question may cover. Source: Bybit V5 "Get Trade History"."""
 DAYS_BACK: Final = 6
 """The exchange lists executions of seven days at once, with the margins on both sides."""
 PAGES_MAX: Final = 2000
@@ -137,12 +139,12 @@ class Reconciler:
         return reconcile(day=day, executions=executions, statement=statement, journaled=journaled)
 
     async def _whole_lives(self, tags: Iterable[str], first_ms: int) -> list[SeenExecution]:
-        """Read all executions of some orders, in the seven days that end with the day and the seven after it."""
+        """Read all executions of some orders, in the weeks that end with the day and the one after it."""
         found: list[SeenExecution] = []
-        begins_ms = (first_ms - WHOLE_LIFE_BEFORE_MS, first_ms + DAY_MS)
+        begins_ms = [first_ms + DAY_MS + week * WEEK_MS for week in range(-WHOLE_LIFE_WEEKS, 1)]
         for tag, category, begin in product(tags, CATEGORIES, begins_ms):
             await asyncio.sleep(1 / PAGES_PER_S)
-            window = _span(begin, begin + WHOLE_LIFE_BEFORE_MS + DAY_MS - 1)
+            window = _span(begin, begin + WEEK_MS - 1)
             asked = {"category": category, "orderLinkId": tag, "limit": 100, **window}
             listed = await _all(self.reading.executions, asked)
             found += [seen_execution(entry, category=category) for entry in listed]
