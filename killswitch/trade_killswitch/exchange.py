@@ -78,8 +78,10 @@ class ExitExchange:
         try:
             async with asyncio.timeout(READING_TIMEOUT_S):
                 return Reading(shelf=shelf, orders=tuple(await self._orders(shelf)))
-        except (ExchangeUnavailable, ExchangeAnswerInvalid, TimeoutError):
-            return Reading(shelf=shelf, orders=None)
+        except (ExchangeUnavailable, ExchangeAnswerInvalid) as error:
+            return Reading(shelf=shelf, orders=None, why=str(error))
+        except TimeoutError:
+            return Reading(shelf=shelf, orders=None, why=f"no answer within {READING_TIMEOUT_S:g} s")
 
     async def _orders(self, shelf: Shelf) -> list[WorkingOrder]:
         orders: list[WorkingOrder] = []

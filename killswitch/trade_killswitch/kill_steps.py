@@ -30,7 +30,7 @@ from trade_killswitch.flatten_flow import Closing, Unreadable
 from trade_killswitch.flatten_plan import named
 from trade_killswitch.gateway_halt import GatewayHalt, GatewayNotHalted
 from trade_killswitch.kill_order import Authority, KillOrder
-from trade_killswitch.procedure import Outcome, Progress, Status, Step, Tried
+from trade_killswitch.procedure import RULES, Outcome, Progress, Status, Step, Tried
 from trade_killswitch.recorder import Recorder
 from trade_killswitch.revoker import RevokerExchange
 from trade_killswitch.secret_store.port import SecretStore
@@ -41,6 +41,8 @@ GATEWAY_CANCELS_WITHIN_S: Final = 5.0
 REFUSE_WITHIN_S: Final = 0.8
 TELL_GATEWAY_WITHIN_S: Final = 1.5
 LOOK_EVERY_S: Final = 0.2
+SAY_WITHIN_S: Final = 0.5
+"""How long before its end a try without a proof says what is in the way: who cuts it off knows only that it ended."""
 NAMES_SHOWN: Final = 8
 NAME_CHARACTERS_MAX: Final = 64
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.:/-]+")
@@ -192,15 +194,24 @@ class KillSteps:
         return Tried(outcome=Outcome.DONE, evidence=_evidence(evidence))
 
     async def _cancel(self, *, does_gateway_help: bool) -> Tried:
+        began_ns = self.parts.clock.monotonic_ns()
         if does_gateway_help:
             await self._let_the_gateway_cancel()
         await self.parts.sweeper.begin(f"kill {self.order.kill_id}", by="kill")
-        proof = await self.parts.sweeper.proof()
+        left_s = RULES[Step.CANCEL].try_s - SAY_WITHIN_S - (self.parts.clock.monotonic_ns() - began_ns) / NS_PER_S
+        try:
+            async with asyncio.timeout(max(0.0, left_s)):
+                proof = await self.parts.sweeper.proof()
+        except TimeoutError:
+            return _failed(self.parts.sweeper.in_the_way())
+        refusals = dict(proof.get("refusals", {}))
         return _done(
             working=0,
             **{f"working:{kind}": count for kind, count in dict(proof.get("by_kind", {})).items()},
             stops_kept=int(proof.get("kept", 0)),
             cancels_acknowledged=int(proof.get("acknowledged", 0)),
+            cancels_refused=", ".join(f"{code}: {count}" for code, count in refusals.items()),
+            cancels_unanswered=int(proof.get("unanswered", 0)),
             readings=int(proof.get("rounds", 0)),
         )
 

@@ -29,10 +29,11 @@ CALLS_A_ROUND: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One shelf as it was read; `orders` is None when it could not be read to its end."""
+    """One shelf as it was read; `orders` is None when it could not be read to its end, for the reason `why`."""
 
     shelf: Shelf
     orders: tuple[WorkingOrder, ...] | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,10 @@ class Sweeper:
         await asyncio.shield(self._running)
         return dict(self._last or {})
 
+    def in_the_way(self) -> str:
+        """Say what keeps the sweep that goes on from its proof."""
+        return self._progress.in_the_way()
+
     def status(self) -> dict[str, Any]:
         """Say what goes on and how the last sweep ended."""
         is_running = self._running is not None and not self._running.done()

@@ -110,7 +110,7 @@ class Desk:
         if command.symbol:
             self._floor.instrument(command.category, command.symbol)
         chosen = [order for order in account.open_orders.values() if _is_meant(order, command)]
-        for order in chosen:
+        for order in chosen[1::2] if command.is_partial else chosen:
             # Cancelling a position's stop may already have ended its twin.
             if order.is_open:
                 self._cancel(order)

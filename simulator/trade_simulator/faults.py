@@ -5,7 +5,8 @@ when no count is given. All faults of a path act together, in the order in which
 On HTTP paths: delay (the request reaches the exchange `ms` later), drop (never processed, never answered),
 lose_response (processed, never answered), error (not processed, answered with `ret_code`), status (not
 processed, answered with HTTP `status`; the words of both are `message`), close (not processed, the connection is
-closed), duplicate (processed twice, answered once). `ms` bounds how long drop and lose_response hold the connection
+closed), duplicate (processed twice, answered once), partial (of /v5/order/cancel-all: every order is acknowledged, and
+every second one, from the first on, works on). `ms` bounds how long drop and lose_response hold the connection
 before closing it.
 On streams: delay, drop, duplicate, gap and reorder act on frames sent (gap and reorder only on data of topics),
 lose_response on answers to operations, error on the next operation, status on the next upgrade, close on
@@ -39,8 +40,10 @@ class FaultMode(StrEnum):
     DUPLICATE = "duplicate"
     GAP = "gap"
     REORDER = "reorder"
+    PARTIAL = "partial"
 
 
+CANCEL_ALL = "/v5/order/cancel-all"
 STREAM_ONLY = frozenset({FaultMode.GAP, FaultMode.REORDER})
 # The modes that act on a frame on its way out.
 FRAME_MODES = frozenset({FaultMode.DELAY, FaultMode.DROP, FaultMode.DUPLICATE, FaultMode.GAP, FaultMode.REORDER})
@@ -77,6 +80,8 @@ class Fault:
             raise InvalidFault("path must start with / or be one of ws:private, ws:public, ws:trade")
         if self.mode in STREAM_ONLY and self.path not in STREAMS:
             raise InvalidFault(f"{self.mode} acts on streams only")
+        if self.mode is FaultMode.PARTIAL and self.path != CANCEL_ALL:
+            raise InvalidFault(f"{self.mode} acts on {CANCEL_ALL} only")
 
     @property
     def delay_ms(self) -> int:

@@ -339,7 +339,10 @@ class CancelOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAll:
-    """A request to cancel by filter; linear needs a symbol, base coin or settle coin."""
+    """A request to cancel by filter; linear needs a symbol, base coin or settle coin.
+
+    With `is_partial` every second order is only said to be cancelled, which is a fault of the exchange.
+    """
 
     category: Category
     symbol: str = ""
@@ -347,6 +350,7 @@ class CancelAll:
     settle_coin: str = ""
     order_filter: OrderFilter | None = None
     stop_order_type: StopOrderType | None = None
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

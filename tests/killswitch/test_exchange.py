@@ -114,6 +114,21 @@ async def test_list_that_cannot_be_read_to_its_end_is_unread_and_others_are_read
     assert unread == [shelf for shelf in SHELVES if shelf.book == BOOKS[3]]
 
 
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (reply(b"{}", status=403), "/v5/order/realtime: HTTP 403"),
+        (envelope({}, ret_code=10006, ret_msg="Too many visits!"), "/v5/order/realtime: the exchange answers 10006"),
+        (envelope({"list": "x"}), "/v5/order/realtime: a list is no list"),
+    ],
+    ids=["banned", "rate limit", "no list"],
+)
+async def test_unread_list_says_why(bad: bytes, why: str) -> None:
+    async with exchange(lambda _: bad) as (made, _):
+        readings = await made.read_shelves()
+    assert {(reading.orders, reading.why) for reading in readings} == {(None, why)}
+
+
 async def test_page_that_fails_once_is_asked_for_again() -> None:
     failed: set[str] = set()
 
@@ -133,6 +148,13 @@ async def test_hanging_list_is_unread_within_its_bound(monkeypatch: pytest.Monke
         async with asyncio.timeout(60):
             readings = await made.read_shelves()
     assert all(reading.orders is None for reading in readings)
+
+
+async def test_list_that_is_not_read_within_its_bound_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_module, "READING_TIMEOUT_S", 0.1)
+    async with exchange(lambda _: HANG) as (made, _):
+        readings = await made.read_shelves()
+    assert {(reading.orders, reading.why) for reading in readings} == {(None, "no answer within 0.1 s")}
 
 
 async def test_cancels_name_book_kind_and_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -12,7 +13,8 @@ from trade_core.clock import ManualClock
 from trade_killswitch.gateway_halt import GatewayNotHalted, Halted
 from trade_killswitch.kill_order import Authority
 from trade_killswitch.kill_steps import KillMemory, KillSteps, Parts
-from trade_killswitch.procedure import Outcome, Step, Tried, fresh
+from trade_killswitch.procedure import RULES, Outcome, Step, Tried, fresh
+from trade_killswitch.sweeper import Begun
 
 
 @dataclass
@@ -108,3 +110,30 @@ async def test_gateway_that_was_killed_in_the_first_second_is_not_asked_again() 
     await steps.attempt(Step.REFUSE, fresh())
     await steps.attempt(Step.TELL, fresh())
     assert gateway.handed == [b"envelope"]
+
+
+class Sweeper:
+    """A sweep that is not proved; to begin it takes its time."""
+
+    def __init__(self, clock: ManualClock, *, begins_in_s: float) -> None:
+        self._clock = clock
+        self._begins_in_s = begins_in_s
+
+    async def begin(self, reason: str, *, by: str) -> Begun:
+        self._clock.advance(self._begins_in_s)
+        return Begun(sweep_id="s1", is_new=True)
+
+    async def proof(self) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def in_the_way(self) -> str:
+        return "2 orders work that could add risk (spot:Order: 2); cancels refused (10006: 3)"
+
+
+async def test_books_that_are_not_proved_empty_in_time_are_told_with_what_is_in_the_way() -> None:
+    steps = steps_with(None, authority=Authority.TOUCH, warrant=b"", told=[])
+    parts: Any = steps.parts
+    parts.sweeper = Sweeper(parts.clock, begins_in_s=RULES[Step.CANCEL].try_s)
+    tried = await steps.attempt(Step.CANCEL, fresh())
+    assert (tried.outcome, tried.why) == (Outcome.FAILED, parts.sweeper.in_the_way())

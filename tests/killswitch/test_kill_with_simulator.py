@@ -305,21 +305,6 @@ async def test_exchange_that_fails_at_random_is_got_to_do_all_of_it(
         await killed_among_faults(killing)
 
 
-async def test_cancels_that_the_exchange_acknowledges_and_does_not_carry_out_are_sent_again(
-    tmp_path: Path, exchange: Credentials
-) -> None:
-    async with killable(tmp_path, exchange) as killing:
-        made = killing.scene
-        await conditional_orders(made)
-        for category in ("spot", "linear"):
-            await asyncio.gather(*(made.order(category, "XRPUSDT", "Buy") for _ in range(3)))
-        for path in ("/v5/order/cancel-all", "/v5/order/cancel"):
-            await made.fault(path, "error", ret_code=0, message="OK", count=1)
-        report = await killing.killed(within_s=120)
-        assert report["verdict"] == "complete", report
-        assert await made.working() == []
-
-
 async def test_exchange_that_is_down_leaves_named_steps_pending_and_is_killed_when_it_is_back(
     tmp_path: Path, exchange: Credentials
 ) -> None:

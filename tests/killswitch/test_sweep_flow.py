@@ -82,7 +82,9 @@ NOTHING = Cancelled(acknowledged=0, unanswered=1)
 def test_empty_account_is_proved_by_its_first_reading() -> None:
     talk = Dialogue()
     talk.give(readings(), took_s=12.34567)
-    assert talk.report == SweepReport(rounds=1, acknowledged=0, kept=0, took_s=12.346, by_kind=NONE)
+    assert talk.report == SweepReport(
+        rounds=1, acknowledged=0, kept=0, took_s=12.346, by_kind=NONE, refusals={}, unanswered=0
+    )
     assert talk.recorded == [
         (
             RowKind.SWEEP_PROVED,
@@ -94,6 +96,8 @@ def test_empty_account_is_proved_by_its_first_reading() -> None:
                 "working_by_kind": NONE,
                 "stops_kept": 0,
                 "stops_by_symbol": {},
+                "refusals": {},
+                "unanswered": 0,
                 "took_ms": 12346,
             },
         )
@@ -223,8 +227,39 @@ def test_kept_stops_are_counted_by_book_and_symbol_within_a_bound() -> None:
 def test_unread_lists_are_named_by_their_kind() -> None:
     talk = Dialogue()
     lists = readings()
-    lists[2] = Reading(shelf=lists[2].shelf, orders=None)
+    lists[2] = Reading(shelf=lists[2].shelf, orders=None, why="HTTP 403")
     assert lists[2].shelf == Shelf(book=BOOKS[0], order_filter=lists[2].shelf.order_filter)
     assert isinstance(talk.give(lists), SendCancels)
     talk.give(NOTHING, took_s=21)
     assert talk.recorded[-1][1]["unread"] == ["spot StopOrder"]
+
+
+def test_nothing_is_in_the_way_that_was_not_looked_for() -> None:
+    assert SweepProgress().in_the_way() == "the books were not read yet"
+
+
+def test_orders_that_stay_are_named_by_their_kind() -> None:
+    talk = Dialogue()
+    talk.round(order("1"), waiting("2"), waiting("3"), answers=ALL_GONE)
+    said = "3 orders work that could add risk (linear/USDT:Order: 1, linear/USDT:StopOrder: 2)"
+    assert talk.progress.in_the_way() == said
+
+
+def test_lists_and_answers_that_are_in_the_way_are_named() -> None:
+    talk = Dialogue()
+    lists = readings()
+    for index, why in ((0, "HTTP 403"), (3, "HTTP 403"), (5, "no answer within 10 s")):
+        lists[index] = Reading(shelf=lists[index].shelf, orders=None, why=why)
+    talk.give(lists)
+    talk.give(Cancelled(acknowledged=0, refusals=((110001, 1), (10006, 2)), unanswered=3))
+    talk.give(lists)
+    talk.give(Cancelled(acknowledged=0, refusals=((10006, 2),), unanswered=1))
+    assert talk.progress.in_the_way() == (
+        "0 orders work that could add risk; 3 lists cannot be read (HTTP 403, no answer within 10 s); "
+        "cancels refused (10006: 4, 110001: 1); 4 cancels not answered"
+    )
+    talk.give(readings())
+    assert talk.report is not None
+    assert (talk.report.refusals, talk.report.unanswered) == ({"10006": 4, "110001": 1}, 4)
+    assert talk.recorded[-1][1]["refusals"] == {"10006": 4, "110001": 1}
+    assert talk.recorded[-1][1]["unanswered"] == 4

@@ -55,6 +55,7 @@ def test_take_of_some_modes_leaves_the_others_their_count() -> None:
         {"path": PATH, "mode": FaultMode.STATUS, "status": 600},
         {"path": PATH, "mode": FaultMode.GAP},
         {"path": PATH, "mode": FaultMode.REORDER},
+        {"path": PATH, "mode": FaultMode.PARTIAL},
         {"path": "ws:other", "mode": FaultMode.CLOSE},
         {"path": "", "mode": FaultMode.CLOSE},
         {"path": PATH, "mode": FaultMode.ERROR, "message": "x" * (MAX_MESSAGE_CHARACTERS + 1)},

@@ -21,13 +21,17 @@ MAX_SPAN_MS = 7 * 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """An admitted request. `key` is None on public endpoints; `charge` counts one more order of a batch."""
+    """An admitted request. `key` is None on public endpoints; `charge` counts one more order of a batch.
+
+    `is_partial` is a fault that was switched on: a cancel-all is acknowledged and carried out only in part.
+    """
 
     exchange: Exchange
     fields: Fields
     now_ms: int
     key: ApiKey | None
     charge: Callable[[Category], Allowance]
+    is_partial: bool = False
 
     @property
     def caller(self) -> ApiKey:

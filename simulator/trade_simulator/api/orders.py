@@ -155,6 +155,7 @@ def cancel_all(call: Call) -> object:
             settle_coin=fields.text("settleCoin"),
             order_filter=fields.optional_choice("orderFilter", OrderFilter),
             stop_order_type=fields.optional_choice("stopOrderType", StopOrderType),
+            is_partial=call.is_partial,
         ),
     )
     return {"list": [_ids(order) for order in cancelled], "success": "1"}

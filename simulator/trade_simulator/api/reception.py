@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """A request as it came, body read."""
+    """A request as it came, body read; and whether a fault has it carried out only in part."""
 
     method: str
     path: str
@@ -31,6 +31,7 @@ class HttpRequest:
     headers: Mapping[bytes, bytes]
     body: bytes
     address: str
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,33 +61,38 @@ class Reception:
             fields = Fields(parse_json(request.body) if request.method == "POST" else parse_query(request.query))
             if key is None:
                 return Reply(answer=self._handle(endpoint, fields, None, request.path), allowance=allowance)
-            return self.answer_call(request.path, endpoint, fields, key)
+            return self.answer_call(request.path, endpoint, fields, key, is_partial=request.is_partial)
         except HttpRefusal as refusal:
             return Reply(answer=refusal.answer, allowance=allowance)
         except Rejected as rejected:
             return Reply(answer=refusal_answer(rejected), allowance=allowance)
 
-    def answer_call(self, path: str, endpoint: Endpoint, fields: Fields, key: ApiKey) -> Reply:
+    def answer_call(
+        self, path: str, endpoint: Endpoint, fields: Fields, key: ApiKey, *, is_partial: bool = False
+    ) -> Reply:
         """Answer an authenticated request, counted against the account's limit of the path."""
         now_ms = self.clock.now_ms()
         try:
             allowance = self.limits.visit(key.uid, path, _category(fields), now_ms=now_ms)
         except TooManyVisits as too_many:
             return Reply(answer=refusal_answer(too_many), allowance=too_many.allowance)
-        return Reply(answer=self._handle(endpoint, fields, key, path), allowance=allowance)
+        answer = self._handle(endpoint, fields, key, path, is_partial=is_partial)
+        return Reply(answer=answer, allowance=allowance)
 
     def _authenticate(self, request: HttpRequest, now_ms: int) -> ApiKey:
         payload = request.body if request.method == "POST" else request.query
         signed = read_headers(request.headers, payload)
         return authenticate(signed, keys=self.exchange.keys, address=request.address, now_ms=now_ms)
 
-    def _handle(self, endpoint: Endpoint, fields: Fields, key: ApiKey | None, path: str) -> Answer:
+    def _handle(
+        self, endpoint: Endpoint, fields: Fields, key: ApiKey | None, path: str, *, is_partial: bool = False
+    ) -> Answer:
         now_ms = self.clock.now_ms()
 
         def charge(category: Category) -> Allowance:
             return self.limits.visit(key.uid if key else "", path, category, now_ms=now_ms)
 
-        call = Call(exchange=self.exchange, fields=fields, now_ms=now_ms, key=key, charge=charge)
+        call = Call(exchange=self.exchange, fields=fields, now_ms=now_ms, key=key, charge=charge, is_partial=is_partial)
         category = fields.raw("category")
         if endpoint.is_listing and isinstance(category, str) and category in UNLISTED_CATEGORIES:
             return Answer(result={"category": category, "list": [], "nextPageCursor": ""})

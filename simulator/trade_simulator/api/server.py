@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trade_simulator.api.connection import Receive, Scope, Send, abort, client_address, close, hold, pause
 from trade_simulator.api.envelope import Answer, encode, envelope, headers
@@ -65,7 +65,7 @@ class ExchangeApplication:
             if mode in faults:
                 await self._fail(faults[mode], entry, scope, receive, send)
                 return
-        reply = self.reception.answer_http(request)
+        reply = self.reception.answer_http(replace(request, is_partial=FaultMode.PARTIAL in faults))
         if FaultMode.DUPLICATE in faults:
             self.reception.answer_http(request)
         entry.ret_code = _logged_code(reply.answer)

@@ -253,3 +253,14 @@ class TestFaults:
         await venue.post(CREATE, "order", ORDER)
         listed = (await venue.get("/v5/order/realtime", "order", category="spot")).json()["result"]["list"]
         assert len(listed) == 2
+
+    async def test_partial_cancel_all_acknowledges_every_order_and_leaves_every_second_one(self, venue: Venue) -> None:
+        path = "/v5/order/cancel-all"
+        placed = [(await venue.post(CREATE, "order", ORDER)).json()["result"]["orderId"] for _ in range(3)]
+        await venue.control("POST", "faults", {"path": path, "mode": "partial", "count": 1})
+        for works in ([placed[0], placed[2]], []):
+            answer = (await venue.post(path, "order", {"category": "spot"})).json()
+            listed = (await venue.get("/v5/order/realtime", "order", category="spot")).json()["result"]["list"]
+            assert {order["orderId"] for order in listed} == set(works)
+            assert {order["orderId"] for order in answer["result"]["list"]} == set(placed)
+            placed = works
