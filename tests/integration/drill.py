@@ -4,16 +4,19 @@ A kill destroys what it kills, so each has a stack of its own: simulator, gatewa
 `trade-demo` starts them, three orders that the gateway placed, a touch, and the secrets in files. A hundred kills of an
 account without an open position, forty that close one, then one with each part of the stack broken.
 
-With `--results FILE` a drill may be done in parts: what is in the file counts, and is not done again.
+With `--results FILE` a drill may be done in parts, of `--minutes N` each: what is in the file counts, and is not
+done again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +31,7 @@ KILLS = {HELD: 100, CLOSED: 40}
 LIMIT_S = {HELD: 10.0, CLOSED: 30.0}
 FAULT_LIMIT_S = 60.0
 REFUSED_WITHIN_S = 1.0
-AT_ONCE = 2
+AT_ONCE = 3
 
 
 def kill(scene: str) -> dict[str, Any]:
@@ -49,9 +52,10 @@ def is_good(one: Mapping[str, Any]) -> bool:
 
 
 def left_to_do(results: Sequence[Mapping[str, Any]], wanted: Mapping[str, int]) -> list[str]:
-    """List the scenes that are still to be played, one entry a kill."""
+    """List the scenes that are still to be played, one entry a kill: in turn, so that a part of a drill has of each."""
     done = Counter(one["scene"] for one in results)
-    return [scene for scene, count in wanted.items() for _ in range(count - done[scene])]
+    turns = [(number / count, scene) for scene, count in wanted.items() for number in range(done[scene], count)]
+    return [scene for _, scene in sorted(turns)]
 
 
 def percentile(values: Sequence[float], fraction: float) -> float:
@@ -87,13 +91,19 @@ def main() -> int:
     parser.add_argument("--closing", type=int, default=KILLS[CLOSED], help="how many that close a position")
     parser.add_argument("--faults", type=int, default=1, help="how many with each part of the stack broken")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="how many stacks at the same time")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no kill after so many minutes")
     parser.add_argument("--results", type=Path, default=Path(os.devnull), help="go on with the drill in FILE")
     asked = parser.parse_args()
+    ends_at_s = time.monotonic() + asked.minutes * 60
+
+    def kill_in_time(scene: str) -> dict[str, Any] | None:
+        return kill(scene) if time.monotonic() < ends_at_s else None
+
     wanted = {HELD: asked.kills, CLOSED: asked.closing, **dict.fromkeys(FAULTS, asked.faults)}
     with asked.results.open("a+") as file, ThreadPoolExecutor(asked.at_once) as pool:
         file.seek(0)
         results = [json.loads(line) for line in file]
-        for one in pool.map(kill, left_to_do(results, wanted)):
+        for one in filter(None, pool.map(kill_in_time, left_to_do(results, wanted))):
             line = json.dumps(one)
             results.append(json.loads(line))
             for out in (file, sys.stdout):
