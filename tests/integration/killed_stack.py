@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 from integration.bot import Bot, resting_order
-from integration.security_keys import enrol
+from integration.security_keys import enrol, executor_of
 from integration.stack import Stack, wait_until
 from trust_parts import KEYS
 
@@ -130,8 +130,7 @@ def part_that_hangs(stack: Stack, broken: Broken | None) -> Iterator[None]:
 
 def executor_status(stack: Stack) -> dict[str, Any]:
     """What the executor says of itself; empty while it does not answer."""
-    transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
-    with httpx.Client(transport=transport, base_url="http://executor", trust_env=False, timeout=30) as executor:
+    with executor_of(stack) as executor:
         try:
             status: dict[str, Any] = executor.get("/status").raise_for_status().json()
         except httpx.HTTPError:
@@ -166,8 +165,7 @@ def touch_kill(stack: Stack) -> None:
     """Draft a kill, touch a key for it, and hand it to the executor."""
     ring_file = Path(stack.description["ring"])
     client = {"origin": read_ring(ring_file).origins[0]}
-    transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
-    with httpx.Client(transport=transport, base_url="http://executor", timeout=10, trust_env=False) as executor:
+    with executor_of(stack) as executor:
         told = executor.get("/draft", params={"purpose": "kill"}).raise_for_status().json()
         now_ms = time.time_ns() // 10**6
         payload = draft_warrant(told, ring=current_ring(ring_file), nonce="n", now_ms=now_ms)
