@@ -53,6 +53,8 @@ def sentence(order: KillOrder, progress: Progress, *, took_s: float) -> str:
             return f"the {what} is complete and proved after {took_s:.1f} s"
         case Verdict.PENDING if not open_steps:
             return f"the {what} is proved after {took_s:.1f} s; people are being told"
+        case Verdict.PENDING if all(progress[step].status is not Status.PENDING for step in open_steps):
+            return f"the {what} goes on, {took_s:.1f} s so far; still to do: {names}"
         case Verdict.PENDING:
             return f"the {what} is PENDING after {took_s:.1f} s: {names}; the rest is done, and these are tried again"
         case verdict:
@@ -101,9 +103,8 @@ def printed(content: Mapping[str, Any]) -> str:
         "",
     ]
     for step in content["steps"]:
-        status = _STATUS_WORDS[Status(step["status"])]
         time = "" if step["ended_s"] is None else f"{step['ended_s']:6.2f} s"
-        lines.append(f"  {step['words']:<{width}}  {status:<11}  {time:>8}".rstrip())
+        lines.append(f"  {step['words']:<{width}}  {step['status_words']:<11}  {time:>8}".rstrip())
         if step["why"]:
             lines.append(f"      {step['why']}")
         lines += [f"      {name}: {value}" for name, value in step["evidence"].items()]
@@ -117,6 +118,7 @@ def _step(step: Step, state: StepState) -> dict[str, Any]:
         "step": step.value,
         "words": STEP_WORDS[step],
         "status": state.status.value,
+        "status_words": _STATUS_WORDS[state.status],
         "tries": state.tries,
         "began_s": state.began_s,
         "ended_s": state.ended_s,

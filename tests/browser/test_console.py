@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser.seat import Seat, seated_at
 from killswitch.console.world import HOSTILE, World, executor_status, held, killed, row, watchdog_state
+from killswitch.kill_scene import ordered
 from playwright.async_api import Browser, expect
 from ports import free_port
 from trust_parts import ring_of
@@ -30,37 +32,28 @@ from trade_core.trust.signed_warrant import check_order, open_warrant, require_t
 from trade_core.trust.succession import open_ring_offer
 from trade_core.trust.warrant import WarrantPurpose, check_in_time
 from trade_killswitch.console.sources import Answer
+from trade_killswitch.kill_order import Ending
+from trade_killswitch.kill_report import report
+from trade_killswitch.kill_words import arm_words, kill_words
+from trade_killswitch.procedure import Outcome, Step, Tried, fresh, noted
+from trade_killswitch.working_orders import Category
 
 pytestmark = pytest.mark.slow
 SUBJECT = "kill:spot=flatten,linear=flatten,inverse=hold"
-STEPS = ("the gateway refuses what adds risk", "the bot runs nowhere", "no order works that could add risk",
-         "the account's keys are deleted", "the exchange refuses the old keys", "people are told")  # fmt: skip
 
 
 def kill_status(*, is_running: bool) -> dict[str, Any]:
-    """What an executor says of a kill."""
-    steps = [
-        {
-            "step": "x",
-            "words": words,
-            "status": "done" if number < 4 or not is_running else "running",
-            "tries": 1,
-            "ended_s": 0.2 + number if number < 4 or not is_running else None,
-            "why": "",
-            "evidence": {"orders": 0} if number == 2 else {},
-        }
-        for number, words in enumerate(STEPS)
-    ]
-    content = {
-        "kill_id": "0123456789abcdef",
-        "is_drill": False,
-        "reason": "by a touch of blue",
-        "verdict": "pending" if is_running else "complete",
-        "in_words": "the kill goes on" if is_running else "the kill is complete and proved after 5.2 s",
-        "began_at_ns": SystemClock().wall_ns() - 3_000_000_000,
-        "steps": steps,
-    }
-    return {"running": content if is_running else None, "last": None if is_running else content}
+    """What an executor says of a kill: of one under way, whose cancels are refused, or of one that is over."""
+    progress, done = fresh(), Tried(outcome=Outcome.DONE, evidence={"order1": "10003", "a_key_that_never_was": "10003"})
+    for number, step in enumerate(Step):
+        if not is_running or step in (Step.REFUSE, Step.BOT, Step.ALGORITHMS):
+            progress = noted(progress, step, done, now_s=0.2 + number / 2)
+    if is_running:
+        why = "3 orders work that could add risk (spot:Order: 3); cancels refused (10006: 4)"
+        progress = noted(progress, Step.CANCEL, Tried(outcome=Outcome.FAILED, why=why), now_s=2)
+    began_at_ns = SystemClock().wall_ns() - 3_000_000_000
+    told = report(ordered(), progress, began_at_ns=began_at_ns, now_s=3, told={"webhook": "delivered"})
+    return {"running": told if is_running else None, "last": None if is_running else told}
 
 
 @dataclass
@@ -197,8 +190,7 @@ async def test_enrol_kill_and_release_by_keyboard_and_touch(browser: Browser, tm
         await seat.said("#act-release form", "not yet: the gateway uses a new order key")
         world.gateway.answers["/state"] = killed(latch_subject="latch:9")
         await expect(page.locator("#p-conditions .unmet")).to_have_count(0)
-        for name in ("exit_key", "keys_new"):
-            await page.check(f"#p-conditions input[value={name}]")
+        await page.check("#p-conditions input[value=keys_new]")
         await page.fill("#release-decision", "the daily rung begins anew")
         await page.fill("#release-drill", "fedcba9876543210")
         await page.click("#act-release button[type=submit]")
@@ -316,9 +308,13 @@ async def test_hostile_texts_run_nothing_and_break_no_policy(browser: Browser, t
         )
         assert all(url.startswith(seat.origin) for url in asked)
         assert seat.messages == []
-        width = await seat.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        assert width <= 0
+        assert await overhang(seat) <= 0
         await seat.picture("hostile")
+
+
+async def overhang(seat: Seat) -> int:
+    """How much wider than its window the page is, in pixels."""
+    return int(await seat.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
 
 
 def busy_world(world: World) -> None:
@@ -342,15 +338,15 @@ def busy_world(world: World) -> None:
     world.watchdog.answers["/state"] = watchdog_state(ceiling="HALTED", reason="the monthly rung fired", rungs=rungs)
 
 
+LOOKS: list[tuple[str, dict[str, Any]]] = [
+    ("light", {"color_scheme": "light"}),
+    ("dark", {"color_scheme": "dark"}),
+    ("phone", {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}}),
+]
+
+
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize(
-    ("name", "context"),
-    [
-        ("light", {"color_scheme": "light"}),
-        ("dark", {"color_scheme": "dark"}),
-        ("phone", {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}}),
-    ],
-)
+@pytest.mark.parametrize(("name", "context"), LOOKS)
 async def test_page_fits_its_screen(browser: Browser, tmp_path: Path, name: str, context: dict[str, Any]) -> None:
     async with seated(browser, tmp_path, **context) as place:
         seat = place.seat
@@ -360,9 +356,97 @@ async def test_page_fits_its_screen(browser: Browser, tmp_path: Path, name: str,
         await expect(seat.page.locator("#p-head .state")).to_have_text("HALTED")
         await expect(seat.page.locator("#p-duties")).to_contain_text("Lesson owed")
         await seat.picture(f"halted-{name}")
-        assert await seat.page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+        assert await overhang(seat) <= 0
         for summary in await seat.page.locator(".act summary").all():
             box = await summary.bounding_box()
             assert box is not None
             assert box["height"] >= 40
         assert seat.messages == []
+
+
+def drafted(verifiers: Verifiers, purpose: str) -> None:
+    """Let the executor draft for a purpose, in its own words for an account with several keys and secrets."""
+    parts: dict[str, Any] = {
+        "account": "1002",
+        "environment": "simulated",
+        "endings": {Category.SPOT: Ending.FLATTEN, Category.LINEAR: Ending.FLATTEN, Category.INVERSE: Ending.HOLD},
+        "keys": ("orderkey123", "watchkey123", "exitkey4567"),
+        "secrets": ("/etc/trade/gateway/secrets.json", "/etc/trade/gateway/freqtrade.json"),
+    }
+    words = (
+        arm_words(**parts, drawdown=Decimal("0.18"))
+        if purpose == "arm"
+        else kill_words(**parts, is_drill=purpose == "drill")
+    )
+    told = {"purpose": purpose, "subject": SUBJECT, "ring_hash": ring_hash(verifiers.ring), "words": words}
+    verifiers.world.executor.answers["/draft"] = told
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("name", "context"), LOOKS)
+async def test_every_action_says_what_it_does_and_fits_its_screen(
+    browser: Browser, tmp_path: Path, name: str, context: dict[str, Any]
+) -> None:
+    async with seated(browser, tmp_path, **context) as place:
+        seat, world = place.seat, place.world
+        page = seat.page
+        await seat.sign_in()
+        await seat.enrol_two()
+        await seat.picture(f"keys-{name}")
+        await page.click("#act-keys summary")
+        for action, says in (
+            ("kill", "KILL account 1002"),
+            ("drill", "DRILL, which destroys as a kill does"),
+            ("arm", "ARM an automatic KILL"),
+        ):
+            drafted(place.verifiers, action)
+            await page.click(f"#act-{action} summary")
+            await page.click(f"#act-{action} form[data-ceremony={action}] button[type=submit]")
+            await expect(page.locator(f"#act-{action} .words").first).to_contain_text(says)
+            assert await overhang(seat) <= 0
+            await seat.picture(f"{action}-{name}")
+            await page.click(f"#act-{action} summary")
+        world.gateway.answers["/state"] = killed(latch_subject="latch:9")
+        world.executor.answers["/status"] = executor_status(kill=kill_status(is_running=True))
+        await expect(page.locator("#p-head .state")).to_have_text("KILL")
+        await seat.picture(f"kill-under-way-{name}")
+        world.executor.answers["/status"] = executor_status(kill=kill_status(is_running=False))
+        await expect(page.locator("#p-head .state")).to_have_text("KILLED")
+        await page.click("#act-release summary")
+        await page.fill("#release-cause", "a rogue strategy, removed")
+        await page.check("input[name=rungs][value=daily]")
+        await seat.picture(f"release-conditions-{name}")
+        await page.check("#p-conditions input[value=keys_new]")
+        await page.fill("#release-decision", "the daily rung begins anew")
+        await page.fill("#release-drill", "fedcba9876543210")
+        await page.click("#act-release button[type=submit]")
+        await expect(page.locator("#act-release .words")).to_contain_text("cause: a rogue strategy, removed")
+        assert await overhang(seat) <= 0
+        await seat.picture(f"release-{name}")
+
+
+async def tab_to(seat: Seat, selector: str) -> None:
+    """Press Tab until something has the focus, as who has no mouse does."""
+    for _ in range(60):
+        if await seat.page.evaluate("(wanted) => document.activeElement.matches(wanted)", selector):
+            return
+        await seat.page.keyboard.press("Tab")
+    raise AssertionError(f"no way by Tab to {selector}")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_kill_is_ordered_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
+    async with seated(browser, tmp_path) as place:
+        seat = place.seat
+        page = seat.page
+        await seat.sign_in()
+        await seat.enrol_two()
+        await page.reload(wait_until="load")
+        for selector in ("a.skip", "#act-kill summary", "#act-kill button[type=submit]"):
+            await tab_to(seat, selector)
+            await page.keyboard.press("Enter")
+        await expect(page.locator("#act-kill .words")).to_be_focused()
+        await tab_to(seat, "#act-kill .sign")
+        await page.keyboard.press("Enter")
+        await seat.said("#act-kill form", "begun: kill 0123456789abcdef")
+        assert place.verifiers.kills == 1

@@ -48,6 +48,17 @@ def test_pending_kill_names_its_steps() -> None:
     assert content["took_s"] == round(run.now_s, 3)
 
 
+def test_kill_whose_steps_are_in_time_goes_on() -> None:
+    run = Run({Step.BOT: FAILED}).to(1)
+    assert report_of(run)["in_words"] == f"the kill goes on, {run.now_s:.1f} s so far; still to do: bot"
+    assert report_of(run, is_drill=True)["in_words"].startswith("the kill drill goes on")
+
+
+def test_kill_with_one_step_out_of_its_time_is_pending() -> None:
+    run = Run({Step.ALGORITHMS: FAILED, Step.BOT: FAILED}).to(20)
+    assert report_of(run)["in_words"].startswith("the kill is PENDING after")
+
+
 def test_kill_of_which_only_the_message_is_missing_says_that() -> None:
     progress = {**Run().to(0).progress, Step.TELL: StepState()}
     assert sentence(order(), progress, took_s=3) == "the kill is proved after 3.0 s; people are being told"
@@ -88,7 +99,10 @@ def test_printed_report_has_a_line_a_step_with_reasons_and_evidence() -> None:
     assert printed(report_of(run)).startswith("Kill 0123456789abcdef: the kill is PENDING")
 
 
-def test_every_status_is_printed() -> None:
+def test_every_status_is_said_in_words() -> None:
+    content = report(order(), Run({Step.BOT: FAILED}).to(1).progress, began_at_ns=0, now_s=1, told={})
+    said = {step["step"]: (step["status"], step["status_words"]) for step in content["steps"]}
+    assert (said["refuse"], said["bot"]) == (("done", "done"), ("failed", "tried again"))
     assert "not begun" in printed(report(order(), fresh(), began_at_ns=0, now_s=0, told={}))
 
 

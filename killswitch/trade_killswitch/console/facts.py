@@ -145,10 +145,11 @@ class WatchdogFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillStep:
-    """One step of a kill, in words; `ended_s` counts from the kill's beginning."""
+    """One step of a kill, in words; `ended_s` counts from the kill's beginning, `status` is the executor's own name."""
 
     words: str
     status: str
+    status_words: str
     ended_s: float | None
     why: str
     evidence: str
@@ -347,6 +348,7 @@ def _kill(document: Document) -> KillFacts | None:
             KillStep(
                 words=_text(step, "words"),
                 status=_text(step, "status"),
+                status_words=_text(step, "status_words"),
                 ended_s=_seconds(step, "ended_s"),
                 why=_text(step, "why"),
                 evidence=", ".join(f"{name} {value}" for name, value in list(_part(step, "evidence").items())[:12]),

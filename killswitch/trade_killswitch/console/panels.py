@@ -287,7 +287,8 @@ def _rung(rung: RungFacts) -> Rung:
         effect=_EFFECTS.get(rung.effect, rung.effect),
         fall=percent(rung.drawdown),
         fires_at=percent(rung.threshold),
-        stage=rung.stage,
+        # "armed" would read as if the automatic kill were: the last rung's line says "kill".
+        stage="not fired" if _is_armed(rung) else rung.stage,
         tone=Tone.GOOD if _is_armed(rung) else Tone.STOPPED,
     )
 

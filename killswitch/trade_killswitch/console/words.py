@@ -43,7 +43,7 @@ _SENTENCES: Final = {
     "ACTIVE": "The bot may trade within its limits, and nothing holds it back",
     "TRIMMED": "The bot trades at a reduced size",
     "REDUCE_ONLY": "Only orders that reduce risk pass",
-    "HALTED": "Nothing that adds risk passes until a security key is touched; exits and cancels do",
+    "HALTED": "Only exits and cancels pass until a security key is touched",
     "KILLED": "Everything is stopped for good until two security keys are touched",
 }
 

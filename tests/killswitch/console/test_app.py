@@ -200,8 +200,7 @@ async def test_page_shows_everything_that_a_tired_person_needs(world: World) -> 
     await world.sign_in()
     shown = await page(world)
     for words in (
-        "Nothing that adds risk passes until a security key is touched; exits and cancels do, because latched: "
-        "the monthly rung fired.",
+        "Only exits and cancels pass until a security key is touched, because latched: the monthly rung fired.",
         "1 s old",
         "4,000.50 USDT",
         "1,999 of 2,000",
@@ -213,6 +212,9 @@ async def test_page_shows_everything_that_a_tired_person_needs(world: World) -> 
         "trade-watchdog mitigated 41",
         "Lesson owed: trade 7",
         "Review: the fall over 24 hours passed 5.00 %",
+        "<h2>Waits for a person: ",
+        '<td>kill</td><td class="mark">not fired</td>',
+        '<td>review</td><td class="mark">fired</td>',
         "The kill executor calls: kill:drawdown",
         "cccccccccccc over 3 rows",
         "2 rows, 1 wait for the witness",

@@ -560,8 +560,8 @@ async def test_kill_under_way_is_the_headline_with_its_steps(ceremony: Ceremony)
         "began_at_ns": 1_700_000_098_000_000_000,
         "reason": "by a touch",
         "steps": [
-            {"words": "the gateway refuses", "status": "done", "ended_s": 0.21, "why": "", "evidence": {}},
-            {"words": "keys are gone", "status": "pending", "ended_s": None, "why": "x", "evidence": {"deleted": 1}},
+            {"words": "the gateway refuses", "status": "done", "status_words": "done", "ended_s": 0.21, "why": ""},
+            {"words": "keys are gone", "status": "failed", "status_words": "tried again", "evidence": {"deleted": 1}},
         ],
     }
     ceremony.world.executor.answers["/status"] = executor_status(kill={"running": running, "last": None})
@@ -572,5 +572,6 @@ async def test_kill_under_way_is_the_headline_with_its_steps(ceremony: Ceremony)
     assert 'class="state">KILL<' in shown
     assert "0.21 s" in shown
     assert "deleted 1" in shown
+    assert '<li class="failed"><b>keys are gone</b><span class="mark">tried again</span>' in shown
     assert (await ceremony.world.client.get("/report")).text == "Kill \\u202e1\n  line\n"
     assert (await ceremony.world.client.get("/report.json")).json()["kill"]["running"]["kill_id"] == running["kill_id"]

@@ -38,8 +38,7 @@ def test_active_is_good() -> None:
         ),
         (
             held("HALTED", "by hand"),
-            "Nothing that adds risk passes until a security key is touched; exits and cancels do, "
-            "because latched: by hand.",
+            "Only exits and cancels pass until a security key is touched, because latched: by hand.",
             Tone.STOPPED,
         ),
         (
