@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from killswitch.kill_scene import KillScene, killable, step_of
+from killswitch.kill_scene import KillScene, client_of, killable, ordered, step_of
 from killswitch.scene import Scene, simulator, until
-from killswitch.test_kill_with_simulator import FAULTED
+from killswitch.test_kill_with_simulator import FAULTED, open_positions
 from killswitch.test_with_simulator import conditional_orders
+
+from trade_core.secrets import Secret
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 Credentials = dict[str, Any]
@@ -73,6 +76,43 @@ async def test_cancel_all_that_leaves_every_second_order_is_sent_until_none_is_l
         # Of each book 5, then the 3 that were left, then the 2 of these, at the least.
         assert shown["cancels_acknowledged"] >= 2 * (5 + 3)
         assert {shown["working:spot:Order"], shown["working:linear/USDT:Order"]} == {0}
+
+
+async def test_order_that_fills_partly_before_its_cancel_is_cancelled_and_its_position_closed(
+    tmp_path: Path, exchange: Credentials
+) -> None:
+    async with killable(tmp_path, exchange) as killing:
+        made = killing.scene
+        await bid(made)
+        killing.begin(ordered(linear="flatten"))
+
+        async def is_filled_in_part() -> bool:
+            await sell(made, "2000")
+            # A market that moved may have taken the rest, too: that is a position to be closed as well.
+            return [order["orderStatus"] for order in await made.working()] in ([], ["PartiallyFilled"])
+
+        await until(is_filled_in_part)
+        report = await complete(killing)
+        assert step_of(report, "flatten")["evidence"]["orders_sent"] >= 1
+        assert await open_positions(made) == []
+
+
+async def bid(made: Scene) -> None:
+    """Bid with the best buyers, for more than one seller brings."""
+    answer = await made.client.get_public("/v5/market/tickers", "category=linear&symbol=XRPUSDT")
+    await made.order("linear", "XRPUSDT", "Buy", price=answer.result["list"][0]["bid1Price"], qty="20000")
+
+
+async def sell(made: Scene, quantity: str) -> None:
+    """Let another member of the exchange sell to the best buyers."""
+    pair = made.credentials["keys"]["client"]
+    other = client_of(made.credentials["url"], Secret(pair["key"]), Secret(pair["secret"]))
+    content = {"category": "linear", "symbol": "XRPUSDT", "side": "Sell", "orderType": "Market", "qty": quantity}
+    try:
+        sold = await other.post("/v5/order/create", json.dumps(content).encode())
+        assert sold.is_ok, sold
+    finally:
+        await other.aclose()
 
 
 async def test_cancels_that_are_refused_for_their_rate_are_named_until_they_are_taken(
