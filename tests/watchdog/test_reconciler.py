@@ -53,6 +53,7 @@ class World:
         self.asked: list[Mapping[str, Any]] = []
         self.filled = "1"
         self.also_at_ms: list[int] = []
+        self.reads_behind = 0
         self.is_open = True
         self.folder = folder
         self.reconciler = Reconciler(
@@ -95,7 +96,8 @@ class World:
         return 1
 
     def stored_rows(self, from_seq: int, limit: int) -> list[StoredRow]:
-        fields = {"tag": "T-1", "filled": self.filled}
+        self.reads_behind -= 1
+        fields = {"tag": "T-1", "filled": "2" if self.reads_behind >= 0 else self.filled}
         at_ns = (BEGIN + 7) * NS_PER_MS
         body = row_bytes(Row(seq=0, at_ns=at_ns, kind=RowKind.ORDER_FILLED, actor="gateway", fields=fields))
         return [StoredRow(seq=0, body=body, leaf_hash=leaf_hash(body))]
@@ -176,6 +178,19 @@ async def test_order_that_nobody_cancelled_is_read_whole_before_it_differs(
     await world.reconciler.step()
     assert world.rows()[0]["differing"] == int(not is_explained)
     assert len(world.effects.alerts) == int(not is_explained)
+
+
+@pytest.mark.parametrize(("reads_behind", "differing"), [(1, 0), (3, 0), (4, 1)])
+async def test_fill_whose_row_comes_after_the_list_is_waited_for(
+    world: World, reads_behind: int, differing: int
+) -> None:
+    """An order that still works fills between the exchange's list and the copy of the journal."""
+    world.filled, world.reads_behind = "3", reads_behind
+    world.also_at_ms = [BEGIN - 5 * 3_600_000, BEGIN + 7, BEGIN + DAY_MS + SETTLE_MS]
+    await world.reconciler.step()
+    world.pass_ms(DAY_MS + SETTLE_MS)
+    await world.reconciler.step()
+    assert world.rows()[0]["differing"] == differing
 
 
 async def test_day_that_agrees_reads_no_order_whole(world: World) -> None:

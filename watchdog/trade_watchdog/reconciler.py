@@ -47,6 +47,8 @@ SETTLE_MS: Final = 10 * 60 * 1000
 ORDER_LIFE_MS: Final = 2 * 3600 * 1000
 """No order that adds risk works longer while a gateway or a watchdog lives."""
 WHOLE_LIVES_MAX: Final = 100
+WHOLE_LIVES_READ: Final = 3
+"""So often, since an order that still works may fill between the exchange's list and the copy of the journal."""
 WHOLE_LIFE_WEEKS: Final = 4
 WEEK_MS: Final = 7 * DAY_MS
 """The longest time that one question may cover. Source: Bybit V5 "Get Trade History"."""
@@ -121,9 +123,6 @@ class Reconciler:
 
     async def _reconciled(self, day: str) -> Reconciliation:
         first_ms = begin_ms(day)
-        copy = self.open_copy()
-        if copy is None:
-            raise JournalUnavailable("the copy of the gateway's journal is not open")
         executions: list[SeenExecution] = []
         for category in CATEGORIES:
             wide = _span(first_ms - ORDER_LIFE_MS, first_ms + DAY_MS + SETTLE_MS)
@@ -131,12 +130,22 @@ class Reconciler:
             executions += [seen_execution(entry, category=category) for entry in listed]
         trades = {"accountType": "UNIFIED", "type": "TRADE", "limit": 50, **_span(first_ms, first_ms + DAY_MS - 1)}
         statement: list[StatementTrade] = [stated_trade(entry) for entry in await _all(self.reading.statement, trades)]
-        journaled = await asyncio.to_thread(_fills, copy, (first_ms - ORDER_LIFE_MS) * NS_PER_MS)
-        found = reconcile(day=day, executions=executions, statement=statement, journaled=journaled)
-        if not found.disputed:
-            return found
-        executions += await self._whole_lives(found.disputed[:WHOLE_LIVES_MAX], first_ms)
-        return reconcile(day=day, executions=executions, statement=statement, journaled=journaled)
+        found = reconcile(
+            day=day, executions=executions, statement=statement, journaled=await self._journaled(first_ms)
+        )
+        for _ in range(WHOLE_LIVES_READ):
+            if not found.disputed:
+                break
+            executions += await self._whole_lives(found.disputed[:WHOLE_LIVES_MAX], first_ms)
+            journaled = await self._journaled(first_ms)
+            found = reconcile(day=day, executions=executions, statement=statement, journaled=journaled)
+        return found
+
+    async def _journaled(self, first_ms: int) -> Mapping[str, JournaledFills]:
+        copy = self.open_copy()
+        if copy is None:
+            raise JournalUnavailable("the copy of the gateway's journal is not open")
+        return await asyncio.to_thread(_fills, copy, (first_ms - ORDER_LIFE_MS) * NS_PER_MS)
 
     async def _whole_lives(self, tags: Iterable[str], first_ms: int) -> list[SeenExecution]:
         """Read all executions of some orders, in the weeks that end with the day and the one after it."""
