@@ -23,7 +23,7 @@ from trade_core.secrets import Secret, write_secret_file
 from trade_core.trust.ring import read_ring, ring_hash
 from trade_journal.log.rows import RowKind
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 Credentials = dict[str, Any]
 KILLED_WITHIN_S = 60
 """What is promised; `make drill` measures on whole stacks how much sooner it is."""
