@@ -5,7 +5,9 @@ A key that nobody expects, and a row that root edits, are found in the demo's sc
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,3 +156,42 @@ def test_person_who_reduces_by_hand_halts_and_is_not_called_rogue(stack: Stack) 
     stack.wait_for_state("HALTED")
     found = audit_of(stack)
     assert (found["rogue_orders"], found["other_orders"]) == (0, 1)
+
+
+def watchdog_incidents(stack: Stack) -> set[str]:
+    """The incidents of the watchdog's own journal, by their kinds."""
+    url = stack.description["journals"]["watchdog"]
+    with sqlite3.connect(f"file:{url.removeprefix('sqlite:///')}?mode=ro", uri=True) as journal:
+        bodies = [bytes(body) for (body,) in journal.execute("SELECT body FROM rows")]
+    rows = [json.loads(body) for body in bodies if b'"kind":"incident:opened"' in body]
+    return {str(row["fields"]["type"]) for row in rows}
+
+
+def commit_another_hand(url: str) -> None:
+    """Commit something to a journal's file, as whoever may write there can, and leave every row as it is."""
+    with sqlite3.connect(url.removeprefix("sqlite:///"), timeout=30, isolation_level=None) as journal:
+        version = journal.execute("PRAGMA user_version").fetchone()[0]
+        journal.execute(f"PRAGMA user_version = {int(version) + 1}")
+        journal.execute(f"PRAGMA user_version = {int(version)}")
+
+
+def executor_status(stack: Stack) -> dict[str, Any]:
+    """What the kill executor says of itself."""
+    transport = httpx.HTTPTransport(uds=stack.description["killswitch"]["socket"])
+    with httpx.Client(transport=transport, base_url="http://executor", timeout=30) as executor:
+        status: dict[str, Any] = executor.get("/status").raise_for_status().json()
+    return status
+
+
+def test_another_hand_in_the_executor_s_journal_is_named_and_one_in_the_watchdog_s_halts(stack: Stack) -> None:
+    assert executor_status(stack)["journal"]["foreign_writes"] == 0
+    commit_another_hand(stack.description["journals"]["executor"])
+    wait_until(lambda: executor_status(stack)["journal"]["foreign_writes"], what="the executor names another hand")
+    wait_until(lambda: "journal:foreign_write" in executor_status(stack)["unacknowledged"], what="a person is called")
+    ready = executor_status(stack)["ready"]
+    assert (ready["is_ready"], "somebody else has written" in ready["parts"]["journal"]) == (False, True)
+    assert stack.state_name() != "HALTED"
+    commit_another_hand(stack.description["journals"]["watchdog"])
+    stack.wait_for_state("HALTED")
+    assert "the watchdog's journal" in stack.state()["holders"]["operator_latch"]["reason"]
+    wait_until(lambda: "journal:foreign_write" in watchdog_incidents(stack), what="it is an incident")
