@@ -41,9 +41,9 @@ class AccountFacts:
     `sellable_base` is that less what working spot sells still claim. `working_buys` and `working_sells` are remaining
     base quantities; reduce-only linear orders belong to them, since one that fills first makes room for the others
     to turn the position. `turnover_used_usdt` is the adding fills of the window plus the remaining notional of
-    working adding orders. `working_keys` are those of orders that are working, unresolved, or acknowledged less than
-    duplicate_window_s ago without an end; `unresolved_keys` are those of orders whose effect is not known, also while
-    they are being sent. `working_stops` counts protective stops by symbol, which `working_orders`
+    working adding orders. `working_keys` are those of orders that are working or unresolved: one that was acknowledged
+    works until its end is known, which covers duplicate_window_s; `unresolved_keys` are those of orders whose effect is
+    not known, also while they are being sent. `working_stops` counts protective stops by symbol, which `working_orders`
     does not.
     """
 
