@@ -31,7 +31,9 @@ def read_public(path: Path, *names: str, of: str) -> list[str]:
     try:
         public = json.loads(path.read_bytes())
         return [str(public[name]) for name in names]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except KeyError as missing:
+        raise ConfigurationError(f"{path}: is not {of}'s public.json: it names no {missing.args[0]}") from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not {of}'s public.json ({type(error).__name__})") from None
 
 

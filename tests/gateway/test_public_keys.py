@@ -147,7 +147,7 @@ def _too_long(case: Case) -> dict[str, Path]:
         (_another_watchdog, "is of another watchdog than the one that the key ring names"),
         (_another_executor, "is of another kill executor than the one that the key ring names"),
         (_no_public_file, "is not a watchdog's public.json"),
-        (_old_public_file, "is not a watchdog's public.json (KeyError)"),
+        (_old_public_file, "is not a watchdog's public.json: it names no log_key"),
         (_no_key_file, "public-keys.txt: "),
         (_unreadable, "public-keys.txt: cannot be read: UnicodeDecodeError"),
         (_too_long, "at most 4096 characters"),

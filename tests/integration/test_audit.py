@@ -9,6 +9,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 from integration.bot import Bot, resting_order
 from integration.security_keys import arm, enrol, last_kill
 from integration.stack import Stack, wait_until
+
+from trade_core.trust.tag import NONCE_BYTES, TaggedOrder, make_tag
 
 pytestmark = pytest.mark.slow
 
@@ -158,6 +161,12 @@ def test_person_who_reduces_by_hand_halts_and_is_not_called_rogue(stack: Stack) 
     assert (found["rogue_orders"], found["other_orders"]) == (0, 1)
 
 
+def tag_key(stack: Stack) -> bytes:
+    """The key that gateway and watchdog share, which who owns the gateway has."""
+    (handed,) = stack.folder.glob("state/gateway/state/handover/watchdog.json")
+    return bytes.fromhex(json.loads(handed.read_text())["tag_key"])
+
+
 def watchdog_incidents(stack: Stack) -> set[str]:
     """The incidents of the watchdog's own journal, by their kinds."""
     url = stack.description["journals"]["watchdog"]
@@ -165,6 +174,56 @@ def watchdog_incidents(stack: Stack) -> set[str]:
         bodies = [bytes(body) for (body,) in journal.execute("SELECT body FROM rows")]
     rows = [json.loads(body) for body in bodies if b'"kind":"incident:opened"' in body]
     return {str(row["fields"]["type"]) for row in rows}
+
+
+def turnover_of_starting(stack: Stack) -> str | None:
+    """What a watchdog that may still be starting has counted; None while it does not answer."""
+    try:
+        used: str | None = audit_of(stack)["turnover"]["used_usdt"]
+    except httpx.TransportError:
+        return None
+    return used
+
+
+def test_owner_of_the_gateway_who_buys_dear_and_much_is_found_by_price_and_turnover(stack: Stack) -> None:
+    bot = Bot(stack.gateway)
+    order = resting_order(stack, category="linear", symbol="XRPUSDT", usdt=100)
+    assert bot.create(order)["retCode"] == 0
+    bot.close()
+    act(stack, "/price", {"symbol": "XRPUSDT", "price": str(float(order["price"]) * 0.999)})
+    wait_until(lambda: any(row["kind"] == "order:filled" for row in stack.rows()), what="the order is filled")
+    used = format(Decimal(order["price"]) * Decimal(order["qty"]), "f").rstrip("0").rstrip(".")
+    wait_until(lambda: audit_of(stack)["turnover"]["used_usdt"] == used, what="the fill is counted")
+    stack.kill("watchdog")
+    stack.reap("watchdog")
+    stack.restart("watchdog")
+    wait_until(lambda: turnover_of_starting(stack) == used, what="the fill is counted after a restart")
+    wait_until(lambda: not audit_of(stack)["collars"]["waiting_orders"], what="the price is held against the index")
+    assert audit_of(stack)["collars"]["given_up_orders"] == 0
+    assert audit_of(stack)["turnover"]["budget_usdt"] == "6000"
+    stack.wait_for_state("ACTIVE")
+    state = stack.state()
+    ticker = httpx.get(
+        stack.simulator["url"] + "/v5/market/tickers", params={"category": "linear", "symbol": "BTCUSDT"}, timeout=30
+    ).json()["result"]["list"][0]
+    dear = TaggedOrder(
+        category="linear",
+        symbol="BTCUSDT",
+        side="Buy",
+        quantity=Decimal("0.1"),
+        price=Decimal(round(float(ticker["indexPrice"]) * 1.04)),
+        is_reducing=False,
+    )
+    link_id = make_tag(
+        dear, key=tag_key(stack), deployment=state["deployment"], account=state["account"], nonce=b"n" * NONCE_BYTES
+    )
+    words = {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Limit", "timeInForce": "GTC"}
+    act(stack, "/flow", {"coin": "USDT", "amount": "10000"})  # or the exchange would refuse it for want of money
+    taken = act(stack, "/order", {**words, "qty": "0.1", "price": str(dear.price), "orderLinkId": link_id})
+    assert taken["retCode"] == 0, taken
+    stack.wait_for_state("HALTED")
+    wanted = {"limit:collar", "limit:turnover"}
+    wait_until(lambda: watchdog_incidents(stack) >= wanted, what="price and turnover are incidents")
 
 
 def commit_another_hand(url: str) -> None:

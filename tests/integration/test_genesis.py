@@ -160,12 +160,15 @@ def other(tmp_path_factory: pytest.TempPathFactory, stopped: Deployment) -> Path
     (folder / "journal-writer.toml").write_text(toml(writer))
     public = Path(stopped.stack.folder / "public.json")
     keys = {name: public_text(load_private_key(new_private_key())) for name in ("lease_key", "witness_key", "log_key")}
-    public.write_text(json.dumps(keys))
+    public.write_text(json.dumps({**keys, "environment": settings["environment"], "account": settings["account"]}))
     made = [stopped.writer_command[0], "init", "--config", str(folder / "journal-writer.toml")]
     begun = [stopped.command[0], "init", "--config", str(folder / "gateway.toml"), "--watchdog-public", str(public)]
     begun += ["--journal-public", str(folder / "writer" / "public.json")]
     for command in (made, begun):
-        subprocess.run(command, env=stopped.environment, check=True, timeout=ENDS_WITHIN_S, capture_output=True)
+        ended = subprocess.run(
+            command, env=stopped.environment, check=False, timeout=ENDS_WITHIN_S, capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stderr
     return folder
 
 
