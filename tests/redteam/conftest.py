@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from integration.conftest import own_stack
 from integration.stack import Stack
+
 from redteam.attacker import Attacker
 
 __all__ = ["own_stack"]

@@ -29,6 +29,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from integration.stack import Stack
+
 from redteam.attacker import CANCEL, CREATE, Attacker, is_whole, received_since, recorded_requests, rss_bytes
 
 WORKERS = 24

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from integration.bot import Bot
 from integration.stack import most_rows, wait_until
-from redteam.attacker import CANCEL, CREATE, Attacker, dumps, read_answer, received_since, rss_bytes, working_ids
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from redteam.attacker import CANCEL, CREATE, Attacker, dumps, read_answer, received_since, rss_bytes, working_ids
 from trade_gateway.relay import OPENINGS_AT_ONCE, OPENINGS_PER_S
 
 pytestmark = pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from integration.stack import Stack
+
 from redteam import fuzz
 
 pytestmark = pytest.mark.slow

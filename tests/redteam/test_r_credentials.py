@@ -14,9 +14,9 @@ import httpx
 import pytest
 from integration.bot import Bot
 from integration.stack import ROOT, Stack, wait_until
-from redteam.attacker import CANCEL, Attacker, received_since, working_ids
 from trust_parts import cosigned, watchdogs_checkpoint
 
+from redteam.attacker import CANCEL, Attacker, received_since, working_ids
 from trade_core.trust.keys import load_private_key, new_private_key
 from trade_core.trust.lease import Lease, SecondPrice, sign_lease
 from trade_core.trust.ring import read_ring

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from redteam.attacker import Attacker, received_since
 
 pytestmark = pytest.mark.slow

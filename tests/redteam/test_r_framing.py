@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from integration.stack import wait_until
+
 from redteam.attacker import CREATE, Attacker, dumps, read_answer, received_since
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from integration.bot import PRICE_DIGITS, QUANTITY_DIGITS, Bot
 from integration.stack import Stack, wait_until
-from redteam.attacker import CREATE, Attacker, received_since
 
+from redteam.attacker import CREATE, Attacker, received_since
 from trade_demo.policy import demo_policy
 
 pytestmark = pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from redteam.attacker import Attacker, dumps, received_since
 
 pytestmark = pytest.mark.slow

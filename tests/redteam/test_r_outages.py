@@ -19,6 +19,7 @@ import httpx
 import pytest
 from integration.stack import Stack, wait_until
 from ports import free_port
+
 from redteam.attacker import CREATE, Attacker, dumps, orders_at_exchange, received_since, working_ids
 
 pytestmark = [pytest.mark.slow, pytest.mark.attack]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from integration.stack import Stack, most_rows, wait_until
+
 from redteam.attacker import Attacker
 
 pytestmark = pytest.mark.slow
