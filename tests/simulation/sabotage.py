@@ -95,8 +95,8 @@ def _everything_believed(patch: Patch) -> None:
 def _flow_is_result(patch: Patch) -> None:
     step = account_watch.step
 
-    def stepped(book: Any, reading: Any, entries: Any, *, now_ns: int) -> Any:
-        return step(book, reading, [replace(entry, kind="TRADE") for entry in entries], now_ns=now_ns)
+    def stepped(book: Any, reading: Any, entries: Any, **known: Any) -> Any:
+        return step(book, reading, [replace(entry, kind="TRADE") for entry in entries], **known)
 
     patch.setattr(account_watch, "step", stepped)
 
@@ -137,7 +137,7 @@ SABOTAGES: Final[Mapping[str, Sabotage]] = {
         plan=replace(_CALM, crash_every_s=20.0),
     ),
     "a cancel is forgotten": Sabotage(
-        breaks=_cancel_forgotten, found_by=("after none may",), plan=_plan("cut watchdog-gateway", 40.0)
+        breaks=_cancel_forgotten, found_by=("after none may",), plan=_plan("cut watchdog-gateway", 40.0, active_s=600.0)
     ),
     "the row is not waited for": Sabotage(breaks=_row_forgotten, found_by=("without a durable row",), plan=_CALM),
     "an unknown order is sent again": Sabotage(
@@ -154,7 +154,7 @@ SABOTAGES: Final[Mapping[str, Sabotage]] = {
     "a flow is taken for a result": Sabotage(
         breaks=_flow_is_result,
         found_by=("fires and must not", "has not fired"),
-        plan=replace(_CALM, flow_every_s=15.0),
+        plan=replace(_CALM, flow_every_s=15.0, active_s=600.0),
     ),
     "the audit takes the turnover for exceeded": Sabotage(
         breaks=_budget_of_nothing, found_by=("were added in 24 hours",), plan=_CALM
